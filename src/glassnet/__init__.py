@@ -1,0 +1,60 @@
+"""Residual networks you can see through.
+
+>>> import glassnet as gn
+>>> run = gn.train("tiny", data="digits", epochs=10, seed=42, run="runs/a")  # doctest: +SKIP
+>>> model = gn.load("runs/a")  # doctest: +SKIP
+
+Everything here is loaded when it is first used, so that importing glassnet is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from glassnet.architecture import ResNetSpec as ResNetSpec
+    from glassnet.architecture import spec as spec
+    from glassnet.data import Dataset as Dataset
+    from glassnet.data import load_data as load_data
+    from glassnet.engines import Network as Network
+    from glassnet.engines import build as build
+    from glassnet.errors import GlassnetError as GlassnetError
+    from glassnet.recipe import Recipe as Recipe
+    from glassnet.training import Model as Model
+    from glassnet.training import Prediction as Prediction
+    from glassnet.training import Run as Run
+    from glassnet.training import load as load
+    from glassnet.training import train as train
+    from glassnet.weights import load_weights as load_weights
+
+_HOMES = {
+    "Dataset": "glassnet.data",
+    "GlassnetError": "glassnet.errors",
+    "Model": "glassnet.training",
+    "Network": "glassnet.engines",
+    "Prediction": "glassnet.training",
+    "Recipe": "glassnet.recipe",
+    "ResNetSpec": "glassnet.architecture",
+    "Run": "glassnet.training",
+    "build": "glassnet.engines",
+    "load": "glassnet.training",
+    "load_data": "glassnet.data",
+    "load_weights": "glassnet.weights",
+    "spec": "glassnet.architecture",
+    "train": "glassnet.training",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'glassnet' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

@@ -1,0 +1,232 @@
+"""What a residual network is: its spec, the presets as a table, and how layers are put together.
+
+This is the only place that knows. ``assemble`` composes layers from the namespace it is handed and never
+asks which engine that belongs to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from glassnet import nn as numpy_nn
+from glassnet.errors import ConfigError, near
+
+
+@dataclass(frozen=True)
+class ResNetSpec:
+    """A residual network, as numbers and choices. Equal specs are equal networks.
+
+    :raises ConfigError: a field out of its range, named with its value and what is allowed.
+    """
+
+    preset: str = "custom"  # the preset that this spec is, or was made from; it chooses the default recipe
+    in_channels: int = 3
+    image_size: int | tuple[int, int] = 32  # (height, width); sizes the flatten head, nothing else
+    classes: int = 10
+    width: int = 16  # channels of the stem and of the first stage; each further stage has twice as many
+    blocks: tuple[int, ...] = (3, 3, 3)  # residual blocks of each stage; replace(blocks=2) means 2 in every stage
+    norm: str = "batch"  # "batch", or "none": then convolutions have biases
+    preactivation: bool = False  # normalize and rectify before each convolution (He et al. 2016)
+    skip: bool = True  # False: the plain network, with the same keys
+    shortcut: str = "zero-pad"  # where the shape changes: He et al. 2015's option A, or "projection", option B
+    pool: str = "none"  # halve the picture before the head: "max", "avg", "stride" (a strided convolution)
+    head: str = "average"  # "average" (global, any picture size), or "flatten"
+    dropout: float = 0.0  # probability, before the last layer
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", tuple(self.blocks))  # a JSON file has lists
+        if isinstance(self.image_size, list | tuple):
+            height, width = self.image_size
+            object.__setattr__(self, "image_size", height if height == width else (height, width))
+        counts = {"in_channels": self.in_channels, "classes": self.classes, "width": self.width}
+        counts |= {"image_size": min(self.size), "blocks": min(self.blocks, default=0)}
+        for name, value in counts.items():
+            minimum = 2 if name == "classes" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+                raise ConfigError(
+                    f"The {name} of a model must be at least {minimum}, as integers. Got {getattr(self, name)!r}."
+                )
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                choices = ", ".join(map(repr, allowed))
+                raise ConfigError(f"The {name} of a model must be one of {choices}. Got {getattr(self, name)!r}.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"The dropout of a model must be in [0, 1). Got {self.dropout!r}.")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the pictures."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each stage."""
+        return tuple(self.width * 2**stage for stage in range(len(self.blocks)))
+
+    def replace(self, **changes: Any) -> Self:
+        """A changed copy.
+
+        :raises ConfigError: an unknown field, with the near ones.
+        """
+        fields = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in fields:
+                raise ConfigError(f"A model has no field {name!r}.{near(name, fields)} Fields: {', '.join(fields)}.")
+        if isinstance(changes.get("blocks"), int):
+            changes["blocks"] = (changes["blocks"],) * len(self.blocks)
+        return dataclasses.replace(self, **changes)
+
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "norm": ("batch", "none"),
+    "preactivation": (False, True),
+    "skip": (True, False),
+    "shortcut": ("zero-pad", "projection"),
+    "pool": ("none", "max", "avg", "stride"),
+    "head": ("average", "flatten"),
+}
+
+
+def _digits(preset: str, width: int, norm: str) -> ResNetSpec:
+    """The tutorial's size: one stage on 8×8 gray pictures, then a 2×2 pool and a flatten head."""
+    return ResNetSpec(preset, 1, 8, 10, width, (1,), norm, pool="max", head="flatten")
+
+
+def _cifar(preset: str, blocks: int) -> ResNetSpec:
+    """He et al. 2015, sec. 4.2: three stages of n blocks, 6n + 2 layers, option A shortcuts."""
+    return ResNetSpec(preset, 3, 32, 10, 16, (blocks,) * 3)
+
+
+PRESETS: dict[str, ResNetSpec] = {
+    "tiny": _digits("tiny", 8, norm="none"),
+    "tiny-bn": _digits("tiny-bn", 16, norm="batch"),
+    "resnet20": _cifar("resnet20", 3),
+    "resnet32": _cifar("resnet32", 5),
+    "resnet44": _cifar("resnet44", 7),
+    "resnet56": _cifar("resnet56", 9),
+    "resnet110": _cifar("resnet110", 18),
+}
+
+
+def suited_preset(size: tuple[int, int]) -> str:
+    """The preset for pictures of (height, width) where nobody chose one."""
+    return "tiny" if max(size) <= 16 else "resnet20"
+
+
+def spec(name: str, **changes: Any) -> ResNetSpec:
+    """The spec of a preset, changed by field: ``spec("resnet20", classes=4)``.
+
+    :raises ConfigError: an unknown preset or field.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"There is no model {name!r}.{near(name, list(PRESETS))} Models: {', '.join(PRESETS)}.")
+    return PRESETS[name].replace(**changes)
+
+
+def assemble(spec: ResNetSpec, nn: Any) -> Any:
+    """The network of ``spec`` as an ``nn.Sequential`` of named children, from (N, C, H, W) to logits (N, classes).
+
+    ``nn`` is ``glassnet.nn`` or another namespace with torch.nn's names and ours.
+    """
+    layers: dict[str, Any] = {"conv1": _convolution(spec, nn, spec.in_channels, spec.width)}
+    # Pre-activation: the stem is a convolution alone, and BN + ReLU close the last stage (He et al. 2016, fig. 5).
+    if not spec.preactivation:
+        layers |= _normalization(spec, nn, "bn1", spec.width)
+        layers["relu"] = nn.ReLU()
+    before = spec.width
+    for stage, (count, channels) in enumerate(zip(spec.blocks, spec.channels, strict=True), start=1):
+        blocks = {}
+        for number in range(count):
+            stride = 2 if stage > 1 and number == 0 else 1
+            blocks[str(number)] = _block(spec, nn, before, channels, stride)
+            before = channels
+        layers[f"layer{stage}"] = _sequential(nn, blocks)
+    if spec.preactivation:
+        layers |= _normalization(spec, nn, "bn", before)
+        layers["relu"] = nn.ReLU()
+    layers |= _head(spec, nn, before)
+    return _sequential(nn, layers)
+
+
+def _sequential(nn: Any, layers: dict[str, Any]) -> Any:
+    return nn.Sequential(OrderedDict(layers))
+
+
+def _convolution(spec: ResNetSpec, nn: Any, before: int, channels: int, stride: int = 1, kernel_size: int = 3) -> Any:
+    return nn.Conv2d(
+        before, channels, kernel_size, stride=stride, padding=kernel_size // 2, bias=spec.norm == "none"
+    )  # BatchNorm has a bias of its own
+
+
+def _normalization(spec: ResNetSpec, nn: Any, name: str, channels: int) -> dict[str, Any]:
+    return {name: nn.BatchNorm2d(channels)} if spec.norm == "batch" else {}
+
+
+def _block(spec: ResNetSpec, nn: Any, before: int, channels: int, stride: int) -> Any:
+    """Two 3×3 convolutions around a shortcut (He et al. 2015, fig. 5 left; pre-activation: 2016, fig. 1b)."""
+    conv1 = {"conv1": _convolution(spec, nn, before, channels, stride)}
+    conv2 = {"conv2": _convolution(spec, nn, channels, channels)}
+    relu1 = {"relu1": nn.ReLU()}
+    if spec.preactivation:
+        relu2 = {"relu2": nn.ReLU()}
+        body = _normalization(spec, nn, "bn1", before) | relu1 | conv1
+        body |= _normalization(spec, nn, "bn2", channels) | relu2 | conv2
+    else:
+        body = conv1 | _normalization(spec, nn, "bn1", channels) | relu1
+        body |= conv2 | _normalization(spec, nn, "bn2", channels)
+    shortcut = _shortcut(spec, nn, before, channels, stride) if spec.skip else None
+    return nn.Residual(_sequential(nn, body), shortcut, None if spec.preactivation else nn.ReLU())
+
+
+def _shortcut(spec: ResNetSpec, nn: Any, before: int, channels: int, stride: int) -> Any:
+    if before == channels and stride == 1:
+        return nn.Identity()
+    if spec.shortcut == "zero-pad":
+        return nn.ZeroPadShortcut(before, channels, stride)
+    projection = {"0": _convolution(spec, nn, before, channels, stride, kernel_size=1)}
+    if not spec.preactivation:  # there the shortcut stays free of anything but the projection
+        projection |= _normalization(spec, nn, "1", channels)
+    return _sequential(nn, projection)
+
+
+def _head(spec: ResNetSpec, nn: Any, channels: int) -> dict[str, Any]:
+    layers: dict[str, Any] = {}
+    if spec.pool == "stride":  # Springenberg et al. 2015: a convolution learns what the pool would do
+        convolution = {"conv": _convolution(spec, nn, channels, channels, stride=2)}
+        layers["pool"] = _sequential(nn, convolution | _normalization(spec, nn, "bn", channels) | {"relu": nn.ReLU()})
+    elif spec.pool != "none":
+        layers["pool"] = nn.MaxPool2d(2) if spec.pool == "max" else nn.AvgPool2d(2)
+    if spec.head == "average":
+        layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    if spec.dropout:
+        layers["dropout"] = nn.Dropout(spec.dropout)
+    features = channels if spec.head == "average" else channels * _pixels_before_head(spec)
+    return layers | {"fc": nn.Linear(features, spec.classes)}
+
+
+def _pixels_before_head(spec: ResNetSpec) -> int:
+    pixels = 1
+    for length in spec.size:
+        for _ in spec.blocks[1:]:
+            length = -(-length // 2)  # a 3×3 convolution of stride 2 and padding 1 rounds up
+        if spec.pool != "none":
+            length = -(-length // 2) if spec.pool == "stride" else length // 2
+        pixels *= length
+    if pixels == 0:
+        raise ConfigError(f"The image_size of this model must be at least 2 for its pool. Got {spec.image_size}.")
+    return pixels
+
+
+def initial_state(spec: ResNetSpec, seed: int) -> dict[str, Any]:
+    """The initial weights and buffers of either engine, in float64, under torch's keys: He-normal from ``seed``."""
+    network = assemble(spec, numpy_nn).to(np.float64)
+    rng = np.random.default_rng(seed)
+    for module in network.modules():
+        module.reset_parameters(rng)
+    return dict(network.state_dict())

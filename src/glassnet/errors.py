@@ -1,0 +1,47 @@
+"""The failures that glassnet states: one line that says what was wrong, which value, what is allowed, and where."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GlassnetError(Exception):
+    """A stated failure. The command line prints its one line and ends with exit code 1."""
+
+
+class ShapeError(GlassnetError, ValueError):
+    """An array whose shape does not fit a layer.
+
+    A container that passes the error on prefixes the name of the child it came from, so that the
+    text which reaches a person starts with the layer's full dotted name.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path: list[str] = []
+
+    def within(self, name: str) -> "ShapeError":
+        """The same error, one container further out."""
+        self.path.insert(0, name)
+        return self
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.path)}: {self.message}" if self.path else self.message
+
+
+class DataError(GlassnetError, ValueError):
+    """Pictures, labels or files that cannot be used."""
+
+
+class ConfigError(GlassnetError, ValueError):
+    """An argument, a model's spec or a recipe that is not allowed."""
+
+
+class RunError(GlassnetError):
+    """A run folder that is missing, unfinished, in the way or of another format; or a training that failed."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """`` Near: 'a', 'b'.`` for a message about an unknown name; nothing where no known name is near."""
+    matches = get_close_matches(name, list(known))
+    return f" Near: {', '.join(map(repr, matches))}." if matches else ""

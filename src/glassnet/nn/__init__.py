@@ -1,0 +1,36 @@
+"""The layers of the NumPy engine, under torch.nn's names, with every gradient written by hand."""
+
+from glassnet.nn.activation import ReLU
+from glassnet.nn.container import Residual, Sequential, ZeroPadShortcut
+from glassnet.nn.convolution import Conv2d
+from glassnet.nn.dropout import Dropout
+from glassnet.nn.linear import Flatten, Identity, Linear
+from glassnet.nn.loss import CrossEntropyLoss
+from glassnet.nn.module import Module, Parameter, observed
+from glassnet.nn.normalization import BatchNorm2d
+from glassnet.nn.optimizer import SGD, Adam, AdamW, Optimizer
+from glassnet.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "MaxPool2d",
+    "Module",
+    "Optimizer",
+    "Parameter",
+    "ReLU",
+    "Residual",
+    "Sequential",
+    "ZeroPadShortcut",
+    "observed",
+]

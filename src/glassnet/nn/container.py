@@ -1,0 +1,125 @@
+"""The two places where layers meet: one after another, and around a shortcut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from glassnet.errors import ConfigError, ShapeError
+from glassnet.nn import arguments, layout
+from glassnet.nn.module import Module
+
+Array = NDArray[Any]
+
+
+def _call(parent: Module, name: str, x: Array) -> Array:
+    child: Module = getattr(parent, name)
+    try:
+        return child(x)
+    except ShapeError as error:
+        raise error.within(name) from None
+
+
+class Sequential(Module):
+    """Layers one after another, from a dict of named layers, or from layers, which are then named 0, 1, ...::
+
+    y = f_n(… f_2(f_1(x)))        dx = f_1'(f_2'(… f_n'(dy)))
+    """
+
+    def __init__(self, *layers: Any) -> None:
+        super().__init__()
+        named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else dict(enumerate(layers))
+        for name, layer in named.items():
+            setattr(self, str(name), layer)
+
+    def forward(self, x: Array) -> Array:
+        for name, _ in self.named_children():
+            x = _call(self, name, x)
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        for _, child in reversed(list(self.named_children())):
+            dy = child.backward(dy)
+        return dy
+
+
+class Residual(Module):
+    """A residual block (He et al. 2015, eq. 1 and 2), from a body F, a shortcut S and an activation a::
+
+        y = a(S(x) + F(x))        g = a'(dy)        dx = S'(g) + F'(g)
+
+    With the identity as shortcut dx = g + F'(g): the gradient reaches x whole, whatever F does to it.
+    The layers of ``body`` become children of the block itself, then follow the shortcut, as ``downsample`` where it
+    has parameters and as ``shortcut`` where not, and the activation, as ``relu``. Without a shortcut this is the
+    plain block y = a(F(x)) with the same keys; without an activation y is the sum (He et al. 2016).
+
+    :raises ConfigError: where a layer of the body has the name of the shortcut or the activation.
+    :raises ShapeError: where F(x) and S(x) have different shapes.
+    """
+
+    def __init__(self, body: Sequential, shortcut: Module | None, activation: Module | None) -> None:
+        super().__init__()
+        self._body = [name for name, _ in body.named_children()]
+        self._shortcut = "downsample" if shortcut is not None and any(shortcut.parameters()) else "shortcut"
+        ends = [(self._shortcut, shortcut), ("relu", activation)]
+        taken = [name for name, _ in ends if name in self._body]
+        if taken:
+            raise ConfigError(
+                f"The body of Residual must leave the names {[name for name, _ in ends]} free. Got {taken}."
+            )
+        for name, layer in [*body.named_children(), *ends]:
+            if layer is not None:
+                setattr(self, name, layer)
+
+    def forward(self, x: Array) -> Array:
+        y = x
+        for name in self._body:
+            y = _call(self, name, y)
+        if hasattr(self, self._shortcut):
+            carried = _call(self, self._shortcut, x)
+            if carried.shape != y.shape:
+                raise ShapeError(f"The body gives {y.shape} and the shortcut {carried.shape}; they must be equal.")
+            y = carried + y
+        return _call(self, "relu", y) if hasattr(self, "relu") else y
+
+    def backward(self, dy: Array) -> Array:
+        children = dict(self.named_children())
+        g = children["relu"].backward(dy) if "relu" in children else dy
+        dx = g
+        for name in reversed(self._body):
+            dx = children[name].backward(dx)
+        return children[self._shortcut].backward(g) + dx if self._shortcut in children else dx
+
+
+class ZeroPadShortcut(Module):
+    """He et al. 2015's shortcut without parameters (option A, sec. 3.3): every stride-th pixel, new channels zero.
+
+    With p = (out_channels − in_channels) // 2 zero channels before and the rest behind::
+
+        y[n, p + c, i, j] = x[n, c, s·i, s·j]        dx[n, c, s·i, s·j] = dy[n, p + c, i, j], else 0
+
+    :raises ConfigError: where out_channels is below in_channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.in_channels = arguments.integer("ZeroPadShortcut", "in_channels", in_channels)
+        self.out_channels = arguments.integer("ZeroPadShortcut", "out_channels", out_channels, minimum=in_channels)
+        self.stride = arguments.integer("ZeroPadShortcut", "stride", stride)
+        before = (out_channels - in_channels) // 2
+        self.channels = slice(before, before + in_channels)
+
+    def forward(self, x: Array) -> Array:
+        arguments.images("ZeroPadShortcut", x, self.in_channels)
+        self.keep(x.shape)
+        pixels = x[:, :, :: self.stride, :: self.stride]
+        y = layout.zeros((len(x), self.out_channels, *pixels.shape[2:]), x.dtype)
+        y[:, self.channels] = pixels
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        (shape,) = self.kept()
+        dx = layout.zeros(shape, dy.dtype)
+        dx[:, :, :: self.stride, :: self.stride] = dy[:, self.channels]
+        return dx

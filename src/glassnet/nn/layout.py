@@ -1,0 +1,50 @@
+"""Channels-last memory under (N, C, H, W) shapes, as torch's ``channels_last``.
+
+A pixel's channels lie side by side, so a window of the picture is a few long runs of memory and
+a convolution's matrices need no transposing. Shapes stay torch's; only strides differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+
+def nhwc(x: Array) -> Array:
+    """The view (N, H, W, C) of x (N, C, H, W); contiguous where x is channels-last."""
+    return x.transpose(0, 2, 3, 1)
+
+
+def nchw(x: Array) -> Array:
+    """The view (N, C, H, W) of x (N, H, W, C)."""
+    return x.transpose(0, 3, 1, 2)
+
+
+def channels_last(x: Array) -> Array:
+    """x itself where it is channels-last or not 4-D, otherwise a channels-last copy."""
+    return nchw(np.ascontiguousarray(nhwc(x))) if x.ndim == 4 else x
+
+
+def is_channels_last(x: Array) -> bool:
+    return x.ndim == 4 and nhwc(x).flags.c_contiguous
+
+
+def empty(shape: tuple[int, int, int, int], dtype: DTypeLike) -> Array:
+    """An uninitialized channels-last array of shape (N, C, H, W)."""
+    N, C, H, W = shape
+    return nchw(np.empty((N, H, W, C), dtype))
+
+
+def zeros(shape: tuple[int, int, int, int], dtype: DTypeLike) -> Array:
+    """A channels-last array of zeros of shape (N, C, H, W)."""
+    N, C, H, W = shape
+    return nchw(np.zeros((N, H, W, C), dtype))
+
+
+def rows(x: Array) -> Array:
+    """x (N, C, H, W) as a matrix (N·H·W, C) of pixels; a view where x is channels-last."""
+    return nhwc(x).reshape(-1, x.shape[1])

@@ -1,0 +1,211 @@
+"""What every layer is: parameters, buffers, a forward and a backward pass.
+
+The names and the order of keys are torch.nn.Module's, so that a state dict fits either engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from glassnet.errors import GlassnetError
+from glassnet.nn.scratch import Scratch
+
+Array = NDArray[Any]
+
+
+class Parameter:
+    """A trainable array ``data`` and the gradient of the loss with respect to it, ``grad``.
+
+    Both have the same shape, dtype and memory order. ``Module.backward`` overwrites ``grad``.
+    """
+
+    __slots__ = ("data", "grad")
+
+    def __init__(self, data: Array) -> None:
+        self.data = data
+        self.grad = np.zeros_like(data)
+
+    def __repr__(self) -> str:
+        return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
+
+
+class Module:
+    """A layer, or layers put together.
+
+    ``forward(x)`` keeps what ``backward(dy)`` needs, in training mode only; ``backward`` returns dx,
+    the gradient with respect to x, and fills the ``grad`` of each parameter. Both return fresh arrays
+    and overwrite nothing that they were given. Arrays are (N, C, H, W) or (N, features), of one float dtype.
+    """
+
+    buffer_names: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.training = True
+        self.scratch = Scratch()
+        self._kept: tuple[Any, ...] | None = None
+
+    def forward(self, x: Array) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} has no forward pass.")
+
+    def backward(self, dy: Array) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} has no backward pass.")
+
+    def __call__(self, x: Array) -> Array:
+        return self.forward(x)
+
+    def keep(self, *values: Any) -> None:
+        """Keep what the backward pass needs; in evaluation mode there will be none."""
+        self._kept = values if self.training else None
+
+    def kept(self) -> tuple[Any, ...]:
+        """Hand out what forward kept, once: the memory is free again when backward ends."""
+        if self._kept is None:
+            raise GlassnetError(f"{type(self).__name__}.backward needs a forward pass in training mode just before it.")
+        values, self._kept = self._kept, None
+        return values
+
+    def decisions(self) -> list[Array]:
+        """The choices of the forward pass just made: what was kept and is no float, as ReLU's mask or a pool's winners.
+
+        Where they change, the gradient has a kink or a jump.
+        """
+        return [value for value in self._kept or () if isinstance(value, np.ndarray) and value.dtype.kind in "bi"]
+
+    def reset_parameters(self, rng: np.random.Generator) -> None:
+        """Draw this layer's initial weights, in float64, and cast them. Layers without weights draw nothing."""
+
+    # The tree of modules. Attributes are listed in the order in which they were first set, as torch's are.
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The layers set as public attributes; a private name is a second reference to one of them."""
+        return (
+            (name, value)
+            for name, value in vars(self).items()
+            if isinstance(value, Module) and not name.startswith("_")
+        )
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it, with dotted names, parents first."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        for prefix, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters())
+
+    def _state(self) -> Iterator[tuple[str, Array]]:
+        """Every parameter and buffer under its key, the arrays themselves, in torch's order."""
+        for prefix, module in self.named_modules():
+            dot = f"{prefix}." if prefix else ""
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield dot + name, value.data
+            for name in module.buffer_names:
+                yield dot + name, getattr(module, name)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers under torch's keys."""
+        return {key: np.array(array, order="C") for key, array in self._state()}
+
+    def load_state_dict(self, state: dict[str, Array]) -> None:
+        """Copy ``state`` into the parameters and buffers, cast to their dtype.
+
+        Every key must be there with the right shape and no other may be; ``num_batches_tracked`` may be
+        missing, as files older than torch 0.4.1 lack it. Nothing changes when an error is raised.
+
+        :raises GlassnetError: lists missing, unexpected and wrongly shaped keys.
+        """
+        own = dict(self._state())
+        missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+        unexpected = [key for key in state if key not in own]
+        shapes = [
+            f"{key} {np.shape(state[key])} instead of {array.shape}"
+            for key, array in own.items()
+            if key in state and np.shape(state[key]) != array.shape
+        ]
+        faults = [("missing", missing), ("unexpected", unexpected), ("wrongly shaped", shapes)]
+        if any(keys for _, keys in faults):
+            told = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in faults if keys)
+            raise GlassnetError(f"The state does not fit this network. {told}")
+        for key, array in own.items():
+            if key in state:
+                array[...] = state[key]
+
+    def train(self, mode: bool = True) -> Self:
+        for module in self.modules():
+            module.training = mode
+            module._kept = None
+        return self
+
+    def eval(self) -> Self:
+        return self.train(False)
+
+    def to(self, dtype: DTypeLike) -> Self:
+        """Cast all parameters, their gradients and the float buffers, in place."""
+        for module in self.modules():
+            for value in vars(module).values():
+                if isinstance(value, Parameter):
+                    value.data, value.grad = value.data.astype(dtype), value.grad.astype(dtype)
+            for name in module.buffer_names:
+                buffer = getattr(module, name)
+                if np.issubdtype(buffer.dtype, np.floating):
+                    setattr(module, name, buffer.astype(dtype))
+        return self
+
+
+Observer = Callable[[str, Array], None]
+
+
+@contextmanager
+def observed(
+    network: Module, names: list[str], *, forward: Observer | None = None, backward: Observer | None = None
+) -> Iterator[None]:
+    """While the context lasts, show the output of each named module, and the gradient with respect to it.
+
+    The observers get the module's dotted name and the array itself: whoever keeps it takes a copy.
+    A layer that nobody looks at runs the same code as always, since looking wraps single instances.
+    """
+    modules = {name: module for name, module in network.named_modules() if name in names}
+    before: list[dict[str, Any]] = [
+        {key: vars(module)[key] for key in ("forward", "backward") if key in vars(module)}
+        for module in modules.values()
+    ]
+
+    def watch(name: str, module: Module) -> None:
+        plain_forward, plain_backward = module.forward, module.backward
+
+        def shown_forward(x: Array) -> Array:
+            y = plain_forward(x)
+            if forward:
+                forward(name, y)
+            return y
+
+        def shown_backward(dy: Array) -> Array:
+            if backward:
+                backward(name, dy)
+            return plain_backward(dy)
+
+        vars(module).update(forward=shown_forward, backward=shown_backward)
+
+    for name, module in modules.items():
+        watch(name, module)
+    try:
+        yield
+    finally:
+        for module, wrapped in zip(modules.values(), before, strict=True):
+            del vars(module)["forward"], vars(module)["backward"]
+            vars(module).update(wrapped)  # the wrappers of an observer further out

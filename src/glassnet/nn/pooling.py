@@ -1,0 +1,135 @@
+"""Pooling: the maximum or the mean under a window, and the mean of the whole picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.errors import ConfigError
+from glassnet.nn import arguments, layout
+from glassnet.nn.arguments import Pair
+from glassnet.nn.module import Module
+from glassnet.nn.window import Window
+
+Array = NDArray[Any]
+
+
+def _pooling_window(
+    layer: str, kernel_size: int | Pair, stride: int | Pair | None, padding: int | Pair, dilation: int | Pair = 1
+) -> Window:
+    kernel = arguments.pair(layer, "kernel_size", kernel_size)
+    vertical, horizontal = arguments.pair(layer, "padding", padding, minimum=0)
+    if vertical > kernel[0] // 2 or horizontal > kernel[1] // 2:
+        raise ConfigError(
+            f"The padding of {layer} must be at most half its kernel_size {kernel}. Got {(vertical, horizontal)}."
+        )
+    return Window(
+        layer,
+        kernel,
+        kernel if stride is None else arguments.pair(layer, "stride", stride),
+        ((vertical, vertical), (horizontal, horizontal)),
+        arguments.pair(layer, "dilation", dilation),
+    )
+
+
+class MaxPool2d(Module):
+    """The largest value under each window, with torch.nn.MaxPool2d's arguments (stride None: the kernel's size)::
+
+        y[n,c,i,j] = max_{u,v} x[n, c, s·i + d·u, s·j + d·v]
+
+    dy goes to the place of the maximum, the first of them, row by row, where several are equal; NaN counts as
+    the largest. The padding is −∞, sizes round down.
+
+    :raises ShapeError: where x is not (N, C, H, W) or is too small for one window.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: int | Pair = 0,
+        dilation: int | Pair = 1,
+    ) -> None:
+        super().__init__()
+        self.window = _pooling_window("MaxPool2d", kernel_size, stride, padding, dilation)
+
+    def forward(self, x: Array) -> Array:
+        arguments.images("MaxPool2d", x)
+        output_size = self.window.output_size((x.shape[2], x.shape[3]))
+        taps = list(self.window.taps(self.window.pad(layout.nhwc(x), -np.inf, self.scratch), output_size))
+        y = np.array(taps[0], order="C")  # (N, Ho, Wo, C)
+        for pixels in taps[1:]:
+            np.maximum(y, pixels, out=y)
+        winner = np.zeros(y.shape, np.int32)
+        for place, pixels in reversed(list(enumerate(taps))):
+            winner = np.where(pixels == y, place, winner)
+        self.keep(winner, x.shape)
+        return layout.nchw(y)
+
+    def backward(self, dy: Array) -> Array:
+        winner, (N, C, H, W) = self.kept()
+        dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
+        dy = layout.nhwc(dy)
+        for place, pixels in enumerate(self.window.taps(dx, dy.shape[1:3])):
+            pixels += dy * (winner == place)
+        return layout.nchw(np.ascontiguousarray(self.window.crop(dx, (H, W))))
+
+
+class AvgPool2d(Module):
+    """The mean under each window, with torch.nn.AvgPool2d's arguments; the padding's zeros count::
+
+        y[n,c,i,j] = Σ_{u,v} x[n, c, s·i + u, s·j + v] / (kh·kw)        dx = Σ over windows of dy / (kh·kw)
+
+    :raises ShapeError: where x is not (N, C, H, W) or is too small for one window.
+    """
+
+    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> None:
+        super().__init__()
+        self.window = _pooling_window("AvgPool2d", kernel_size, stride, padding)
+        self.area = self.window.kernel_size[0] * self.window.kernel_size[1]
+
+    def forward(self, x: Array) -> Array:
+        arguments.images("AvgPool2d", x)
+        output_size = self.window.output_size((x.shape[2], x.shape[3]))
+        taps = self.window.taps(self.window.pad(layout.nhwc(x), 0, self.scratch), output_size)
+        y = np.array(next(taps), order="C")
+        for pixels in taps:
+            y += pixels
+        y /= self.area
+        self.keep(x.shape)
+        return layout.nchw(y)
+
+    def backward(self, dy: Array) -> Array:
+        ((N, C, H, W),) = self.kept()
+        dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
+        share = layout.nhwc(dy) / self.area
+        for pixels in self.window.taps(dx, dy.shape[2:]):
+            pixels += share
+        return layout.nchw(np.ascontiguousarray(self.window.crop(dx, (H, W))))
+
+
+class AdaptiveAvgPool2d(Module):
+    """The mean over the whole picture, (N, C, H, W) -> (N, C, 1, 1): torch.nn.AdaptiveAvgPool2d(1)::
+
+        y = Σ_{h,w} x / (H·W)        dx = dy / (H·W) at every pixel
+
+    :raises ConfigError: for any other output_size.
+    """
+
+    def __init__(self, output_size: int | Pair = 1) -> None:
+        super().__init__()
+        if output_size not in (1, (1, 1)):
+            raise ConfigError(f"The output_size of AdaptiveAvgPool2d must be 1. Got {output_size!r}.")
+
+    def forward(self, x: Array) -> Array:
+        arguments.images("AdaptiveAvgPool2d", x)
+        self.keep(x.shape)
+        return layout.nchw(layout.nhwc(x).mean(axis=(1, 2), keepdims=True))
+
+    def backward(self, dy: Array) -> Array:
+        ((N, C, H, W),) = self.kept()
+        dx = layout.empty((N, C, H, W), dy.dtype)
+        dx[...] = dy / (H * W)
+        return dx

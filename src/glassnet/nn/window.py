@@ -1,0 +1,84 @@
+"""Sliding windows over a picture: the geometry that convolution and pooling share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from glassnet.errors import ShapeError
+from glassnet.nn.arguments import Pair
+from glassnet.nn.scratch import Scratch
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a kernel of (height, width) ``kernel_size`` is laid on a padded picture. Arrays here are (N, H, W, C)."""
+
+    layer: str  # whose window it is, for error texts
+    kernel_size: Pair
+    stride: Pair
+    padding: tuple[Pair, Pair]  # ((top, bottom), (left, right))
+    dilation: Pair
+
+    def output_size(self, size: Pair) -> Pair:
+        """Windows that fit: floor((size + padding − dilation·(kernel − 1) − 1) / stride) + 1, per axis.
+
+        :raises ShapeError: where not a single window fits.
+        """
+        height, width = (
+            (length + before + after - dilation * (kernel - 1) - 1) // stride + 1
+            for length, (before, after), dilation, kernel, stride in zip(
+                size, self.padding, self.dilation, self.kernel_size, self.stride, strict=True
+            )
+        )
+        if height < 1 or width < 1:
+            raise ShapeError(
+                f"{self.layer} with kernel_size {self.kernel_size}, dilation {self.dilation} and padding {self.padding}"
+                f" would make {height}x{width} of a picture of {size[0]}x{size[1]}; at least 1x1 is needed."
+            )
+        return height, width
+
+    def pad(self, x: Array, value: float, scratch: Scratch) -> Array:
+        """x (N, H, W, C) with a border of ``value``; x itself where the padding is 0, otherwise in the scratch."""
+        (top, bottom), (left, right) = self.padding
+        if not (top or bottom or left or right):
+            return x
+        N, H, W, C = x.shape
+        padded = scratch.empty("padded", (N, top + H + bottom, left + W + right, C), x.dtype)
+        padded[:, :top] = padded[:, top + H :] = value
+        padded[:, top : top + H, :left] = padded[:, top : top + H, left + W :] = value
+        padded[:, top : top + H, left : left + W] = x
+        return padded
+
+    def crop(self, padded: Array, size: Pair) -> Array:
+        """The view of the picture of (H, W) ``size`` inside its border: the inverse of ``pad``."""
+        (top, _), (left, _) = self.padding
+        return padded[:, top : top + size[0], left : left + size[1]]
+
+    def view(self, padded: Array, output_size: Pair) -> Array:
+        """Every window, without copying: (N, Hp, Wp, C) -> (N, Ho, Wo, kh, kw, C). Read only."""
+        n, h, w, c = padded.strides
+        shape = (padded.shape[0], *output_size, *self.kernel_size, padded.shape[3])
+        strides = (n, h * self.stride[0], w * self.stride[1], h * self.dilation[0], w * self.dilation[1], c)
+        return as_strided(padded, shape, strides, writeable=False)
+
+    def taps(self, padded: Array, output_size: Pair) -> Iterator[Array]:
+        """For each place in the kernel, row by row, the pixels that lie under it: views (N, Ho, Wo, C)."""
+        rows = self.stride[0] * (output_size[0] - 1) + 1
+        columns = self.stride[1] * (output_size[1] - 1) + 1
+        for i in np.arange(self.kernel_size[0]) * self.dilation[0]:
+            for j in np.arange(self.kernel_size[1]) * self.dilation[1]:
+                yield padded[:, i : i + rows : self.stride[0], j : j + columns : self.stride[1]]
+
+    def padded_zeros(self, shape: tuple[int, int, int, int], dtype: Any) -> Array:
+        """Zeros of the padded size of pictures (N, H, W, C), to collect a gradient in."""
+        N, H, W, C = shape
+        (top, bottom), (left, right) = self.padding
+        return np.zeros((N, top + H + bottom, left + W + right, C), dtype)
