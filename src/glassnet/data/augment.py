@@ -1,0 +1,54 @@
+"""Random changes to training pictures: drawn as plain arrays here, so that every engine can apply the same ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.errors import ConfigError, DataError
+
+AUGMENTATIONS = ("none", "flip-crop")
+
+
+@dataclass(frozen=True, eq=False)
+class Augmentation:
+    """The flips and crops of one batch (He et al. 2015, section 4.2)."""
+
+    flips: NDArray[np.bool_]  # (N,): mirrored left to right, after the crop
+    offsets: NDArray[np.int64]  # (N, 2): row and column of the crop in the padded picture, 0..2·padding
+    padding: int = 4  # black pixels added on each side
+
+    def apply(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The pictures (N, H, W, C) padded, cropped back to H×W and flipped, as a fresh array.
+
+        Raises DataError if there are not as many pictures as flips.
+        """
+        count, height, width, channels = images.shape
+        if count != len(self.flips):
+            raise DataError(f"augmentation of {len(self.flips)} pictures got {count}; they must be as many")
+        border = self.padding
+        padded = np.zeros((count, height + 2 * border, width + 2 * border, channels), images.dtype)
+        padded[:, border : border + height, border : border + width] = images
+        rows = self.offsets[:, :1] + np.arange(height)  # (N, H)
+        columns = self.offsets[:, 1:] + np.arange(width)  # (N, W)
+        columns[self.flips] = columns[self.flips, ::-1]
+        top = np.arange(count)[:, np.newaxis] * padded.shape[1]  # the padded picture's first row, of all rows
+        pixels = (top + rows)[:, :, np.newaxis] * padded.shape[2] + columns[:, np.newaxis, :]  # (N, H, W)
+        cropped: NDArray[np.uint8] = padded.reshape(-1, channels).take(pixels, axis=0)
+        return cropped
+
+
+def draw(name: str, count: int, generator: np.random.Generator) -> Augmentation | None:
+    """The parameters of the named augmentation for count pictures; None for "none", which draws nothing.
+
+    Raises ConfigError for an unknown name.
+    """
+    if name not in AUGMENTATIONS:
+        raise ConfigError(f"augment is {name!r}; allowed: {', '.join(AUGMENTATIONS)}")
+    if name == "none":
+        return None
+    flips = generator.random(count) < 0.5
+    offsets = generator.integers(0, 2 * Augmentation.padding + 1, size=(count, 2), dtype=np.int64)
+    return Augmentation(flips, offsets)

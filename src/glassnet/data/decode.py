@@ -1,0 +1,219 @@
+"""Picture files to uint8 arrays: the one way in, for training folders and for predict."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# What people keep pictures in; others of Pillow's formats (EPS for one) start other programs.
+_FORMATS = ("JPEG", "PNG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_GRAY_MODES = ("1", "L", "LA", "I", "F")
+_ORIENTATION = 0x0112  # EXIF's tag
+_FILES_PER_TASK = 16
+_WORTH_A_THREAD = 32 * 1024  # bytes
+
+
+class _UnreadableError(Exception):
+    """Why a file cannot be used as a picture."""
+
+
+def decode_picture(path: str | os.PathLike[str], image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
+    """The picture in a file as uint8 (H, W, C), image_size being (H, W) and channels 1 (gray) or 3.
+
+    EXIF rotation is applied, the shorter side resized with antialiasing (bilinear, as torchvision's
+    default), the rest cropped around the middle. JPEGs are reduced while they are decoded, to at least twice the
+    size asked for. Transparency is laid on white, 16-bit gray is scaled to 8 bits, colour profiles are ignored, and
+    of an animation the first picture counts. Raises DataError, naming the file and the reason, for anything else.
+    """
+    with _without_warnings():
+        try:
+            return _decode(Path(path), _checked_size(image_size), _checked_channels(channels))
+        except _UnreadableError as error:
+            raise DataError(f"{path}: {error}") from error
+
+
+def decode_pictures(
+    paths: Sequence[Path], image_size: tuple[int, int], channels: int
+) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    """All that can be read of many pictures, (N, H, W, C) in the order of paths, decoded in threads.
+
+    The second value says why the others cannot: {position in paths: reason}.
+    """
+    images = np.empty((len(paths), *_checked_size(image_size), _checked_channels(channels)), np.uint8)
+
+    def decode_block(start: int) -> dict[int, str]:
+        failures = {}
+        for index in range(start, min(start + _FILES_PER_TASK, len(paths))):
+            try:
+                images[index] = _decode(paths[index], image_size, channels)
+            except _UnreadableError as error:
+                failures[index] = str(error)
+        return failures
+
+    failures: dict[int, str] = {}
+    executor = ThreadPoolExecutor(_workers(paths))
+    with _without_warnings():
+        try:
+            for failed in executor.map(decode_block, range(0, len(paths), _FILES_PER_TASK)):
+                failures |= failed
+        finally:
+            executor.shutdown(cancel_futures=True)
+    readable = [index for index in range(len(paths)) if index not in failures]
+    if failures:
+        for position, index in enumerate(readable):  # moved up in place: a second array would double the memory
+            images[position] = images[index]
+    return images[: len(readable)], failures
+
+
+def _workers(paths: Sequence[Path]) -> int:
+    """As many threads as cores for large files; one for small ones, whose work is mostly Python's own.
+
+    Measured on two cores: 32×32 JPEGs of 1 KB take 0.22 ms each with one thread and 0.33 ms with two, 512×512 ones
+    of 74 KB 1.36 and 0.95 ms.
+    """
+    sizes = [path.stat().st_size for path in paths[:: 1 + len(paths) // 100] if path.is_file()]
+    large = sum(sizes) > _WORTH_A_THREAD * len(sizes)
+    return (os.cpu_count() or 1) if large else 1
+
+
+def picture_headers(paths: Sequence[Path]) -> Iterator[tuple[Path, tuple[int, int], bool]]:
+    """(path, (height, width) after rotation, gray or not) of every file whose header can be read."""
+    for path in paths:
+        with _without_warnings():
+            try:
+                with _opened(path) as picture:
+                    width, height = picture.size
+                    # Pillow's TIFF sizes are rotated already.
+                    if _orientation(picture) >= 5 and picture.format != "TIFF":
+                        width, height = height, width
+                    header = path, (height, width), _is_gray(picture)
+            except _UnreadableError:
+                continue
+        yield header
+
+
+def _decode(path: Path, image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
+    from PIL import ImageOps
+
+    with _opened(path) as picture:
+        # Twice the size leaves the antialiasing to `resize`; Pillow draws no less than is asked for.
+        picture.draft(None, (2 * max(image_size), 2 * max(image_size)))
+        picture.load()
+        if _orientation(picture) != 1:
+            ImageOps.exif_transpose(picture, in_place=True)
+        return np.asarray(_fitted(_converted(picture, "L" if channels == 1 else "RGB"), image_size)).reshape(
+            *image_size, channels
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The file as a picture. Whatever goes wrong inside leaves as an _UnreadableError of one line."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        if not path.is_file():
+            raise _UnreadableError("not a file" if path.exists() else "no such file")
+        with Image.open(path, formats=_FORMATS) as picture:
+            yield picture
+    except _UnreadableError:
+        raise
+    except UnidentifiedImageError as error:
+        raise _UnreadableError("empty file" if path.stat().st_size == 0 else "not a picture") from error
+    except OSError as error:
+        raise _UnreadableError(_one_line(error.strerror or error)) from error
+    except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
+        raise _UnreadableError(_one_line(error) or type(error).__name__) from error
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF data beside a sound picture: as if there were none
+        return 1
+
+
+def _is_gray(picture: Image.Image) -> bool:
+    if picture.mode == "P":
+        palette = np.reshape(picture.getpalette("RGB") or [], (-1, 3))
+        return bool((palette == palette[:, :1]).all())
+    return picture.mode in _GRAY_MODES or picture.mode.startswith("I;16")
+
+
+def _converted(picture: Image.Image, mode: str) -> Image.Image:
+    """The picture in mode L or RGB."""
+    from PIL import Image
+
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Gray of 16 bits, or of floats from 0 to 1 or from 0 to 255, as 0..255."""
+    gray = values.astype(np.float32)
+    low, high = float(gray.min()), float(gray.max())
+    if values.dtype.kind == "f":
+        top, allowed = (1.0 if high <= 1 else 255.0), "0 to 1 or 0 to 255"
+    else:
+        top, allowed = 65535.0, "0 to 65535"
+    if not 0 <= low <= high <= top:  # false for NaN too
+        raise _UnreadableError(f"pixels from {low:g} to {high:g}; allowed is {allowed}")
+    scaled: NDArray[np.uint8] = np.rint(gray * (255 / top)).astype(np.uint8)
+    return scaled
+
+
+def _fitted(picture: Image.Image, image_size: tuple[int, int]) -> Image.Image:
+    """Resized so that it just covers image_size, and cropped around the middle."""
+    from PIL import Image
+
+    height, width = image_size
+    factor = max(height / picture.height, width / picture.width)
+    resized_height = max(height, round(picture.height * factor))
+    resized_width = max(width, round(picture.width * factor))
+    top, left = (resized_height - height) // 2, (resized_width - width) // 2
+    # The part that stays, in the picture's own pixels: what is cropped away is never computed.
+    down, across = picture.height / resized_height, picture.width / resized_width
+    right = min(picture.width, (left + width) * across)
+    bottom = min(picture.height, (top + height) * down)
+    return picture.resize((width, height), Image.Resampling.BILINEAR, (left * across, top * down, right, bottom))
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow's warnings about odd files: such a file is decoded or listed, and that says it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    if len(image_size) != 2 or min(image_size) < 1:
+        raise ConfigError(f"image_size is {image_size}; allowed is (height, width), each 1 or more")
+    return image_size
+
+
+def _checked_channels(channels: int) -> int:
+    if channels not in (1, 3):
+        raise ConfigError(f"channels is {channels}; a picture file has 1 (gray) or 3 (red, green, blue)")
+    return channels

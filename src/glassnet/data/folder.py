@@ -1,0 +1,171 @@
+"""Pictures in folders: one folder for each class, or train/ and test/ of those."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.data.dataset import Dataset, Split
+from glassnet.data.decode import decode_pictures, picture_headers
+from glassnet.data.splitting import stratified_sample, stratified_split
+from glassnet.errors import ConfigError, DataError
+
+_LARGEST_UNASKED = 256  # pixels: larger pictures are resized only to a size that somebody chose
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The files of one split, class after class."""
+
+    classes: list[str]
+    paths: list[Path]
+    labels: NDArray[np.int64]
+
+    def take(self, indices: NDArray[np.int64]) -> _Listing:
+        return _Listing(self.classes, [self.paths[index] for index in indices], self.labels[indices])
+
+
+def read_folder(
+    folder: Path,
+    *,
+    image_size: tuple[int, int] | None,
+    samples: int | None,
+    seed: int,
+    test_share: float,
+    max_bad: float,
+) -> Dataset:
+    """The pictures of a folder; load_data says what is allowed. Files are chosen first: only those are decoded."""
+    train, test = _listed(folder)
+    if test is None:
+        rest, held_out = stratified_split(train.labels, test_share, seed, train.classes)
+        train, test = train.take(rest), train.take(held_out)
+    if samples is not None:
+        train = train.take(stratified_sample(train.labels, samples, seed, train.classes))
+    size, channels = _size_and_channels(folder, train.paths + test.paths, image_size)
+    train_split, skipped = _decoded(train, folder, size, channels)
+    test_split, also_skipped = _decoded(test, folder, size, channels)
+    skipped += also_skipped
+    count = len(train.paths) + len(test.paths)
+    if len(skipped) > max_bad * count:
+        raise DataError(
+            f"{folder}: {len(skipped)} of {count} pictures cannot be read, {len(skipped) / count:.2%}; allowed is "
+            f"{max_bad:.2%} (max_bad, --max-bad); the first is {skipped[0]}"
+        )
+    for listing, split in ((train, train_split), (test, test_split)):
+        _check_classes_remain(listing, split)
+    dataset = Dataset.from_splits(train_split, test_split, train.classes)
+    dataset.skipped = skipped
+    return dataset
+
+
+def _listed(folder: Path) -> tuple[_Listing, _Listing | None]:
+    names = {path.name for path in _visible(folder) if path.is_dir()}
+    if "train" not in names or not any(path.is_dir() for path in _visible(folder / "train")):
+        return _list_classes(folder), None
+    others = sorted(names - {"train", "test"})
+    if others:
+        raise DataError(f"{folder}: has train and {', '.join(others)}; beside train only test is allowed")
+    train = _list_classes(folder / "train")
+    if "test" not in names:
+        return train, None
+    test = _list_classes(folder / "test")
+    if train.classes != test.classes:
+        missing = sorted(set(train.classes) - set(test.classes))
+        added = sorted(set(test.classes) - set(train.classes))
+        raise DataError(
+            f"{folder}: train and test must have the same classes; only in train: {missing}, only in test: {added}"
+        )
+    return train, test
+
+
+def _list_classes(folder: Path) -> _Listing:
+    """One class for each folder in it. Names are compared in Unicode's composed form, as macOS may decompose."""
+    folders = [path for path in _visible(folder) if path.is_dir()]
+    classes = [_composed(path) for path in folders]
+    if len(classes) < 2:
+        found = f"only the class folder {classes[0]!r}" if classes else "no class folder"
+        raise DataError(f"{folder}: has {found}; at least 2 are needed, one folder of pictures for each class")
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, path in enumerate(folders):
+        files = _visible(path)
+        nested = next((file for file in files if file.is_dir()), None)
+        if nested:
+            raise DataError(f"{nested}: is a folder in a class folder; allowed there are pictures only")
+        if not files:
+            raise DataError(f"{path}: the class folder is empty; each class needs pictures")
+        paths += files
+        labels += [label] * len(files)
+    return _Listing(classes, paths, np.array(labels, np.int64))
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What the folder holds but for hidden and system files, in an order that no operating system changes."""
+    try:
+        children = list(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+    shown = [path for path in children if not path.name.startswith(".") and path.name.lower() not in _SYSTEM_FILES]
+    return sorted(shown, key=lambda path: (unicodedata.normalize("NFC", path.name), path.name))
+
+
+def _composed(path: Path) -> str:
+    try:
+        path.name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{str(path)!a}: the name of a class folder must be valid UTF-8") from None
+    return unicodedata.normalize("NFC", path.name)
+
+
+def _size_and_channels(
+    folder: Path, paths: Sequence[Path], image_size: tuple[int, int] | None
+) -> tuple[tuple[int, int], int]:
+    """The size asked for, or that of all pictures; 1 channel if all are gray, else 3."""
+    gray = True
+    first: tuple[Path, tuple[int, int]] | None = None
+    for path, size, is_gray in picture_headers(paths):
+        gray = gray and is_gray
+        first = first or (path, size)
+        if image_size is None:
+            _check_alike(first, (path, size))
+        elif not gray:
+            break
+    if first is None:
+        raise DataError(f"{folder}: none of its {len(paths)} files is a picture that can be read")
+    return image_size or first[1], 1 if gray else 3
+
+
+def _check_alike(first: tuple[Path, tuple[int, int]], other: tuple[Path, tuple[int, int]]) -> None:
+    if first[1] != other[1]:
+        found = " and ".join(f"{path} is {height}×{width}" for path, (height, width) in (first, other))
+        raise ConfigError(f"the pictures differ in size ({found}): set image_size (--image-size), for example 64")
+    height, width = other[1]
+    if max(height, width) > _LARGEST_UNASKED:
+        raise ConfigError(
+            f"{other[0]} is {height}×{width}: for pictures above {_LARGEST_UNASKED} pixels set image_size "
+            "(--image-size), for example 64"
+        )
+
+
+def _decoded(listing: _Listing, folder: Path, size: tuple[int, int], channels: int) -> tuple[Split, list[str]]:
+    images, failures = decode_pictures(listing.paths, size, channels)
+    labels = np.delete(listing.labels, list(failures))
+    skipped = [
+        f"{listing.paths[index].relative_to(folder).as_posix()}: {reason}" for index, reason in sorted(failures.items())
+    ]
+    # A file name that is not valid UTF-8 must not stop whoever prints or stores the line.
+    skipped = [line.encode("utf-8", "replace").decode("utf-8") for line in skipped]
+    return Split(images, labels), skipped
+
+
+def _check_classes_remain(listing: _Listing, split: Split) -> None:
+    lost = np.setdiff1d(listing.labels, split.labels)
+    if len(lost):
+        path = listing.paths[int(np.flatnonzero(listing.labels == lost[0])[0])].parent
+        raise DataError(f"{path}: none of the pictures chosen from it can be read; each class needs some")

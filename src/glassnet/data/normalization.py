@@ -1,0 +1,73 @@
+"""From pixels to the numbers a network reads: (x / scale − mean) / std, per channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from glassnet.errors import DataError
+
+# np.bincount turns its input into 64-bit integers; blocks keep that copy small.
+_BLOCK_PIXELS = 1 << 22
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """The scale that brings pixels to 0..1, then mean and standard deviation per channel (in units of 0..1)."""
+
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def measure(cls, images: NDArray[np.uint8], scale: float) -> Normalization:
+        """Mean and population standard deviation of each channel of images, uint8 (N, H, W, C).
+
+        Computed in float64 from the exact counts of the 256 pixel values. A constant channel gets std 1.
+        """
+        counts = _value_counts(images)  # (256, C)
+        values = np.arange(256)[:, np.newaxis] / scale
+        pixels = counts.sum(axis=0)
+        mean = (counts * values).sum(axis=0) / pixels
+        variance = (counts * (values - mean) ** 2).sum(axis=0) / pixels
+        constant = (counts > 0).sum(axis=0) == 1
+        std = np.where(constant, 1.0, np.sqrt(variance))
+        return cls(float(scale), tuple(mean.tolist()), tuple(std.tolist()))
+
+    def apply(self, images: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
+        """uint8 (N, H, W, C) -> a fresh float array (N, C, H, W) whose memory is (N, H, W, C), channels-last.
+
+        Divided by scale, less the mean, divided by std: in that order and in dtype, as the engines do it.
+        Raises DataError for another dtype or number of dimensions, or another number of channels.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise DataError(
+                f"normalization got pictures of dtype {images.dtype} and shape {images.shape}; "
+                "allowed is uint8 (N, H, W, C)"
+            )
+        channels = images.shape[3]
+        if channels != len(self.mean):
+            raise DataError(f"pictures have {channels} channel(s); this normalization was measured on {len(self.mean)}")
+        count, height, width, _ = images.shape
+        x = images.reshape(count * height, width * channels).astype(dtype)  # (N·H, W·C)
+        # A whole row of pixels at a time: loops over the channels alone would be three numbers long.
+        repeats = 1 if channels == 1 else width
+        x /= x.dtype.type(self.scale)
+        x -= np.tile(np.asarray(self.mean, x.dtype), repeats)
+        x /= np.tile(np.asarray(self.std, x.dtype), repeats)
+        return x.reshape(images.shape).transpose(0, 3, 1, 2)
+
+
+def _value_counts(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each pixel value occurs in each channel: (256, C)."""
+    count, height, width, channels = images.shape
+    block = max(1, _BLOCK_PIXELS // (height * width * channels))
+    counts = np.zeros((256, channels), np.int64)
+    for start in range(0, count, block):
+        for channel in range(channels):
+            values = images[start : start + block, ..., channel].ravel()
+            counts[:, channel] += np.bincount(values, minlength=256)
+    return counts

@@ -1,0 +1,170 @@
+"""Where pictures come from: a name, a folder or a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.data.batches import check_seed
+from glassnet.data.dataset import TEST_SHARE, Dataset, Split
+from glassnet.data.folder import read_folder
+from glassnet.data.idx import find_idx, read_idx_pair
+from glassnet.data.normalization import Normalization
+from glassnet.data.splitting import stratified_sample, stratified_split
+from glassnet.errors import ConfigError, DataError
+
+_DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
+_FASHION_CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+
+
+def load_data(
+    source: str | os.PathLike[str],
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    samples: int | None = None,
+    seed: int = 42,
+    test_share: float = TEST_SHARE,
+    max_bad: float = 0.01,
+) -> Dataset:
+    """Load pictures from a source; load_data(**dataset.source) loads the same again.
+
+    source: "digits", scikit-learn's, always split into the same 1,347 and 450;
+        "fashion-mnist", from GLASSNET_DATA, or from where Debian's package installs it;
+        a folder of IDX files, or one IDX images file (its labels, and test files if there are any, beside it);
+        a folder with one folder of pictures for each class, or train/ and test/ of those. A folder named like
+        one of the two data sets is written "./digits".
+    image_size: side, or (height, width), to which a folder's pictures are brought; None keeps a size that all
+        have, up to 256 pixels. The other sources have a size of their own.
+    samples: as many training pictures, in the proportions of the classes; the test split stays whole.
+    seed: of the samples, and of the stratified test_share held out where a source has no test pictures.
+    max_bad: the share of a folder's files that may be unreadable; up to there they are skipped and listed.
+
+    Raises DataError for pictures or files that cannot be used, ConfigError for an argument that is not allowed.
+    """
+    size = _checked_size(image_size)
+    check_seed(seed)
+    _check_share("test_share", test_share, 0 < test_share < 1, "more than 0 and less than 1")
+    _check_share("max_bad", max_bad, 0 <= max_bad <= 1, "0 to 1")
+    if samples is not None and samples < 1:
+        raise ConfigError(f"samples is {samples}; allowed is 1 or more")
+    path = Path(source).expanduser()
+    name = str(source)
+    if name == "digits":
+        dataset = _sampled(_digits(), samples, seed)
+    elif name == "fashion-mnist":
+        dataset = _sampled(_idx(*_fashion_files(), _FASHION_CLASSES, seed, test_share), samples, seed)
+    elif not name or not _readable(path):
+        raise DataError(
+            f"source {name!r} does not exist or may not be read; allowed: digits, fashion-mnist, a folder with one "
+            "folder of pictures for each class (or train/ and test/ of those), or a path to IDX files"
+        )
+    elif found := find_idx(path):
+        dataset = _sampled(_idx(*found, None, seed, test_share), samples, seed)
+    else:
+        dataset = read_folder(path, image_size=size, samples=samples, seed=seed, test_share=test_share, max_bad=max_bad)
+    if size not in (None, dataset.image_size):
+        raise ConfigError(
+            f"image_size is {size}; the pictures of {name!r} are {dataset.image_size}, and only those of a folder "
+            "of picture files are resized"
+        )
+    dataset.source = {
+        "source": name if name in ("digits", "fashion-mnist") else str(path.resolve()),
+        "image_size": list(dataset.image_size),
+        "samples": samples,
+        "seed": seed,
+        "test_share": test_share,
+        "max_bad": max_bad,
+    }
+    return dataset
+
+
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = digits.images.astype(np.uint8)[..., np.newaxis]  # (1797, 8, 8, 1), values 0..16
+    labels = digits.target.astype(np.int64)
+    train_images, test_images, train_labels, test_labels = train_test_split(
+        images, labels, test_size=0.25, random_state=42, stratify=labels
+    )
+    classes = [str(digit) for digit in range(10)]
+    train, test = Split(train_images, train_labels), Split(test_images, test_labels)
+    dataset = Dataset.from_splits(train, test, classes, scale=16.0)
+    dataset.normalization = Normalization(16.0, (0.0,), (1.0,))
+    return dataset
+
+
+def _fashion_files() -> tuple[Path, Path | None]:
+    chosen = os.environ.get("GLASSNET_DATA")
+    folders = [Path(chosen) / "fashion-mnist", Path(chosen)] if chosen else []
+    for folder in [*folders, _DEBIAN_FASHION]:
+        if folder.is_dir() and (found := find_idx(folder)):
+            return found
+    raise DataError(
+        "fashion-mnist not found"
+        + (f" in GLASSNET_DATA={chosen}" if chosen else "")
+        + f" or {_DEBIAN_FASHION}; install Debian's package dataset-fashion-mnist, or set GLASSNET_DATA to the "
+        "folder that holds train-images-idx3-ubyte.gz and its companions"
+    )
+
+
+def _idx(
+    images: Path, test_images: Path | None, classes: tuple[str, ...] | None, seed: int, test_share: float
+) -> Dataset:
+    """IDX pictures. Without class names these are the training labels, from the smallest to the largest."""
+    train = Split(*read_idx_pair(images))
+    first, last = (0, len(classes) - 1) if classes else (int(train.labels.min()), int(train.labels.max()))
+    names = classes or tuple(str(label) for label in range(first, last + 1))
+    train = Split(train.images, _shifted(train.labels, first, last, images))
+    if test_images is None:
+        rest, held_out = stratified_split(train.labels, test_share, seed, names)
+        return Dataset.from_splits(train.take(rest), train.take(held_out), names)
+    pictures, labels = read_idx_pair(test_images)
+    return Dataset.from_splits(train, Split(pictures, _shifted(labels, first, last, test_images)), names)
+
+
+def _shifted(labels: NDArray[np.int64], first: int, last: int, images: Path) -> NDArray[np.int64]:
+    outside = np.flatnonzero((labels < first) | (labels > last))
+    if len(outside):
+        raise DataError(
+            f"the labels of {images}: number {outside[0]} is {labels[outside[0]]}; allowed is {first} to {last}"
+        )
+    return labels - first
+
+
+def _sampled(dataset: Dataset, samples: int | None, seed: int) -> Dataset:
+    if samples is None:
+        return dataset
+    chosen = stratified_sample(dataset.train.labels, samples, seed, dataset.classes)
+    part = Dataset.from_splits(dataset.train.take(chosen), dataset.test, dataset.classes, scale=dataset.scale)
+    if "normalization" in vars(dataset):
+        part.normalization = dataset.normalization
+    return part
+
+
+def _readable(path: Path) -> bool:
+    try:
+        return (path.is_file() or path.is_dir()) and os.access(path, os.R_OK)
+    except OSError:  # a folder on the way that may not be entered
+        return False
+
+
+def _checked_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if image_size is None:
+        return None
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ConfigError(f"image_size is {image_size}; allowed is a side or (height, width), each 1 or more")
+    return size
+
+
+def _check_share(name: str, share: float, allowed: bool, range_text: str) -> None:
+    if not allowed:
+        raise ConfigError(f"{name} is {share}; allowed is {range_text}")

@@ -1,0 +1,206 @@
+"""What an engine promises: a network that trains, and shows what it computes, the same on every engine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.architecture import ResNetSpec
+from glassnet.data import Augmentation, Normalization, Split
+from glassnet.errors import ConfigError, DataError, near
+from glassnet.nn import CrossEntropyLoss
+from glassnet.recipe import Recipe
+
+Array = NDArray[Any]
+CHUNK = 256  # pictures that go through a network at once where no gradient is wanted
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A part of a placed split: which pictures, and what augmentation does to them."""
+
+    placed: Any  # the engine's own handle, from Network.place
+    indices: NDArray[np.int64]
+    augmentation: Augmentation | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy and share of right answers over ``count`` pictures, in evaluation mode."""
+
+    loss: float
+    accuracy: float
+    count: int
+
+    @classmethod
+    def of(cls, logits: Array, labels: Array) -> Evaluation:
+        """From logits (N, classes) and labels (N,)."""
+        loss = CrossEntropyLoss()(logits, labels)
+        return cls(loss, float((logits.argmax(axis=1) == labels).mean()), len(labels))
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the steps since the last reading add up to."""
+
+    loss: float  # mean over the pictures
+    accuracy: float  # share of right answers, each picture judged by the network that was about to learn from it
+    count: int
+    gradient_norms: dict[str, float]  # L2 norm of each parameter's gradient at the last step
+
+
+class Network(ABC):
+    """A residual network on one engine. Every array that goes in or comes out is the caller's own."""
+
+    engine: ClassVar[str]
+    engine_title: ClassVar[str]  # as people write it
+
+    def __init__(self, spec: ResNetSpec, dtype: np.dtype[Any]) -> None:
+        self.spec = spec
+        self.dtype = dtype
+
+    def logits(self, images: Array) -> Array:
+        """Logits (N, classes) of float images (N, C, H, W), in evaluation mode, computed in chunks.
+
+        :raises DataError: images that are not finite floats.
+        :raises ShapeError: images that do not fit the network; names the layer.
+        """
+        images = self._checked(images)
+        return self._joined(self._logits(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK))
+
+    def activations(self, images: Array, names: Iterable[str] | None = None) -> dict[str, Array]:
+        """The outputs of all leaf layers and residual blocks, or of the named ones, in forward order.
+
+        Evaluation mode; images (N, C, H, W) float. Names are dotted, such as ``layer1.0.conv1``.
+
+        :raises ConfigError: an unknown name, with the near ones.
+        """
+        known = self.activation_names
+        wanted = known if names is None else list(names)
+        for name in wanted:
+            if name not in known:
+                raise ConfigError(f"{self.spec.preset} has no activation {name!r}.{near(name, known)}")
+        return self._activations(self._checked(images), wanted)
+
+    def gradients(self, images: Array, labels: Array) -> tuple[float, dict[str, Array]]:
+        """The loss in training mode and its gradient with respect to every parameter, under torch's keys.
+
+        Weights, running statistics and generators stay as they are. Images (N, C, H, W) float, labels (N,) integers.
+        """
+        return self._gradients(self._checked(images), self._checked_labels(labels, len(images)))
+
+    def evaluate(self, placed: Any) -> Evaluation:
+        """Loss and accuracy over a placed split."""
+        labels = self._placed_labels(placed)
+        batches = (
+            Batch(placed, np.arange(start, min(start + CHUNK, len(labels)))) for start in range(0, len(labels), CHUNK)
+        )
+        return Evaluation.of(self._joined(self._logits(self._gather(batch)[0]) for batch in batches), labels)
+
+    def _joined(self, chunks: Iterator[Array]) -> Array:
+        return np.concatenate([np.empty((0, self.spec.classes), self.dtype), *chunks])
+
+    def _checked(self, images: Array) -> Array:
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[1] != self.spec.in_channels:
+            raise DataError(f"The images must have shape (N, {self.spec.in_channels}, H, W). Got {images.shape}.")
+        if not np.issubdtype(images.dtype, np.floating):
+            raise DataError(
+                f"The images must be floats, as Normalization.apply makes them of uint8 pictures. Got {images.dtype}."
+            )
+        if not np.isfinite(images).all():
+            first = np.argwhere(~np.isfinite(images))[0]
+            raise DataError(
+                f"The images must be finite. Got {images[tuple(first)]} in image {first[0]}, channel {first[1]}, "
+                f"row {first[2]}, column {first[3]}."
+            )
+        return images
+
+    def _checked_labels(self, labels: Array, count: int) -> Array:
+        labels = np.asarray(labels)
+        if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+            raise DataError(f"The labels must be {count} integers. Got {labels.dtype} of shape {labels.shape}.")
+        if count and not (labels.min() >= 0 and labels.max() < self.spec.classes):
+            wrong = labels[(labels < 0) | (labels >= self.spec.classes)][0]
+            raise DataError(f"The labels must be from 0 to {self.spec.classes - 1}. Got {wrong}.")
+        return labels
+
+    @property
+    @abstractmethod
+    def activation_names(self) -> list[str]:
+        """The dotted names of all leaf layers and residual blocks, in forward order."""
+
+    @property
+    @abstractmethod
+    def parameter_count(self) -> int:
+        """How many numbers are trained."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers under torch's keys, C-contiguous."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Copy ``state`` in, cast to the network's dtype; every key but num_batches_tracked must be there.
+
+        :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; nothing has changed then.
+        """
+
+    @abstractmethod
+    def trainer(self, recipe: Recipe) -> Trainer:
+        """What trains this network by the recipe's optimizer, one step at a time."""
+
+    @abstractmethod
+    def place(self, split: Split, normalization: Normalization) -> Any:
+        """The engine's own handle of a split: uint8 pictures and labels where the engine computes, once."""
+
+    @abstractmethod
+    def seed_dropout(self, generator: np.random.Generator) -> None:
+        """Draw the dropout masks from ``generator`` from now on."""
+
+    @abstractmethod
+    def _logits(self, images: Any) -> Array: ...
+
+    @abstractmethod
+    def _activations(self, images: Array, names: list[str]) -> dict[str, Array]: ...
+
+    @abstractmethod
+    def _gradients(self, images: Array, labels: Array) -> tuple[float, dict[str, Array]]: ...
+
+    @abstractmethod
+    def _gather(self, batch: Batch) -> tuple[Any, Any]: ...
+
+    @abstractmethod
+    def _placed_labels(self, placed: Any) -> Array: ...
+
+
+class Trainer(ABC):
+    """An optimizer at work on one network."""
+
+    @abstractmethod
+    def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> Any:
+        """One optimizer step on a batch, or on float images (N, C, H, W) with labels (N,).
+
+        Returns the loss before the step, as the engine's own scalar: ``float`` of it waits for the device.
+        ``lr`` overrides the recipe's for this step.
+        """
+
+    @abstractmethod
+    def totals(self) -> Totals:
+        """What the steps since the last call add up to."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Array]:
+        """Copies of the optimizer's arrays under parameter keys: ``conv1.weight/momentum_buffer``, ..."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Copy in what ``state`` gave, on this engine or another.
+
+        :raises GlassnetError: a key of no parameter, or an array of another shape than its parameter.
+        """

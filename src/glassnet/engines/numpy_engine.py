@@ -1,0 +1,201 @@
+"""The NumPy engine: glassnet's own layers, every gradient written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet import nn
+from glassnet.architecture import ResNetSpec, assemble
+from glassnet.data import Normalization, Split
+from glassnet.engines.base import Batch, Network, Totals, Trainer
+from glassnet.engines.threads import one_blas_thread
+from glassnet.errors import GlassnetError
+from glassnet.nn.layout import channels_last
+from glassnet.nn.scratch import Scratch
+from glassnet.recipe import Recipe
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Memory is where this engine computes."""
+
+    split: Split
+    normalization: Normalization
+
+
+class NumpyNetwork(Network):
+    """``module``, the assembled layers, is the network; all else is the way in and out."""
+
+    engine = "numpy"
+    engine_title = "NumPy"
+
+    def __init__(self, spec: ResNetSpec, dtype: np.dtype[Any]) -> None:
+        super().__init__(spec, dtype)
+        self.module: nn.Module = assemble(spec, nn).to(dtype)
+        scratch = Scratch()
+        for module in self.module.modules():
+            module.scratch = scratch
+
+    @property
+    def activation_names(self) -> list[str]:
+        return _forward_order(self.module)
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(parameter.data.size for parameter in self.module.parameters())
+
+    def state_dict(self) -> dict[str, Array]:
+        return self.module.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        self.module.load_state_dict(dict(state))
+
+    def trainer(self, recipe: Recipe) -> NumpyTrainer:
+        return NumpyTrainer(self, recipe)
+
+    def place(self, split: Split, normalization: Normalization) -> Placed:
+        return Placed(split, normalization)
+
+    def seed_dropout(self, generator: np.random.Generator) -> None:
+        for module in self._dropouts():
+            module.generator = generator
+
+    def _dropouts(self) -> list[nn.Dropout]:
+        return [module for module in self.module.modules() if isinstance(module, nn.Dropout)]
+
+    def _ready(self, images: Array) -> Array:
+        """Images in the network's dtype and memory order."""
+        return channels_last(images.astype(self.dtype, copy=False))
+
+    def _logits(self, images: Array) -> Array:
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+            return self.module.eval()(self._ready(images))
+
+    def _activations(self, images: Array, names: list[str]) -> dict[str, Array]:
+        seen: dict[str, Array] = {}
+
+        def look(name: str, y: Array) -> None:
+            seen[name] = np.array(y, order="C")
+
+        with nn.observed(self.module, names, forward=look):
+            self._logits(images)
+        return seen
+
+    def _gradients(self, images: Array, labels: Array) -> tuple[float, dict[str, Array]]:
+        before = self.module.state_dict()
+        drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
+        loss = nn.CrossEntropyLoss()
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+            value = loss(self.module.train()(self._ready(images)), labels)
+            self.module.backward(loss.backward())
+        self.module.load_state_dict(before)
+        for dropout, state in zip(self._dropouts(), drawn, strict=True):
+            dropout.generator.bit_generator.state = state
+        return value, {key: np.array(p.grad, order="C") for key, p in self.module.named_parameters()}
+
+    def _gather(self, batch: Batch) -> tuple[Array, Array]:
+        split, normalization = batch.placed.split, batch.placed.normalization
+        images = split.images[batch.indices]
+        if batch.augmentation is not None:
+            images = batch.augmentation.apply(images)
+        return normalization.apply(images, self.dtype), split.labels[batch.indices]
+
+    def _placed_labels(self, placed: Placed) -> Array:
+        return placed.split.labels
+
+
+def _forward_order(module: nn.Module, prefix: str = "") -> list[str]:
+    """Leaves and residual blocks, a block after what it is made of."""
+    names = [
+        name
+        for child_name, child in module.named_children()
+        for name in _forward_order(child, f"{prefix}.{child_name}" if prefix else child_name)
+    ]
+    return names if names and not isinstance(module, nn.Residual) else [*names, prefix]
+
+
+class NumpyTrainer(Trainer):
+    def __init__(self, network: NumpyNetwork, recipe: Recipe) -> None:
+        self.network = network
+        self.recipe = recipe
+        self.loss = nn.CrossEntropyLoss(recipe.label_smoothing)
+        self.parameters = dict(network.module.named_parameters())
+        self.optimizer = _optimizer(recipe, list(self.parameters.values()))
+        self._clear()
+
+    def _clear(self) -> None:
+        self._loss_sum, self._right, self._count = 0.0, 0, 0
+
+    def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> float:
+        network, module = self.network, self.network.module
+        if isinstance(batch, Batch):
+            images, labels = network._gather(batch)
+        else:
+            images = network._ready(network._checked(batch))
+            labels = network._checked_labels(np.asarray(labels), len(images))
+        # What overflows or turns NaN shows in the loss, which the loop checks once an epoch.
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+            if not module.training:
+                module.train()
+            logits = module(images)
+            loss = self.loss(logits, labels)
+            module.backward(self.loss.backward())
+            if self.recipe.clip_gradient is not None:
+                self._clip(self.recipe.clip_gradient)
+            for group in self.optimizer.groups:
+                group["lr"] = self.recipe.lr if lr is None else lr
+            self.optimizer.step()
+        self._loss_sum += loss * len(labels)
+        self._right += int((logits.argmax(axis=1) == labels).sum())
+        self._count += len(labels)
+        return loss
+
+    def _norms(self) -> dict[str, float]:
+        return {key: float(np.linalg.norm(p.grad.ravel(order="K"))) for key, p in self.parameters.items()}
+
+    def _clip(self, largest: float) -> None:
+        """Shorten the whole gradient to ``largest`` where it is longer (torch.nn.utils.clip_grad_norm_)."""
+        total = float(np.sqrt(sum(norm**2 for norm in self._norms().values())))
+        if (scale := largest / (total + 1e-6)) < 1:
+            for parameter in self.parameters.values():
+                parameter.grad *= scale
+
+    def totals(self) -> Totals:
+        count = max(1, self._count)
+        totals = Totals(self._loss_sum / count, self._right / count, self._count, self._norms())
+        self._clear()
+        return totals
+
+    def state(self) -> dict[str, Array]:
+        return {
+            f"{key}/{name}": np.array(array, order="C")
+            for key, parameter in self.parameters.items()
+            for name, array in self.optimizer.state[parameter].items()
+        }
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        for path, array in state.items():
+            key, _, name = path.rpartition("/")
+            if key not in self.parameters or (array.ndim and array.shape != self.parameters[key].data.shape):
+                raise GlassnetError(f"The optimizer's state {path} of shape {array.shape} fits no parameter.")
+            parameter = self.parameters[key]
+            own = np.empty_like(parameter.data) if array.ndim else np.empty((), parameter.data.dtype)
+            own[...] = array
+            self.optimizer.state[parameter][name] = own
+
+
+def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> nn.Optimizer:
+    groups = [
+        {"params": [p for p in parameters if recipe.decays(p.data.ndim)], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if not recipe.decays(p.data.ndim)], "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return nn.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov)
+    return {"adam": nn.Adam, "adamw": nn.AdamW}[recipe.optimizer](groups, recipe.lr)
