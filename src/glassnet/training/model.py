@@ -1,0 +1,137 @@
+"""A trained model, loaded from its run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.architecture import ResNetSpec
+from glassnet.data import Dataset, Normalization, decode_picture, load_data
+from glassnet.engines import Network, build
+from glassnet.errors import DataError, RunError
+from glassnet.nn.loss import softmax
+from glassnet.training.run_folder import Record, RunFolder
+from glassnet.weights import load_weights
+
+Pictures = str | PathLike[str] | NDArray[np.uint8] | Sequence[str | PathLike[str] | NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest class of a picture, its probability, and the likeliest few, best first."""
+
+    label: str
+    probability: float
+    top: list[tuple[str, float]]
+
+
+class Model:
+    """What a run folder holds: ``network``, ``config``, ``classes``, ``normalization`` and ``history``."""
+
+    def __init__(self, path: Path, config: dict[str, Any], network: Network, history: list[Record]) -> None:
+        self.path, self.config, self.network, self.history = path, config, network, history
+        data = config["data"]
+        self.classes: list[str] = data["classes"]
+        self.normalization = Normalization(data["scale"], tuple(data["mean"]), tuple(data["std"]))
+
+    def predict(self, pictures: Pictures, top: int = 5) -> list[Prediction]:
+        """Classify picture files, or uint8 arrays (H, W, C) or (N, H, W, C) in the pixel values of the training data.
+
+        Files may have any size and mode; they are decoded as the pictures of a training folder are.
+
+        :raises DataError: a file that cannot be read, or an array of another dtype or shape.
+        """
+        if isinstance(pictures, str | PathLike):
+            pictures = [pictures]
+        spec = self.network.spec
+        shape = (*spec.size, spec.in_channels)
+        # 0..255 in a file, 0..scale in the training data: the mean and std are in units of 1.
+        file_normalization = Normalization(255.0, self.normalization.mean, self.normalization.std)
+        chosen = pictures if isinstance(pictures, Sequence) else _single(pictures, shape)
+        inputs = [
+            file_normalization.apply(decode_picture(picture, spec.size, spec.in_channels)[np.newaxis])
+            if isinstance(picture, str | PathLike)
+            else self.normalization.apply(_checked(picture, shape)[np.newaxis])
+            for picture in chosen
+        ]
+        if not inputs:
+            return []
+        probabilities = softmax(self.network.logits(np.concatenate(inputs)))
+        return [self._prediction(row, top) for row in probabilities]
+
+    def _prediction(self, probabilities: NDArray[Any], top: int) -> Prediction:
+        order = np.argsort(-probabilities, kind="stable")[: max(1, top)]
+        ranked = [(self.classes[index], float(probabilities[index])) for index in order]
+        return Prediction(*ranked[0], ranked)
+
+    def evaluate(self, data: Dataset) -> dict[str, Any]:
+        """Loss, accuracy and count over the data's test split.
+
+        :raises DataError: data of other classes, channels or, for a flatten head, another size.
+        """
+        if data.classes != self.classes:
+            raise DataError(f"The data's classes are {data.classes}, the model's {self.classes}; they must be equal.")
+        placed = self.network.place(data.test, self.normalization)
+        evaluation = self.network.evaluate(placed)
+        return {"loss": evaluation.loss, "accuracy": evaluation.accuracy, "count": evaluation.count}
+
+    def load_dataset(self) -> Dataset:
+        """The data that the model was trained on, loaded again.
+
+        :raises DataError: where it cannot be loaded again, or is no longer the same.
+        """
+        source = dict(self.config["data"])
+        described = ("fingerprint", "classes", "scale", "mean", "std", "train", "test", "skipped")
+        fingerprint = source["fingerprint"]
+        for name in described:
+            source.pop(name)
+        if source["source"] == "arrays":
+            raise DataError(f"{self.path} was trained on arrays, which a run folder does not keep. Pass the Dataset.")
+        dataset = load_data(**source)
+        if dataset.fingerprint != fingerprint:
+            raise DataError(f"The data in {source['source']} is no longer what {self.path} was trained on.")
+        return dataset
+
+
+def load(run: str | PathLike[str], weights: str | None = None) -> Model:
+    """The model of a run folder, with its best weights where validation chose some, otherwise the last.
+
+    ``weights`` is "best" or "last", to choose. The NumPy engine computes, in the dtype of the training.
+
+    :raises RunError: a folder that is missing, holds no run, no finished epoch or a run of another format.
+    """
+    folder = RunFolder(run)
+    config = folder.read_config()
+    name = weights or ("best" if folder.best_path.is_file() else "last")
+    path = {"best": folder.best_path, "last": folder.last_path}.get(name)
+    if path is None:
+        raise RunError(f"The weights of a run are 'best' or 'last'. Got {weights!r}.")
+    if not path.is_file():
+        raise RunError(f"{folder.path} has no {path.name}: no epoch of this run was finished, or none was chosen.")
+    try:
+        network = build(ResNetSpec(**config["spec"]), "numpy", config["seed"], config["dtype"])
+    except (TypeError, KeyError) as error:
+        raise RunError(f"{folder.config_path} does not describe a model: {error}.") from None
+    network.load_state_dict(load_weights(path))
+    return Model(folder.path, config, network, folder.read_records())
+
+
+def _single(picture: Any, shape: tuple[int, ...]) -> list[Any]:
+    """An array of one picture or of several, as a list of pictures."""
+    picture = np.asarray(picture)
+    return [picture] if picture.ndim == len(shape) else list(picture)
+
+
+def _checked(picture: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    picture = np.asarray(picture)
+    if picture.dtype != np.uint8 or picture.shape != shape:
+        raise DataError(
+            f"A picture must be uint8 of shape (H, W, C) = {shape}. Got {picture.dtype} of shape {picture.shape}."
+        )
+    return np.asarray(picture, np.uint8)

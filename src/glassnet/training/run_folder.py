@@ -1,0 +1,168 @@
+"""The run folder: all that a training leaves, and all that other commands read.
+
+A run commits through one file, ``state/checkpoint.safetensors``, replaced in one step. Everything else follows
+from it: ``metrics.jsonl`` may be a line ahead of it, ``last.safetensors`` and ``best.safetensors`` an epoch
+behind, after a kill between two writes; ``restore`` puts that right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from glassnet.atomic import write_atomically
+from glassnet.errors import DataError, RunError
+from glassnet.weights import load_tensors, save_tensors
+
+FORMAT = 1
+Arrays = dict[str, NDArray[Any]]
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after ``epoch`` finished epochs: weights and buffers, the optimizer's arrays, and all records."""
+
+    epoch: int
+    best_epoch: int | None  # chosen by validation
+    network: Arrays
+    optimizer: Arrays
+    records: list[Record] = field(default_factory=list)
+
+
+class RunFolder:
+    """The files of one run and the order in which they are written."""
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config_path = self.path / "config.json"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.last_path = self.path / "last.safetensors"
+        self.best_path = self.path / "best.safetensors"
+        self.report_path = self.path / "report.html"
+        self.checkpoint_path = self.path / "state" / "checkpoint.safetensors"
+
+    @property
+    def is_committed(self) -> bool:
+        return self.checkpoint_path.is_file()
+
+    def check_is_free(self, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Refuse a folder in which something lies that a new run would write over or mix with.
+
+        :raises RunError: a committed run that is neither to be resumed nor replaced, another folder that is not
+            empty, or a file.
+        """
+        if self.is_committed:
+            if not (resume or overwrite):
+                state, way = (
+                    ("a finished run", "") if self.is_finished else ("an unfinished run", ", --resume to go on")
+                )
+                raise RunError(f"{self.path} holds {state}. Choose another folder{way}, or --overwrite to replace it.")
+        elif self.path.is_file():
+            raise RunError(f"{self.path} is a file. A run needs a folder.")
+        elif self.path.is_dir():
+            strangers = sorted(path.name for path in self.path.iterdir() if path not in self._own)
+            if strangers:
+                raise RunError(f"{self.path} holds {strangers[0]!r}, which is no run's. Choose a new or empty folder.")
+
+    @property
+    def _own(self) -> set[Path]:
+        files = {self.config_path, self.metrics_path, self.last_path, self.best_path, self.report_path}
+        return {*files, *(path.with_name(f".{path.name}.tmp") for path in files), self.checkpoint_path.parent}
+
+    @property
+    def is_finished(self) -> bool:
+        epochs: int = self.read_config()["recipe"]["epochs"]
+        return self.read_checkpoint().epoch >= epochs
+
+    def clear(self) -> None:
+        """Remove a run's own files, the checkpoint first, so that no instant shows half of an old run."""
+        self.checkpoint_path.unlink(missing_ok=True)
+        for path in self._own - {self.checkpoint_path.parent}:
+            path.unlink(missing_ok=True)
+
+    def create(self, config: Mapping[str, Any]) -> None:
+        self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+        self.metrics_path.write_text("", encoding="utf-8")
+        self.write_config(config)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        write_atomically(self.config_path, (json.dumps(config, indent=2) + "\n").encode())
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """Make the epoch that just ended part of the run: its line of metrics, the checkpoint, the weights."""
+        with self.metrics_path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(_line(checkpoint.records[-1]))
+        tensors = {f"network/{key}": array for key, array in checkpoint.network.items()}
+        tensors |= {f"optimizer/{key}": array for key, array in checkpoint.optimizer.items()}
+        about = {"format": FORMAT, "epoch": checkpoint.epoch, "best_epoch": checkpoint.best_epoch}
+        save_tensors(self.checkpoint_path, tensors, about)
+        self._write_weights(checkpoint)
+
+    def _write_weights(self, checkpoint: Checkpoint) -> None:
+        save_tensors(self.last_path, checkpoint.network)
+        if checkpoint.best_epoch == checkpoint.epoch:
+            save_tensors(self.best_path, checkpoint.network)
+
+    def restore(self) -> Checkpoint:
+        """The committed state, after bringing the other files in line with it."""
+        checkpoint = self.read_checkpoint()
+        if len(checkpoint.records) < checkpoint.epoch:
+            raise RunError(
+                f"{self.metrics_path} has {len(checkpoint.records)} whole lines and the run {checkpoint.epoch} epochs."
+            )
+        write_atomically(self.metrics_path, "".join(map(_line, checkpoint.records)).encode())
+        self._write_weights(checkpoint)
+        return checkpoint
+
+    def read_checkpoint(self) -> Checkpoint:
+        try:
+            tensors, about = load_tensors(self.checkpoint_path)
+        except DataError as error:
+            raise RunError(f"{self.path} has no committed epoch to go on from. {error}") from None
+        self._check_format(self.checkpoint_path, about)
+        parts: dict[str, Arrays] = {"network": {}, "optimizer": {}}
+        for key, array in tensors.items():
+            part, _, name = key.partition("/")
+            parts[part][name] = array
+        records = self.read_records()[: about["epoch"]]
+        return Checkpoint(about["epoch"], about["best_epoch"], **parts, records=records)
+
+    def read_config(self) -> dict[str, Any]:
+        """:raises RunError: a folder that is missing, holds no run, or a run of another format."""
+        if not self.config_path.is_file():
+            raise RunError(f"{self.path} is not a run folder: it has no config.json.")
+        try:
+            config = json.loads(self.config_path.read_text(encoding="utf-8"))
+        except (ValueError, UnicodeDecodeError) as error:
+            raise RunError(f"{self.config_path} is not JSON: {error}.") from None
+        self._check_format(self.config_path, config)
+        return dict(config)
+
+    def _check_format(self, path: Path, about: Any) -> None:
+        found = about.get("format") if isinstance(about, dict) else None
+        if found != FORMAT:
+            raise RunError(f"{path} has format {found!r}. This glassnet reads format {FORMAT}.")
+
+    def read_records(self) -> list[Record]:
+        """One record per epoch; a last line that a kill tore is left out."""
+        if not self.metrics_path.is_file():
+            return []
+        records: list[Record] = []
+        lines = self.metrics_path.read_text(encoding="utf-8").split("\n")
+        for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end is torn, or empty
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                raise RunError(f"{self.metrics_path}, line {number}, is not JSON: {line[:60]!r}.") from None
+        return records
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"
