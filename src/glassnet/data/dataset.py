@@ -72,7 +72,12 @@ class Dataset:
             raise ConfigError("test_images and test_labels belong together; give both or neither")
         train = _checked_split(images, labels, "")
         if classes is None:
-            classes = [str(label) for label in range(int(train.labels.max()) + 1)]
+            last = int(train.labels.max())
+            if last >= len(train):
+                raise DataError(
+                    f"labels go up to {last} for {len(train)} pictures; allowed is 0 to classes-1, each in use"
+                )
+            classes = [str(label) for label in range(last + 1)]
         if test_images is None or test_labels is None:
             _check_labels(train, classes, "labels")
             rest, held_out = stratified_split(train.labels, test_share, seed, classes)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # What people keep pictures in; others of Pillow's formats (EPS for one) start other programs.
-_FORMATS = ("JPEG", "PNG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _GRAY_MODES = ("1", "L", "LA", "I", "F")
 _ORIENTATION = 0x0112  # EXIF's tag
 _FILES_PER_TASK = 16
@@ -114,9 +114,8 @@ def _decode(path: Path, image_size: tuple[int, int], channels: int) -> NDArray[n
         picture.load()
         if _orientation(picture) != 1:
             ImageOps.exif_transpose(picture, in_place=True)
-        return np.asarray(_fitted(_converted(picture, "L" if channels == 1 else "RGB"), image_size)).reshape(
-            *image_size, channels
-        )
+        fitted = _fitted(_converted(picture, "L" if channels == 1 else "RGB"), image_size)
+        return np.array(fitted).reshape(*image_size, channels)
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def load_data(
     _check_share("max_bad", max_bad, 0 <= max_bad <= 1, "0 to 1")
     if samples is not None and samples < 1:
         raise ConfigError(f"samples is {samples}; allowed is 1 or more")
-    path = Path(source).expanduser()
+    path = Path(source)
     name = str(source)
     if name == "digits":
         dataset = _sampled(_digits(), samples, seed)
@@ -122,6 +122,11 @@ def _idx(
     train = Split(*read_idx_pair(images))
     first, last = (0, len(classes) - 1) if classes else (int(train.labels.min()), int(train.labels.max()))
     names = classes or tuple(str(label) for label in range(first, last + 1))
+    gaps = np.setdiff1d(np.arange(first, last + 1), train.labels)
+    if len(gaps):
+        raise DataError(
+            f"the labels of {images} run from {first} to {last}, but {gaps[0]} never occurs; none may be left out"
+        )
     train = Split(train.images, _shifted(train.labels, first, last, images))
     if test_images is None:
         rest, held_out = stratified_split(train.labels, test_share, seed, names)

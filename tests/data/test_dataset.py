@@ -1,0 +1,185 @@
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glassnet.data import Dataset, Split
+from glassnet.errors import ConfigError, DataError, GlassnetError
+
+
+def arrays(count=40, classes=4, shape=(5, 6, 3), seed=0):
+    images = np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+    return images, np.arange(count) % classes
+
+
+def test_a_stratified_seeded_share_is_held_out():
+    images, labels = arrays()
+    data = Dataset(images, labels)
+    assert (len(data.train), len(data.test)) == (30, 10)
+    assert data.classes == ["0", "1", "2", "3"]
+    assert (data.image_size, data.channels, data.scale) == ((5, 6), 3, 255.0)
+    assert data.source == {"source": "arrays"}
+    assert data.skipped == []
+    for split in (data.train, data.test):
+        assert split.images.flags.c_contiguous
+        assert split.images.dtype == np.uint8
+        assert split.labels.dtype == np.int64
+    together = np.concatenate([data.train.images, data.test.images])
+    assert sorted(image.tobytes() for image in together) == sorted(image.tobytes() for image in images)
+    assert np.bincount(data.train.labels).max() - np.bincount(data.train.labels).min() <= 1
+    assert Dataset(images, labels, seed=43).fingerprint != data.fingerprint
+    assert len(Dataset(images, labels, test_share=0.5).test) == 20
+
+
+def test_pictures_keep_their_labels_when_split():
+    images, labels = arrays()
+    images[:, 0, 0, 0] = labels
+    data = Dataset(images, labels)
+    np.testing.assert_array_equal(data.train.images[:, 0, 0, 0], data.train.labels)
+    np.testing.assert_array_equal(data.test.images[:, 0, 0, 0], data.test.labels)
+
+
+def test_test_arrays_are_taken_as_they_are():
+    images, labels = arrays()
+    data = Dataset(images, labels, list("abcd"), test_images=images[:3], test_labels=labels[:3].tolist(), scale=16)
+    np.testing.assert_array_equal(data.train.images, images)
+    np.testing.assert_array_equal(data.test.labels, [0, 1, 2])
+    assert data.classes == ["a", "b", "c", "d"]
+    assert data.scale == 16.0
+
+
+def test_the_arrays_are_copied():
+    images, labels = arrays()
+    for data in (Dataset(images, labels, test_images=images, test_labels=labels), Dataset(images, labels)):
+        assert not np.shares_memory(data.train.images, images)
+        assert not np.shares_memory(data.test.images, images)
+        assert not np.shares_memory(data.train.labels, labels)
+
+
+def test_from_splits_does_not_copy():
+    images, labels = arrays()
+    data = Dataset.from_splits(Split(images, labels), Split(images, labels), list("abcd"))
+    assert np.shares_memory(data.train.images, images)
+
+
+def test_gray_pictures_need_no_channel_axis():
+    images, labels = arrays(shape=(5, 6))
+    data = Dataset(images, labels)
+    assert data.train.images.shape == (30, 5, 6, 1)
+
+
+def test_normalization_is_measured_on_the_training_split_and_can_be_set():
+    images, labels = arrays()
+    data = Dataset(images, labels, test_images=images // 2, test_labels=labels)
+    np.testing.assert_allclose(data.normalization.mean, (images / 255).mean(axis=(0, 1, 2)))
+    data.normalization = "another"
+    assert data.normalization == "another"
+
+
+def test_the_fingerprint_follows_from_everything_that_training_reads():
+    images, labels = arrays()
+
+    def fingerprint(images=images, labels=labels, classes="abcd", test_images=images[:4], scale=255.0):
+        return Dataset(
+            images, labels, list(classes), test_images=test_images, test_labels=labels[:4], scale=scale
+        ).fingerprint
+
+    changed = images.copy()
+    changed[3, 2, 1, 0] ^= 1
+    fingerprints = [
+        fingerprint(),
+        fingerprint(images=changed),
+        fingerprint(labels=np.roll(labels, 1)),
+        fingerprint(classes="abdc"),
+        fingerprint(test_images=changed[:4]),
+        fingerprint(scale=16.0),
+        fingerprint(images=images.reshape(40, 6, 5, 3), test_images=images[:4].reshape(4, 6, 5, 3)),
+    ]
+    assert len(set(fingerprints)) == len(fingerprints)
+    assert fingerprint() == fingerprints[0]
+    assert fingerprint(labels=labels.astype(np.uint8)) == fingerprints[0]
+    assert re.fullmatch("[0-9a-f]{64}", fingerprints[0])
+
+
+def test_repr():
+    assert repr(Dataset(*arrays())) == "Dataset(30 training and 10 test pictures, 4 classes, 5×6, 3 channel(s))"
+
+
+IMAGES, LABELS = arrays()
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES / 255, LABELS, r"images are float64; allowed is uint8: \(images \* 255\).round\(\).astype\('uint8'\)"),
+        (IMAGES.astype(int), LABELS, r"images are int64; allowed is uint8: images.astype\('uint8'\)"),
+        (np.full(IMAGES.shape, np.nan), LABELS, "images are float64; allowed is uint8"),
+        (IMAGES[0, 0], LABELS, r"images have shape \(6, 3\); allowed is \(N, H, W, C\) or \(N, H, W\)"),
+        (IMAGES[:0], LABELS[:0], r"images have shape \(0, 5, 6, 3\); allowed .* none of them 0"),
+        (IMAGES.transpose(0, 3, 1, 2), LABELS, r"looks like \(N, C, H, W\); allowed is .*transpose\(0, 2, 3, 1\)"),
+        (IMAGES, LABELS[:-1], r"labels have shape \(39,\); allowed is \(40,\), one for each picture"),
+        (IMAGES, LABELS[:, np.newaxis], r"labels have shape \(40, 1\); allowed is \(40,\)"),
+        (IMAGES, LABELS.astype(float), "labels are float64; allowed are integers"),
+        (IMAGES, LABELS.astype(str), "labels are <U21; allowed are integers: .*return_inverse"),
+        (IMAGES, LABELS - 1, "labels hold -1; allowed is 0 and above"),
+        (IMAGES, LABELS.astype(np.uint64) + 2**63, "labels hold 9223372036854775811; allowed is 0 and above"),
+        (IMAGES, LABELS * 2**29, "labels go up to 1610612736 for 40 pictures; allowed is 0 to classes-1"),
+        (IMAGES, LABELS * 2, r"class '1' \(label 1\) has no training picture; each class needs one"),
+        (IMAGES, LABELS * 0, r"the data has 1 class\(es\): \['0'\]; at least 2 are needed"),
+    ],
+)
+def test_arrays_that_cannot_be_trained_on(images, labels, message):
+    with pytest.raises(DataError, match=message):
+        Dataset(images, labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"classes": ["a", "b"]}, DataError, r"labels\[3\] is 3; allowed is 0 to 1, the 2 classes"),
+        ({"classes": ["a", "b", "c", "b"]}, DataError, "class name 'b' occurs twice in classes"),
+        ({"classes": list("abcde")}, DataError, r"class 'e' \(label 4\) has no training picture"),
+        ({"classes": "abcd"}, DataError, "classes is the string 'abcd'; allowed is a sequence of names"),
+        ({"scale": 0}, ConfigError, "scale is 0; allowed is a finite number above 0"),
+        ({"scale": float("nan")}, ConfigError, "scale is nan; allowed"),
+        ({"test_images": IMAGES}, ConfigError, "test_images and test_labels belong together"),
+        ({"test_labels": LABELS}, ConfigError, "test_images and test_labels belong together"),
+        (
+            {"test_images": IMAGES[:, 1:], "test_labels": LABELS},
+            DataError,
+            r"test pictures are .* \(4, 6, 3\), training",
+        ),
+        ({"test_images": IMAGES, "test_labels": LABELS + 1}, DataError, r"test_labels\[3\] is 4; allowed is 0 to 3"),
+        ({"test_images": IMAGES / 2, "test_labels": LABELS}, DataError, "test_images are float64"),
+        ({"test_share": 0}, ConfigError, "the share to hold out is 0"),
+        ({"seed": -3}, ConfigError, "seed is -3"),
+    ],
+)
+def test_options_that_do_not_fit(options, error, message):
+    with pytest.raises(error, match=message):
+        Dataset(IMAGES, LABELS, **options)
+
+
+def test_a_class_of_one_picture_is_enough_only_where_nothing_is_held_out():
+    images, labels = IMAGES[:5], np.array([0, 0, 1, 1, 2])
+    with pytest.raises(DataError, match="class '2' has 1 picture; at least 2 are needed to hold out a share"):
+        Dataset(images, labels)
+    assert len(Dataset(images, labels, test_images=images, test_labels=labels).train) == 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.lists(st.integers(0, 6), min_size=0, max_size=5),
+    dtype=st.sampled_from(["uint8", "float32", "int64", "bool", "U1", "object"]),
+    labels=st.lists(st.integers(-1, 5), max_size=8),
+)
+def test_anything_else_ends_in_a_dataset_or_in_one_line(shape, dtype, labels):
+    try:
+        data = Dataset(np.zeros(shape).astype(dtype), np.array(labels, dtype=int))
+    except GlassnetError as error:
+        message = str(error)
+        assert "\n" not in message
+    else:
+        assert set(data.train.labels.tolist()) == set(range(len(data.classes)))

@@ -1,0 +1,304 @@
+import os
+import sys
+import unicodedata
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glassnet.data import decode_picture, load_data
+from glassnet.errors import ConfigError, DataError
+
+
+def fill(folder, count=8, value=0, size=(6, 6), mode="RGB", suffix="png"):
+    """A class folder of flat pictures whose red (or gray) is value, value + 1, ..."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        shade = value + index
+        colour = shade if mode == "L" else (shade, 0, 0)
+        Image.new(mode, (size[1], size[0]), colour).save(folder / f"{index:03}.{suffix}")
+    return folder
+
+
+@pytest.fixture
+def animals(tmp_path):
+    for label, name in enumerate(("dog", "cat", "bird")):
+        fill(tmp_path / name, value=10 * label)
+    return tmp_path
+
+
+@pytest.fixture
+def split_animals(tmp_path):
+    for label, name in enumerate(("dog", "cat")):
+        fill(tmp_path / "train" / name, value=10 * label)
+        fill(tmp_path / "test" / name, count=3, value=100 + 10 * label)
+    return tmp_path
+
+
+def reds(split):
+    return split.images[:, 0, 0, 0].tolist()
+
+
+def test_one_folder_for_each_class(animals):
+    data = load_data(animals)
+    assert data.classes == ["bird", "cat", "dog"]  # by name, whatever order they were made in
+    assert (len(data.train), len(data.test)) == (18, 6)
+    assert (data.image_size, data.channels, data.scale) == ((6, 6), 3, 255.0)
+    assert np.bincount(data.test.labels).tolist() == [2, 2, 2]
+    first = {"bird": 20, "cat": 10, "dog": 0}
+    for split in (data.train, data.test):
+        for red, label in zip(reds(split), split.labels, strict=True):
+            assert 0 <= red - first[data.classes[label]] < 8
+    assert sorted(reds(data.train) + reds(data.test)) == [*range(8), *range(10, 18), *range(20, 28)]
+
+
+def test_train_and_test(split_animals):
+    data = load_data(split_animals)
+    assert data.classes == ["cat", "dog"]
+    assert reds(data.train) == [*range(10, 18), *range(8)]
+    assert reds(data.test) == [110, 111, 112, 100, 101, 102]
+    assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_train_alone_holds_out_a_share(split_animals):
+    for path in sorted((split_animals / "test").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    (split_animals / "test").rmdir()
+    data = load_data(split_animals)
+    assert (len(data.train), len(data.test)) == (12, 4)
+
+
+def test_train_may_be_a_class(tmp_path):
+    for name in ("train", "test", "plane"):
+        fill(tmp_path / name)
+    assert load_data(tmp_path).classes == ["plane", "test", "train"]
+
+
+def test_the_split_follows_from_the_seed(animals):
+    same, again, other = load_data(animals, seed=1), load_data(animals, seed=1), load_data(animals, seed=2)
+    assert same.fingerprint == again.fingerprint != other.fingerprint
+    assert len(load_data(animals, test_share=0.5).test) == 12
+
+
+def test_the_source_loads_the_same_again(animals, monkeypatch):
+    monkeypatch.chdir(animals.parent)
+    data = load_data(animals.name, samples=9, seed=3, test_share=0.3)
+    monkeypatch.chdir("/")
+    assert load_data(**data.source).fingerprint == data.fingerprint
+
+
+def test_samples_count_training_pictures(split_animals):
+    data = load_data(split_animals / "train", samples=4)
+    assert np.bincount(data.train.labels).tolist() == [2, 2]
+    assert len(data.test) == 4
+    data = load_data(split_animals, samples=6)
+    assert np.bincount(data.train.labels).tolist() == [3, 3]
+    assert len(data.test) == 6
+    with pytest.raises(ConfigError, match="samples is 17; allowed is 2"):
+        load_data(split_animals, samples=17)
+
+
+def test_hidden_and_system_files_are_ignored(animals):
+    visible = load_data(animals).fingerprint
+    for name in (".DS_Store", "cat/.DS_Store", "cat/Thumbs.db", "cat/desktop.ini", "README.md"):
+        (animals / name).write_bytes(b"no picture")
+    for name in (".git", "__MACOSX", "cat/.thumbnails"):
+        (animals / name).mkdir()
+    assert load_data(animals).fingerprint == visible
+
+
+@pytest.mark.parametrize("names", [["été", "zèbre", "猫"], ["a b", "A", "ünder"]])
+def test_class_names_are_unicode_in_one_form(tmp_path, names):
+    for name in names:
+        fill(tmp_path / unicodedata.normalize("NFD", name))
+    assert load_data(tmp_path).classes == sorted(names)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="making symbolic links takes a privilege on Windows")
+def test_symbolic_links_are_followed(animals, tmp_path_factory):
+    linked = tmp_path_factory.mktemp("linked")
+    (linked / "bird").symlink_to(animals / "bird")
+    fill(linked / "cat", value=10)
+    (linked / "cat" / "000.png").unlink()
+    (linked / "cat" / "000.png").symlink_to(animals / "cat" / "000.png")
+    fill(linked / "dog")
+    assert load_data(linked).fingerprint == load_data(animals).fingerprint
+    (linked / "cat" / "gone.png").symlink_to(linked / "nothing")
+    assert load_data(linked, max_bad=0.1).skipped == ["cat/gone.png: no such file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+def test_a_named_pipe_is_listed_not_waited_for(animals):
+    os.mkfifo(animals / "cat" / "pipe.png")
+    assert load_data(animals, max_bad=0.1).skipped == ["cat/pipe.png: not a file"]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file systems there allow Unicode names only")
+def test_names_that_are_not_unicode(animals):
+    os.close(os.open(os.fsencode(animals / "cat") + b"/\xff.png", os.O_CREAT))
+    assert load_data(animals, max_bad=0.1).skipped == ["cat/?.png: empty file"]
+    os.mkdir(os.fsencode(animals) + b"/\xff")  # noqa: PTH102
+    with pytest.raises(DataError, match=r"udcff': the name of a class folder must be valid UTF-8"):
+        load_data(animals)
+
+
+# --- channels and size
+
+
+def test_gray_pictures_everywhere_make_one_channel(tmp_path):
+    fill(tmp_path / "a", mode="L")
+    fill(tmp_path / "b", mode="L", value=100)
+    data = load_data(tmp_path)
+    assert data.channels == 1
+    assert data.train.images.shape == (12, 6, 6, 1)
+    Image.new("RGB", (6, 6), "red").save(tmp_path / "b" / "z.png")
+    for options in ({}, {"image_size": 6}):
+        data = load_data(tmp_path, **options)
+        assert data.channels == 3
+        assert len(data.normalization.mean) == 3
+
+
+def test_pictures_of_any_size_are_brought_to_the_size_asked_for(animals):
+    fill(animals / "cat", size=(9, 30))
+    for image_size, expected in ((4, (4, 4)), ((5, 3), (5, 3)), ([5, 3], (5, 3))):
+        assert load_data(animals, image_size=image_size).image_size == expected
+
+
+def test_training_and_predicting_decode_alike(tmp_path):
+    generator = np.random.default_rng(0)
+    for name in "ab":
+        fill(tmp_path / "train" / name)
+        (tmp_path / "test" / name).mkdir(parents=True)
+        pixels = generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "test" / name / "a.jpg")
+    data = load_data(tmp_path, image_size=8)
+    path = tmp_path / "test" / "a" / "a.jpg"
+    np.testing.assert_array_equal(decode_picture(path, (8, 8), 3), data.test.images[0])
+
+
+def test_without_a_size_the_pictures_must_be_alike(animals):
+    Image.new("RGB", (9, 5)).save(animals / "dog" / "large.png")
+    with pytest.raises(ConfigError, match=r"differ in size \(.*png is 6×6 and .*large.png is 5×9\): set image_size"):
+        load_data(animals)
+
+
+def test_without_a_size_a_rectangle_stays_one(tmp_path):
+    fill(tmp_path / "a", size=(5, 7))
+    fill(tmp_path / "b", size=(5, 7))
+    assert load_data(tmp_path).image_size == (5, 7)
+
+
+def test_large_pictures_need_a_size(tmp_path):
+    fill(tmp_path / "a", count=2, size=(257, 10))
+    fill(tmp_path / "b", count=2, size=(257, 10))
+    with pytest.raises(ConfigError, match=r"00.\.png is 257×10: for pictures above 256 pixels set image_size"):
+        load_data(tmp_path, test_share=0.5)
+    assert load_data(tmp_path, test_share=0.5, image_size=16).image_size == (16, 16)
+
+
+# --- unreadable pictures
+
+
+def test_unreadable_pictures_are_listed_and_skipped(split_animals):
+    (split_animals / "train/cat/003.png").write_bytes(b"hello")
+    whole = (split_animals / "test/dog/001.png").read_bytes()
+    (split_animals / "test/dog/001.png").write_bytes(whole[: len(whole) // 2])
+    data = load_data(split_animals, max_bad=0.1)
+    assert data.skipped[0] == "train/cat/003.png: not a picture"
+    assert data.skipped[1].startswith("test/dog/001.png: ")
+    assert len(data.skipped) == 2
+    assert reds(data.train) == [10, 11, 12, 14, 15, 16, 17, *range(8)]
+    assert data.train.labels.tolist() == [0] * 7 + [1] * 8
+    assert reds(data.test) == [110, 111, 112, 100, 102]
+    assert data.test.labels.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_too_many_unreadable_pictures_end_it(split_animals):
+    (split_animals / "train/cat/003.png").write_bytes(b"hello")
+    message = (
+        r"1 of 22 pictures cannot be read, 4.55%; allowed is 1.00% \(max_bad, --max-bad\); "
+        "the first is train/cat/003.png: not a picture"
+    )
+    with pytest.raises(DataError, match=message):
+        load_data(split_animals)
+    assert len(load_data(split_animals, max_bad=1 / 22).skipped) == 1  # the share itself is allowed
+    with pytest.raises(DataError, match="1 of 22"):
+        load_data(split_animals, max_bad=0)
+
+
+def test_a_class_of_unreadable_pictures_ends_it(split_animals):
+    for path in (split_animals / "train/cat").iterdir():
+        path.write_bytes(b"hello")
+    with pytest.raises(DataError, match=r"cat: none of the pictures chosen from it can be read"):
+        load_data(split_animals, max_bad=1)
+
+
+def test_nothing_readable(animals):
+    for path in animals.rglob("*.png"):
+        path.write_bytes(b"hello")
+    with pytest.raises(DataError, match="none of its 24 files is a picture that can be read"):
+        load_data(animals, max_bad=1)
+
+
+def test_a_picture_that_declares_to_be_huge_is_listed(animals):
+    whole = bytearray((animals / "cat" / "000.png").read_bytes())
+    whole[16:24] = (100_000).to_bytes(4, "big") * 2
+    whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
+    (animals / "cat" / "000.png").write_bytes(whole)
+    (skipped,) = load_data(animals, max_bad=0.1).skipped
+    assert skipped.startswith("cat/000.png: Image size (10000000000 pixels) exceeds limit")
+
+
+# --- folders that cannot be used
+
+
+def test_empty_class_folder(animals):
+    (animals / "fish").mkdir()
+    with pytest.raises(DataError, match="fish: the class folder is empty; each class needs pictures"):
+        load_data(animals)
+
+
+def test_one_class_only(tmp_path):
+    fill(tmp_path / "cat")
+    with pytest.raises(DataError, match="has only the class folder 'cat'; at least 2 are needed"):
+        load_data(tmp_path)
+
+
+def test_pictures_without_class_folders(tmp_path):
+    fill(tmp_path)
+    with pytest.raises(DataError, match="has no class folder; at least 2 are needed, one folder of pictures for each"):
+        load_data(tmp_path)
+
+
+def test_folders_in_a_class_folder(animals):
+    fill(animals / "cat" / "small")
+    with pytest.raises(DataError, match="small: is a folder in a class folder; allowed there are pictures only"):
+        load_data(animals)
+
+
+def test_a_folder_beside_train_and_test(split_animals):
+    fill(split_animals / "val" / "cat")
+    with pytest.raises(DataError, match="has train and val; beside train only test is allowed"):
+        load_data(split_animals)
+
+
+def test_train_and_test_of_different_classes(split_animals):
+    (split_animals / "test" / "dog").rename(split_animals / "test" / "fox")
+    with pytest.raises(DataError, match=r"same classes; only in train: \['dog'\], only in test: \['fox'\]"):
+        load_data(split_animals)
+
+
+def test_two_spellings_of_one_class(tmp_path):
+    for form in ("NFC", "NFD"):
+        fill(tmp_path / unicodedata.normalize(form, "é"))
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("this file system takes both spellings for one")
+    with pytest.raises(DataError, match="class name 'é' occurs twice"):
+        load_data(tmp_path)
+
+
+def test_a_class_of_one_picture_cannot_be_split(animals):
+    fill(animals / "fish", count=1)
+    with pytest.raises(DataError, match="class 'fish' has 1 picture; at least 2 are needed to hold out a share"):
+        load_data(animals)

@@ -1,0 +1,168 @@
+import gzip
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glassnet.data.idx import find_idx, read_idx, read_idx_pair
+from glassnet.errors import DataError
+
+
+def idx_bytes(array):
+    array = np.asarray(array, np.uint8)
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write(path, array, packed=False):
+    data = idx_bytes(array)
+    path.write_bytes(gzip.compress(data, mtime=0) if packed else data)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("idx") / "file"
+
+
+@settings(max_examples=40, deadline=None)
+@given(shape=st.lists(st.integers(1, 5), min_size=1, max_size=3), packed=st.booleans(), seed=st.integers(0, 99))
+def test_round_trip(scratch, shape, packed, seed):
+    array = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    read = read_idx(write(scratch, array, packed), len(shape))
+    np.testing.assert_array_equal(read, array)
+    assert read.dtype == np.uint8
+    assert read.flags.writeable
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_cut_at_any_byte_is_refused(tmp_path, packed):
+    whole = idx_bytes(np.arange(24).reshape(2, 3, 4))
+    whole = gzip.compress(whole) if packed else whole
+    path = tmp_path / "cut"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"cut: .*(bytes long|more than the file holds|ends after|damaged gzip)"):
+            read_idx(path, 3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(position=st.integers(0, 60), value=st.integers(0, 255))
+def test_a_gzip_file_with_one_wrong_byte_is_refused_or_reads_the_same(scratch, position, value):
+    array = np.random.default_rng(0).integers(0, 256, (2, 3, 4), dtype=np.uint8)
+    data = bytearray(gzip.compress(idx_bytes(array), mtime=0))
+    data[position % len(data)] = value
+    scratch.write_bytes(data)
+    try:
+        read = read_idx(scratch, 3)
+    except DataError as error:
+        message = str(error)
+        assert "\n" not in message
+    else:  # the bytes of gzip's header that mean nothing here, such as the time
+        np.testing.assert_array_equal(read, array)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.binary(max_size=60))
+def test_any_bytes_end_in_an_array_or_in_one_line(scratch, data):
+    scratch.write_bytes(data)
+    try:
+        assert read_idx(scratch, 1).size == len(data) - 8
+    except DataError as error:
+        message = str(error)
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is 0 bytes long; its header alone takes 16"),
+        (idx_bytes([1, 2]), r"magic number is 0x00000801; allowed is 0x00000803, unsigned bytes in 3 dimension\(s\)"),
+        (b"\0\0\r\3" + bytes(12), "magic number is 0x00000d03; allowed is 0x00000803"),
+        (b"\x89PNG" + bytes(20), "magic number is 0x89504e47"),
+        (idx_bytes(np.zeros((0, 3, 3))), r"its dimensions are \(0, 3, 3\); allowed is 1 or more"),
+        (idx_bytes(np.zeros((2, 3, 4)))[:-1], r"promises 24 bytes of data, 2 × 3 × 4, more than the file holds"),
+        (idx_bytes(np.zeros((2, 3, 4))) + b"x", r"promises 24 bytes of data, .*, but the file goes on after them"),
+        (gzip.compress(idx_bytes(np.zeros((2, 3, 4)))[:-1]), "but the file ends after 23"),
+        (gzip.compress(idx_bytes(np.zeros((2, 3, 4))) + b"x"), "but the file goes on after them"),
+        (gzip.compress(idx_bytes(np.ones((2, 3, 4))))[:-6] + bytes(6), r"damaged gzip file \(CRC check failed"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, data, message):
+    path = tmp_path / "pictures"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"pictures: .*{message}"):
+        read_idx(path, 3)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_header_that_promises_everything_takes_no_memory(tmp_path, packed):
+    header = struct.pack(">4I", 0x0803, 2**32 - 1, 2**32 - 1, 2**32 - 1)
+    path = tmp_path / "hostile"
+    path.write_bytes(gzip.compress(header + bytes(100)) if packed else header + bytes(100))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="4294967295 × 4294967295 × 4294967295, more than the file holds"):
+        read_idx(path, 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        read_idx(tmp_path / "none", 3)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_idx(tmp_path, 3)
+
+
+IMAGES = np.arange(24).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("images", "labels"), [("images-idx3", "labels-idx1"), ("images.idx3", "labels.idx1")])
+def test_pair(tmp_path, packed, images, labels):
+    path = write(tmp_path / (f"train-{images}-ubyte" + ".gz" * packed), IMAGES, packed)
+    write(tmp_path / f"train-{labels}-ubyte", [7, 8])
+    pictures, numbers = read_idx_pair(path)
+    np.testing.assert_array_equal(pictures, IMAGES[..., np.newaxis])
+    assert numbers.tolist() == [7, 8]
+    assert numbers.dtype == np.int64
+
+
+def test_pair_errors(tmp_path):
+    path = write(tmp_path / "train-images-idx3-ubyte", IMAGES)
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\[.gz\]: not found; .* needs its labels beside it"):
+        read_idx_pair(path)
+    write(tmp_path / "train-labels-idx1-ubyte", [1, 2, 3])
+    with pytest.raises(DataError, match="holds 2 pictures and train-labels-idx1-ubyte 3 labels; both must be as many"):
+        read_idx_pair(path)
+
+
+def test_find(tmp_path):
+    assert find_idx(tmp_path) is None
+    train = write(tmp_path / "train-images-idx3-ubyte.gz", IMAGES, packed=True)
+    assert find_idx(tmp_path) == find_idx(train) == (train, None)
+    test = write(tmp_path / "t10k-images-idx3-ubyte", IMAGES)
+    assert find_idx(tmp_path) == find_idx(train) == (train, test)
+    assert find_idx(test) == (test, None)
+    unpacked = write(tmp_path / "train-images-idx3-ubyte", IMAGES)  # the same once more is no second choice
+    assert find_idx(tmp_path)[0] in (train, unpacked)
+
+
+def test_find_errors(tmp_path):
+    write(tmp_path / "t10k-images-idx3-ubyte", IMAGES)
+    with pytest.raises(DataError, match="holds the IDX images t10k-images-idx3-ubyte; give the path of the one"):
+        find_idx(tmp_path)
+    for name in ("emnist-letters", "emnist-digits"):
+        write(tmp_path / f"{name}-train-images-idx3-ubyte", IMAGES)
+    with pytest.raises(DataError, match=r"holds .*emnist-digits-train.*emnist-letters-train.*; give the path"):
+        find_idx(tmp_path)
+    chosen = tmp_path / "emnist-digits-train-images-idx3-ubyte"
+    test = write(tmp_path / "emnist-digits-test-images-idx3-ubyte", IMAGES)
+    assert find_idx(chosen) == (chosen, test)
+    other = tmp_path / "picture.png"
+    other.touch()
+    with pytest.raises(DataError, match=r"picture.png: is not named as IDX images are"):
+        find_idx(other)

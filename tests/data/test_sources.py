@@ -1,0 +1,221 @@
+import gzip
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glassnet.data import Normalization, load_data, sources
+from glassnet.errors import ConfigError, DataError
+
+
+def write_idx(folder, name, count, labels=None, packed=False):
+    """Pictures 4×5 whose first pixel is their number; labels 0, 1, 2, 0, ... unless given."""
+    images = np.zeros((count, 4, 5), np.uint8)
+    images[:, 0, 0] = np.arange(count)
+    labels = np.arange(count) % 3 if labels is None else labels
+    for kind, array in (("images-idx3", images), ("labels-idx1", np.asarray(labels, np.uint8))):
+        header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        data = header + array.tobytes()
+        path = folder / f"{name}-{kind}-ubyte{'.gz' * packed}"
+        path.write_bytes(gzip.compress(data) if packed else data)
+    return folder / f"{name}-images-idx3-ubyte{'.gz' * packed}"
+
+
+# --- digits
+
+
+def test_digits_are_scikit_learns_split_and_nothing_else_but_divided_by_16():
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    train, test, train_labels, test_labels = train_test_split(
+        digits.images / 16, digits.target, test_size=0.25, random_state=42, stratify=digits.target
+    )
+    data = load_data("digits")
+    assert (len(data.train), len(data.test)) == (1347, 450)
+    assert data.train.images.shape == (1347, 8, 8, 1)
+    assert data.train.images.max() == 16
+    assert data.normalization == Normalization(16.0, (0.0,), (1.0,))
+    assert (data.scale, data.classes) == (16.0, list("0123456789"))
+    np.testing.assert_array_equal(data.normalization.apply(data.train.images, np.float64)[:, 0], train)
+    np.testing.assert_array_equal(data.normalization.apply(data.test.images, np.float64)[:, 0], test)
+    np.testing.assert_array_equal(data.train.labels, train_labels)
+    np.testing.assert_array_equal(data.test.labels, test_labels)
+
+
+def test_digits_do_not_depend_on_seed_or_share():
+    fingerprint = load_data("digits").fingerprint
+    assert load_data("digits", seed=7, test_share=0.5).fingerprint == fingerprint
+    assert fingerprint == "f38a175693b24783c824914ea0154eb109571ef4206871635fd1466a2f96c9f6"
+
+
+def test_a_part_of_the_digits():
+    data = load_data("digits", samples=200, seed=1)
+    assert (len(data.train), len(data.test)) == (200, 450)
+    assert np.ptp(np.bincount(data.train.labels)) <= 1
+    assert data.normalization == Normalization(16.0, (0.0,), (1.0,))
+    assert data.scale == 16.0
+    assert load_data("digits", samples=200, seed=2).fingerprint != data.fingerprint
+    with pytest.raises(ConfigError, match=r"samples is 1340; allowed is 10 .* to 1337, or 1347, all training pictures"):
+        load_data("digits", samples=1340)
+
+
+# --- IDX
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_folder_and_file(tmp_path, packed):
+    path = write_idx(tmp_path, "train", 30, packed=packed)
+    write_idx(tmp_path, "t10k", 6, packed=packed)
+    for source in (tmp_path, path, str(path)):
+        data = load_data(source)
+        assert data.train.images[:, 0, 0, 0].tolist() == list(range(30))
+        assert data.train.labels.tolist() == [0, 1, 2] * 10
+        assert len(data.test) == 6
+        assert (data.classes, data.image_size, data.channels, data.scale) == (["0", "1", "2"], (4, 5), 1, 255.0)
+        assert data.normalization == Normalization.measure(data.train.images, 255.0)
+        assert load_data(**data.source).fingerprint == data.fingerprint
+
+
+def test_idx_without_test_files_holds_out_a_share(tmp_path):
+    write_idx(tmp_path, "train", 40)
+    data = load_data(tmp_path, test_share=0.2)
+    assert (len(data.train), len(data.test)) == (32, 8)
+    assert load_data(tmp_path, test_share=0.2, seed=1).fingerprint != data.fingerprint
+
+
+def test_idx_labels_may_start_anywhere(tmp_path):
+    path = write_idx(tmp_path, "train", 30, labels=np.arange(30) % 3 + 1)
+    write_idx(tmp_path, "t10k", 3, labels=[3, 1, 2])
+    data = load_data(path)
+    assert data.classes == ["1", "2", "3"]
+    assert data.test.labels.tolist() == [2, 0, 1]
+
+
+def test_idx_labels_out_of_range(tmp_path):
+    write_idx(tmp_path, "train", 30, labels=[0, 1, 2] * 9 + [0, 1, 200])
+    with pytest.raises(
+        DataError, match=r"the labels of .* run from 0 to 200, but 3 never occurs; none may be left out"
+    ):
+        load_data(tmp_path)
+    write_idx(tmp_path, "train", 30)
+    write_idx(tmp_path, "t10k", 3, labels=[0, 3, 1])
+    with pytest.raises(DataError, match=r"the labels of .*t10k-images-idx3-ubyte: number 1 is 3; allowed is 0 to 2"):
+        load_data(tmp_path)
+
+
+def test_idx_of_one_class(tmp_path):
+    write_idx(tmp_path, "train", 9, labels=[5] * 9)
+    write_idx(tmp_path, "t10k", 9, labels=[5] * 9)
+    with pytest.raises(DataError, match=r"the data has 1 class\(es\): \['5'\]; at least 2 are needed"):
+        load_data(tmp_path)
+
+
+def test_a_part_of_idx_files(tmp_path):
+    write_idx(tmp_path, "train", 30)
+    write_idx(tmp_path, "t10k", 6)
+    data = load_data(tmp_path, samples=12)
+    assert np.bincount(data.train.labels).tolist() == [4, 4, 4]
+    assert len(data.test) == 6
+    assert data.normalization == Normalization.measure(data.train.images, 255.0)
+
+
+# --- fashion-mnist
+
+
+@pytest.mark.parametrize("below", [".", "fashion-mnist"])
+def test_fashion_mnist_from_a_folder_of_ones_own(tmp_path, monkeypatch, below):
+    folder = tmp_path / below
+    folder.mkdir(exist_ok=True)
+    write_idx(folder, "train", 60, labels=np.arange(60) % 10, packed=True)
+    write_idx(folder, "t10k", 20, labels=np.arange(20) % 10)
+    monkeypatch.setenv("GLASSNET_DATA", str(tmp_path))
+    data = load_data("fashion-mnist")
+    assert (len(data.train), len(data.test)) == (60, 20)
+    assert data.classes[0] == "T-shirt/top"
+    assert data.classes[9] == "Ankle boot"
+    assert data.source["source"] == "fashion-mnist"
+    write_idx(folder, "train", 60, labels=np.arange(60) % 11, packed=True)
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz: number 10 is 10; allowed is 0 to 9"):
+        load_data("fashion-mnist")
+
+
+def test_fashion_mnist_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_DEBIAN_FASHION", tmp_path / "none")
+    monkeypatch.delenv("GLASSNET_DATA", raising=False)
+    with pytest.raises(
+        DataError, match=r"fashion-mnist not found or .*install Debian's package .* or set GLASSNET_DATA"
+    ):
+        load_data("fashion-mnist")
+    monkeypatch.setenv("GLASSNET_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"fashion-mnist not found in GLASSNET_DATA=.* or .*none; install"):
+        load_data("fashion-mnist")
+
+
+@pytest.mark.skipif(not sources._DEBIAN_FASHION.is_dir(), reason="dataset-fashion-mnist is not installed")
+def test_fashion_mnist_of_debian(monkeypatch):
+    monkeypatch.delenv("GLASSNET_DATA", raising=False)
+    data = load_data("fashion-mnist")
+    assert data.train.images.shape == (60000, 28, 28, 1)
+    assert len(data.test) == 10000
+    assert np.bincount(data.train.labels).tolist() == [6000] * 10
+    assert data.normalization.mean == pytest.approx((0.2860,), abs=1e-4)  # as published beside the data set
+    assert data.normalization.std == pytest.approx((0.3530,), abs=1e-4)
+
+
+# --- whatever it is
+
+
+@pytest.mark.parametrize("name", ["no/such/thing", "", "mnist", "a\0b"])
+def test_unknown_sources(name):
+    with pytest.raises(
+        DataError, match=r"source .* does not exist or may not be read; allowed: digits, fashion-mnist, "
+    ):
+        load_data(name)
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="no /dev/null here")
+def test_a_device_is_no_source():
+    with pytest.raises(DataError, match="source '/dev/null' does not exist"):
+        load_data("/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 16}, r"image_size is \(16, 16\); the pictures of 'digits' are \(8, 8\), and only those of a"),
+        ({"image_size": 0}, "image_size is 0; allowed is a side or"),
+        ({"image_size": (8, -1)}, r"image_size is \(8, -1\); allowed"),
+        ({"image_size": (8, 8, 1)}, r"image_size is \(8, 8, 1\); allowed"),
+        ({"samples": 0}, "samples is 0; allowed is 1 or more"),
+        ({"samples": 9}, "samples is 9; allowed is 10"),
+        ({"seed": -1}, "seed is -1; allowed"),
+        ({"test_share": 1.0}, "test_share is 1.0; allowed is more than 0 and less than 1"),
+        ({"max_bad": 1.5}, "max_bad is 1.5; allowed is 0 to 1"),
+    ],
+)
+def test_arguments(options, message):
+    with pytest.raises(ConfigError, match=message):
+        load_data("digits", **options)
+
+
+def test_a_source_is_json():
+    data = load_data("digits", image_size=8, samples=100)
+    assert load_data(**json.loads(json.dumps(data.source))).fingerprint == data.fingerprint
+
+
+def test_sources_that_do_not_need_them_load_neither_scikit_learn_nor_pillow(tmp_path):
+    write_idx(tmp_path, "train", 30)
+    write_idx(tmp_path, "t10k", 6)
+    code = (
+        "import sys; from glassnet.data import load_data, Normalization, draw, decode_picture; "
+        f"load_data({str(tmp_path)!r}).normalization; "
+        "print([name for name in ('sklearn', 'scipy', 'PIL') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

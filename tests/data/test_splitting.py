@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glassnet.data import stratified_split
+from glassnet.data.splitting import stratified_sample
+from glassnet.errors import ConfigError, DataError
+
+
+@settings(max_examples=40, deadline=None)
+@given(members=st.lists(st.integers(8, 60), min_size=2, max_size=5), share=st.floats(0.2, 0.8), seed=st.integers(0, 9))
+def test_split_keeps_each_class_in_proportion(members, share, seed):
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(members)), members))
+    rest, part = stratified_split(labels, share, seed)
+    assert sorted([*rest, *part]) == list(range(len(labels)))
+    assert len(part) == int(np.ceil(share * len(labels)))
+    np.testing.assert_array_equal(rest, np.sort(rest))
+    np.testing.assert_array_equal(part, np.sort(part))
+    assert rest.dtype == part.dtype == np.int64
+    np.testing.assert_array_less(np.abs(np.bincount(labels[part]) - share * np.array(members)), 1.5)
+
+
+def test_split_follows_from_the_seed():
+    labels = np.repeat([0, 1], 50)
+    np.testing.assert_array_equal(stratified_split(labels, 0.1, 3)[1], stratified_split(labels, 0.1, 3)[1])
+    assert stratified_split(labels, 0.1, 3)[1].tolist() != stratified_split(labels, 0.1, 4)[1].tolist()
+
+
+def test_split_errors():
+    with pytest.raises(DataError, match="class 'dog' has 1 picture; at least 2 are needed to hold out a share"):
+        stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, ["cat", "dog"])
+    with pytest.raises(DataError, match="class '1' has 1 picture"):
+        stratified_split(np.array([0, 0, 0, 1]), 0.5, 0)
+    with pytest.raises(DataError, match=r"a share of 0.1 of 10 pictures .* into 9 and 1; .* the 2 classes"):
+        stratified_split(np.repeat([0, 1], 5), 0.1, 0)
+    with pytest.raises(DataError, match=r"a share of 0.9 .* into 1 and 9"):
+        stratified_split(np.repeat([0, 1], 5), 0.9, 0)
+    with pytest.raises(DataError, match=r"share of 0.95 leaves no picture of class 'rare'"):
+        stratified_split(np.repeat([0, 1], [200, 2]), 0.95, 0, ["common", "rare"])
+    for share in (0, 1, -0.1, float("nan")):
+        with pytest.raises(ConfigError, match=r"the share to hold out is .*; allowed is more than 0 and less than 1"):
+            stratified_split(np.repeat([0, 1], 5), share, 0)
+    with pytest.raises(ConfigError, match="seed is -1"):
+        stratified_split(np.repeat([0, 1], 5), 0.5, -1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(samples=st.integers(3, 57), seed=st.integers(0, 9))
+def test_sample_takes_exactly_that_many_in_proportion(samples, seed):
+    labels = np.tile([0, 1, 2], 20)
+    part = stratified_sample(labels, samples, seed)
+    assert len(set(part.tolist())) == len(part) == samples
+    assert np.ptp(np.bincount(labels[part])) <= 1
+
+
+def test_sample_of_all_is_all():
+    np.testing.assert_array_equal(stratified_sample(np.array([1, 0, 0]), 3, 0), [0, 1, 2])
+
+
+def test_sample_errors():
+    labels = np.tile([0, 1, 2], 20)
+    for samples in (2, 58, 61):
+        with pytest.raises(ConfigError, match=rf"samples is {samples}; allowed is 3 .* to 57, or 60, all training"):
+            stratified_sample(labels, samples, 0)
+    with pytest.raises(DataError, match="class 'b' has 1 picture; at least 2 are needed to take samples"):
+        stratified_sample(np.repeat([0, 1], [20, 1]), 10, 0, ["a", "b"])
+    with pytest.raises(DataError, match=r"samples=5 of 1002 leaves no picture of class 'b'; ask for more"):
+        stratified_sample(np.repeat([0, 1], [1000, 2]), 5, 0, ["a", "b"])
