@@ -39,24 +39,23 @@ class ResNetSpec:
     dropout: float = 0.0  # probability, before the last layer
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "blocks", tuple(self.blocks))  # a JSON file has lists
-        if isinstance(self.image_size, list | tuple):
-            height, width = self.image_size
-            object.__setattr__(self, "image_size", height if height == width else (height, width))
-        counts = {"in_channels": self.in_channels, "classes": self.classes, "width": self.width}
-        counts |= {"image_size": min(self.size), "blocks": min(self.blocks, default=0)}
-        for name, value in counts.items():
-            minimum = 2 if name == "classes" else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-                raise ConfigError(
-                    f"The {name} of a model must be at least {minimum}, as integers. Got {getattr(self, name)!r}."
-                )
+        for name, (kind, minimum) in COUNTS.items():
+            value = getattr(self, name)
+            if isinstance(value, list):  # from a JSON file
+                value = tuple(value)
+                object.__setattr__(self, name, value)
+            several = isinstance(value, tuple) and (name == "blocks" or (name == "image_size" and len(value) == 2))
+            numbers = value if several else () if name == "blocks" else (value,)
+            if not numbers or not all(type(number) is int and number >= minimum for number in numbers):
+                raise ConfigError(f"The {name} of a model must be {kind} of at least {minimum}. Got {value!r}.")
+        if self.size[0] == self.size[1]:
+            object.__setattr__(self, "image_size", self.size[0])
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 choices = ", ".join(map(repr, allowed))
                 raise ConfigError(f"The {name} of a model must be one of {choices}. Got {getattr(self, name)!r}.")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"The dropout of a model must be in [0, 1). Got {self.dropout!r}.")
+        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
+            raise ConfigError(f"The dropout of a model must be a number in [0, 1). Got {self.dropout!r}.")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -82,6 +81,13 @@ class ResNetSpec:
         return dataclasses.replace(self, **changes)
 
 
+COUNTS = {
+    "in_channels": ("an integer", 1),
+    "image_size": ("an integer or a (height, width) pair", 1),
+    "classes": ("an integer", 2),
+    "width": ("an integer", 1),
+    "blocks": ("a tuple of integers", 1),
+}
 CHOICES: dict[str, tuple[Any, ...]] = {
     "norm": ("batch", "none"),
     "preactivation": (False, True),

@@ -8,9 +8,12 @@ from pathlib import Path
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside ``path``, then put it in its place in one step: a process killed at any instant leaves
     the old file or the new one. One temporary file at most stays behind, and the next write takes it over.
+    A file that has this content already is left alone.
 
     The content is not forced to the disk: this guards against killed processes, not against lost power.
     """
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)

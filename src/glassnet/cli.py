@@ -70,12 +70,16 @@ def _main(
 def train(
     context: typer.Context,
     source: Source,
-    model: Annotated[str | None, typer.Option(help="A preset, see 'glassnet models'. [default: by size]")] = None,
-    run: Annotated[Path | None, typer.Option(help="The run folder. [default: a new one in runs/]")] = None,
-    engine: Annotated[str, typer.Option(help="numpy")] = "numpy",
+    model: Annotated[
+        str | None, typer.Option(help="A preset, see 'glassnet models'. The default goes by the pictures' size.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="The run folder. The default is a new one in runs/")] = None,
+    engine: Annotated[str, typer.Option(help="numpy or torch")] = "numpy",
     recipe: Annotated[str, typer.Option(help="A recipe of the preset, see 'glassnet models'.")] = "default",
     dtype: Annotated[str, typer.Option(help="float32, to train, or float64, to prove.")] = "float32",
-    device: Annotated[str, typer.Option(help="auto or cpu")] = "auto",
+    device: Annotated[str, typer.Option(help="Of torch: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="Of torch: 32-true, bf16-mixed or 16-mixed.")] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Of torch: compile the network first.")] = False,
     image_size: ImageSize = None,
     samples: Samples = None,
     max_bad: MaxBad = 0.01,
@@ -153,7 +157,7 @@ def _report(path: Path) -> Path:
 @app.command(epilog="Example: glassnet evaluate runs/a --data digits")
 def evaluate(
     run: RunPath,
-    data: Annotated[str | None, typer.Option(help="Another source. [default: the run's own]")] = None,
+    data: Annotated[str | None, typer.Option(help="Another source. The default is the run's own.")] = None,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
@@ -252,7 +256,7 @@ def summary(
 
 @check.command(epilog="Example: glassnet check gradients resnet20")
 def gradients(
-    model: Annotated[str | None, typer.Argument(help="A preset. [default: every layer and its options]")] = None,
+    model: Annotated[str | None, typer.Argument(help="A preset. The default is every layer and its options.")] = None,
     seed: Annotated[int, typer.Option(help="Of the weights, the pictures and the directions.")] = 0,
     as_json: Json = False,
 ) -> None:

@@ -58,8 +58,10 @@ class Recipe:
                 raise _refused(name, value, "a number in [0, 1)")
         if self.nesterov and self.momentum == 0:
             raise _refused("momentum", self.momentum, "above 0 with nesterov")
-        if self.clip_gradient is not None and not (_is_number(self.clip_gradient) and self.clip_gradient > 0):
-            raise _refused("clip_gradient", self.clip_gradient, "None or a number above 0")
+        if self.clip_gradient is not None and not (
+            _is_number(self.clip_gradient) and 0 < self.clip_gradient < float("inf")
+        ):
+            raise _refused("clip_gradient", self.clip_gradient, "None or a finite number above 0")
 
     def replace(self, **changes: Any) -> Self:
         """A changed copy.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -9,9 +11,9 @@ from glassnet.architecture import ResNetSpec, initial_state
 from glassnet.architecture import spec as preset
 from glassnet.data import random_stream
 from glassnet.engines.base import Batch, Evaluation, Network, Totals, Trainer
-from glassnet.errors import ConfigError
+from glassnet.errors import ConfigError, GlassnetError
 
-ENGINES = ("numpy",)
+ENGINES = ("numpy", "torch")
 DTYPES = ("float32", "float64")
 
 __all__ = ["DTYPES", "ENGINES", "Batch", "Evaluation", "Network", "Totals", "Trainer", "build"]
@@ -23,12 +25,17 @@ def build(
     seed: int = 42,
     dtype: DTypeLike = "float32",
     device: str = "auto",
+    precision: str | None = None,
+    compile: bool = False,
 ) -> Network:
     """A network with initial weights that follow from ``seed`` alone, whatever the engine.
 
-    ``dtype`` is float32, to train, or float64, to prove. ``device`` is "auto" or "cpu".
+    ``dtype`` is float32, to train, or float64, to prove. The rest is the torch engine's: ``device`` "auto" (a GPU
+    where there is one), "cpu", "cuda", "cuda:1" or "mps"; ``precision`` None, "32-true", "bf16-mixed" or "16-mixed";
+    ``compile`` hands the network to torch.compile.
 
-    :raises ConfigError: an unknown preset, engine, dtype or device.
+    :raises ConfigError: an unknown preset, engine, dtype or precision, a device that is not there, a seed that is none.
+    :raises GlassnetError: the torch engine without PyTorch, or with one that fails to import.
     """
     if isinstance(spec, str):
         spec = preset(spec)
@@ -36,11 +43,38 @@ def build(
         raise ConfigError(f"The engine must be one of {', '.join(map(repr, ENGINES))}. Got {engine!r}.")
     if str(dtype) not in DTYPES and dtype not in (np.float32, np.float64):
         raise ConfigError(f"The dtype must be float32 or float64. Got {dtype!r}.")
-    if device not in ("auto", "cpu"):
-        raise ConfigError(f"The device of the NumPy engine must be 'auto' or 'cpu'. Got {device!r}.")
+    dropout = random_stream(seed, "dropout")
+    network = (
+        _torch(spec, np.dtype(dtype), device, precision, compile)
+        if engine == "torch"
+        else _numpy(spec, np.dtype(dtype), device, precision, compile)
+    )
+    network.load_state_dict(initial_state(spec, seed))
+    network.seed_dropout(dropout)
+    return network
+
+
+def _numpy(spec: ResNetSpec, dtype: np.dtype[Any], device: str, precision: str | None, compile: bool) -> Network:
+    for name, value, allowed in (
+        ("device", device, ("auto", "cpu")),
+        ("precision", precision, (None,)),
+        ("compile", compile, (False,)),
+    ):
+        if value not in allowed:
+            choices = " or ".join(map(repr, allowed))
+            raise ConfigError(f"The {name} of the NumPy engine must be {choices}. Got {value!r}.")
     from glassnet.engines.numpy_engine import NumpyNetwork
 
-    network = NumpyNetwork(spec, np.dtype(dtype))
-    network.load_state_dict(initial_state(spec, seed))
-    network.seed_dropout(random_stream(seed, "dropout"))
-    return network
+    return NumpyNetwork(spec, dtype)
+
+
+def _torch(spec: ResNetSpec, dtype: np.dtype[Any], device: str, precision: str | None, compile: bool) -> Network:
+    try:
+        from glassnet.engines.torch_engine import TorchNetwork
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "lightning_fabric"):
+            raise GlassnetError(f"PyTorch is installed but fails to import: {error}") from error
+        raise GlassnetError("The torch engine needs PyTorch: pip install 'glassnet[torch]'") from error
+    except (ImportError, OSError) as error:
+        raise GlassnetError(f"PyTorch is installed but fails to import: {error}") from error
+    return TorchNetwork(spec, dtype, device, precision, compile)

@@ -63,6 +63,8 @@ class Network(ABC):
     def __init__(self, spec: ResNetSpec, dtype: np.dtype[Any]) -> None:
         self.spec = spec
         self.dtype = dtype
+        self.device = "cpu"
+        self.precision: str | None = None
 
     def logits(self, images: Array) -> Array:
         """Logits (N, classes) of float images (N, C, H, W), in evaluation mode, computed in chunks.
@@ -179,6 +181,16 @@ class Network(ABC):
     def _placed_labels(self, placed: Any) -> Array: ...
 
 
+def forward_order(module: Any, residual: type, prefix: str = "") -> list[str]:
+    """The dotted names of leaves and ``residual`` blocks below a module, a block after what it is made of."""
+    names = [
+        name
+        for child_name, child in module.named_children()
+        for name in forward_order(child, residual, f"{prefix}.{child_name}" if prefix else child_name)
+    ]
+    return names if names and not isinstance(module, residual) else [*names, prefix]
+
+
 class Trainer(ABC):
     """An optimizer at work on one network."""
 
@@ -200,7 +212,8 @@ class Trainer(ABC):
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Copy in what ``state`` gave, on this engine or another.
+        """Go on from what ``state`` gave, on this engine or another; the arrays are copied.
 
-        :raises GlassnetError: a key of no parameter, or an array of another shape than its parameter.
+        :raises GlassnetError: a key of no parameter, or an array of another shape than its parameter; nothing has
+            changed then.
         """

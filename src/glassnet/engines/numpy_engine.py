@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from glassnet import nn
 from glassnet.architecture import ResNetSpec, assemble
 from glassnet.data import Normalization, Split
-from glassnet.engines.base import Batch, Network, Totals, Trainer
+from glassnet.engines.base import Batch, Network, Totals, Trainer, forward_order
 from glassnet.engines.threads import one_blas_thread
 from glassnet.errors import GlassnetError
 from glassnet.nn.layout import channels_last
@@ -45,7 +45,7 @@ class NumpyNetwork(Network):
 
     @property
     def activation_names(self) -> list[str]:
-        return _forward_order(self.module)
+        return forward_order(self.module, nn.Residual)
 
     @property
     def parameter_count(self) -> int:
@@ -55,7 +55,7 @@ class NumpyNetwork(Network):
         return self.module.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        self.module.load_state_dict(dict(state))
+        self.module.load_state_dict(state)
 
     def trainer(self, recipe: Recipe) -> NumpyTrainer:
         return NumpyTrainer(self, recipe)
@@ -92,12 +92,14 @@ class NumpyNetwork(Network):
         before = self.module.state_dict()
         drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
         loss = nn.CrossEntropyLoss()
-        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-            value = loss(self.module.train()(self._ready(images)), labels)
-            self.module.backward(loss.backward())
-        self.module.load_state_dict(before)
-        for dropout, state in zip(self._dropouts(), drawn, strict=True):
-            dropout.generator.bit_generator.state = state
+        try:
+            with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+                value = loss(self.module.train()(self._ready(images)), labels)
+                self.module.backward(loss.backward())
+        finally:
+            self.module.load_state_dict(before)
+            for dropout, state in zip(self._dropouts(), drawn, strict=True):
+                dropout.generator.bit_generator.state = state
         return value, {key: np.array(p.grad, order="C") for key, p in self.module.named_parameters()}
 
     def _gather(self, batch: Batch) -> tuple[Array, Array]:
@@ -109,16 +111,6 @@ class NumpyNetwork(Network):
 
     def _placed_labels(self, placed: Placed) -> Array:
         return placed.split.labels
-
-
-def _forward_order(module: nn.Module, prefix: str = "") -> list[str]:
-    """Leaves and residual blocks, a block after what it is made of."""
-    names = [
-        name
-        for child_name, child in module.named_children()
-        for name in _forward_order(child, f"{prefix}.{child_name}" if prefix else child_name)
-    ]
-    return names if names and not isinstance(module, nn.Residual) else [*names, prefix]
 
 
 class NumpyTrainer(Trainer):
@@ -185,6 +177,10 @@ class NumpyTrainer(Trainer):
             key, _, name = path.rpartition("/")
             if key not in self.parameters or (array.ndim and array.shape != self.parameters[key].data.shape):
                 raise GlassnetError(f"The optimizer's state {path} of shape {array.shape} fits no parameter.")
+        for parameter in self.parameters.values():
+            self.optimizer.state[parameter].clear()
+        for path, array in state.items():
+            key, _, name = path.rpartition("/")
             parameter = self.parameters[key]
             own = np.empty_like(parameter.data) if array.ndim else np.empty((), parameter.data.dtype)
             own[...] = array

@@ -91,19 +91,19 @@ class Conv2d(Module):
 
     def forward(self, x: Array) -> Array:
         arguments.images("Conv2d", x, self.in_channels)
-        y = correlate(layout.nhwc(x), layout.nhwc(self.weight.data), self.window, self.scratch)
+        y = layout.nchw(correlate(layout.nhwc(x), layout.nhwc(self.weight.data), self.window, self.scratch))
         if self.bias is not None:
-            y += self.bias.data
+            lines = layout.lines(y)
+            lines += layout.along_line(self.bias.data, y.shape[3])
         self.keep(x)
-        return layout.nchw(y)
+        return y
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.kept()
         columns, _ = im2col(layout.nhwc(x), self.window, self.scratch)  # anew: keeping it would take 9 times x
-        dy_rows = layout.rows(dy)  # (N·Ho·Wo, O)
-        layout.nhwc(self.weight.grad).reshape(self.out_channels, -1)[...] = dy_rows.T @ columns
+        layout.nhwc(self.weight.grad).reshape(self.out_channels, -1)[...] = layout.pixels(dy).T @ columns
         if self.bias is not None:
-            self.bias.grad[...] = np.ones(len(dy_rows), dy.dtype) @ dy_rows
+            self.bias.grad[...] = layout.channel_sum(layout.lines(dy), self.out_channels)
         return self._input_gradient(dy, x.shape)
 
     def _input_gradient(self, dy: Array, shape: tuple[int, ...]) -> Array:
@@ -113,7 +113,7 @@ class Conv2d(Module):
         if turned is not None:
             flipped = weight[:, ::-1, ::-1].transpose(3, 1, 2, 0)  # (C, kh, kw, O)
             return layout.nchw(correlate(layout.nhwc(dy), flipped, turned, self.scratch))
-        dcolumns = layout.rows(dy) @ weight.reshape(self.out_channels, -1)  # (N·Ho·Wo, kh·kw·C)
+        dcolumns = layout.pixels(dy) @ weight.reshape(self.out_channels, -1)  # (N·Ho·Wo, kh·kw·C)
         output_size = dy.shape[2:]
         by_place = dcolumns.reshape(N, *output_size, -1, C)
         dx = window.padded_zeros((N, H, W, C), dy.dtype)

@@ -33,7 +33,7 @@ class CrossEntropyLoss(Module):
 
         loss = −1/N · Σ_{n,k} q[n,k] · log softmax(z)[n,k]        dz = (softmax(z) − q) / N
 
-    :raises ShapeError: where the labels are not one integer in [0, K) per row.
+    :raises ShapeError: where the logits are not (N, K), or the labels not one integer in [0, K) per row.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -44,10 +44,12 @@ class CrossEntropyLoss(Module):
         return self.forward(logits, labels)
 
     def forward(self, logits: Array, labels: Array) -> float:  # type: ignore[override]  # a loss takes two
+        if logits.ndim != 2 or 0 in logits.shape:
+            raise ShapeError(f"CrossEntropyLoss takes logits of shape (N, K), neither 0. Got {logits.shape}.")
         N, K = logits.shape
         if labels.shape != (N,) or not np.issubdtype(labels.dtype, np.integer):
             raise ShapeError(f"CrossEntropyLoss takes {N} integer labels. Got {labels.dtype} of shape {labels.shape}.")
-        if N and not (labels.min() >= 0 and labels.max() < K):
+        if not (labels.min() >= 0 and labels.max() < K):
             wrong = labels[(labels < 0) | (labels >= K)][0]
             raise ShapeError(f"CrossEntropyLoss takes labels from 0 to {K - 1}. Got {wrong}.")
         log_p = log_softmax(logits)

@@ -5,7 +5,7 @@ The names and the order of keys are torch.nn.Module's, so that a state dict fits
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -121,7 +121,7 @@ class Module:
         """Copies of all parameters and buffers under torch's keys."""
         return {key: np.array(array, order="C") for key, array in self._state()}
 
-    def load_state_dict(self, state: dict[str, Array]) -> None:
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Copy ``state`` into the parameters and buffers, cast to their dtype.
 
         Every key must be there with the right shape and no other may be; ``num_batches_tracked`` may be
@@ -130,17 +130,7 @@ class Module:
         :raises GlassnetError: lists missing, unexpected and wrongly shaped keys.
         """
         own = dict(self._state())
-        missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-        unexpected = [key for key in state if key not in own]
-        shapes = [
-            f"{key} {np.shape(state[key])} instead of {array.shape}"
-            for key, array in own.items()
-            if key in state and np.shape(state[key]) != array.shape
-        ]
-        faults = [("missing", missing), ("unexpected", unexpected), ("wrongly shaped", shapes)]
-        if any(keys for _, keys in faults):
-            told = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in faults if keys)
-            raise GlassnetError(f"The state does not fit this network. {told}")
+        check_state({key: array.shape for key, array in own.items()}, state)
         for key, array in own.items():
             if key in state:
                 array[...] = state[key]
@@ -165,6 +155,27 @@ class Module:
                 if np.issubdtype(buffer.dtype, np.floating):
                     setattr(module, name, buffer.astype(dtype))
         return self
+
+
+def check_state(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Array]) -> None:
+    """Refuse a state that is not one of a network with parameters and buffers of these ``shapes``.
+
+    ``num_batches_tracked`` may be missing.
+
+    :raises GlassnetError: lists missing, unexpected and wrongly shaped keys.
+    """
+    faults = {
+        "missing": [key for key in shapes if key not in state and not key.endswith("num_batches_tracked")],
+        "unexpected": [key for key in state if key not in shapes],
+        "wrongly shaped": [
+            f"{key} {np.shape(state[key])} instead of {shape}"
+            for key, shape in shapes.items()
+            if key in state and np.shape(state[key]) != shape
+        ],
+    }
+    if any(faults.values()):
+        told = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in faults.items() if keys)
+        raise GlassnetError(f"The state does not fit this network. {told}")
 
 
 Observer = Callable[[str, Array], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,28 +64,29 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Array) -> Array:
         arguments.images("BatchNorm2d", x, self.num_features)
-        pixels = _pixels(x)
+        lines, C = layout.lines(x), self.num_features  # (N·H, W·C)
+        wide = partial(layout.along_line, width=x.shape[3])
         if self.training or not self.track_running_stats:
-            M = pixels.shape[0] * pixels.shape[1]
+            M = lines.size // C
             if M == 1 and self.training:
                 raise ShapeError(
                     f"BatchNorm2d needs more than one value per channel to train. Got {x.shape}: use a larger batch."
                 )
-            mean = _sum(pixels) / M
-            centred = pixels - mean
-            var = _sum_of_products(centred, centred) / M
+            mean = layout.channel_sum(lines, C) / M
+            centred = lines - wide(mean)
+            var = layout.channel_dot(centred, centred, C) / M
             if self.training and self.track_running_stats:
                 self._track(mean, var * (M / (M - 1)))
         else:
-            centred, var = pixels - self.running_mean, self.running_var
+            centred, var = lines - wide(self.running_mean), self.running_var
         inverse_std = 1 / np.sqrt(var + self.eps)
-        x_hat = np.multiply(centred, inverse_std, out=centred)
+        x_hat = np.multiply(centred, wide(inverse_std), out=centred)
         self.keep(x_hat, inverse_std)
         if self.weight is None or self.bias is None:
-            return _pictures(x_hat.copy(), x.shape)
-        y = x_hat * self.weight.data
-        y += self.bias.data
-        return _pictures(y, x.shape)
+            return layout.from_lines(x_hat.copy(), x.shape)
+        y = x_hat * wide(self.weight.data)
+        y += wide(self.bias.data)
+        return layout.from_lines(y, x.shape)
 
     def _track(self, mean: Array, unbiased_var: Array) -> None:
         self.num_batches_tracked += 1
@@ -93,39 +95,17 @@ class BatchNorm2d(Module):
             running[...] = (1 - momentum) * running + momentum * new
 
     def backward(self, dy: Array) -> Array:
-        x_hat, inverse_std = self.kept()  # (N, H·W, C), (C,)
-        dy_pixels = _pixels(dy)
-        M = dy_pixels.shape[0] * dy_pixels.shape[1]
-        dbeta = _sum(dy_pixels)
-        dgamma = _sum_of_products(dy_pixels, x_hat)
+        x_hat, inverse_std = self.kept()  # (N·H, W·C), (C,)
+        dy_lines, C = layout.lines(dy), self.num_features
+        wide = partial(layout.along_line, width=dy.shape[3])
+        M = dy_lines.size // C
+        dbeta = layout.channel_sum(dy_lines, C)
+        dgamma = layout.channel_dot(dy_lines, x_hat, C)
         if self.weight is not None and self.bias is not None:
             self.weight.grad[...], self.bias.grad[...] = dgamma, dbeta
             inverse_std = inverse_std * self.weight.data
-        dx = x_hat * (-dgamma / M)
-        dx += dy_pixels
-        dx -= dbeta / M
-        dx *= inverse_std
-        return _pictures(dx, dy.shape)
-
-
-def _pixels(x: Array) -> Array:
-    """(N, C, H, W) -> (N, H·W, C), a view where x is channels-last."""
-    return layout.nhwc(x).reshape(x.shape[0], -1, x.shape[1])
-
-
-def _pictures(pixels: Array, shape: tuple[int, ...]) -> Array:
-    N, C, H, W = shape
-    return layout.nchw(pixels.reshape(N, H, W, C))
-
-
-# Sums over (N, H·W) of (N, H·W, C): of each picture, then of the pictures. Two short sums lose less than one long one.
-
-
-def _sum(pixels: Array) -> Array:
-    total: Array = (np.ones(pixels.shape[1], pixels.dtype) @ pixels).sum(axis=0)
-    return total
-
-
-def _sum_of_products(a: Array, b: Array) -> Array:
-    total: Array = np.einsum("npc,npc->nc", a, b).sum(axis=0)
-    return total
+        dx = x_hat * wide(-dgamma / M)
+        dx += dy_lines
+        dx -= wide(dbeta / M)
+        dx *= wide(inverse_std)
+        return layout.from_lines(dx, dy.shape)

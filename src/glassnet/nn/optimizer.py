@@ -81,7 +81,7 @@ class SGD(Optimizer):
                 v *= momentum
                 v += g
             else:
-                v = state["momentum_buffer"] = g.copy(order="K")
+                v = state["momentum_buffer"] = np.array(g)
             g = g + momentum * v if group["nesterov"] else v
         w -= group["lr"] * g
 

@@ -39,8 +39,8 @@ class MaxPool2d(Module):
 
         y[n,c,i,j] = max_{u,v} x[n, c, s·i + d·u, s·j + d·v]
 
-    dy goes to the place of the maximum, the first of them, row by row, where several are equal; NaN counts as
-    the largest. The padding is −∞, sizes round down.
+    dy goes to the place of the maximum, the first of them, row by row, where several are equal. NaN counts as
+    the largest (where its gradient goes is left open). The padding is −∞, sizes round down.
 
     :raises ShapeError: where x is not (N, C, H, W) or is too small for one window.
     """

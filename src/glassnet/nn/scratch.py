@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from glassnet.nn.arguments import Pair
 
 
 class Scratch:
@@ -15,11 +19,27 @@ class Scratch:
 
     def __init__(self) -> None:
         self._memory: dict[str, NDArray[np.uint8]] = {}
+        self._bordered: dict[tuple[object, ...], NDArray[Any]] = {}
 
-    def empty(self, purpose: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[np.floating]:
+    def empty(self, purpose: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An uninitialized C-contiguous array; the next call with the same purpose overwrites it."""
         count = int(np.prod(shape)) * np.dtype(dtype).itemsize
         memory = self._memory.get(purpose)
         if memory is None or memory.size < count:
             memory = self._memory[purpose] = np.empty(count, np.uint8)
         return memory[:count].view(dtype).reshape(shape)
+
+    def bordered(
+        self, shape: tuple[int, ...], border: tuple[Pair, Pair], value: float, dtype: DTypeLike
+    ) -> NDArray[Any]:
+        """Pictures (N, H, W, C) with a border ((top, bottom), (left, right)) of ``value``: (N, H', W', C).
+
+        The pictures inside are uninitialized, to be overwritten; the border is there and must stay.
+        """
+        N, H, W, C = shape
+        (top, bottom), (left, right) = border
+        key = (H, W, C, border, value, np.dtype(dtype))
+        memory = self._bordered.get(key)
+        if memory is None or len(memory) < N:
+            memory = self._bordered[key] = np.full((N, top + H + bottom, left + W + right, C), value, dtype)
+        return memory[:N]

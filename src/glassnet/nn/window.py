@@ -47,14 +47,10 @@ class Window:
 
     def pad(self, x: Array, value: float, scratch: Scratch) -> Array:
         """x (N, H, W, C) with a border of ``value``; x itself where the padding is 0, otherwise in the scratch."""
-        (top, bottom), (left, right) = self.padding
-        if not (top or bottom or left or right):
+        if self.padding == ((0, 0), (0, 0)):
             return x
-        N, H, W, C = x.shape
-        padded = scratch.empty("padded", (N, top + H + bottom, left + W + right, C), x.dtype)
-        padded[:, :top] = padded[:, top + H :] = value
-        padded[:, top : top + H, :left] = padded[:, top : top + H, left + W :] = value
-        padded[:, top : top + H, left : left + W] = x
+        padded = scratch.bordered(x.shape, self.padding, value, x.dtype)
+        self.crop(padded, x.shape[1:3])[...] = x
         return padded
 
     def crop(self, padded: Array, size: Pair) -> Array:

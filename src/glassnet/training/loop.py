@@ -54,6 +54,7 @@ def train(
     dtype: str = "float32",
     device: str = "auto",
     precision: str | None = None,
+    compile: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     stop_after: int | None = None,
@@ -85,8 +86,8 @@ def train(
         raise ConfigError(f"stop_after must be at least 1. Got {stop_after}.")
     if resume and overwrite:
         raise ConfigError("resume and overwrite exclude each other.")
-    if precision is not None:
-        raise ConfigError(f"The precision of the NumPy engine must be None: its dtype says it. Got {precision!r}.")
+    if resume and run is None:
+        raise ConfigError("resume needs run, the folder of the run that is to go on.")
     if run is not None:
         RunFolder(run).check_is_free(resume=resume, overwrite=overwrite)
     if not isinstance(data, Dataset):
@@ -97,8 +98,8 @@ def train(
         recipe = named_recipe(spec.preset, recipe)
     recipe = recipe.replace(**recipe_fields)
     folder = RunFolder(_new_path(spec, data) if run is None else run)
-    network = build(spec, engine, recipe.seed, dtype, device)
-    config = _config(network, recipe, data)
+    network = build(spec, engine, recipe.seed, dtype, device, precision, compile)
+    config = _config(network, recipe, data, evaluate_train)
     loop = _Loop(network, recipe, data, folder, evaluate_train, progress or TerminalProgress())
     if resume and folder.is_committed:
         _check_same(folder.read_config(), config, folder.path)
@@ -106,6 +107,7 @@ def train(
         if loop.epoch < recipe.epochs:
             folder.write_config(config)
     else:
+        _check_fit(network, data, loop.count % recipe.batch_size or recipe.batch_size)
         if before is not None:
             before(network, data)
         folder.clear()
@@ -150,7 +152,7 @@ def _new_path(spec: ResNetSpec, data: Dataset) -> Path:
     return next(path for path in candidates if not path.exists())
 
 
-def _config(network: Network, recipe: Recipe, data: Dataset) -> dict[str, Any]:
+def _config(network: Network, recipe: Recipe, data: Dataset, evaluate_train: bool) -> dict[str, Any]:
     normalization = data.normalization
     described = {
         "fingerprint": data.fingerprint,
@@ -166,12 +168,13 @@ def _config(network: Network, recipe: Recipe, data: Dataset) -> dict[str, Any]:
         "format": FORMAT,
         "engine": network.engine,
         "dtype": network.dtype.name,
-        "device": "cpu",
-        "precision": None,
+        "device": network.device,
+        "precision": network.precision,
         "threads": 1,
         "seed": recipe.seed,
         "spec": dataclasses.asdict(network.spec),
         "recipe": dataclasses.asdict(recipe),
+        "evaluate_train": evaluate_train,
         "data": {**data.source, **described},
         "versions": {
             "glassnet": version("glassnet"),
@@ -192,6 +195,12 @@ def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, pref
             _check_same(before, now, path, f"{prefix}{name}.")
         elif before != (list(now) if isinstance(now, tuple) else now):
             raise RunError(f"{path} was begun with {prefix}{name} {before!r}. It cannot go on with {now!r}.")
+
+
+def _check_fit(network: Network, data: Dataset, smallest: int) -> None:
+    """Refuse pictures, or a last batch, too small for the network before anything is written; they train nothing."""
+    few = data.train.take(np.arange(min(smallest, 2)))
+    network.gradients(data.normalization.apply(few.images, network.dtype), few.labels)
 
 
 class _Loop:
@@ -261,12 +270,6 @@ class _Loop:
     def _measured(self, epoch: int, lr: float) -> Record:
         totals = self.trainer.totals()
         test = self.network.evaluate(self.test)
-        if not (math.isfinite(totals.loss) and math.isfinite(test.loss)):
-            kept = f"{self.folder.path} keeps the state after epoch {self.epoch}" if self.epoch else "Nothing was kept"
-            raise RunError(
-                f"The loss became {totals.loss if not math.isfinite(totals.loss) else test.loss} in epoch {epoch} at "
-                f"a learning rate of {lr:g}; it must stay finite. {kept}. Try a lower lr, or clip_gradient."
-            )
         record = {
             "epoch": epoch,
             "loss": totals.loss,
@@ -282,7 +285,19 @@ class _Loop:
         if self.evaluate_train:
             evaluated = self.network.evaluate(self.train)
             record |= {"train_evaluated_loss": evaluated.loss, "train_evaluated_accuracy": evaluated.accuracy}
+        self._check_finite(record)
         return record
+
+    def _check_finite(self, record: Record) -> None:
+        numbers = {name.replace("_", " "): value for name, value in record.items() if isinstance(value, float)}
+        numbers |= {f"gradient norm of {key}": norm for key, norm in record["gradient_norms"].items()}
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                kept = f"{self.folder.path} keeps the state after epoch {self.epoch}"
+                raise RunError(
+                    f"The {name} became {value} in epoch {record['epoch']} at a learning rate of {record['lr']:g}; it "
+                    f"must stay finite. {kept if self.epoch else 'Nothing was kept'}. Try a lower lr, or clip_gradient."
+                )
 
     def _is_best(self, record: Record) -> bool:
         """The highest validation accuracy, then the lowest validation loss, then the earliest epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -51,19 +52,22 @@ class Model:
             pictures = [pictures]
         spec = self.network.spec
         shape = (*spec.size, spec.in_channels)
-        # 0..255 in a file, 0..scale in the training data: the mean and std are in units of 1.
-        file_normalization = Normalization(255.0, self.normalization.mean, self.normalization.std)
+        of_files, dtype = self._normalization(scale=255.0), self.network.dtype
         chosen = pictures if isinstance(pictures, Sequence) else _single(pictures, shape)
         inputs = [
-            file_normalization.apply(decode_picture(picture, spec.size, spec.in_channels)[np.newaxis])
+            of_files.apply(decode_picture(picture, spec.size, spec.in_channels)[np.newaxis], dtype)
             if isinstance(picture, str | PathLike)
-            else self.normalization.apply(_checked(picture, shape)[np.newaxis])
+            else self.normalization.apply(_checked(picture, shape)[np.newaxis], dtype)
             for picture in chosen
         ]
         if not inputs:
             return []
         probabilities = softmax(self.network.logits(np.concatenate(inputs)))
         return [self._prediction(row, top) for row in probabilities]
+
+    def _normalization(self, scale: float) -> Normalization:
+        """The training's, for pictures of another ``scale``: its mean and std are in units of 1."""
+        return dataclasses.replace(self.normalization, scale=scale)
 
     def _prediction(self, probabilities: NDArray[Any], top: int) -> Prediction:
         order = np.argsort(-probabilities, kind="stable")[: max(1, top)]
@@ -77,7 +81,7 @@ class Model:
         """
         if data.classes != self.classes:
             raise DataError(f"The data's classes are {data.classes}, the model's {self.classes}; they must be equal.")
-        placed = self.network.place(data.test, self.normalization)
+        placed = self.network.place(data.test, self._normalization(data.scale))
         evaluation = self.network.evaluate(placed)
         return {"loss": evaluation.loss, "accuracy": evaluation.accuracy, "count": evaluation.count}
 

@@ -140,9 +140,12 @@ class RunFolder:
             raise RunError(f"{self.path} is not a run folder: it has no config.json.")
         try:
             config = json.loads(self.config_path.read_text(encoding="utf-8"))
-        except (ValueError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise RunError(f"{self.config_path} is not JSON: {error}.") from None
         self._check_format(self.config_path, config)
+        missing = [name for name in ("dtype", "seed", "spec", "recipe", "data") if name not in config]
+        if missing:
+            raise RunError(f"{self.config_path} lacks {', '.join(missing)}.")
         return dict(config)
 
     def _check_format(self, path: Path, about: Any) -> None:
@@ -155,7 +158,7 @@ class RunFolder:
         if not self.metrics_path.is_file():
             return []
         records: list[Record] = []
-        lines = self.metrics_path.read_text(encoding="utf-8").split("\n")
+        lines = self.metrics_path.read_text(encoding="utf-8", errors="replace").split("\n")
         for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end is torn, or empty
             try:
                 records.append(json.loads(line))

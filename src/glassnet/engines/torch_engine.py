@@ -1,0 +1,287 @@
+"""The PyTorch engine: the same architecture from torch.nn's layers, gradients by autograd, where it scales.
+
+Lightning Fabric carries device and mixed precision. Weights, batches, augmentation and dropout masks come from the
+same NumPy generators as in the NumPy engine, so in float64 the two engines' trainings agree.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+
+from glassnet.architecture import ResNetSpec, assemble
+from glassnet.data import Augmentation, Normalization, Split
+from glassnet.engines import torch_layers
+from glassnet.engines.base import Batch, Network, Totals, Trainer, forward_order
+from glassnet.errors import ConfigError, GlassnetError
+from glassnet.nn.module import check_state
+from glassnet.recipe import Recipe
+
+Array = NDArray[Any]
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A split on the device: pictures uint8 (N, H, W, C), labels int64 (N,), mean and std in the network's dtype."""
+
+    images: Tensor
+    labels: Tensor
+    scale: float
+    mean: Tensor
+    std: Tensor
+
+
+class TorchNetwork(Network):
+    """``module`` is the bare network; ``_compute`` is what Fabric and torch.compile make of it."""
+
+    engine = "torch"
+    engine_title = "PyTorch"
+
+    def __init__(
+        self,
+        spec: ResNetSpec,
+        dtype: np.dtype[Any],
+        device: str = "auto",
+        precision: str | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__(spec, dtype)
+        self.fabric = _fabric(device, precision, dtype)
+        self.device, self.precision = str(self.fabric.device), precision
+        self.torch_dtype = getattr(torch, dtype.name)
+        self.module: torch.nn.Module = assemble(spec, torch_layers)
+        self.module.to(self.fabric.device, self.torch_dtype, memory_format=torch.channels_last)
+        self._compute: Any = self.fabric.setup_module(torch.compile(self.module) if compile else self.module)
+
+    @property
+    def activation_names(self) -> list[str]:
+        return forward_order(self.module, torch_layers.Residual)
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def state_dict(self) -> dict[str, Array]:
+        return {key: _array(tensor) for key, tensor in self.module.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        own = self.module.state_dict()
+        check_state({key: tuple(tensor.shape) for key, tensor in own.items()}, state)
+        with torch.no_grad():
+            for key, tensor in own.items():
+                if key in state:
+                    tensor.copy_(torch.from_numpy(np.array(state[key])))
+
+    def trainer(self, recipe: Recipe) -> TorchTrainer:
+        return TorchTrainer(self, recipe)
+
+    def place(self, split: Split, normalization: Normalization) -> Placed:
+        device = self.fabric.device
+        return Placed(
+            torch.from_numpy(split.images).to(device),
+            torch.from_numpy(split.labels).to(device),
+            normalization.scale,
+            torch.tensor(normalization.mean, dtype=self.torch_dtype, device=device),
+            torch.tensor(normalization.std, dtype=self.torch_dtype, device=device),
+        )
+
+    def seed_dropout(self, generator: np.random.Generator) -> None:
+        for module in self._dropouts():
+            module.generator = generator
+
+    def _dropouts(self) -> list[torch_layers.Dropout]:
+        return [module for module in self.module.modules() if isinstance(module, torch_layers.Dropout)]
+
+    def _ready(self, images: Array | Tensor) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
+        return tensor.to(self.fabric.device, self.torch_dtype, memory_format=torch.channels_last)
+
+    def _logits(self, images: Array | Tensor) -> Array:
+        self.module.eval()
+        with torch.inference_mode(), _stated():
+            return _array(self._compute(self._ready(images)).to(self.torch_dtype))
+
+    def _activations(self, images: Array, names: list[str]) -> dict[str, Array]:
+        seen: dict[str, Array] = {}
+        hooks = [
+            module.register_forward_hook(
+                lambda _module, _inputs, y, name=name: seen.__setitem__(name, _array(y.to(self.torch_dtype)))
+            )
+            for name, module in self.module.named_modules()
+            if name in names
+        ]
+        try:
+            self._logits(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return seen
+
+    def _gradients(self, images: Array, labels: Array) -> tuple[float, dict[str, Array]]:
+        buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
+        keys, parameters = zip(*self.module.named_parameters(), strict=True)
+        self.module.train()
+        with _stated():
+            logits = self._compute(self._ready(images))
+            loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels).to(logits.device, torch.int64))
+            gradients = torch.autograd.grad(loss, parameters)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        for dropout, state in zip(self._dropouts(), drawn, strict=True):
+            dropout.generator.bit_generator.state = state
+        return loss.item(), {key: _array(gradient) for key, gradient in zip(keys, gradients, strict=True)}
+
+    def _gather(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        placed: Placed = batch.placed
+        indices = torch.from_numpy(batch.indices).to(placed.labels.device)
+        images = placed.images[indices]
+        if batch.augmentation is not None:
+            images = _augmented(images, batch.augmentation)
+        x = (images.to(self.torch_dtype) / placed.scale - placed.mean) / placed.std
+        return x.permute(0, 3, 1, 2), placed.labels[indices]
+
+    def _placed_labels(self, placed: Placed) -> Array:
+        return _array(placed.labels)
+
+
+class TorchTrainer(Trainer):
+    def __init__(self, network: TorchNetwork, recipe: Recipe) -> None:
+        self.network, self.recipe = network, recipe
+        self.parameters = dict(network.module.named_parameters())
+        self.loss = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        self.optimizer: Any = network.fabric.setup_optimizers(_optimizer(recipe, list(self.parameters.values())))
+        self._clear()
+
+    def _clear(self) -> None:
+        # Sums stay on the device: nothing waits for it between two readings. Apple's GPU has no float64.
+        device = self.network.fabric.device
+        precise = torch.float32 if device.type == "mps" else torch.float64
+        self._loss_sum = torch.zeros((), dtype=precise, device=device)
+        self._right = torch.zeros((), dtype=torch.int64, device=device)
+        self._count = 0
+
+    def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> Tensor:
+        network = self.network
+        if isinstance(batch, Batch):
+            images, targets = network._gather(batch)
+        else:
+            images = network._ready(network._checked(batch))
+            checked = network._checked_labels(np.asarray(labels), len(images))
+            targets = torch.from_numpy(checked).to(images.device, torch.int64)
+        if not network.module.training:
+            network.module.train()
+        with _stated():
+            logits = network._compute(images)
+            loss: Tensor = self.loss(logits, targets)
+            self.optimizer.zero_grad()
+            network.fabric.backward(loss)
+        if self.recipe.clip_gradient is not None:
+            network.fabric.clip_gradients(network._compute, self.optimizer, max_norm=self.recipe.clip_gradient)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.lr if lr is None else lr
+        self.optimizer.step()
+        loss = loss.detach()
+        self._loss_sum += loss * len(targets)
+        self._right += (logits.argmax(dim=1) == targets).sum()
+        self._count += len(targets)
+        return loss
+
+    def totals(self) -> Totals:
+        norms = {
+            key: 0.0 if p.grad is None else float(torch.linalg.vector_norm(p.grad))
+            for key, p in self.parameters.items()
+        }
+        count = max(1, self._count)
+        totals = Totals(self._loss_sum.item() / count, self._right.item() / count, self._count, norms)
+        self._clear()
+        return totals
+
+    def state(self) -> dict[str, Array]:
+        return {
+            f"{key}/{name}": _array(tensor)
+            for key, parameter in self.parameters.items()
+            for name, tensor in self.optimizer.state[parameter].items()
+            if tensor is not None
+        }
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        for path, array in state.items():
+            key, _, name = path.rpartition("/")
+            parameter = self.parameters.get(key)
+            if parameter is None or (array.ndim and array.shape != tuple(parameter.shape)):
+                raise GlassnetError(f"The optimizer's state {path} of shape {array.shape} fits no parameter.")
+            tensor = torch.from_numpy(np.array(array))
+            # A step count stays on the CPU in float32, as torch.optim keeps it.
+            own = torch.empty_like(parameter).copy_(tensor) if array.ndim else tensor.to(torch.float32)
+            self.optimizer.state[parameter][name] = own.detach()
+
+
+def _fabric(device: str, precision: str | None, dtype: np.dtype[Any]) -> Any:
+    """:raises ConfigError: a device or precision that is unknown or not to be had here."""
+    if precision not in (None, *PRECISIONS):
+        raise ConfigError(f"The precision must be one of {', '.join(PRECISIONS)}. Got {precision!r}.")
+    if dtype == np.float64 and precision not in (None, "32-true"):
+        raise ConfigError(f"The precision {precision!r} mixes in shorter numbers; it needs dtype float32.")
+    kind, _, number = device.partition(":")
+    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(kind, False):
+        usable = ", ".join(name for name, usable in available.items() if usable)
+        raise ConfigError(f"The device {device!r} is not to be had here. Available: {usable}.")
+    devices: Any = [int(number)] if number.isdigit() else 1
+    chosen: Any = precision or "32-true"
+    with warnings.catch_warnings():
+        # CUDA that cannot be initialized only means that there is no GPU to use.
+        warnings.filterwarnings("ignore", message=".*CUDA.*", category=UserWarning)
+        return Fabric(accelerator="auto" if kind == "auto" else kind, devices=devices, precision=chosen)
+
+
+@contextmanager
+def _stated() -> Iterator[None]:
+    """What torch says of shapes that do not fit, as a stated failure."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise GlassnetError(str(error).strip().splitlines()[0]) from error
+
+
+def _array(tensor: Tensor) -> Array:
+    """A C-contiguous copy on the CPU."""
+    return np.array(tensor.detach().cpu().numpy(), order="C")
+
+
+def _augmented(images: Tensor, augmentation: Augmentation) -> Tensor:
+    """``Augmentation.apply`` on the device: pad, crop and flip pictures (N, H, W, C)."""
+    N, H, W, _ = images.shape
+    border = augmentation.padding
+    padded = torch.nn.functional.pad(images, (0, 0, border, border, border, border))
+    offsets = torch.from_numpy(augmentation.offsets).to(images.device)
+    flips = torch.from_numpy(augmentation.flips).to(images.device)
+    rows = offsets[:, :1] + torch.arange(H, device=images.device)
+    columns = offsets[:, 1:] + torch.arange(W, device=images.device)
+    columns = torch.where(flips[:, None], columns.flip(1), columns)
+    pictures = torch.arange(N, device=images.device)[:, None, None]
+    return padded[pictures, rows[:, :, None], columns[:, None, :]]
+
+
+def _optimizer(recipe: Recipe, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if recipe.decays(p.ndim)], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if not recipe.decays(p.ndim)], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(groups, recipe.lr)
+    return torch.optim.AdamW(groups, recipe.lr)

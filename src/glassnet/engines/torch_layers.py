@@ -1,0 +1,92 @@
+"""The second namespace for ``assemble``: torch.nn's layers, and the three that torch.nn has not or not like this."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    Identity,
+    Linear,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Sequential,
+)
+
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "MaxPool2d",
+    "ReLU",
+    "Residual",
+    "Sequential",
+    "ZeroPadShortcut",
+]
+
+
+class Residual(Module):
+    """``glassnet.nn.Residual`` in PyTorch: y = activation(shortcut(x) + body(x)), with the same keys."""
+
+    def __init__(self, body: Sequential, shortcut: Module | None, activation: Module | None) -> None:
+        super().__init__()
+        self.body_names = [name for name, _ in body.named_children()]
+        for name, layer in body.named_children():
+            self.add_module(name, layer)
+        self.shortcut_name = None
+        if shortcut is not None:
+            self.shortcut_name = "downsample" if any(True for _ in shortcut.parameters()) else "shortcut"
+            self.add_module(self.shortcut_name, shortcut)
+        self.activation_name = None if activation is None else "relu"
+        if activation is not None:
+            self.add_module("relu", activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for name in self.body_names:
+            y = self.get_submodule(name)(y)
+        if self.shortcut_name is not None:
+            y = self.get_submodule(self.shortcut_name)(x) + y
+        return y if self.activation_name is None else self.get_submodule(self.activation_name)(y)
+
+
+class ZeroPadShortcut(Module):
+    """``glassnet.nn.ZeroPadShortcut`` in PyTorch: every stride-th pixel, new channels zero."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        before = (out_channels - in_channels) // 2
+        self.padding = (0, 0, 0, 0, before, out_channels - in_channels - before)
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.pad(x[:, :, :: self.stride, :: self.stride], self.padding)
+
+
+class Dropout(Module):
+    """``glassnet.nn.Dropout`` in PyTorch: the mask comes from the same NumPy generator, in the order of x's shape."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+        self.generator: Any = np.random.default_rng()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
+        mask = torch.from_numpy(self.generator.random(tuple(x.shape)) >= self.p)
+        return x * (mask.to(x.device, x.dtype) * scale)
