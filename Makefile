@@ -1,0 +1,72 @@
+# Shortcuts for people who work on glassnet. Each target sets up what it needs in .venv; `make` alone lists them.
+# Without make: `pip install .` and `glassnet train digits` (README.md).
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Not compiled ahead: that halves the time, and Python compiles what it imports.
+PIP := $(BIN)/python -m pip install --quiet --no-compile
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test quick lint format bench docs picture lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1 /' | awk '{name = $$1; $$1 = ""; printf "  make %-9s%s\n", name, $$0}'
+
+# Two stamps: a run needs the first alone, so the demo does not wait for PyTorch, which only the tests use.
+.venv/.runtime: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("glassnet needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, as in make $(MAKECMDGOALS) PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(PIP) --constraint requirements.lock hatchling
+	$(PIP) --constraint requirements.lock --no-build-isolation --editable .
+	@touch $@
+
+.venv/.development: .venv/.runtime
+	$(PIP) --requirement requirements.lock
+	@touch $@
+
+install: .venv/.development  ## make .venv with everything that requirements.lock pins, and glassnet itself, editable
+
+demo: .venv/.runtime  ## train on the handwritten digits in NumPy and write runs/demo/report.html
+	$(BIN)/glassnet train digits --run runs/demo --overwrite
+
+test: install  ## run all tests
+	$(BIN)/python -m pytest
+
+quick: install  ## run the tests without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: install  ## style, formatting, types and the rooms' import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## put the code in the form that lint asks for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+picture: install demo  ## take the README's picture of the report anew (needs Chromium)
+	$(BIN)/python docs/images/report.py runs/demo/report.html
+
+bench: .venv/.runtime  ## repeat the digits table of benchmarks/README.md, ten seeds a row
+	$(BIN)/python benchmarks/digits_recipes.py table
+
+docs: install  ## check the pages: commands, targets and links exist, their Python runs
+	$(BIN)/python -m pytest tests/test_docs.py
+
+# The tests compare with this release of PyTorch. It pins its CUDA packages itself where it has any; they are left
+# out, as is the build's suffix (+cpu), so that one lock serves every platform.
+TORCH := torch==2.13.0
+
+lock:  ## renew requirements.lock from the ranges in pyproject.toml
+	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(PYTHON) -m venv "$$fresh"; \
+	"$$fresh/bin/python" -m pip install --quiet --upgrade pip; \
+	"$$fresh/bin/python" -m pip install --quiet --group dev $(TORCH) '.[torch]'; \
+	{ echo '# Written by `make lock` (pip freeze in a new environment): change the ranges in pyproject.toml, not this file.'; \
+	  "$$fresh/bin/python" -m pip freeze --exclude glassnet \
+	    | sed 's/+.*//' | grep -vE '^(nvidia-|cuda-|triton==)' | LC_ALL=C sort -f; } > requirements.lock.new; \
+	mv requirements.lock.new requirements.lock
+
+clean:  ## remove .venv and what the tools leave behind
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,61 @@
+"""Takes the README's picture of a report: four of its parts, two by two. Called by `make picture`.
+
+Chromium is where the environment variable CHROMIUM says, or on the path.
+"""
+
+import io
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Locator, Page, sync_playwright
+
+PICTURE = Path(__file__).with_name("report.png")
+WIDTH = 720  # of each part, in pixels
+GAP = 20  # above each part
+PARTS = (  # from the top of one element to the bottom of another
+    ("header", "#data"),
+    ("#training", "#training figure:nth-of-type(2)"),
+    ("#results-on-the-test-images", "#results-on-the-test-images figure:nth-of-type(1)"),
+    ("#inside-the-network", "#inside-the-network figure:nth-of-type(2)"),
+)
+
+
+def edges(element: Locator) -> tuple[float, float]:
+    """Top and bottom of an element, in pixels from the top of the page."""
+    box = element.bounding_box()
+    assert box is not None, f"{element} is not on the page"
+    return box["y"], box["y"] + box["height"]
+
+
+def photograph(page: Page, first: str, last: str) -> Image.Image:
+    top, bottom = edges(page.locator(first))[0], edges(page.locator(last))[1]
+    taken = page.screenshot(full_page=True, clip={"x": 0, "y": top, "width": WIDTH, "height": bottom - top})
+    return Image.open(io.BytesIO(taken))
+
+
+def main(report: Path) -> None:
+    with sync_playwright() as playwright:
+        chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": 900})
+        page.goto(report.resolve().as_uri())
+        for frame in page.locator(".plot").all():  # Plotly draws one after the other
+            frame.locator(".main-svg").first.wait_for()
+        parts = [photograph(page, first, last) for first, last in PARTS]
+        browser.close()
+    rows = [parts[:2], parts[2:]]
+    picture = Image.new("RGB", (2 * WIDTH, sum(GAP + max(part.height for part in row) for row in rows)), "white")
+    top = 0
+    for row in rows:
+        for column, part in enumerate(row):
+            picture.paste(part, (column * WIDTH, top + GAP))
+        top += GAP + max(part.height for part in row)
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(PICTURE, optimize=True)
+    print(f"{PICTURE.name}: {picture.width}×{picture.height} pixels, {PICTURE.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

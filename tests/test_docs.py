@@ -1,0 +1,98 @@
+"""The pages say what is so: their commands, targets, paths and links exist, and the README's tours run."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from glassnet import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
+COMMANDS: Any = get_command(cli.app)
+
+every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced code of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+
+
+def inline(page: str) -> list[str]:
+    """The code between single backticks."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE))
+
+
+def uses(page: str, program: str) -> list[list[str]]:
+    """The words after ``program`` wherever the page calls it."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()] + inline(page)
+    words = [shlex.split(line, comments=True) for line in lines if line.startswith(f"{program} ")]
+    return [rest for first, *rest in words if first == program]
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Every command that does something, under the words that call it."""
+    found: dict[tuple[str, ...], Any] = {}
+    for name, command in group.commands.items():
+        here = (*path, name)
+        found.update(commands(command, here) if hasattr(command, "commands") else {here: command})
+    return found
+
+
+@every_page
+def test_commands_and_options_exist(path: Path) -> None:
+    known = commands(COMMANDS)
+    for words in uses(path.read_text(encoding="utf-8"), "glassnet"):
+        if words[0].startswith("-"):
+            continue
+        names = [name for name in known if tuple(words[: len(name)]) == name]
+        assert names, f"glassnet {shlex.join(words)}: there is no such command"
+        options = {option for parameter in known[names[0]].params for option in parameter.opts}
+        given = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert given <= options, f"glassnet {shlex.join(words)}: {names[0]} has no {given - options}"
+
+
+@every_page
+def test_make_targets_exist(path: Path) -> None:
+    targets = re.findall(r"^([a-z-]+):(?!=)", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for words in uses(path.read_text(encoding="utf-8"), "make"):
+        named = {word for word in words if "=" not in word}
+        assert named <= set(targets), f"make {shlex.join(words)}"
+
+
+@every_page
+def test_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (path.parent / link).exists()]
+    assert not missing
+
+
+@every_page
+def test_named_files_exist(path: Path) -> None:
+    named = [text for text in inline(path.read_text(encoding="utf-8")) if re.match(r"(src|tests|docs)/", text)]
+    assert not [text for text in named if not (ROOT / text).exists()]
+
+
+def test_the_readme_names_every_command() -> None:
+    named = uses((ROOT / "README.md").read_text(encoding="utf-8"), "glassnet")
+    for name in commands(COMMANDS):
+        assert any(tuple(words[: len(name)]) == name for words in named), " ".join(name)
+
+
+@pytest.mark.slow
+def test_the_readmes_tours_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python first: it leaves the picture that the command line then asks about."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks(readme, "python")), {})
+    (tour,) = [block for block in blocks(readme, "sh") if "glassnet predict" in block]
+    for line in tour.splitlines():
+        program, *words = shlex.split(line, comments=True) or ["glassnet", "--help"]
+        assert program == "glassnet", line
+        result = CliRunner().invoke(cli.app, words)
+        assert result.exit_code == 0, f"{line}\n{result.output}"

@@ -1,0 +1,99 @@
+"""What a person gets who installs the package: a light import, names that exist, a wheel that trains without torch."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import glassnet
+
+ROOT = Path(__file__).parents[1]
+LOADED_ON_DEMAND = ["PIL", "jinja2", "pandas", "plotly", "rich", "scipy", "sklearn", "torch", "typer"]
+
+
+def python(program: str, *arguments: str, cwd: Path | None = None) -> str:
+    """What ``program`` prints in an interpreter of its own, where no other test has imported anything."""
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, encoding="utf-8").stdout
+
+
+def test_import_takes_less_than_half_a_second() -> None:
+    program = "import time; start = time.perf_counter(); import glassnet; print(time.perf_counter() - start)"
+    seconds = [float(python(program)) for _ in range(5)]
+    assert statistics.median(seconds) < 0.5, seconds
+
+
+def test_import_loads_only_what_every_use_needs() -> None:
+    loaded = python("import sys, glassnet; print(*sys.modules)").split()
+    assert not set(LOADED_ON_DEMAND) & set(loaded)
+
+
+def test_every_public_name_is_exported_and_can_be_had() -> None:
+    public = {"Dataset", "GlassnetError", "Recipe", "ResNetSpec"}
+    public |= {"build", "load", "load_data", "load_weights", "spec", "train"}
+    assert public <= set(glassnet.__all__)
+    assert len(glassnet.__all__) == len(set(glassnet.__all__))
+    assert set(glassnet.__all__) <= set(dir(glassnet))
+    for name in glassnet.__all__:
+        assert getattr(glassnet, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="trian"):
+        glassnet.trian  # noqa: B018
+
+
+def test_the_changelog_tells_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.findall(r"^## \[(.+?)\]", changelog, flags=re.MULTILINE)
+    assert newest[0] == "Unreleased"
+    assert len(newest) == 1 or newest[1] == glassnet.__version__
+
+
+WITHOUT_TORCH = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("torch is blocked", name=name)
+
+sys.meta_path.insert(0, NoTorch())
+import glassnet
+run = glassnet.train("tiny", data="digits", epochs=3, run=sys.argv[1])
+print(run.metrics["test_accuracy"])
+assert "torch" not in sys.modules
+"""
+
+
+def test_training_needs_no_torch(tmp_path: Path) -> None:
+    assert float(python(WITHOUT_TORCH, str(tmp_path / "run")).split()[-1]) > 0.8
+
+
+@pytest.mark.slow
+def test_the_wheel_trains_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+    def call(*command: str | Path) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    call(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", "wheels", ROOT)
+    (wheel,) = (tmp_path / "wheels").iterdir()
+    call(sys.executable, "-m", "venv", "--without-pip", "venv")  # this one's pip fills it
+    scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    install = ("--python", scripts / "python", "install", "--no-compile", "--constraint", ROOT / "requirements.lock")
+    call(*pip, *install, wheel)
+
+    call(scripts / "glassnet", "train", "digits", "--epochs", "3", "--run", "run")
+    *_, last = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(last)["test_accuracy"] > 0.8
+    assert (tmp_path / "run" / "report.html").stat().st_size > 0
+    assert call(scripts / "python", "-c", "from importlib.util import find_spec; print(find_spec('torch'))") == "None\n"
