@@ -30,13 +30,16 @@ class ResNetSpec:
     classes: int = 10
     width: int = 16  # channels of the stem and of the first stage; each further stage has twice as many
     blocks: tuple[int, ...] = (3, 3, 3)  # residual blocks of each stage; replace(blocks=2) means 2 in every stage
+    block: str = "basic"  # "basic", two 3×3 convolutions, or "bottleneck", 1×1, 3×3, 1×1 with four times the channels
+    stem: str = "3x3"  # the first convolution: "3x3", or "7x7" of stride 2 with the pool behind it
     norm: str = "batch"  # "batch", or "none": then convolutions have biases
     preactivation: bool = False  # normalize and rectify before each convolution (He et al. 2016)
     skip: bool = True  # False: the plain network, with the same keys
     shortcut: str = "zero-pad"  # where the shape changes: He et al. 2015's option A, or "projection", option B
-    pool: str = "none"  # halve the picture before the head: "max", "avg", "stride" (a strided convolution)
+    pool: str = "none"  # halve the picture before the head, or after a 7x7 stem: "max", "avg", "stride" (a convolution)
     head: str = "average"  # "average" (global, any picture size), or "flatten"
     dropout: float = 0.0  # probability, before the last layer
+    zero_init: bool = False  # each block starts as its shortcut: its last BatchNorm's weight is 0 (Goyal et al. 2017)
 
     def __post_init__(self) -> None:
         for name, (kind, minimum) in COUNTS.items():
@@ -56,6 +59,8 @@ class ResNetSpec:
                 raise ConfigError(f"The {name} of a model must be one of {choices}. Got {getattr(self, name)!r}.")
         if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"The dropout of a model must be a number in [0, 1). Got {self.dropout!r}.")
+        if self.zero_init and (self.norm != "batch" or self.preactivation):
+            raise ConfigError("The zero_init of a model needs norm='batch' and no preactivation. Got True.")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,8 +69,13 @@ class ResNetSpec:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of each stage."""
+        """Channels of each stage's 3×3 convolutions."""
         return tuple(self.width * 2**stage for stage in range(len(self.blocks)))
+
+    @property
+    def expansion(self) -> int:
+        """How many times its channels a stage hands on."""
+        return 4 if self.block == "bottleneck" else 1
 
     def replace(self, **changes: Any) -> Self:
         """A changed copy.
@@ -89,23 +99,32 @@ COUNTS = {
     "blocks": ("a tuple of integers", 1),
 }
 CHOICES: dict[str, tuple[Any, ...]] = {
+    "block": ("basic", "bottleneck"),
+    "stem": ("3x3", "7x7"),
     "norm": ("batch", "none"),
     "preactivation": (False, True),
     "skip": (True, False),
     "shortcut": ("zero-pad", "projection"),
     "pool": ("none", "max", "avg", "stride"),
     "head": ("average", "flatten"),
+    "zero_init": (False, True),
 }
 
 
 def _digits(preset: str, width: int, norm: str) -> ResNetSpec:
     """The tutorial's size: one stage on 8×8 gray pictures, then a 2×2 pool and a flatten head."""
-    return ResNetSpec(preset, 1, 8, 10, width, (1,), norm, pool="max", head="flatten")
+    return ResNetSpec(preset, 1, 8, 10, width, (1,), norm=norm, pool="max", head="flatten")
 
 
 def _cifar(preset: str, blocks: int) -> ResNetSpec:
     """He et al. 2015, sec. 4.2: three stages of n blocks, 6n + 2 layers, option A shortcuts."""
     return ResNetSpec(preset, 3, 32, 10, 16, (blocks,) * 3)
+
+
+def _imagenet(preset: str, block: str, *blocks: int) -> ResNetSpec:
+    """He et al. 2015, table 1, with torchvision's keys: option B shortcuts, a bottleneck's stride on its 3×3."""
+    layout: dict[str, Any] = {"block": block, "stem": "7x7", "shortcut": "projection", "pool": "max"}
+    return ResNetSpec(preset, 3, 224, 1000, 64, blocks, **layout)
 
 
 PRESETS: dict[str, ResNetSpec] = {
@@ -116,6 +135,11 @@ PRESETS: dict[str, ResNetSpec] = {
     "resnet44": _cifar("resnet44", 7),
     "resnet56": _cifar("resnet56", 9),
     "resnet110": _cifar("resnet110", 18),
+    "resnet18": _imagenet("resnet18", "basic", 2, 2, 2, 2),
+    "resnet34": _imagenet("resnet34", "basic", 3, 4, 6, 3),
+    "resnet50": _imagenet("resnet50", "bottleneck", 3, 4, 6, 3),
+    "resnet101": _imagenet("resnet101", "bottleneck", 3, 4, 23, 3),
+    "resnet152": _imagenet("resnet152", "bottleneck", 3, 8, 36, 3),
 }
 
 
@@ -139,24 +163,27 @@ def assemble(spec: ResNetSpec, nn: Any) -> Any:
 
     ``nn`` is ``glassnet.nn`` or another namespace with torch.nn's names and ours.
     """
-    layers: dict[str, Any] = {"conv1": _convolution(spec, nn, spec.in_channels, spec.width)}
+    large = spec.stem == "7x7"
+    stem = _convolution(spec, nn, spec.in_channels, spec.width, stride=2 if large else 1, kernel_size=7 if large else 3)
+    layers: dict[str, Any] = {"conv1": stem}
     # Pre-activation: the stem is a convolution alone, and BN + ReLU close the last stage (He et al. 2016, fig. 5).
     if not spec.preactivation:
-        layers |= _normalization(spec, nn, "bn1", spec.width)
-        layers["relu"] = nn.ReLU()
+        layers |= _normalization(spec, nn, "bn1", spec.width) | {"relu": nn.ReLU()}
+    if large:
+        layers |= _pool(spec, nn, spec.width, kernel_size=3)
     before = spec.width
     for stage, (count, channels) in enumerate(zip(spec.blocks, spec.channels, strict=True), start=1):
         blocks = {}
         for number in range(count):
             stride = 2 if stage > 1 and number == 0 else 1
             blocks[str(number)] = _block(spec, nn, before, channels, stride)
-            before = channels
+            before = channels * spec.expansion
         layers[f"layer{stage}"] = _sequential(nn, blocks)
     if spec.preactivation:
-        layers |= _normalization(spec, nn, "bn", before)
-        layers["relu"] = nn.ReLU()
-    layers |= _head(spec, nn, before)
-    return _sequential(nn, layers)
+        layers |= _normalization(spec, nn, "bn", before) | {"relu": nn.ReLU()}
+    if not large:
+        layers |= _pool(spec, nn, before, kernel_size=2)
+    return _sequential(nn, layers | _head(spec, nn, before))
 
 
 def _sequential(nn: Any, layers: dict[str, Any]) -> Any:
@@ -174,18 +201,22 @@ def _normalization(spec: ResNetSpec, nn: Any, name: str, channels: int) -> dict[
 
 
 def _block(spec: ResNetSpec, nn: Any, before: int, channels: int, stride: int) -> Any:
-    """Two 3×3 convolutions around a shortcut (He et al. 2015, fig. 5 left; pre-activation: 2016, fig. 1b)."""
-    conv1 = {"conv1": _convolution(spec, nn, before, channels, stride)}
-    conv2 = {"conv2": _convolution(spec, nn, channels, channels)}
-    relu1 = {"relu1": nn.ReLU()}
-    if spec.preactivation:
-        relu2 = {"relu2": nn.ReLU()}
-        body = _normalization(spec, nn, "bn1", before) | relu1 | conv1
-        body |= _normalization(spec, nn, "bn2", channels) | relu2 | conv2
-    else:
-        body = conv1 | _normalization(spec, nn, "bn1", channels) | relu1
-        body |= conv2 | _normalization(spec, nn, "bn2", channels)
-    shortcut = _shortcut(spec, nn, before, channels, stride) if spec.skip else None
+    """Convolutions around a shortcut (He et al. 2015, fig. 5; pre-activation: He et al. 2016, fig. 1b)."""
+    after = channels * spec.expansion
+    if spec.block == "basic":
+        convolutions = [(before, channels, stride, 3), (channels, channels, 1, 3)]
+    else:  # the paper strides in the first 1×1, torchvision, and we, in the 3×3
+        convolutions = [(before, channels, 1, 1), (channels, channels, stride, 3), (channels, after, 1, 1)]
+    body: dict[str, Any] = {}
+    for number, (channels_in, channels_out, step, kernel_size) in enumerate(convolutions, start=1):
+        convolution = {f"conv{number}": _convolution(spec, nn, channels_in, channels_out, step, kernel_size)}
+        relu = {f"relu{number}": nn.ReLU()}
+        if spec.preactivation:
+            body |= _normalization(spec, nn, f"bn{number}", channels_in) | relu | convolution
+        else:
+            last = number == len(convolutions)  # the block's own ReLU comes after the sum
+            body |= convolution | _normalization(spec, nn, f"bn{number}", channels_out) | ({} if last else relu)
+    shortcut = _shortcut(spec, nn, before, after, stride) if spec.skip else None
     return nn.Residual(_sequential(nn, body), shortcut, None if spec.preactivation else nn.ReLU())
 
 
@@ -200,15 +231,20 @@ def _shortcut(spec: ResNetSpec, nn: Any, before: int, channels: int, stride: int
     return _sequential(nn, projection)
 
 
-def _head(spec: ResNetSpec, nn: Any, channels: int) -> dict[str, Any]:
-    layers: dict[str, Any] = {}
+def _pool(spec: ResNetSpec, nn: Any, channels: int, kernel_size: int) -> dict[str, Any]:
+    """What halves the picture: windows of 2 side by side, or of 3 that overlap."""
+    if spec.pool == "none":
+        return {}
     if spec.pool == "stride":  # Springenberg et al. 2015: a convolution learns what the pool would do
         convolution = {"conv": _convolution(spec, nn, channels, channels, stride=2)}
-        layers["pool"] = _sequential(nn, convolution | _normalization(spec, nn, "bn", channels) | {"relu": nn.ReLU()})
-    elif spec.pool != "none":
-        layers["pool"] = nn.MaxPool2d(2) if spec.pool == "max" else nn.AvgPool2d(2)
-    if spec.head == "average":
-        layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+        layers = convolution | _normalization(spec, nn, "bn", channels) | {"relu": nn.ReLU()}
+        return {"pool": _sequential(nn, layers)}
+    kind = nn.MaxPool2d if spec.pool == "max" else nn.AvgPool2d
+    return {"pool": kind(kernel_size, stride=2, padding=(kernel_size - 1) // 2)}
+
+
+def _head(spec: ResNetSpec, nn: Any, channels: int) -> dict[str, Any]:
+    layers: dict[str, Any] = {"avgpool": nn.AdaptiveAvgPool2d(1)} if spec.head == "average" else {}
     layers["flatten"] = nn.Flatten()
     if spec.dropout:
         layers["dropout"] = nn.Dropout(spec.dropout)
@@ -217,13 +253,13 @@ def _head(spec: ResNetSpec, nn: Any, channels: int) -> dict[str, Any]:
 
 
 def _pixels_before_head(spec: ResNetSpec) -> int:
+    # A convolution of stride 2, and a pool whose windows overlap, round up; the 2×2 pool rounds down.
+    rounds_down = spec.stem == "3x3" and spec.pool in ("max", "avg")
+    halvings = len(spec.blocks) - 1 + (spec.stem == "7x7") + (spec.pool != "none" and not rounds_down)
     pixels = 1
     for length in spec.size:
-        for _ in spec.blocks[1:]:
-            length = -(-length // 2)  # a 3×3 convolution of stride 2 and padding 1 rounds up
-        if spec.pool != "none":
-            length = -(-length // 2) if spec.pool == "stride" else length // 2
-        pixels *= length
+        length = -(-length // 2**halvings)
+        pixels *= length // 2 if rounds_down else length
     if pixels == 0:
         raise ConfigError(f"The image_size of this model must be at least 2 for its pool. Got {spec.image_size}.")
     return pixels
@@ -235,4 +271,10 @@ def initial_state(spec: ResNetSpec, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     for module in network.modules():
         module.reset_parameters(rng)
-    return dict(network.state_dict())
+    state = dict(network.state_dict())
+    if spec.zero_init:
+        last = f".bn{3 if spec.block == 'bottleneck' else 2}.weight"
+        for key in state:
+            if key.endswith(last):
+                state[key][...] = 0
+    return state
