@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from glassnet.training import Model as Model
     from glassnet.training import Prediction as Prediction
     from glassnet.training import Run as Run
+    from glassnet.training import import_weights as import_weights
     from glassnet.training import load as load
     from glassnet.training import train as train
     from glassnet.weights import load_weights as load_weights
@@ -38,6 +39,7 @@ _HOMES = {
     "ResNetSpec": "glassnet.architecture",
     "Run": "glassnet.training",
     "build": "glassnet.engines",
+    "import_weights": "glassnet.training",
     "load": "glassnet.training",
     "load_data": "glassnet.data",
     "load_weights": "glassnet.weights",

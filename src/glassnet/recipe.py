@@ -39,6 +39,9 @@ class Recipe:
     seed: int = 42  # of the weights, the batches, the augmentation and the dropout
 
     def __post_init__(self) -> None:
+        for name, value in list(vars(self).items()):
+            if isinstance(value, float):  # np.float64 is one too, and would turn float32 arithmetic into float64
+                object.__setattr__(self, name, float(value))
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise _refused(name, getattr(self, name), f"one of {', '.join(map(repr, allowed))}")
@@ -100,7 +103,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "tutorial-full": {"weight_decay": 1e-4, "epochs": 40},
     },
     "tiny-bn": {
-        "default": _ONE_CYCLE | {"lr": 0.05, "weight_decay": 1e-4, "batch_size": 32},
+        "default": _ONE_CYCLE | {"lr": 0.05, "weight_decay": 1e-3, "batch_size": 32, "label_smoothing": 0.1},
         "tutorial": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "decay_scope": "all"},
         "tutorial-full": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "decay_scope": "all", "epochs": 30},
     },

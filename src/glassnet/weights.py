@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from glassnet.atomic import write_atomically
-from glassnet.errors import DataError
+from glassnet.errors import DataError, GlassnetError
 
 Array = NDArray[Any]
 
@@ -48,18 +49,54 @@ def load_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def load_weights(path: str | Path) -> dict[str, Array]:
-    """A network's weights under torch's keys, with the names of well-known projects changed to ours.
+    """A network's weights under torch's keys, from ``.safetensors``, or from PyTorch's ``.pth``, ``.pt`` and ``.th``.
 
-    A leading ``module.`` (torch's DataParallel) goes, and ``linear.`` becomes ``fc.``.
+    The names of well-known projects become ours: a wrapper's prefix goes (``module.`` of DataParallel, ``_orig_mod.``
+    of torch.compile), ``linear.`` becomes ``fc.`` and a block's ``shortcut.`` becomes ``downsample.`` (pytorch-cifar).
+    torchvision's and timm's residual networks have our names already. Of a checkpoint with a ``state_dict`` in it that
+    is taken. A pickle is read by ``torch.load(weights_only=True)``, which runs no code.
 
-    :raises DataError: a file that is missing, broken or of another kind than ``.safetensors``.
+    :raises DataError: a file that is missing, broken, of another kind, or that holds anything but tensors.
+    :raises GlassnetError: a PyTorch file without PyTorch.
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise DataError(f"Weights are read from .safetensors files. Got {path}.")
-    return {_own_key(key): array for key, array in load_tensors(path)[0].items()}
+    if path.suffix == ".safetensors":
+        state = load_tensors(path)[0]
+    elif path.suffix in PYTORCH_SUFFIXES:
+        state = _load_pytorch(path)
+    else:
+        raise DataError(f"Weights are read from .safetensors, {', '.join(PYTORCH_SUFFIXES)} files. Got {path}.")
+    return {_own_key(key): array for key, array in state.items()}
+
+
+PYTORCH_SUFFIXES = (".pth", ".pt", ".th")
+
+
+def _load_pytorch(path: Path) -> dict[str, Array]:
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.")
+    try:
+        import torch
+    except ImportError as error:
+        raise GlassnetError(f"Reading {path} needs PyTorch: pip install 'glassnet[torch]' ({error})") from error
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        raise DataError(f"{path} holds more than tensors; what could run code is not read.") from None
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError) as error:
+        raise DataError(f"{path} is not a whole PyTorch file: {str(error).splitlines()[0]}") from None
+    state = found.get("state_dict", found) if isinstance(found, dict) else found
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise DataError(f"{path} is not a state dict: it must map names to tensors.")
+    short = (torch.float16, torch.bfloat16)  # NumPy has no bfloat16
+    return {
+        str(key): np.array((tensor.float() if tensor.dtype in short else tensor).detach().numpy(), order="C")
+        for key, tensor in state.items()
+    }
 
 
 def _own_key(key: str) -> str:
-    key = key.removeprefix("module.")
-    return f"fc.{key.removeprefix('linear.')}" if key.startswith("linear.") else key
+    for prefix in ("module.", "_orig_mod."):
+        key = key.removeprefix(prefix)
+    key = f"fc.{key.removeprefix('linear.')}" if key.startswith("linear.") else key
+    return key.replace(".shortcut.", ".downsample.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from glassnet.nn import CrossEntropyLoss
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
+HEAD = ("dropout", "fc")  # the layers that learn where the body is frozen
 CHUNK = 256  # pictures that go through a network at once where no gradient is wanted
 
 
@@ -54,6 +55,17 @@ class Totals:
     gradient_norms: dict[str, float]  # L2 norm of each parameter's gradient at the last step
 
 
+@dataclass(frozen=True)
+class Trace:
+    """All that one pass through a network in training mode computes, there and back."""
+
+    activations: dict[str, Array]  # in forward order
+    loss: float
+    activation_gradients: dict[str, Array]  # of the loss, with respect to the activations, in the same order
+    gradients: dict[str, Array]  # of the loss, with respect to the parameters
+    buffers: dict[str, Array]  # as the pass leaves them
+
+
 class Network(ABC):
     """A residual network on one engine. Every array that goes in or comes out is the caller's own."""
 
@@ -76,14 +88,14 @@ class Network(ABC):
         return self._joined(self._logits(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK))
 
     def activations(self, images: Array, names: Iterable[str] | None = None) -> dict[str, Array]:
-        """The outputs of all leaf layers and residual blocks, or of the named ones, in forward order.
+        """The outputs of all leaf layers and residual blocks, or what of ``dataflow_names`` is named, in forward order.
 
         Evaluation mode; images (N, C, H, W) float. Names are dotted, such as ``layer1.0.conv1``.
 
         :raises ConfigError: an unknown name, with the near ones.
         """
-        known = self.activation_names
-        wanted = known if names is None else list(names)
+        known = self.dataflow_names
+        wanted = self.activation_names if names is None else list(names)
         for name in wanted:
             if name not in known:
                 raise ConfigError(f"{self.spec.preset} has no activation {name!r}.{near(name, known)}")
@@ -94,7 +106,16 @@ class Network(ABC):
 
         Weights, running statistics and generators stay as they are. Images (N, C, H, W) float, labels (N,) integers.
         """
-        return self._gradients(self._checked(images), self._checked_labels(labels, len(images)))
+        traced = self._trace(self._checked(images), self._checked_labels(labels, len(images)), ())
+        return traced.loss, traced.gradients
+
+    def trace(self, images: Array, labels: Array) -> Trace:
+        """What a training step computes before it moves the weights, every array under ``dataflow_names`` included.
+
+        Weights, running statistics and generators stay as they are. Images (N, C, H, W) float, labels (N,) integers.
+        """
+        names = self.dataflow_names
+        return self._trace(self._checked(images), self._checked_labels(labels, len(images)), names)
 
     def evaluate(self, placed: Any) -> Evaluation:
         """Loss and accuracy over a placed split."""
@@ -138,6 +159,16 @@ class Network(ABC):
         """The dotted names of all leaf layers and residual blocks, in forward order."""
 
     @property
+    def dataflow_names(self) -> list[str]:
+        """``activation_names``, and before each block's last ReLU the sum that it reads, such as ``layer1.0.sum``."""
+        names: list[str] = []
+        blocks = set(self.activation_names) if self.spec.skip else set()
+        for name in self.activation_names:
+            block = name.removesuffix(".relu")
+            names += [f"{block}.sum", name] if block != name and block in blocks else [name]
+        return names
+
+    @property
     @abstractmethod
     def parameter_count(self) -> int:
         """How many numbers are trained."""
@@ -154,8 +185,12 @@ class Network(ABC):
         """
 
     @abstractmethod
-    def trainer(self, recipe: Recipe) -> Trainer:
-        """What trains this network by the recipe's optimizer, one step at a time."""
+    def trainer(self, recipe: Recipe, freeze: str | None = None) -> Trainer:
+        """What trains this network by the recipe's optimizer, one step at a time.
+
+        With ``freeze="body"`` only the head learns (``fc``, behind its dropout); the layers before it stay as they
+        are, running statistics included.
+        """
 
     @abstractmethod
     def place(self, split: Split, normalization: Normalization) -> Any:
@@ -169,10 +204,10 @@ class Network(ABC):
     def _logits(self, images: Any) -> Array: ...
 
     @abstractmethod
-    def _activations(self, images: Array, names: list[str]) -> dict[str, Array]: ...
+    def _activations(self, images: Array, names: Collection[str]) -> dict[str, Array]: ...
 
     @abstractmethod
-    def _gradients(self, images: Array, labels: Array) -> tuple[float, dict[str, Array]]: ...
+    def _trace(self, images: Array, labels: Array, names: Collection[str]) -> Trace: ...
 
     @abstractmethod
     def _gather(self, batch: Batch) -> tuple[Any, Any]: ...
@@ -189,6 +224,12 @@ def forward_order(module: Any, residual: type, prefix: str = "") -> list[str]:
         for name in forward_order(child, residual, f"{prefix}.{child_name}" if prefix else child_name)
     ]
     return names if names and not isinstance(module, residual) else [*names, prefix]
+
+
+def shown(layer: str, entering: Any, leaving: Any, names: Collection[str]) -> dict[str, Any]:
+    """What of ``names`` a layer lets see: its output, and a block's last ReLU its input too, which is the sum."""
+    seen = {f"{layer.removesuffix('relu')}sum": entering, layer: leaving}
+    return {name: value for name, value in seen.items() if name in names}
 
 
 class Trainer(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from glassnet import nn
 from glassnet.architecture import ResNetSpec, assemble
 from glassnet.data import Normalization, Split
-from glassnet.engines.base import Batch, Network, Totals, Trainer, forward_order
+from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, shown
 from glassnet.engines.threads import one_blas_thread
 from glassnet.errors import GlassnetError
 from glassnet.nn.layout import channels_last
@@ -57,8 +57,8 @@ class NumpyNetwork(Network):
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         self.module.load_state_dict(state)
 
-    def trainer(self, recipe: Recipe) -> NumpyTrainer:
-        return NumpyTrainer(self, recipe)
+    def trainer(self, recipe: Recipe, freeze: str | None = None) -> NumpyTrainer:
+        return NumpyTrainer(self, recipe, freeze)
 
     def place(self, split: Split, normalization: Normalization) -> Placed:
         return Placed(split, normalization)
@@ -78,29 +78,45 @@ class NumpyNetwork(Network):
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             return self.module.eval()(self._ready(images))
 
-    def _activations(self, images: Array, names: list[str]) -> dict[str, Array]:
+    def _activations(self, images: Array, names: Collection[str]) -> dict[str, Array]:
         seen: dict[str, Array] = {}
 
-        def look(name: str, y: Array) -> None:
-            seen[name] = np.array(y, order="C")
+        def look(name: str, x: Array, y: Array) -> None:
+            seen.update(_copies(shown(name, x, y, names)))
 
-        with nn.observed(self.module, names, forward=look):
+        with nn.observed(self.module, self.activation_names, forward=look):
             self._logits(images)
         return seen
 
-    def _gradients(self, images: Array, labels: Array) -> tuple[float, dict[str, Array]]:
+    def _trace(self, images: Array, labels: Array, names: Collection[str]) -> Trace:
+        seen: dict[str, Array] = {}
+        seen_back: dict[str, Array] = {}
+
+        def look(name: str, x: Array, y: Array) -> None:
+            seen.update(_copies(shown(name, x, y, names)))
+
+        def look_back(name: str, dy: Array, dx: Array) -> None:
+            seen_back.update(_copies(shown(name, dx, dy, names)))
+
         before = self.module.state_dict()
         drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
         loss = nn.CrossEntropyLoss()
         try:
-            with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+            with (
+                one_blas_thread(),
+                np.errstate(over="ignore", invalid="ignore"),
+                nn.observed(self.module, self.activation_names, forward=look, backward=look_back),
+            ):
                 value = loss(self.module.train()(self._ready(images)), labels)
                 self.module.backward(loss.backward())
+            after = self.module.state_dict()
         finally:
             self.module.load_state_dict(before)
             for dropout, state in zip(self._dropouts(), drawn, strict=True):
                 dropout.generator.bit_generator.state = state
-        return value, {key: np.array(p.grad, order="C") for key, p in self.module.named_parameters()}
+        gradients = _copies({key: parameter.grad for key, parameter in self.module.named_parameters()})
+        buffers = {key: array for key, array in after.items() if key not in gradients}
+        return Trace(seen, value, {name: seen_back[name] for name in seen}, gradients, buffers)
 
     def _gather(self, batch: Batch) -> tuple[Array, Array]:
         split, normalization = batch.placed.split, batch.placed.normalization
@@ -114,11 +130,16 @@ class NumpyNetwork(Network):
 
 
 class NumpyTrainer(Trainer):
-    def __init__(self, network: NumpyNetwork, recipe: Recipe) -> None:
+    def __init__(self, network: NumpyNetwork, recipe: Recipe, freeze: str | None = None) -> None:
         self.network = network
         self.recipe = recipe
         self.loss = nn.CrossEntropyLoss(recipe.label_smoothing)
-        self.parameters = dict(network.module.named_parameters())
+        layers = dict(network.module.named_children())
+        frozen = [name for name in layers if freeze is not None and name not in HEAD]
+        self.frozen = nn.Sequential({name: layers.pop(name) for name in frozen})
+        self.trained = nn.Sequential(layers)
+        self.parameters = dict(self.trained.named_parameters())
+        network.module.eval()  # the first step, as the first after an evaluation, sets who trains
         self.optimizer = _optimizer(recipe, list(self.parameters.values()))
         self._clear()
 
@@ -126,7 +147,7 @@ class NumpyTrainer(Trainer):
         self._loss_sum, self._right, self._count = 0.0, 0, 0
 
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> float:
-        network, module = self.network, self.network.module
+        network = self.network
         if isinstance(batch, Batch):
             images, labels = network._gather(batch)
         else:
@@ -134,15 +155,16 @@ class NumpyTrainer(Trainer):
             labels = network._checked_labels(np.asarray(labels), len(images))
         # What overflows or turns NaN shows in the loss, which the loop checks once an epoch.
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-            if not module.training:
-                module.train()
-            logits = module(images)
+            if not network.module.training:
+                network.module.train()
+                self.frozen.eval()
+            logits = self.trained(self.frozen(images))
             loss = self.loss(logits, labels)
-            module.backward(self.loss.backward())
+            self.trained.backward(self.loss.backward())
             if self.recipe.clip_gradient is not None:
                 self._clip(self.recipe.clip_gradient)
             for group in self.optimizer.groups:
-                group["lr"] = self.recipe.lr if lr is None else lr
+                group["lr"] = self.recipe.lr if lr is None else float(lr)  # np.float64 would compute in float64
             self.optimizer.step()
         self._loss_sum += loss * len(labels)
         self._right += int((logits.argmax(axis=1) == labels).sum())
@@ -185,6 +207,10 @@ class NumpyTrainer(Trainer):
             own = np.empty_like(parameter.data) if array.ndim else np.empty((), parameter.data.dtype)
             own[...] = array
             self.optimizer.state[parameter][name] = own
+
+
+def _copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: np.array(array, order="C") for name, array in arrays.items()}
 
 
 def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> nn.Optimizer:

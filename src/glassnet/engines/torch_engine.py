@@ -7,7 +7,7 @@ same NumPy generators as in the NumPy engine, so in float64 the two engines' tra
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor
 from glassnet.architecture import ResNetSpec, assemble
 from glassnet.data import Augmentation, Normalization, Split
 from glassnet.engines import torch_layers
-from glassnet.engines.base import Batch, Network, Totals, Trainer, forward_order
+from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, shown
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.nn.module import check_state
 from glassnet.recipe import Recipe
@@ -42,7 +42,10 @@ class Placed:
 
 
 class TorchNetwork(Network):
-    """``module`` is the bare network; ``_compute`` is what Fabric and torch.compile make of it."""
+    """``module`` is the bare network, ``_eager`` what Fabric makes of it, and ``_compute`` torch.compile besides.
+
+    Where single layers are looked at, ``_eager`` runs: compiled code has no place to look.
+    """
 
     engine = "torch"
     engine_title = "PyTorch"
@@ -61,7 +64,8 @@ class TorchNetwork(Network):
         self.torch_dtype = getattr(torch, dtype.name)
         self.module: torch.nn.Module = assemble(spec, torch_layers)
         self.module.to(self.fabric.device, self.torch_dtype, memory_format=torch.channels_last)
-        self._compute: Any = self.fabric.setup_module(torch.compile(self.module) if compile else self.module)
+        self._eager: Any = self.fabric.setup_module(self.module)
+        self._compute: Any = self.fabric.setup_module(torch.compile(self.module)) if compile else self._eager
 
     @property
     def activation_names(self) -> list[str]:
@@ -82,8 +86,8 @@ class TorchNetwork(Network):
                 if key in state:
                     tensor.copy_(torch.from_numpy(np.array(state[key])))
 
-    def trainer(self, recipe: Recipe) -> TorchTrainer:
-        return TorchTrainer(self, recipe)
+    def trainer(self, recipe: Recipe, freeze: str | None = None) -> TorchTrainer:
+        return TorchTrainer(self, recipe, freeze)
 
     def place(self, split: Split, normalization: Normalization) -> Placed:
         device = self.fabric.device
@@ -111,36 +115,61 @@ class TorchNetwork(Network):
         with torch.inference_mode(), _stated():
             return _array(self._compute(self._ready(images)).to(self.torch_dtype))
 
-    def _activations(self, images: Array, names: list[str]) -> dict[str, Array]:
-        seen: dict[str, Array] = {}
+    @contextmanager
+    def _watched(self, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
+        """What ``names`` say, as tensors of the graph, once the network has run inside the context."""
+        seen: dict[str, Tensor] = {}
+
+        def look(name: str, x: Tensor, y: Tensor) -> Tensor:
+            own = y.view_as(y)  # Identity hands on x itself, and the gradient of x has more than this one's part
+            seen.update(shown(name, x, own, names))
+            return own
+
+        layers = self.activation_names
         hooks = [
-            module.register_forward_hook(
-                lambda _module, _inputs, y, name=name: seen.__setitem__(name, _array(y.to(self.torch_dtype)))
-            )
+            module.register_forward_hook(lambda _module, inputs, y, name=name: look(name, inputs[0], y))
             for name, module in self.module.named_modules()
-            if name in names
+            if name in layers
         ]
         try:
-            self._logits(images)
+            yield seen
         finally:
             for hook in hooks:
                 hook.remove()
-        return seen
 
-    def _gradients(self, images: Array, labels: Array) -> tuple[float, dict[str, Array]]:
-        buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+    def _activations(self, images: Array, names: Collection[str]) -> dict[str, Array]:
+        self.module.eval()
+        with torch.inference_mode(), _stated(), self._watched(names) as seen:
+            self._eager(self._ready(images))
+        return self._arrays(seen, seen.values())
+
+    def _trace(self, images: Array, labels: Array, names: Collection[str]) -> Trace:
+        before = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
-        keys, parameters = zip(*self.module.named_parameters(), strict=True)
+        parameters = dict(self.module.named_parameters())
         self.module.train()
-        with _stated():
-            logits = self._compute(self._ready(images))
-            loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels).to(logits.device, torch.int64))
-            gradients = torch.autograd.grad(loss, parameters)
-        for buffer, before in buffers:
-            buffer.copy_(before)
-        for dropout, state in zip(self._dropouts(), drawn, strict=True):
-            dropout.generator.bit_generator.state = state
-        return loss.item(), {key: _array(gradient) for key, gradient in zip(keys, gradients, strict=True)}
+        try:
+            with _stated(), self._watched(names) as seen:
+                logits = self._eager(self._ready(images))
+                targets = torch.from_numpy(labels).to(logits.device, torch.int64)
+                loss = torch.nn.functional.cross_entropy(logits, targets)
+                gradients = torch.autograd.grad(loss, [*seen.values(), *parameters.values()])
+            buffers = {key: _array(buffer) for key, buffer in self.module.named_buffers()}
+        finally:
+            for buffer, value in before:
+                buffer.copy_(value)
+            for dropout, state in zip(self._dropouts(), drawn, strict=True):
+                dropout.generator.bit_generator.state = state
+        return Trace(
+            self._arrays(seen, seen.values()),
+            loss.item(),
+            self._arrays(seen, gradients[: len(seen)]),
+            self._arrays(parameters, gradients[len(seen) :]),
+            buffers,
+        )
+
+    def _arrays(self, names: Iterable[str], tensors: Iterable[Tensor]) -> dict[str, Array]:
+        return {name: _array(tensor.to(self.torch_dtype)) for name, tensor in zip(names, tensors, strict=True)}
 
     def _gather(self, batch: Batch) -> tuple[Tensor, Tensor]:
         placed: Placed = batch.placed
@@ -156,9 +185,14 @@ class TorchNetwork(Network):
 
 
 class TorchTrainer(Trainer):
-    def __init__(self, network: TorchNetwork, recipe: Recipe) -> None:
+    def __init__(self, network: TorchNetwork, recipe: Recipe, freeze: str | None = None) -> None:
         self.network, self.recipe = network, recipe
-        self.parameters = dict(network.module.named_parameters())
+        children = dict(network.module.named_children())
+        self.frozen = [layer for name, layer in children.items() if freeze is not None and name not in HEAD]
+        for name, layer in children.items():
+            layer.requires_grad_(freeze is None or name in HEAD)
+        self.parameters = {key: p for key, p in network.module.named_parameters() if p.requires_grad}
+        network.module.eval()  # the first step, as the first after an evaluation, sets who trains
         self.loss = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self.optimizer: Any = network.fabric.setup_optimizers(_optimizer(recipe, list(self.parameters.values())))
         self._clear()
@@ -181,6 +215,8 @@ class TorchTrainer(Trainer):
             targets = torch.from_numpy(checked).to(images.device, torch.int64)
         if not network.module.training:
             network.module.train()
+            for layer in self.frozen:
+                layer.eval()
         with _stated():
             logits = network._compute(images)
             loss: Tensor = self.loss(logits, targets)

@@ -17,6 +17,7 @@ from glassnet.data import Dataset, Normalization, decode_picture, load_data
 from glassnet.engines import Network, build
 from glassnet.errors import DataError, RunError
 from glassnet.nn.loss import softmax
+from glassnet.training.config import source_of
 from glassnet.training.run_folder import Record, RunFolder
 from glassnet.weights import load_weights
 
@@ -90,13 +91,10 @@ class Model:
 
         :raises DataError: where it cannot be loaded again, or is no longer the same.
         """
-        source = dict(self.config["data"])
-        described = ("fingerprint", "classes", "scale", "mean", "std", "train", "test", "skipped")
-        fingerprint = source["fingerprint"]
-        for name in described:
-            source.pop(name)
-        if source["source"] == "arrays":
-            raise DataError(f"{self.path} was trained on arrays, which a run folder does not keep. Pass the Dataset.")
+        source, fingerprint = source_of(self.config["data"]), self.config["data"]["fingerprint"]
+        if source["source"] in ("arrays", "imported"):
+            came = "was trained on arrays" if source["source"] == "arrays" else "was imported without data"
+            raise DataError(f"{self.path} {came}; a run folder keeps no pictures. Pass the data.")
         dataset = load_data(**source)
         if dataset.fingerprint != fingerprint:
             raise DataError(f"The data in {source['source']} is no longer what {self.path} was trained on.")
@@ -120,10 +118,11 @@ def load(run: str | PathLike[str], weights: str | None = None) -> Model:
         raise RunError(f"{folder.path} has no {path.name}: no epoch of this run was finished, or none was chosen.")
     try:
         network = build(ResNetSpec(**config["spec"]), "numpy", config["seed"], config["dtype"])
+        model = Model(folder.path, config, network, folder.read_records())
     except (TypeError, KeyError) as error:
         raise RunError(f"{folder.config_path} does not describe a model: {error}.") from None
     network.load_state_dict(load_weights(path))
-    return Model(folder.path, config, network, folder.read_records())
+    return model
 
 
 def _single(picture: Any, shape: tuple[int, ...]) -> list[Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from time import perf_counter
 from typing import Any
+
+STEPS_TO_ESTIMATE = 20  # after so many the expected time is told
 
 
 class Progress:
@@ -27,6 +30,7 @@ class TerminalProgress(Progress):
 
     def begin(self, title: str, epochs: int, done: int, steps: int) -> None:
         self.title, self.epochs, self.steps = title, epochs, steps
+        self.taken, self.left, self.start = 0, (epochs - done) * steps, perf_counter()
         self.bar = None
         if sys.stderr.isatty():
             from rich.console import Console
@@ -50,6 +54,10 @@ class TerminalProgress(Progress):
             )
 
     def step(self) -> None:
+        self.taken += 1
+        if self.taken == STEPS_TO_ESTIMATE and self.left > STEPS_TO_ESTIMATE:
+            seconds = (perf_counter() - self.start) / self.taken * self.left
+            self._print(f"[{self.title}] about {_duration(seconds)} for {self.left:,} steps, evaluation apart")
         if self.bar is not None:
             self.bar.advance(self.task)
 
@@ -68,10 +76,17 @@ class TerminalProgress(Progress):
             self.bar.stop()
             self.bar = None
         if seconds is not None:
-            self._print(f"[{self.title}] {seconds:.1f} s in all")
+            self._print(f"[{self.title}] {_duration(seconds)} in all")
 
     def _print(self, line: str) -> None:
         if self.bar is not None:
             self.bar.console.print(line, markup=False)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"

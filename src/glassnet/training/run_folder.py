@@ -78,8 +78,8 @@ class RunFolder:
 
     @property
     def is_finished(self) -> bool:
-        epochs: int = self.read_config()["recipe"]["epochs"]
-        return self.read_checkpoint().epoch >= epochs
+        recipe = self.read_config()["recipe"]  # imported weights have none
+        return recipe is None or self.read_checkpoint().epoch >= int(recipe["epochs"])
 
     def clear(self) -> None:
         """Remove a run's own files, the checkpoint first, so that no instant shows half of an old run."""
@@ -98,7 +98,7 @@ class RunFolder:
     def commit(self, checkpoint: Checkpoint) -> None:
         """Make the epoch that just ended part of the run: its line of metrics, the checkpoint, the weights."""
         with self.metrics_path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(_line(checkpoint.records[-1]))
+            file.writelines(map(_line, checkpoint.records[-1:]))
         tensors = {f"network/{key}": array for key, array in checkpoint.network.items()}
         tensors |= {f"optimizer/{key}": array for key, array in checkpoint.optimizer.items()}
         about = {"format": FORMAT, "epoch": checkpoint.epoch, "best_epoch": checkpoint.best_epoch}

@@ -1,0 +1,60 @@
+"""A run folder around weights that were trained elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from glassnet.architecture import ResNetSpec
+from glassnet.architecture import spec as preset
+from glassnet.data import Normalization
+from glassnet.engines import build
+from glassnet.errors import ConfigError
+from glassnet.training.config import describe_data, describe_run
+from glassnet.training.model import Model, load
+from glassnet.training.run_folder import Checkpoint, RunFolder
+from glassnet.weights import load_weights
+
+
+def import_weights(
+    weights: str | PathLike[str],
+    model: str | ResNetSpec,
+    *,
+    classes: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    run: str | PathLike[str],
+    scale: float = 255.0,
+    image_size: int | None = None,
+    overwrite: bool = False,
+) -> Model:
+    """Make a run folder of foreign weights, so that evaluate, predict and report work on it.
+
+    ``weights`` is a file that ``load_weights`` reads, of the preset or spec ``model``. ``classes`` are the names in the
+    order of the outputs. A pixel p is normalized to (p / scale − mean) / std, with ``mean`` and ``std`` per channel.
+    ``image_size`` is the side of the pictures where it is not the preset's.
+
+    :raises DataError: a file that cannot be read.
+    :raises ConfigError: an unknown model, or a number of means or deviations that is not that of the channels.
+    :raises GlassnetError: weights of another architecture; lists missing, unexpected and wrongly shaped keys.
+    :raises RunError: a folder in use.
+    """
+    folder = RunFolder(run)
+    folder.check_is_free(overwrite=overwrite)
+    state = load_weights(Path(weights))
+    spec = preset(model) if isinstance(model, str) else model
+    spec = spec.replace(classes=len(classes), **({} if image_size is None else {"image_size": image_size}))
+    if not (len(mean) == len(std) == spec.in_channels) or not all(deviation > 0 for deviation in std):
+        raise ConfigError(
+            f"mean and std need one number for each of the {spec.in_channels} channels, std above 0. "
+            f"Got mean {list(mean)} and std {list(std)}."
+        )
+    network = build(spec)
+    network.load_state_dict(state)
+    folder.clear()
+    source = {"source": "imported", "weights": str(Path(weights).resolve())}
+    data = describe_data(source, Normalization(scale, tuple(mean), tuple(std)), classes)
+    folder.create(describe_run(network, 0, data, recipe=None))
+    folder.commit(Checkpoint(0, None, network.state_dict(), {}))
+    return load(folder.path)

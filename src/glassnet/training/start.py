@@ -1,0 +1,184 @@
+"""``train``: a model, data and a recipe become a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glassnet.architecture import ResNetSpec, suited_preset
+from glassnet.architecture import spec as preset
+from glassnet.data import Dataset, Normalization, load_data
+from glassnet.engines import Network, build
+from glassnet.errors import ConfigError, near
+from glassnet.recipe import Recipe
+from glassnet.recipe import recipe as named_recipe
+from glassnet.training.config import check_same, describe_data, describe_run
+from glassnet.training.foundation import Foundation
+from glassnet.training.loop import Loop
+from glassnet.training.progress import Progress, TerminalProgress
+from glassnet.training.run_folder import Record, RunFolder
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training's run folder and its records, one for each epoch."""
+
+    path: Path
+    history: list[Record]
+
+    @property
+    def metrics(self) -> Record:
+        """The record of the last epoch."""
+        return self.history[-1]
+
+
+def train(
+    model: str | ResNetSpec | None,
+    data: str | PathLike[str] | Dataset,
+    engine: str = "numpy",
+    *,
+    run: str | PathLike[str] | None = None,
+    recipe: str | Recipe = "default",
+    dtype: str = "float32",
+    device: str = "auto",
+    precision: str | None = None,
+    compile: bool = False,
+    init: str | PathLike[str] | None = None,
+    freeze: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    stop_after: int | None = None,
+    evaluate_train: bool = False,
+    image_size: int | None = None,
+    samples: int | None = None,
+    max_bad: float = 0.01,
+    progress: Progress | None = None,
+    before: Callable[[Network, Dataset], None] | None = None,
+    **fields: Any,
+) -> Run:
+    """Train a model on data and leave a run folder.
+
+    ``model`` is a preset's name, which takes channels, size and classes from the data, or a spec, which must agree
+    with it; None takes the preset that suits the pictures' size. ``data`` is a Dataset, or what ``load_data`` takes,
+    with ``image_size``, ``samples`` and ``max_bad``. ``recipe`` is a Recipe or the name of one of the preset's;
+    further keywords are fields of Recipe or ResNetSpec. ``run`` is the folder, by default a new one in ``runs/``.
+    ``init`` is a run folder or a weights file to start from: all but the head (``fc``) is taken over, and from a run
+    its model, its picture size and its mean and std as well; ``freeze="body"`` then trains the head alone.
+    ``stop_after`` ends early, after so many epochs of the whole schedule; ``resume`` continues. ``evaluate_train``
+    also measures the training split in evaluation mode after each epoch. ``before`` is called with the network and
+    the data before the first epoch; what it raises ends the training before anything is written. ``progress`` shows
+    what happens, by default on stderr.
+
+    :raises ConfigError: an unknown model, recipe or field, or values that are not allowed.
+    :raises DataError: data that cannot be used.
+    :raises RunError: a folder in use, a resume with other settings, or a loss that is not finite; the folder then
+        holds the last good epoch.
+    """
+    if stop_after is not None and stop_after < 1:
+        raise ConfigError(f"stop_after must be at least 1. Got {stop_after}.")
+    if resume and overwrite:
+        raise ConfigError("resume and overwrite exclude each other.")
+    if resume and run is None:
+        raise ConfigError("resume needs run, the folder of the run that is to go on.")
+    if freeze not in (None, "body") or (freeze and init is None):
+        raise ConfigError(f"freeze must be None, or 'body' together with init. Got {freeze!r}.")
+    if run is not None:
+        RunFolder(run).check_is_free(resume=resume, overwrite=overwrite)
+    foundation = Foundation() if init is None else Foundation.read(init)
+    if not isinstance(data, Dataset):
+        size = image_size if image_size is not None or foundation.spec is None else foundation.spec.size
+        data = load_data(data, image_size=size, samples=samples, max_bad=max_bad)
+    normalization = foundation.normalization_for(data)
+    spec_fields, recipe_fields = _sorted_fields(fields)
+    spec = fit_spec(foundation.model(model, len(data.classes)), data, **spec_fields)
+    if isinstance(recipe, str):
+        recipe = named_recipe(spec.preset, recipe)
+    recipe = recipe.replace(**recipe_fields)
+    folder = RunFolder(_new_path(spec, data) if run is None else run)
+    network = build(spec, engine, recipe.seed, dtype, device, precision, compile)
+    network.load_state_dict({**network.state_dict(), **foundation.body})
+    config = describe_run(
+        network,
+        recipe.seed,
+        _described(data, normalization),
+        recipe=dataclasses.asdict(recipe),
+        evaluate_train=evaluate_train,
+        init=foundation.described,
+        freeze=freeze,
+    )
+    loop = Loop(network, recipe, data, normalization, folder, progress or TerminalProgress(), evaluate_train, freeze)
+    if resume and folder.is_committed:
+        check_same(folder.read_config(), config, folder.path)
+        loop.restore(folder.restore())
+        if loop.epoch < recipe.epochs:
+            folder.write_config(config)
+    else:
+        _check_fit(network, data, normalization, loop.count % recipe.batch_size or recipe.batch_size)
+        if before is not None:
+            before(network, data)
+        folder.clear()
+        folder.create(config)
+    loop.run(min(recipe.epochs, stop_after or recipe.epochs))
+    return Run(folder.path, loop.records)
+
+
+def fit_spec(model: str | ResNetSpec | None, data: Dataset, **fields: Any) -> ResNetSpec:
+    """A preset with the data's channels, size and classes, or the given spec where it agrees with them; then changed.
+
+    :raises ConfigError: an unknown preset or field, or a spec that disagrees with the data; names the field.
+    """
+    measured = {"in_channels": data.channels, "image_size": data.image_size, "classes": len(data.classes)}
+    if model is None or isinstance(model, str):
+        spec = preset(model or suited_preset(data.image_size), **{**measured, **fields})
+    else:
+        spec = model.replace(**fields)
+    own = {"in_channels": spec.in_channels, "image_size": spec.size, "classes": spec.classes}
+    for name, value in measured.items():
+        if own[name] != value:
+            raise ConfigError(f"The {name} of the model is {own[name]}, of the data {value}; they must be equal.")
+    return spec
+
+
+def _sorted_fields(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keywords that are ResNetSpec's, and those that are Recipe's."""
+    of_spec, of_recipe = ([field.name for field in dataclasses.fields(kind)] for kind in (ResNetSpec, Recipe))
+    for name in fields:
+        if name not in of_spec + of_recipe:
+            known = near(name, of_spec + of_recipe)
+            raise ConfigError(f"Neither a model nor a recipe has a field {name!r}.{known}")
+    return (
+        {name: value for name, value in fields.items() if name in of_spec},
+        {name: value for name, value in fields.items() if name in of_recipe},
+    )
+
+
+def _new_path(spec: ResNetSpec, data: Dataset) -> Path:
+    """The first of runs/MODEL-DATA, runs/MODEL-DATA-2, ... that does not exist."""
+    name = f"{spec.preset}-{Path(data.source['source']).name}"
+    candidates = (Path("runs", name if number == 1 else f"{name}-{number}") for number in count(1))
+    return next(path for path in candidates if not path.exists())
+
+
+def _described(data: Dataset, normalization: Normalization) -> dict[str, Any]:
+    return describe_data(
+        data.source,
+        normalization,
+        data.classes,
+        fingerprint=data.fingerprint,
+        train=len(data.train),
+        test=len(data.test),
+        skipped=data.skipped,
+    )
+
+
+def _check_fit(network: Network, data: Dataset, normalization: Normalization, smallest: int) -> None:
+    """Refuse pictures, or a last batch, too small for the network before anything is written; they train nothing."""
+    few = data.train.take(np.arange(min(smallest, 2)))
+    network.gradients(normalization.apply(few.images, network.dtype), few.labels)
