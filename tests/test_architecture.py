@@ -8,7 +8,15 @@ import pytest
 
 import glassnet as gn
 from glassnet import nn
-from glassnet.architecture import PRESETS, ResNetSpec, assemble, initial_state, spec, suited_preset
+from glassnet.architecture import (
+    PRESETS,
+    ResNetSpec,
+    assemble,
+    initial_state,
+    parameter_count,
+    spec,
+    suited_preset,
+)
 from glassnet.errors import ConfigError
 from glassnet.nn import layout
 
@@ -65,7 +73,7 @@ def keys(variant: ResNetSpec) -> list[str]:
 
 @pytest.mark.parametrize(("preset", "count"), PARAMETERS.items())
 def test_parameter_counts_are_the_papers(preset: str, count: int) -> None:
-    assert sum(parameter.data.size for parameter in assemble(spec(preset), nn).parameters()) == count
+    assert parameter_count(spec(preset)) == count
 
 
 def test_every_preset_is_counted() -> None:
@@ -186,11 +194,12 @@ def test_every_array_is_channels_last_both_ways(variant: ResNetSpec) -> None:
     seen: dict[str, list[str]] = {"forward": [], "backward": []}
 
     def watch(way: str) -> nn.module.Observer:
-        def look(name: str, array: np.ndarray) -> None:
+        def look(name: str, *arrays: np.ndarray) -> None:
             seen[way].append(name)
-            assert array.dtype == np.float32, f"{name}, {way}: {array.dtype}"
-            if array.ndim == 4:
-                assert layout.is_channels_last(array), f"{name}, {way}: strides {array.strides} of {array.shape}"
+            for array in arrays:
+                assert array.dtype == np.float32, f"{name}, {way}: {array.dtype}"
+                if array.ndim == 4:
+                    assert layout.is_channels_last(array), f"{name}, {way}: strides {array.strides} of {array.shape}"
 
         return look
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
@@ -57,7 +59,7 @@ class ResNetSpec:
             if getattr(self, name) not in allowed:
                 choices = ", ".join(map(repr, allowed))
                 raise ConfigError(f"The {name} of a model must be one of {choices}. Got {getattr(self, name)!r}.")
-        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
+        if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"The dropout of a model must be a number in [0, 1). Got {self.dropout!r}.")
         if self.zero_init and (self.norm != "batch" or self.preactivation):
             raise ConfigError("The zero_init of a model needs norm='batch' and no preactivation. Got True.")
@@ -265,9 +267,29 @@ def _pixels_before_head(spec: ResNetSpec) -> int:
     return pixels
 
 
+class _Zeros:
+    """Stands in for a generator where the draw would be thrown away; large networks take seconds to draw."""
+
+    def standard_normal(self, shape: tuple[int, ...]) -> float:
+        return 0.0
+
+
+def assemble_blank(spec: ResNetSpec) -> numpy_nn.Module:
+    """The NumPy network of ``spec`` with weights that are not drawn yet."""
+    layers = {name: getattr(numpy_nn, name) for name in numpy_nn.__all__}
+    drawn = {name: partial(layers[name], rng=_Zeros()) for name in ("Conv2d", "Linear")}
+    network: numpy_nn.Module = assemble(spec, SimpleNamespace(**layers | drawn))
+    return network
+
+
+def parameter_count(spec: ResNetSpec) -> int:
+    """How many numbers the network of ``spec`` trains."""
+    return sum(parameter.data.size for parameter in assemble_blank(spec).parameters())
+
+
 def initial_state(spec: ResNetSpec, seed: int) -> dict[str, Any]:
     """The initial weights and buffers of either engine, in float64, under torch's keys: He-normal from ``seed``."""
-    network = assemble(spec, numpy_nn).to(np.float64)
+    network = assemble_blank(spec).to(np.float64)
     rng = np.random.default_rng(seed)
     for module in network.modules():
         module.reset_parameters(rng)

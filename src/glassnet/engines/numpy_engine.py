@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet import nn
-from glassnet.architecture import ResNetSpec, assemble
+from glassnet.architecture import ResNetSpec, assemble_blank
 from glassnet.data import Normalization, Split
 from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, shown
 from glassnet.engines.threads import one_blas_thread
@@ -38,7 +38,7 @@ class NumpyNetwork(Network):
 
     def __init__(self, spec: ResNetSpec, dtype: np.dtype[Any]) -> None:
         super().__init__(spec, dtype)
-        self.module: nn.Module = assemble(spec, nn).to(dtype)
+        self.module: nn.Module = assemble_blank(spec).to(dtype)
         scratch = Scratch()
         for module in self.module.modules():
             module.scratch = scratch
@@ -111,7 +111,7 @@ class NumpyNetwork(Network):
                 self.module.backward(loss.backward())
             after = self.module.state_dict()
         finally:
-            self.module.load_state_dict(before)
+            self.module.eval().load_state_dict(before)  # the next step sets anew who trains
             for dropout, state in zip(self._dropouts(), drawn, strict=True):
                 dropout.generator.bit_generator.state = state
         gradients = _copies({key: parameter.grad for key, parameter in self.module.named_parameters()})

@@ -147,7 +147,8 @@ class TorchNetwork(Network):
         before = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
         parameters = dict(self.module.named_parameters())
-        self.module.train()
+        frozen = [parameter for parameter in parameters.values() if not parameter.requires_grad]
+        self.module.train().requires_grad_(True)
         try:
             with _stated(), self._watched(names) as seen:
                 logits = self._eager(self._ready(images))
@@ -156,6 +157,8 @@ class TorchNetwork(Network):
                 gradients = torch.autograd.grad(loss, [*seen.values(), *parameters.values()])
             buffers = {key: _array(buffer) for key, buffer in self.module.named_buffers()}
         finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
             for buffer, value in before:
                 buffer.copy_(value)
             for dropout, state in zip(self._dropouts(), drawn, strict=True):

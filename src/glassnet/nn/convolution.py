@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod, sqrt
 from typing import Any, Literal
 
@@ -18,19 +19,33 @@ from glassnet.nn.window import Window
 Array = NDArray[Any]
 
 
-def im2col(x: Array, window: Window, scratch: Scratch) -> tuple[Array, tuple[int, int, int]]:
-    """The pixels under each window as one row: x (N, H, W, C) -> columns (N·Ho·Wo, kh·kw·C) and (N, Ho, Wo)."""
-    output_size = window.output_size(x.shape[1:3])
-    windows = window.view(window.pad(x, 0, scratch), output_size)  # (N, Ho, Wo, kh, kw, C)
-    columns = scratch.empty("columns", windows.shape, x.dtype)
-    np.copyto(columns, windows)  # runs of kw·C numbers
-    return columns.reshape(-1, prod(windows.shape[3:])), (x.shape[0], *output_size)
+BLOCK_BYTES = 1 << 21  # columns of this size are still in the cache when they are multiplied
+
+
+def im2col(x: Array, window: Window, scratch: Scratch) -> Iterator[tuple[slice, Array]]:
+    """The pixels under each window as one row, for a block of pictures at a time.
+
+    x (N, H, W, C) -> pairs of the block's pictures, a slice of N, and its columns (n·Ho·Wo, kh·kw·C), which the next
+    block overwrites.
+    """
+    Ho, Wo = window.output_size((x.shape[1], x.shape[2]))
+    row = prod(window.kernel_size) * x.shape[3]
+    count = max(1, BLOCK_BYTES // (Ho * Wo * row * x.itemsize))
+    for start in range(0, len(x), count):
+        part = slice(start, start + count)
+        windows = window.view(window.pad(x[part], 0, scratch), (Ho, Wo))  # (n, Ho, Wo, kh, kw, C)
+        columns = scratch.empty("columns", windows.shape, x.dtype)
+        np.copyto(columns, windows)  # runs of kw·C numbers
+        yield part, columns.reshape(-1, row)
 
 
 def correlate(x: Array, weight: Array, window: Window, scratch: Scratch) -> Array:
     """Slide ``weight`` (O, kh, kw, C) over x (N, H, W, C), unflipped: (N, Ho, Wo, O)."""
-    columns, size = im2col(x, window, scratch)
-    return (columns @ weight.reshape(len(weight), -1).T).reshape(*size, len(weight))
+    matrix = weight.reshape(len(weight), -1).T  # (kh·kw·C, O)
+    y = np.empty((len(x), *window.output_size((x.shape[1], x.shape[2])), len(weight)), x.dtype)
+    for part, columns in im2col(x, window, scratch):
+        np.matmul(columns, matrix, out=y[part].reshape(-1, len(weight)))
+    return y
 
 
 class Conv2d(Module):
@@ -100,8 +115,10 @@ class Conv2d(Module):
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.kept()
-        columns, _ = im2col(layout.nhwc(x), self.window, self.scratch)  # anew: keeping it would take 9 times x
-        layout.nhwc(self.weight.grad).reshape(self.out_channels, -1)[...] = layout.pixels(dy).T @ columns
+        dw = layout.nhwc(self.weight.grad).reshape(self.out_channels, -1)  # a view (O, kh·kw·C)
+        dw[...] = 0
+        for part, columns in im2col(layout.nhwc(x), self.window, self.scratch):
+            dw += layout.pixels(dy[part]).T @ columns
         if self.bias is not None:
             self.bias.grad[...] = layout.channel_sum(layout.lines(dy), self.out_channels)
         return self._input_gradient(dy, x.shape)

@@ -178,16 +178,17 @@ def check_state(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Array
         raise GlassnetError(f"The state does not fit this network. {told}")
 
 
-Observer = Callable[[str, Array], None]
+Observer = Callable[[str, Array, Array], None]
 
 
 @contextmanager
 def observed(
     network: Module, names: list[str], *, forward: Observer | None = None, backward: Observer | None = None
 ) -> Iterator[None]:
-    """While the context lasts, show the output of each named module, and the gradient with respect to it.
+    """While the context lasts, show what goes into each named module and what comes out, forward and backward.
 
-    The observers get the module's dotted name and the array itself: whoever keeps it takes a copy.
+    ``forward`` gets the module's dotted name, x and y; ``backward`` its name, dy and dx. These are the arrays
+    themselves: whoever keeps one takes a copy.
     A layer that nobody looks at runs the same code as always, since looking wraps single instances.
     """
     modules = {name: module for name, module in network.named_modules() if name in names}
@@ -202,13 +203,14 @@ def observed(
         def shown_forward(x: Array) -> Array:
             y = plain_forward(x)
             if forward:
-                forward(name, y)
+                forward(name, x, y)
             return y
 
         def shown_backward(dy: Array) -> Array:
+            dx = plain_backward(dy)
             if backward:
-                backward(name, dy)
-            return plain_backward(dy)
+                backward(name, dy, dx)
+            return dx
 
         vars(module).update(forward=shown_forward, backward=shown_backward)
 

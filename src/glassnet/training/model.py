@@ -101,10 +101,10 @@ class Model:
         return dataset
 
 
-def load(run: str | PathLike[str], weights: str | None = None) -> Model:
+def load(run: str | PathLike[str], weights: str | None = None, engine: str = "numpy") -> Model:
     """The model of a run folder, with its best weights where validation chose some, otherwise the last.
 
-    ``weights`` is "best" or "last", to choose. The NumPy engine computes, in the dtype of the training.
+    ``weights`` is "best" or "last", to choose. ``engine`` computes, whichever trained, in the training's dtype.
 
     :raises RunError: a folder that is missing, holds no run, no finished epoch or a run of another format.
     """
@@ -117,7 +117,7 @@ def load(run: str | PathLike[str], weights: str | None = None) -> Model:
     if not path.is_file():
         raise RunError(f"{folder.path} has no {path.name}: no epoch of this run was finished, or none was chosen.")
     try:
-        network = build(ResNetSpec(**config["spec"]), "numpy", config["seed"], config["dtype"])
+        network = build(ResNetSpec(**config["spec"]), engine, config["seed"], config["dtype"])
         model = Model(folder.path, config, network, folder.read_records())
     except (TypeError, KeyError) as error:
         raise RunError(f"{folder.config_path} does not describe a model: {error}.") from None
