@@ -1,0 +1,35 @@
+"""Arrays and records in, a ``plotly.graph_objects.Figure`` out: one idea a function, its caption beside it."""
+
+from glassnet.insight.figures.classes import confusion_figure, precision_recall_figure
+from glassnet.insight.figures.comparison import (
+    NO_DISAGREEMENT,
+    accuracy_comparison,
+    confusion_comparison,
+    disagreement_figure,
+    epoch_time_figure,
+    loss_comparison,
+)
+from glassnet.insight.figures.curves import accuracy_curve, gradient_norm_curves, loss_curve
+from glassnet.insight.figures.maps import feature_map_figure, filter_figure
+from glassnet.insight.figures.pictures import NO_MISTAKES, mistake_figure, sample_figure
+from glassnet.insight.figures.theme import caption
+
+__all__ = [
+    "NO_DISAGREEMENT",
+    "NO_MISTAKES",
+    "accuracy_comparison",
+    "accuracy_curve",
+    "caption",
+    "confusion_comparison",
+    "confusion_figure",
+    "disagreement_figure",
+    "epoch_time_figure",
+    "feature_map_figure",
+    "filter_figure",
+    "gradient_norm_curves",
+    "loss_comparison",
+    "loss_curve",
+    "mistake_figure",
+    "precision_recall_figure",
+    "sample_figure",
+]

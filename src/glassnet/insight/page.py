@@ -1,0 +1,132 @@
+"""One HTML page that opens offline: sections of sentences, tables and figures, in a single file.
+
+The report is one such page; whatever else shows figures composes its own sections.
+"""
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from glassnet.atomic import write_atomically
+from glassnet.errors import RunError
+from glassnet.insight.figures.theme import BUTTONS_HEIGHT, caption
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns; numbers stand to the right. A folded table shows its title until it is opened."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | int | float | None]]
+    folded: bool = False
+
+    @property
+    def numeric(self) -> list[bool]:
+        """For each column, whether it holds numbers alone."""
+        columns = zip(*self.rows, strict=True)
+        return [all(cell is None or isinstance(cell, int | float) for cell in column) for column in columns]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it: a string is a paragraph."""
+
+    title: str
+    blocks: Sequence[str | Table | go.Figure]
+
+    @property
+    def anchor(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page: its title, the short of it in ``facts`` (name, value) and sentences, and the sections."""
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    summary: Sequence[str]
+    sections: Sequence[Section]
+
+
+def render(page: Page) -> str:
+    """The page as HTML. All text is escaped, plotly.js is inlined once, and a content policy forbids any request."""
+    loader = PackageLoader("glassnet.insight")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["cell"] = format_cell
+    environment.tests["figure"] = lambda block: isinstance(block, go.Figure)
+    scripts = {"plotly": get_plotlyjs(), "draw": loader.get_source(environment, "draw.js")[0]}
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        style=Markup(loader.get_source(environment, "page.css")[0]),
+        scripts={name: Markup(text) for name, text in scripts.items()},
+        policy=_policy(scripts.values()),
+        drawing=_drawing,
+        caption=caption,
+    )
+
+
+def write_page(page: Page, path: Path) -> Path:
+    """Writes the page, or leaves what was there.
+
+    :raises RunError: the file cannot be written.
+    """
+    html = render(page).encode("utf-8", errors="replace")  # a folder's name need not be text
+    try:
+        write_atomically(path, html)
+    except OSError as error:
+        raise RunError(f"The page {path} cannot be written: {error.strerror or error}.") from error
+    return path
+
+
+def format_cell(value: str | int | float | None) -> str:
+    """A table's cell in words: 40,551,040; 0.9711; – where there is nothing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    """Nothing is fetched from anywhere, and no script runs but these: not even one smuggled in by a class name."""
+    digests = [base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
+
+
+def _drawing(figure: go.Figure) -> dict[str, Any]:
+    """A figure as the template needs it. Its buttons become the page's own, which the keyboard reaches."""
+    document = json.loads(figure.to_json())
+    layout = document["layout"]
+    menus = layout.pop("updatemenus", [])
+    if menus:
+        layout["margin"]["t"] -= BUTTONS_HEIGHT
+        layout["height"] -= BUTTONS_HEIGHT
+    return {
+        "title": layout["title"]["text"],
+        "alt": layout["meta"]["alt"],
+        "document": document,
+        "buttons": [
+            {
+                "label": button["label"],
+                "method": button["method"],
+                "arguments": json.dumps(button["args"]),
+                "active": place == menu.get("active", 0),
+            }
+            for menu in menus
+            for place, button in enumerate(menu["buttons"])
+        ],
+    }
