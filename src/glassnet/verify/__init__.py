@@ -1,0 +1,1 @@
+"""Proofs and measurements: what glassnet claims about itself, checked."""

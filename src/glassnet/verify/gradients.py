@@ -1,0 +1,312 @@
+"""Gradient checks: what ``backward`` returns against central differences of what ``forward`` returns.
+
+In float64, at a point w and along d, with L the loss::
+
+    numeric = (L(w + eps·d) − L(w − eps·d)) / (2·eps)        analytic = ∇L · d
+
+    error   = |numeric − analytic| / max(1e-4, |numeric| + |analytic|), which must stay below 1e-6
+
+The difference means nothing where L has a kink between the two sides. So both sides must make the same decisions (the
+mask of each ReLU, the winners of each pool); where they do not, another place is drawn, and a tensor that has only
+kinks to offer is an error, not a pass. Checks work on a copy: the network that they are given is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from itertools import count
+from math import inf, isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet import nn
+from glassnet.architecture import ResNetSpec, assemble, initial_state, spec
+from glassnet.engines.threads import one_blas_thread
+from glassnet.errors import ConfigError, GlassnetError
+from glassnet.nn import arguments
+from glassnet.verify import layers
+
+Array = NDArray[Any]
+Difference = Callable[[Array, Array], float]
+
+TOLERANCE = 1e-6
+FLOOR = 1e-4  # of the error's denominator: gradients smaller than this are compared absolutely
+DRAWS = 10  # at most, for each comparison asked for, before a tensor counts as lying on kinks
+ASIDE = 1e-2  # standard deviation of ``check_network``'s step aside, per entry
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One slope, computed in two ways."""
+
+    tensor: str  # "input", or the key of a parameter
+    place: str  # the index of an entry, or the number of a direction
+    numeric: float
+    analytic: float
+
+    @property
+    def error(self) -> float:
+        """|numeric − analytic| / max(1e-4, |numeric| + |analytic|); infinite where one of them is not finite."""
+        error = abs(self.numeric - self.analytic) / max(FLOOR, abs(self.numeric) + abs(self.analytic))
+        return error if isfinite(error) else inf
+
+    @property
+    def passed(self) -> bool:
+        return self.error < TOLERANCE
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """All comparisons of one check, and how many more were thrown away because they crossed a kink.
+
+    :raises GlassnetError: where nothing, or nothing but zeros, was compared: a check of nothing must not pass.
+    """
+
+    subject: str
+    rows: tuple[Comparison, ...]
+    redraws: int
+
+    def __post_init__(self) -> None:
+        if not any(row.numeric or row.analytic for row in self.rows):
+            raise GlassnetError(
+                f"The gradient check of {self.subject} compared nothing but zeros, in {len(self.rows)} places."
+            )
+
+    @property
+    def passed(self) -> bool:
+        return all(row.passed for row in self.rows)
+
+    @property
+    def worst(self) -> Comparison:
+        return max(self.rows, key=lambda row: row.error)
+
+    def table(self) -> list[dict[str, Any]]:
+        """The rows as plain data: tensor, place, numeric, analytic, error, passed."""
+        return [{**asdict(row), "error": row.error, "passed": row.passed} for row in self.rows]
+
+    def raise_if_failed(self) -> None:
+        """:raises GlassnetError: where a comparison failed; names the worst."""
+        if not self.passed:
+            row = self.worst
+            raise GlassnetError(
+                f"The gradients of {self.subject} are wrong: at {row.tensor}, {row.place}, backward gives"
+                f" {row.analytic:.9g} and differences give {row.numeric:.9g}, an error of {row.error:.1e};"
+                f" it must be below {TOLERANCE:.0e}."
+            )
+
+
+@one_blas_thread()
+def check_layer(
+    layer: nn.Module,
+    x: Array | tuple[int, ...],
+    *,
+    entries: int = 32,
+    eps: float = 1e-5,
+    seed: int = 0,
+    subject: str | None = None,
+) -> GradientReport:
+    """Check random ``entries`` of the input and of each parameter of a layer, under a random upstream gradient.
+
+    ``x`` is the layer's input, or the shape of one to draw. A tensor with fewer entries is checked whole.
+
+    :raises ConfigError: where ``entries`` is below 1 or ``eps`` not above 0.
+    :raises GlassnetError: where too many entries of a tensor lie on kinks, or a gradient has not its tensor's shape.
+    """
+    wanted = arguments.integer("check_layer", "entries", entries)
+    rng = np.random.default_rng(seed)
+    probe = _Probe(subject or type(layer).__name__, layer, rng.standard_normal(x) if isinstance(x, tuple) else x, eps)
+    dy = np.asarray(rng.standard_normal(probe.forward()[0].shape))
+    gradients = probe.gradients(lambda y: dy)
+
+    def attempts(tensor: Array, gradient: Array) -> Iterator[Comparison | None]:
+        for flat in rng.permutation(tensor.size):
+            entry = np.unravel_index(flat, tensor.shape)
+            step = np.zeros(tensor.shape)
+            step[entry] = 1
+            slope = probe.slope(tensor, step, lambda after, before: float(np.vdot(dy, after - before)))
+            place = str(tuple(map(int, entry)))
+            yield None if slope is None else Comparison(name, place, slope, float(gradient[entry]))
+
+    rows: list[Comparison] = []
+    for name, tensor in probe.tensors.items():
+        rows += probe.collect(name, min(wanted, tensor.size), attempts(tensor, gradients[name]))
+    return GradientReport(probe.subject, tuple(rows), probe.redraws)
+
+
+@one_blas_thread()
+def check_network(
+    network: nn.Module,
+    images: Array,
+    labels: Array,
+    *,
+    directions: int = 1,
+    eps: float = 1e-6,
+    seed: int = 0,
+    subject: str = "the network",
+) -> GradientReport:
+    """Check the loss's gradient along random unit ``directions`` in the input and in each parameter of a network.
+
+    The point is a small random step (0.01 an entry) aside from the weights and images that are given: fresh biases
+    and empty corners of pictures are exactly 0, where ReLU has its kink, and equal corners are ties for a max-pool.
+
+    :raises ConfigError: where ``directions`` is below 1 or ``eps`` not above 0.
+    :raises GlassnetError: where the two sides of a tensor's directions cross kinks again and again.
+    """
+    wanted = arguments.integer("check_network", "directions", directions)
+    rng = np.random.default_rng(seed)
+    probe = _Probe(subject, network, images, eps)
+    loss = nn.CrossEntropyLoss()
+
+    def upstream(logits: Array) -> Array:
+        loss(logits, labels)
+        return loss.backward()
+
+    gradients: dict[str, Array] = {}
+
+    def step_aside() -> None:
+        probe.step_aside(rng)
+        gradients.update(probe.gradients(upstream))
+
+    def attempts(name: str) -> Iterator[Comparison | None]:
+        for number in count(1):
+            step = _steep_direction(gradients[name], rng)
+            slope = probe.slope(
+                probe.tensors[name], step, lambda after, before: loss(after, labels) - loss(before, labels)
+            )
+            if slope is None:
+                yield None
+                step_aside()  # a unit that close to its kink would be crossed in most directions
+            else:
+                yield Comparison(name, f"direction {number}", slope, float(np.vdot(gradients[name], step)))
+
+    step_aside()
+    rows: list[Comparison] = []
+    for name in probe.tensors:
+        rows += probe.collect(name, wanted, attempts(name))
+    return GradientReport(subject, tuple(rows), probe.redraws)
+
+
+def check_preset(
+    model: str | ResNetSpec, *, batch_size: int = 2, directions: int = 1, eps: float = 1e-6, seed: int = 0
+) -> GradientReport:
+    """``check_network`` for a preset or a spec, with its initial weights, on random pictures.
+
+    Networks that take any size of picture are checked on pictures of at most 64×64.
+
+    :raises ConfigError: an unknown preset.
+    """
+    chosen = spec(model) if isinstance(model, str) else model
+    rng = np.random.default_rng(seed)
+    size = chosen.size if chosen.head == "flatten" else [min(64, length) for length in chosen.size]
+    images = rng.standard_normal((batch_size, chosen.in_channels, *size))
+    labels = rng.integers(chosen.classes, size=batch_size)
+    state = initial_state(chosen, seed)
+    return check_state(chosen, state, images, labels, directions=directions, eps=eps, seed=seed)
+
+
+def check_state(
+    model: ResNetSpec,
+    state: Mapping[str, Array],
+    images: Array,
+    labels: Array,
+    *,
+    directions: int = 1,
+    eps: float = 1e-6,
+    seed: int = 0,
+) -> GradientReport:
+    """``check_network`` for the NumPy network of a spec with the weights of ``state``, whichever engine made them."""
+    network = assemble(model, nn).to(np.float64)
+    network.load_state_dict(state)
+    return check_network(network, images, labels, directions=directions, eps=eps, seed=seed, subject=model.preset)
+
+
+def check_all_layers(*, entries: int = 32, eps: float = 1e-5, seed: int = 0) -> list[GradientReport]:
+    """``check_layer`` for every layer with its options, with random parameters."""
+    return [
+        check_layer(layers.build(name, seed), shape, entries=entries, eps=eps, seed=seed, subject=name)
+        for name, (_, shape) in layers.CASES.items()
+    ]
+
+
+def _steep_direction(gradient: Array, rng: np.random.Generator) -> Array:
+    """Of eight random unit vectors the steepest: along a level one the difference would be rounding alone."""
+    directions = (rng.standard_normal(gradient.shape) for _ in range(8))
+    steepest: Array = max(directions, key=lambda direction: abs(float(np.vdot(gradient, direction))))
+    steepest /= np.linalg.norm(steepest)
+    return steepest
+
+
+class _Probe:
+    """A float64 copy of a module in training mode, which draws the same dropout masks in every forward pass."""
+
+    def __init__(self, subject: str, module: nn.Module, x: Array, eps: float) -> None:
+        if not eps > 0:
+            raise ConfigError(f"The eps of a gradient check must be above 0. Got {eps!r}.")
+        self.subject, self.eps, self.redraws = subject, eps, 0
+        self.module = deepcopy(module).to(np.float64).train()
+        parameters = {name: parameter.data for name, parameter in self.module.named_parameters()}
+        self.tensors: dict[str, Array] = {"input": x.astype(np.float64), **parameters}
+        self._given = {name: tensor.copy() for name, tensor in self.tensors.items()}
+        generators = [m.generator.bit_generator for m in self.module.modules() if isinstance(m, nn.Dropout)]
+        self._random_states = [(generator, generator.state) for generator in generators]
+
+    def step_aside(self, rng: np.random.Generator) -> None:
+        for name, tensor in self.tensors.items():
+            tensor[...] = self._given[name] + ASIDE * rng.standard_normal(tensor.shape)
+
+    def forward(self) -> tuple[Array, list[Array]]:
+        """The output, and the decisions that led to it."""
+        for generator, state in self._random_states:
+            generator.state = state
+        y = self.module(self.tensors["input"])
+        return y, [decision for module in self.module.modules() for decision in module.decisions()]
+
+    def gradients(self, upstream: Callable[[Array], Array]) -> dict[str, Array]:
+        """The gradient of each tensor by ``backward``."""
+        for parameter in self.module.parameters():
+            parameter.grad[...] = np.nan  # what backward does not fill must not pass
+        gradients = {"input": self.module.backward(upstream(self.forward()[0]))}
+        gradients |= {name: parameter.grad.copy() for name, parameter in self.module.named_parameters()}
+        for name, tensor in self.tensors.items():
+            if gradients[name].shape != tensor.shape:
+                raise GlassnetError(
+                    f"The gradient of {name} of {self.subject} must have {name}'s shape {tensor.shape}."
+                    f" Got {gradients[name].shape}."
+                )
+        return gradients
+
+    def slope(self, tensor: Array, step: Array, difference: Difference) -> float | None:
+        """The central difference along ``step``; None where its two sides decide differently."""
+        origin = tensor.copy()
+        tensor[...] = origin + self.eps * step
+        after, decided_after = self.forward()
+        tensor[...] = origin - self.eps * step
+        before, decided_before = self.forward()
+        tensor[...] = origin
+        if not all(map(np.array_equal, decided_after, decided_before)):
+            return None
+        return difference(after, before) / (2 * self.eps)
+
+    def collect(self, name: str, wanted: int, attempts: Iterable[Comparison | None]) -> list[Comparison]:
+        """``wanted`` comparisons, from as many attempts and a bounded number of redraws."""
+        rows: list[Comparison] = []
+        crossed = 0
+        for attempt in attempts:
+            if attempt is None:
+                crossed += 1
+            else:
+                rows.append(attempt)
+            if len(rows) == wanted or crossed == DRAWS * wanted:
+                break
+        self.redraws += crossed
+        if len(rows) < max(1, wanted):
+            raise GlassnetError(
+                f"The gradient check of {self.subject} needs {max(1, wanted)} places in {name} that are no kinks, and"
+                f" found {len(rows)} in {len(rows) + crossed} draws: use another input or seed, or an eps below"
+                f" {self.eps:g}."
+            )
+        return rows

@@ -1,0 +1,64 @@
+import re
+
+import numpy as np
+import pytest
+
+from glassnet.errors import ConfigError, ShapeError
+from glassnet.nn import arguments
+
+
+def test_numpys_integers_are_ints_like_pythons() -> None:
+    size = arguments.integer("Conv2d", "in_channels", np.int64(3))
+    assert size == 3
+    assert type(size) is int
+    sizes = arguments.pair("Conv2d", "stride", np.int32(2))
+    assert sizes == (2, 2)
+    assert [type(size) for size in sizes] == [int, int]
+
+
+@pytest.mark.parametrize("value", [(1, 3), [1, 3]])
+def test_a_pair_is_vertical_then_horizontal(value: object) -> None:
+    assert arguments.pair("Conv2d", "stride", value) == (1, 3)
+
+
+def test_the_minimum_is_allowed() -> None:
+    assert arguments.integer("Linear", "in_features", 1) == 1
+    assert arguments.pair("Conv2d", "padding", 0, minimum=0) == (0, 0)
+
+
+@pytest.mark.parametrize("value", [0, -2, 1.0, "3", None, True])
+def test_an_integer_that_is_none(value: object) -> None:
+    message = f"The in_channels of Conv2d must be an int of at least 1. Got {value!r}."
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        arguments.integer("Conv2d", "in_channels", value)
+
+
+@pytest.mark.parametrize("value", [0, (2, 0), (1, 2, 3), (1,), 2.0, "same", None, (True, 2)])
+def test_a_pair_that_is_none(value: object) -> None:
+    message = f"The stride of Conv2d must be an int or a pair of ints of at least 1. Got {value!r}."
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        arguments.pair("Conv2d", "stride", value)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.5, np.float32(0.25)])
+def test_a_probability(value: float) -> None:
+    assert arguments.probability("Dropout", "p", value) == value
+    assert type(arguments.probability("Dropout", "p", value)) is float
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "0.5", None])
+def test_a_probability_that_is_none(value: object) -> None:
+    message = f"The p of Dropout must be a number between 0 and 1. Got {value!r}."
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        arguments.probability("Dropout", "p", value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "allowed"),
+    [((2, 3, 4), None, "(N, C, H, W)"), ((2, 3, 4, 4), 1, "(N, 1, H, W)"), ((2, 3), 3, "(N, 3, H, W)")],
+)
+def test_images_of_another_shape(shape: tuple[int, ...], channels: int | None, allowed: str) -> None:
+    message = f"Conv2d takes images of shape {allowed}. Got {shape}."
+    with pytest.raises(ShapeError, match=re.escape(message)):
+        arguments.images("Conv2d", np.zeros(shape), channels)
+    arguments.images("Conv2d", np.zeros((2, 3, 4, 4)), 3)

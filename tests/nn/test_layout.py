@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from hypothesis import given
+
+from glassnet.nn import layout
+from tests.nn.oracle import Array, compare, examples, pictures
+
+
+@examples
+@given(pictures())
+def test_the_views_go_to_and_fro_without_a_copy(x: Array) -> None:
+    N, C, H, W = x.shape
+    assert layout.nhwc(x).shape == (N, H, W, C)
+    assert layout.nchw(layout.nhwc(x)).shape == x.shape
+    assert layout.nhwc(x)[-1, H - 1, 0, C - 1] == x[-1, C - 1, H - 1, 0]
+    assert np.shares_memory(layout.nhwc(x), x)
+    assert np.shares_memory(layout.nchw(layout.nhwc(x)), x)
+    np.testing.assert_array_equal(layout.nchw(layout.nhwc(x)), x)
+
+
+@examples
+@given(pictures())
+def test_channels_last_is_the_same_numbers_over_another_memory(x: Array) -> None:
+    y = layout.channels_last(x)
+    compare("channels-last", y, x)
+    assert layout.is_channels_last(y)
+    assert layout.channels_last(y) is y or np.shares_memory(layout.channels_last(y), y)
+
+
+def test_is_channels_last() -> None:
+    x = np.zeros((2, 3, 4, 5))
+    assert not layout.is_channels_last(x)
+    assert layout.is_channels_last(layout.channels_last(x))
+    assert not layout.is_channels_last(layout.channels_last(x)[:, :, ::2])
+    assert layout.is_channels_last(np.zeros((2, 1, 4, 5)))  # one channel lies in both orders
+    assert not layout.is_channels_last(np.zeros((2, 3)))
+
+
+def test_features_stay_as_they_are() -> None:
+    x = np.zeros((2, 3))
+    assert layout.channels_last(x) is x
+
+
+@pytest.mark.parametrize("make", [layout.empty, layout.zeros])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_new_arrays_are_channels_last(make: object, dtype: type) -> None:
+    y = make((2, 3, 4, 5), dtype)  # type: ignore[operator]
+    assert (y.shape, y.dtype, layout.is_channels_last(y)) == ((2, 3, 4, 5), dtype, True)
+    assert make is layout.empty or not y.any()
+
+
+@examples
+@given(pictures())
+def test_pixels_and_lines_are_matrices_of_the_picture(x: Array) -> None:
+    N, C, H, W = x.shape
+    pixels, lines = layout.pixels(x), layout.lines(x)
+    assert (pixels.shape, lines.shape) == ((N * H * W, C), (N * H, W * C))
+    for n, h, w in np.ndindex(N, H, W):
+        np.testing.assert_array_equal(pixels[(n * H + h) * W + w], x[n, :, h, w])
+        np.testing.assert_array_equal(lines[n * H + h, w * C : (w + 1) * C], x[n, :, h, w])
+    np.testing.assert_array_equal(layout.from_lines(lines, x.shape), x)
+    last = layout.channels_last(x)
+    assert np.shares_memory(layout.pixels(last), last)
+    assert np.shares_memory(layout.lines(last), last)
+
+
+@examples
+@given(pictures())
+def test_one_number_per_channel_meets_the_lines(x: Array) -> None:
+    _, C, _, W = x.shape
+    weight = np.arange(1, C + 1).astype(x.dtype)
+    y = layout.from_lines(layout.lines(x) * layout.along_line(weight, W), x.shape)
+    compare("product", y, x * weight[:, None, None])
+
+
+@examples
+@given(pictures())
+def test_sums_over_the_pixels_of_each_channel(x: Array) -> None:
+    lines, C = layout.lines(x), x.shape[1]
+    other = np.cos(lines)
+    exact = x.astype(np.float64)
+    total = layout.channel_sum(lines, C)
+    dot = layout.channel_dot(lines, other, C)
+    compare("sum", total, exact.sum(axis=(0, 2, 3)).astype(x.dtype), 1e-4 if x.dtype == np.float32 else None)
+    expected = (exact * layout.from_lines(other, x.shape)).sum(axis=(0, 2, 3)).astype(x.dtype)
+    compare("dot product", dot, expected, 1e-4 if x.dtype == np.float32 else None)

@@ -1,0 +1,131 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from glassnet import nn
+from glassnet.errors import ConfigError, ShapeError
+from tests.nn.oracle import Array, compare, examples, parity, pictures, tensor
+
+
+def normal(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+@examples
+@given(
+    pictures(integers=False, batch=4, smallest=(2, 2)),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([0.1, None, 0.0, 1.0, 0.75]),
+    st.sampled_from([1e-5, 1e-2]),
+    st.booleans(),
+)
+def test_batch_norm_is_torchs(
+    x: Array, affine: bool, track: bool, momentum: float | None, eps: float, training: bool
+) -> None:
+    arguments = {"eps": eps, "momentum": momentum, "affine": affine, "track_running_stats": track}
+    ours, theirs = nn.BatchNorm2d(x.shape[1], **arguments), torch.nn.BatchNorm2d(x.shape[1], **arguments)
+    if track:
+        ours.running_mean[...], ours.running_var[...] = normal(x.shape[1]), normal(x.shape[1]) ** 2 + 0.5
+        ours.num_batches_tracked[...] = 7
+    parity(ours.train(training), theirs, x, batches=3)
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_it_is_torchs_in_evaluation_after_training(momentum: float | None) -> None:
+    ours = nn.BatchNorm2d(3, momentum=momentum, dtype=np.float64)
+    theirs = torch.nn.BatchNorm2d(3, momentum=momentum, dtype=torch.float64)
+    for batch in range(4):
+        x = 3 + (batch + 1) * normal(2, 3, 4, 5, seed=batch)
+        ours(x), theirs(tensor(x))
+    compare("output in evaluation mode", ours.eval()(x), theirs.eval()(tensor(x)))
+    assert ours.num_batches_tracked == 4  # looking in evaluation mode did not count
+
+
+def test_the_running_variance_is_unbiased() -> None:
+    norm = nn.BatchNorm2d(1, momentum=0.25, dtype=np.float64)
+    norm(np.array([1.0, 2.0, 3.0, 6.0]).reshape(4, 1, 1, 1))
+    # Mean 3, squares 4 + 1 + 0 + 9 = 14: biased variance 14/4, unbiased 14/3. Old values 0 and 1, momentum 1/4.
+    assert norm.running_mean[0] == pytest.approx(0.75 * 0 + 0.25 * 3)
+    assert norm.running_var[0] == pytest.approx(0.75 * 1 + 0.25 * 14 / 3)
+    assert norm.num_batches_tracked == 1
+
+
+def test_momentum_none_averages_over_all_batches() -> None:
+    norm = nn.BatchNorm2d(2, momentum=None, dtype=np.float64)
+    batches = [normal(3, 2, 4, 4, seed=seed) for seed in range(5)]
+    for x in batches:
+        norm(x)
+    means = [x.mean(axis=(0, 2, 3)) for x in batches]
+    variances = [x.var(axis=(0, 2, 3), ddof=1) for x in batches]
+    np.testing.assert_allclose(norm.running_mean, np.mean(means, axis=0), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(norm.running_var, np.mean(variances, axis=0), rtol=1e-14)
+
+
+def test_a_large_mean_does_not_drown_a_small_variance() -> None:
+    x = 1e4 + 1e-3 * normal(4, 3, 8, 8)
+    norm = nn.BatchNorm2d(3, eps=1e-12, dtype=np.float64)
+    y = norm(x)
+    centred = x - x.mean(axis=(0, 2, 3), keepdims=True)
+    expected = centred / np.sqrt((centred**2).mean(axis=(0, 2, 3), keepdims=True) + 1e-12)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-7)  # x itself has 1e4 · 2e-16 / 1e-3 = 2e-9 of noise
+
+    x32 = (1e3 + normal(8, 3, 16, 16)).astype(np.float32)
+    y32 = nn.BatchNorm2d(3)(x32)
+    exact = nn.BatchNorm2d(3, dtype=np.float64)(x32.astype(np.float64))
+    np.testing.assert_allclose(y32, exact, rtol=0, atol=2e-3)  # E[x²] − E[x]² would be off by 0.1 here
+
+
+def test_a_constant_channel_gives_its_bias() -> None:
+    norm = nn.BatchNorm2d(1, dtype=np.float64)
+    assert norm.bias is not None
+    norm.bias.data[...] = 4
+    np.testing.assert_array_equal(norm(np.full((3, 1, 2, 2), 0.5)), np.full((3, 1, 2, 2), 4.0))
+    assert np.isfinite(norm.backward(normal(3, 1, 2, 2))).all()
+
+
+def test_an_upstream_gradient_of_ones_is_answered_by_zero() -> None:
+    """Shifting all of x changes nothing: such a test passes for a backward that returns zeros, so no other does it."""
+    norm = nn.BatchNorm2d(2, dtype=np.float64)
+    x = normal(4, 2, 3, 3)
+    norm(x)
+    np.testing.assert_allclose(norm.backward(np.ones(x.shape)), 0, atol=1e-14)
+    norm(x)
+    assert np.abs(norm.backward(normal(*x.shape, seed=1))).max() > 0.1
+
+
+def test_reset_parameters_starts_anew() -> None:
+    norm, fresh = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+    norm(normal(4, 2, 3, 3).astype(np.float32))
+    for parameter in norm.parameters():
+        parameter.data[...] = 5
+    norm.reset_parameters(np.random.default_rng())
+    for key, value in norm.state_dict().items():
+        np.testing.assert_array_equal(value, fresh.state_dict()[key])
+    nn.BatchNorm2d(2, affine=False, track_running_stats=False).reset_parameters(np.random.default_rng())
+
+
+@given(x=pictures(integers=False, batch=1, smallest=(1, 1)))
+@examples
+def test_training_needs_two_values_per_channel(x: Array) -> None:
+    assume(x[0, 0].size > 1)
+    nn.BatchNorm2d(x.shape[1])(x)
+    message = f"BatchNorm2d needs more than one value per channel to train. Got (1, {x.shape[1]}, 1, 1)"
+    with pytest.raises(ShapeError, match=re.escape(message)):
+        nn.BatchNorm2d(x.shape[1])(x[:, :, :1, :1])
+    nn.BatchNorm2d(x.shape[1]).eval()(x[:, :, :1, :1])
+
+
+def test_arguments_and_pictures_that_are_not_allowed() -> None:
+    with pytest.raises(ConfigError, match=re.escape("The eps of BatchNorm2d must be above 0. Got 0.")):
+        nn.BatchNorm2d(3, eps=0)
+    with pytest.raises(ConfigError, match=re.escape("The momentum of BatchNorm2d must be a number between 0 and 1.")):
+        nn.BatchNorm2d(3, momentum=1.5)
+    with pytest.raises(ConfigError, match=r"The num_features of BatchNorm2d must be an int of at least 1. Got 0"):
+        nn.BatchNorm2d(0)
+    with pytest.raises(ShapeError, match=re.escape("BatchNorm2d takes images of shape (N, 3, H, W). Got (2, 4, 1, 1)")):
+        nn.BatchNorm2d(3)(np.zeros((2, 4, 1, 1)))

@@ -1,0 +1,119 @@
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassnet import nn
+from glassnet.errors import ConfigError, ShapeError
+from glassnet.nn import layout
+from tests.nn.oracle import Array, examples, parity, pictures
+
+
+@st.composite
+def pools(draw: st.DrawFn, *, dilated: bool) -> tuple[dict[str, Any], Array]:
+    """Arguments of a pool, and pictures (half of them full of ties) on which at least one window fits."""
+    pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    kernel = draw(pairs)
+    padding = tuple(draw(st.integers(0, size // 2)) for size in kernel)
+    arguments: dict[str, Any] = {"kernel_size": kernel, "padding": padding, "stride": draw(st.none() | pairs)}
+    if kernel[0] == kernel[1] and draw(st.booleans()):
+        arguments["kernel_size"], arguments["padding"] = kernel[0], padding[0]
+        padding = (padding[0], padding[0])
+    dilation = draw(pairs) if dilated else (1, 1)
+    if dilated:
+        arguments["dilation"] = dilation
+    # A dilated window must not lie in the padding altogether: there torch reads past its picture.
+    height, width = (d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    return arguments, draw(pictures(smallest=(height, width)))
+
+
+@examples
+@given(pools(dilated=True))
+def test_max_pool_is_torchs(case: tuple[dict[str, Any], Array]) -> None:
+    arguments, x = case
+    parity(nn.MaxPool2d(**arguments), torch.nn.MaxPool2d(**arguments), x)
+
+
+@examples
+@given(pools(dilated=False))
+def test_avg_pool_is_torchs(case: tuple[dict[str, Any], Array]) -> None:
+    arguments, x = case
+    parity(nn.AvgPool2d(**arguments), torch.nn.AvgPool2d(**arguments), x)
+
+
+@examples
+@given(pictures(), st.sampled_from([1, (1, 1)]))
+def test_adaptive_avg_pool_is_torchs(x: Array, output_size: Any) -> None:
+    parity(nn.AdaptiveAvgPool2d(output_size), torch.nn.AdaptiveAvgPool2d(output_size), x)
+
+
+@pytest.mark.parametrize(("kernel_size", "stride", "padding"), [(2, 2, 0), (3, 1, 1), (3, 2, 1)])
+def test_a_nan_is_the_largest(kernel_size: int, stride: int, padding: int) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 6, 6))
+    x[np.random.default_rng(1).random(x.shape) < 0.2] = np.nan
+    arguments = (kernel_size, stride, padding)
+    parity(nn.MaxPool2d(*arguments).eval(), torch.nn.MaxPool2d(*arguments), x)
+
+
+def test_the_gradient_goes_to_the_first_of_equal_maxima() -> None:
+    pool = nn.MaxPool2d(2)
+    np.testing.assert_array_equal(pool(np.array([[[[1.0, 5.0], [5.0, 5.0]]]])), [[[[5]]]])
+    np.testing.assert_array_equal(pool.backward(np.array([[[[7.0]]]])), [[[[0, 7], [0, 0]]]])
+
+
+def test_overlapping_windows_add_their_gradients() -> None:
+    pool = nn.MaxPool2d(2, stride=1)
+    pool(np.array([[[[1.0, 2.0, 1.0], [1.0, 9.0, 1.0], [1.0, 2.0, 1.0]]]]))
+    np.testing.assert_array_equal(
+        pool.backward(np.array([[[[1.0, 2.0], [3.0, 4.0]]]])), [[[[0, 0, 0], [0, 10, 0], [0, 0, 0]]]]
+    )
+
+
+def test_negative_numbers_win_against_the_padding() -> None:
+    np.testing.assert_array_equal(nn.MaxPool2d(3, 1, 1)(np.full((1, 1, 2, 2), -3.0)), np.full((1, 1, 2, 2), -3.0))
+
+
+def test_the_zeros_of_the_padding_count_in_the_mean() -> None:
+    np.testing.assert_array_equal(nn.AvgPool2d(2, 2, 1)(np.full((1, 1, 2, 2), 4.0)), np.ones((1, 1, 2, 2)))
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d, nn.AvgPool2d])
+def test_arguments_that_are_not_allowed(pool: Any) -> None:
+    name = pool.__name__
+    for padding in ((1, 2), (2, 1)):
+        message = f"The padding of {name} must be at most half its kernel_size (2, 3). Got {padding}."
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            pool((2, 3), padding=padding)
+    with pytest.raises(ConfigError, match=f"The kernel_size of {name} must be an int or a pair of ints of at least 1"):
+        pool(0)
+    with pytest.raises(ConfigError, match=f"The stride of {name} must be an int or a pair of ints of at least 1"):
+        pool(2, stride=0)
+    with pytest.raises(ConfigError, match=f"The padding of {name} must be an int or a pair of ints of at least 0"):
+        pool(2, padding=-1)
+
+
+def test_a_dilation_or_output_size_that_is_not_allowed() -> None:
+    with pytest.raises(ConfigError, match="The dilation of MaxPool2d must be an int or a pair of ints of at least 1"):
+        nn.MaxPool2d(2, dilation=0)
+    with pytest.raises(ConfigError, match=re.escape("The output_size of AdaptiveAvgPool2d must be 1. Got (2, 1).")):
+        nn.AdaptiveAvgPool2d((2, 1))
+
+
+@pytest.mark.parametrize("layer", [nn.MaxPool2d(3), nn.AvgPool2d(3), nn.AdaptiveAvgPool2d()])
+def test_arrays_that_are_no_pictures(layer: nn.Module) -> None:
+    name = type(layer).__name__
+    with pytest.raises(ShapeError, match=re.escape(f"{name} takes images of shape (N, C, H, W). Got (4, 9).")):
+        layer(np.zeros((4, 9)))
+    if not isinstance(layer, nn.AdaptiveAvgPool2d):
+        with pytest.raises(ShapeError, match=f"{name} with kernel_size .* would make 0x1 of a picture of 2x3"):
+            layer(np.zeros((1, 1, 2, 3)))
+
+
+def test_the_gradient_of_the_mean_is_channels_last() -> None:
+    pool = nn.AdaptiveAvgPool2d()
+    pool(layout.zeros((2, 3, 4, 5), np.float32))
+    assert layout.is_channels_last(pool.backward(np.ones((2, 3, 1, 1), np.float32)))

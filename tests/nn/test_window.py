@@ -1,0 +1,78 @@
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassnet.errors import ShapeError
+from glassnet.nn.scratch import Scratch
+from glassnet.nn.window import Window
+from tests.nn.oracle import examples
+
+numbers = st.integers(1, 3)
+pairs = st.tuples(numbers, numbers)
+borders = st.tuples(st.integers(0, 2), st.integers(0, 2))
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[Window, tuple[int, int, int, int]]:
+    window = Window("Conv2d", draw(pairs), draw(pairs), (draw(borders), draw(borders)), draw(pairs))
+    size = (d * (k - 1) + draw(numbers) for d, k in zip(window.dilation, window.kernel_size, strict=True))
+    return window, (draw(st.integers(1, 2)), *size, draw(numbers))
+
+
+@examples
+@given(windows())
+def test_the_geometry_is_that_of_counting(case: tuple[Window, tuple[int, int, int, int]]) -> None:
+    window, shape = case
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape)
+    expected = np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=7)
+    padded = window.pad(x, 7, Scratch())
+    np.testing.assert_array_equal(padded, expected)
+    np.testing.assert_array_equal(window.crop(padded, shape[1:3]), x)
+    zeros = window.padded_zeros(shape, np.float32)
+    assert (zeros.shape, zeros.dtype, zeros.any()) == (expected.shape, np.float32, False)
+
+    starts = [
+        [start for start in range(0, length, stride) if start + dilation * (kernel - 1) < length]
+        for length, stride, dilation, kernel in zip(
+            expected.shape[1:3], window.stride, window.dilation, window.kernel_size, strict=True
+        )
+    ]
+    output_size = window.output_size(shape[1:3])
+    assert output_size == tuple(map(len, starts))
+
+    runs = window.runs(padded, output_size)
+    view = np.ascontiguousarray(runs).reshape(-1).view(padded.dtype)
+    view = view.reshape(shape[0], *output_size, *window.kernel_size, shape[3])
+    taps = list(window.taps(padded, output_size))
+    assert len(taps) == window.kernel_size[0] * window.kernel_size[1]
+    for (i, top), (j, left) in [(row, column) for row in enumerate(starts[0]) for column in enumerate(starts[1])]:
+        for place, (u, v) in enumerate(np.ndindex(*window.kernel_size)):
+            under = expected[:, top + window.dilation[0] * u, left + window.dilation[1] * v]
+            np.testing.assert_array_equal(view[:, i, j, u, v], under)
+            np.testing.assert_array_equal(taps[place][:, i, j], under)
+
+
+def test_without_a_border_x_itself_is_the_padded_picture() -> None:
+    x = np.zeros((1, 3, 3, 2))
+    assert Window("MaxPool2d", (2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)).pad(x, 0, Scratch()) is x
+
+
+def test_nobody_writes_through_a_view_of_overlapping_windows() -> None:
+    runs = Window("Conv2d", (2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)).runs(np.zeros((1, 3, 3, 2)), (2, 2))
+    with pytest.raises(ValueError, match="read-only"):
+        runs[...] = runs[0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("size", "made"), [((2, 9), "0x4"), ((9, 1), "7x0"), ((1, 1), "-1x0")])
+def test_a_picture_smaller_than_one_window(size: tuple[int, int], made: str) -> None:
+    window = Window("MaxPool2d", (3, 2), (1, 2), ((0, 0), (0, 0)), (1, 1))
+    message = (
+        f"MaxPool2d with kernel_size (3, 2), dilation (1, 1) and padding ((0, 0), (0, 0))"
+        f" would make {made} of a picture of {size[0]}x{size[1]}; at least 1x1 is needed."
+    )
+    with pytest.raises(ShapeError, match=re.escape(message)):
+        window.output_size(size)

@@ -1,0 +1,470 @@
+import json
+import re
+from ast import literal_eval
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
+
+from glassnet import nn
+from glassnet.architecture import assemble, initial_state, spec
+from glassnet.errors import ConfigError, GlassnetError, ShapeError
+from glassnet.nn import convolution, layout
+from glassnet.verify import gradients, layers
+from glassnet.verify.gradients import Comparison, GradientReport, check_layer, check_network, check_preset
+
+Array = NDArray[Any]
+
+
+def passed(name: str, **options: Any) -> bool:
+    return check_layer(layers.build(name), layers.CASES[name][1], **options).passed
+
+
+def small(**changes: Any) -> Any:
+    """tiny-bn with dropout, two blocks and half of its width, and a batch for it."""
+    chosen = spec("tiny-bn", **{"width": 8, "blocks": 2, "dropout": 0.3, **changes})
+    network = assemble(chosen, nn)
+    network.load_state_dict(initial_state(chosen, 0))
+    rng = np.random.default_rng(0)
+    return network, rng.random((4, 1, 8, 8)).astype(np.float32), rng.integers(10, size=4)
+
+
+# Right gradients pass.
+
+
+def test_every_layer_with_every_option_passes() -> None:
+    reports = gradients.check_all_layers()
+    assert [report.subject for report in reports] == list(layers.CASES)
+    for report in reports:
+        report.raise_if_failed()
+        shape = layers.CASES[report.subject][1]
+        sizes = {"input": int(np.prod(shape))}
+        sizes |= {name: p.data.size for name, p in layers.build(report.subject).named_parameters()}
+        compared = {name: sum(row.tensor == name for row in report.rows) for name in sizes}
+        assert compared == {name: min(32, size) for name, size in sizes.items()}
+        assert len({(row.tensor, row.place) for row in report.rows}) == len(report.rows)
+
+
+def tensors(model: Any) -> list[str]:
+    return ["input", *(name for name, _ in assemble(model, nn).named_parameters())]
+
+
+@pytest.mark.parametrize("model", ["tiny", "tiny-bn"])
+def test_the_small_presets_pass(model: str) -> None:
+    report = check_preset(model, directions=2, batch_size=4)
+    report.raise_if_failed()
+    assert report.subject == model
+    assert [row.tensor for row in report.rows] == [name for name in tensors(spec(model)) for _ in range(2)]
+
+
+@pytest.mark.slow
+def test_resnet20_passes() -> None:
+    report = check_preset("resnet20")
+    report.raise_if_failed()
+    assert [row.tensor for row in report.rows] == tensors(spec("resnet20"))
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"norm": "none"},
+    {"skip": False},
+    {"preactivation": True},
+    {"preactivation": True, "norm": "none", "pool": "avg"},
+    {"pool": "stride"},
+    {"blocks": (1, 1), "shortcut": "projection", "pool": "none", "head": "average"},
+    {"blocks": (1, 1), "shortcut": "zero-pad", "pool": "avg", "head": "average"},
+    {"blocks": (1, 1), "shortcut": "projection", "preactivation": True, "pool": "none"},
+]
+
+
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+def test_variants_of_the_architecture_pass(changes: dict[str, Any]) -> None:
+    network, images, labels = small(**changes)
+    check_network(network, images, labels).raise_if_failed()
+
+
+def test_pictures_with_empty_corners_pass() -> None:
+    """Zeros under fresh biases, which are zero, are kinks of ReLU: the check steps aside."""
+    network, images, labels = small(norm="none")
+    images[:, :, :4] = 0
+    check_network(network, images, labels).raise_if_failed()
+    images[...] = 0
+    check_network(network, images, labels).raise_if_failed()
+
+
+# Wrong gradients fail. Each bug is planted in the class, and seen in every case and network that has the layer.
+
+
+def wrong_sign(plain: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda layer, *dy: -plain(layer, *dy)
+
+
+def returns_zeros(plain: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda layer, *dy: np.zeros_like(plain(layer, *dy))
+
+
+def slightly_off(plain: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda layer, *dy: plain(layer, *dy) * (1 + 1e-5)
+
+
+EVERY_LAYER = {
+    "Conv2d": nn.Conv2d,
+    "BatchNorm2d": nn.BatchNorm2d,
+    "ReLU": nn.ReLU,
+    "MaxPool2d": nn.MaxPool2d,
+    "AvgPool2d": nn.AvgPool2d,
+    "AdaptiveAvgPool2d": nn.AdaptiveAvgPool2d,
+    "Flatten": nn.Flatten,
+    "Linear": nn.Linear,
+    "Dropout": nn.Dropout,
+    "Identity": nn.Identity,
+    "Sequential": nn.Sequential,
+    "ZeroPadShortcut": nn.ZeroPadShortcut,
+    "Residual, identity": nn.Residual,
+    "CrossEntropyLoss": nn.CrossEntropyLoss,
+}
+
+
+@pytest.mark.parametrize("bug", [wrong_sign, returns_zeros, slightly_off])
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_a_bug_in_any_backward_is_seen(name: str, bug: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert passed(name)
+    monkeypatch.setattr(EVERY_LAYER[name], "backward", bug(EVERY_LAYER[name].backward))
+    assert not passed(name)
+
+
+def dropped_variance_term(norm: nn.BatchNorm2d, dy: Array) -> Array:
+    """dx without − x̂·dγ/M: as if σ did not depend on x."""
+    x_hat, inverse_std = norm.kept()
+    x_hat = layout.from_lines(x_hat, dy.shape)
+    assert norm.weight is not None
+    assert norm.bias is not None
+    norm.weight.grad[...] = (dy * x_hat).sum(axis=(0, 2, 3))
+    norm.bias.grad[...] = dy.sum(axis=(0, 2, 3))
+    dx: Array = dy - dy.mean(axis=(0, 2, 3), keepdims=True)
+    return dx * (inverse_std * norm.weight.data)[:, None, None]
+
+
+def transposed_kernel(conv: nn.Conv2d, dy: Array) -> Array:
+    dx = CONVOLVE_BACK(conv, dy)
+    conv.weight.grad[...] = conv.weight.grad.transpose(0, 1, 3, 2).copy()
+    return dx
+
+
+def unflipped_kernel(conv: nn.Conv2d, dy: Array) -> Array:
+    turned = deepcopy(conv)
+    turned.weight.data[...] = conv.weight.data[:, :, ::-1, ::-1]
+    CONVOLVE_BACK(conv, dy)
+    return turned._input_gradient(dy, (*dy.shape[:1], conv.in_channels, *dy.shape[2:]))
+
+
+def missing_bias_gradient(conv: nn.Conv2d, dy: Array) -> Array:
+    before = None if conv.bias is None else conv.bias.grad.copy()
+    dx = CONVOLVE_BACK(conv, dy)
+    if conv.bias is not None:
+        conv.bias.grad[...] = before
+    return dx
+
+
+def weight_decay_in_the_gradient(conv: nn.Conv2d, dy: Array) -> Array:
+    dx = CONVOLVE_BACK(conv, dy)
+    conv.weight.grad += 1e-4 * conv.weight.data
+    return dx
+
+
+def gradients_added_up(conv: nn.Conv2d, dy: Array) -> Array:
+    before = conv.weight.grad.copy()
+    dx = CONVOLVE_BACK(conv, dy)
+    conv.weight.grad += before
+    return dx
+
+
+def missing_skip_term(block: nn.Residual, dy: Array) -> Array:
+    children = dict(block.named_children())
+    dx = children["relu"].backward(dy) if "relu" in children else dy
+    for name, layer in reversed(list(children.items())):
+        if name not in ("relu", "shortcut", "downsample"):
+            dx = layer.backward(dx)
+    return dx
+
+
+def gradient_to_another_place(pool: nn.MaxPool2d, dy: Array) -> Array:
+    """As if the last place of the window were the first."""
+    winners, shape = pool.kept()
+    pool.keep(winners[::-1], shape)
+    return POOL_BACK(pool, dy)
+
+
+def undivided_mean(pool: nn.AvgPool2d, dy: Array) -> Array:
+    return AVERAGE_BACK(pool, dy) * pool.area
+
+
+def dy_at_zero_and_below(relu: nn.ReLU, dy: Array) -> Array:
+    relu.kept()
+    return dy.copy(order="K")
+
+
+CONVOLVE_BACK, POOL_BACK, AVERAGE_BACK = nn.Conv2d.backward, nn.MaxPool2d.backward, nn.AvgPool2d.backward
+
+BUGS: list[tuple[type[nn.Module], Callable[..., Array], str]] = [
+    (nn.BatchNorm2d, dropped_variance_term, "BatchNorm2d"),
+    (nn.Conv2d, transposed_kernel, "Conv2d, padding 1"),
+    (nn.Conv2d, unflipped_kernel, "Conv2d, padding 1"),
+    (nn.Conv2d, missing_bias_gradient, "Conv2d, padding 1"),
+    (nn.Conv2d, weight_decay_in_the_gradient, "Conv2d, padding 1"),
+    (nn.Conv2d, gradients_added_up, "Conv2d, padding 1"),
+    (nn.Residual, missing_skip_term, "Residual, identity"),
+    (nn.MaxPool2d, gradient_to_another_place, "MaxPool2d"),
+    (nn.AvgPool2d, undivided_mean, "AvgPool2d"),
+    (nn.ReLU, dy_at_zero_and_below, "ReLU"),
+]
+
+
+@pytest.mark.parametrize(("layer", "bug", "name"), BUGS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_planted_bug_is_seen_in_the_layer_and_in_a_network(
+    layer: type[nn.Module], bug: Callable[..., Array], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = "avg" if layer is nn.AvgPool2d else "max"
+    network, images, labels = small(norm="none" if bug is missing_bias_gradient else "batch", pool=pool)
+    monkeypatch.setattr(layer, "backward", bug)
+    assert not passed(name)
+    report = check_network(network, images, labels)
+    assert not report.passed
+    with pytest.raises(
+        GlassnetError, match=r"^The gradients of the network are wrong: at .*; it must be below 1e-06\.$"
+    ):
+        report.raise_if_failed()
+
+
+def test_a_bug_is_found_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn.Conv2d, "backward", weight_decay_in_the_gradient)
+    network, images, labels = small()
+    report = check_network(network, images, labels)
+    failed = {row.tensor for row in report.rows if not row.passed}
+    assert failed
+    assert failed <= {name for name, _ in network.named_parameters() if "conv" in name}
+    assert not report.worst.passed
+
+
+def test_a_gradient_of_the_wrong_tie_is_seen_beside_it() -> None:
+    """At a tie itself there is no derivative; beside it the wrong winner is a wrong gradient."""
+    x = np.array([[[[1.0, 5.0], [5.0, 5.0 - 1e-9]]]])
+    with pytest.raises(GlassnetError, match="in input that are no kinks"):
+        check_layer(nn.MaxPool2d(2), x, entries=4)
+    x[0, 0, 0, 1] += 1e-3
+    assert check_layer(nn.MaxPool2d(2), x, entries=4).passed
+
+
+# Kinks.
+
+
+def test_entries_on_a_kink_are_drawn_again() -> None:
+    x = np.random.default_rng(0).standard_normal((4, 20))
+    x[:, ::2] = 0
+    report = check_layer(nn.ReLU(), x, entries=20)
+    assert report.passed
+    assert 5 < report.redraws < 40
+    looked_at = [literal_eval(row.place) for row in report.rows]
+    assert len(looked_at) == 20
+    assert all(x[entry] != 0 for entry in looked_at)
+
+
+def test_a_nearly_level_direction_is_not_drawn() -> None:
+    """Rounding is 1e-10 of the loss: a slope of 1e-6 could not be told from 0."""
+    gradient = np.random.default_rng(0).standard_normal(1000)
+    rng = np.random.default_rng(1)
+    slopes = [abs(np.vdot(gradient, gradients._steep_direction(gradient, rng))) for _ in range(200)]
+    assert min(slopes) > 0.3 * np.linalg.norm(gradient) / np.sqrt(gradient.size)
+
+
+def test_too_many_kinks_are_an_error_not_a_pass() -> None:
+    message = (
+        "The gradient check of ReLU needs 32 places in input that are no kinks, and found 0 in 200 draws:"
+        " use another input or seed, or an eps below 1e-05."
+    )
+    with pytest.raises(GlassnetError, match=f"^{re.escape(message)}$"):
+        check_layer(nn.ReLU(), np.zeros((10, 20)))
+    with pytest.raises(GlassnetError, match="needs 20 places in input that are no kinks, and found 9 in 20 draws"):
+        check_layer(nn.ReLU(), np.arange(-10.0, 10).clip(0)[None] + np.zeros((1, 20)), entries=20)
+
+
+def test_the_kink_itself_would_fail() -> None:
+    """What the redraws are for: at 0 the difference is dy/2, and backward says 0."""
+    relu = nn.ReLU()
+
+    class Blind(nn.ReLU):
+        def decisions(self) -> list[Array]:
+            return []
+
+    assert not check_layer(Blind(), np.zeros((2, 2))).passed
+    with pytest.raises(GlassnetError, match="no kinks"):
+        check_layer(relu, np.zeros((2, 2)))
+
+
+def test_a_network_that_crosses_kinks_steps_aside_and_is_counted() -> None:
+    network, images, labels = small(dropout=0.0)
+    report = check_network(network, images, labels, eps=1e-4)  # so wide a difference crosses some
+    assert report.redraws > 0
+    assert {row.tensor for row in report.rows} == {"input", *(name for name, _ in network.named_parameters())}
+    with pytest.raises(GlassnetError, match=r"needs 1 places in .* found 0 in 10 draws: .* an eps below 10\."):
+        check_network(network, images, labels, eps=10)
+
+
+# Nothing is touched.
+
+
+def test_what_is_checked_is_not_changed() -> None:
+    network, images, labels = small()
+    network.eval()
+    generator = network.dropout.generator
+    network.train()(images)  # kept for a backward pass that may still come
+    state, arrays = network.state_dict(), [p.data for p in network.parameters()]
+    for parameter in network.parameters():
+        parameter.grad[...] = 7
+    random_state, images_before, labels_before = generator.bit_generator.state, images.copy(), labels.copy()
+    check_network(network, images, labels)
+    for key, value in network.state_dict().items():
+        np.testing.assert_array_equal(value, state[key])
+        assert value.dtype == state[key].dtype
+    assert all(p.data is data and (p.grad == 7).all() for p, data in zip(network.parameters(), arrays, strict=True))
+    assert network.dropout.generator is generator
+    assert generator.bit_generator.state == random_state
+    assert all(module.training for module in network.modules())
+    np.testing.assert_array_equal(images, images_before)
+    np.testing.assert_array_equal(labels, labels_before)
+    network.backward(np.ones((4, 10), np.float32))
+
+    norm, x = nn.BatchNorm2d(3).eval(), np.random.default_rng(0).standard_normal((4, 3, 2, 2))
+    before = x.copy()
+    check_layer(norm, x)
+    np.testing.assert_array_equal(x, before)
+    assert norm.num_batches_tracked == 0
+    assert not norm.training
+
+
+def test_a_check_in_evaluation_mode_is_of_training() -> None:
+    network, images, labels = small()
+    assert check_network(network.eval(), images, labels) == check_network(network.train(), images, labels)
+
+
+def test_the_seed_decides() -> None:
+    network, images, labels = small(dropout=0.0)
+    assert check_network(network, images, labels, seed=1) == check_network(network, images, labels, seed=1)
+    assert check_network(network, images, labels, seed=1).rows != check_network(network, images, labels, seed=2).rows
+    same = [check_layer(nn.Linear(3, 4, rng=np.random.default_rng(0)), (2, 3), seed=seed).rows for seed in (1, 1, 2)]
+    assert same[0] == same[1] != same[2]
+
+
+def test_blas_runs_on_one_thread_so_that_the_numbers_do_not_depend_on_the_machine() -> None:
+    threads = []
+
+    class Listening(nn.Linear):
+        def forward(self, x: Array) -> Array:
+            threads.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+            return super().forward(x)
+
+    check_layer(Listening(2, 3), (4, 2))
+    check_network(nn.Sequential(Listening(2, 3)), np.ones((4, 2)), np.zeros(4, np.int64))
+    assert set(threads) == {1}
+
+
+# A check that compares nothing is no pass.
+
+
+@pytest.mark.parametrize("entries", [0, -1, 2.5])
+def test_zero_entries(entries: Any) -> None:
+    message = f"The entries of check_layer must be an int of at least 1. Got {entries}."
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        check_layer(nn.ReLU(), (2, 3), entries=entries)
+
+
+def test_zero_directions() -> None:
+    network, images, labels = small()
+    with pytest.raises(ConfigError, match=r"The directions of check_network must be an int of at least 1\. Got 0\."):
+        check_network(network, images, labels, directions=0)
+
+
+def test_a_tensor_without_entries() -> None:
+    with pytest.raises(GlassnetError, match=r"needs 1 places in input .* found 0 in 0 draws"):
+        check_layer(nn.ReLU(), (0, 3))
+
+
+def test_a_report_of_nothing_or_of_zeros() -> None:
+    for rows in ((), (Comparison("input", "(0, 1)", 0.0, 0.0),)):
+        message = f"The gradient check of ReLU compared nothing but zeros, in {len(rows)} places."
+        with pytest.raises(GlassnetError, match=f"^{re.escape(message)}$"):
+            GradientReport("ReLU", rows, 0)
+    with pytest.raises(GlassnetError, match="compared nothing but zeros, in 6 places"):
+        check_layer(nn.ReLU(), -np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("eps", [0.0, -1e-5, float("nan")])
+def test_an_eps_that_is_no_step(eps: float) -> None:
+    with pytest.raises(ConfigError, match=f"The eps of a gradient check must be above 0. Got {eps!r}"):
+        check_layer(nn.ReLU(), (2, 3), eps=eps)
+
+
+def test_a_gradient_of_another_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn.ReLU, "backward", lambda layer, dy: dy.sum(axis=0))
+    message = "The gradient of input of ReLU must have input's shape (2, 3). Got (3,)."
+    with pytest.raises(GlassnetError, match=re.escape(message)):
+        check_layer(nn.ReLU(), (2, 3))
+
+
+def test_labels_that_do_not_fit() -> None:
+    network, images, labels = small()
+    with pytest.raises(ShapeError, match="takes labels from 0 to 9. Got 10"):
+        check_network(network, images, labels + 10 - labels)
+
+
+def test_an_unknown_preset() -> None:
+    with pytest.raises(ConfigError, match="There is no model 'resnet21'"):
+        check_preset("resnet21")
+
+
+# The report.
+
+
+def test_the_error_is_relative_above_a_floor_and_infinite_for_nan() -> None:
+    assert Comparison("input", "", 1.0, 1.0 - 4e-6).error == pytest.approx(2e-6, rel=1e-5)
+    assert Comparison("input", "", 1e-9, 0.0).error == pytest.approx(1e-5)
+    assert Comparison("input", "", float("nan"), 1.0).error == float("inf")
+    assert Comparison("input", "", float("inf"), float("inf")).error == float("inf")
+    assert not Comparison("input", "", 1.0, float("nan")).passed
+    assert Comparison("input", "", 1.0, 1.0 - 1.9e-6).passed
+    assert not Comparison("input", "", 1.0, 1.0 - 2.1e-6).passed
+
+
+def test_the_report_tells_all_and_the_worst() -> None:
+    good, bad = Comparison("input", "(0, 1)", 0.5, 0.5), Comparison("weight", "(1, 0)", 0.25, float("nan"))
+    report = GradientReport("Linear", (good, bad), 3)
+    assert not report.passed
+    assert report.worst is bad
+    assert report.table()[0] == {
+        "tensor": "input", "place": "(0, 1)", "numeric": 0.5, "analytic": 0.5, "error": 0.0, "passed": True
+    }  # fmt: skip
+    json.dumps(report.table())
+    message = (
+        "The gradients of Linear are wrong: at weight, (1, 0), backward gives nan and differences give 0.25,"
+        " an error of inf; it must be below 1e-06."
+    )
+    with pytest.raises(GlassnetError, match=f"^{re.escape(message)}$"):
+        report.raise_if_failed()
+    fine = GradientReport("Linear", (good,), 0)
+    assert fine.passed
+    fine.raise_if_failed()
+
+
+def test_the_convolution_that_carries_gradients_back_is_checked_in_both_forms() -> None:
+    """Stride 1 goes by a correlation, other strides by scattering: the cases hold both."""
+    windows = [
+        module.window
+        for name in layers.CASES
+        for module in layers.build(name).modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    assert {convolution._turned(window) is None for window in windows} == {True, False}

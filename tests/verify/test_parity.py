@@ -1,0 +1,430 @@
+"""The two engines against each other, and against engines with one thing wrong."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import glassnet as gn
+from glassnet import cli
+from glassnet.architecture import PRESETS
+from glassnet.engines import torch_engine, torch_layers
+from glassnet.errors import ConfigError, GlassnetError, RunError
+from glassnet.recipe import Recipe
+from glassnet.verify.parity import ParityReport, TensorDifference, check_parity
+
+torch.set_num_threads(1)
+
+SMALL: dict[str, Any] = {"image_size": 8, "blocks": 1, "width": 4}
+VARIANTS: dict[str, gn.ResNetSpec] = {
+    "tiny": gn.spec("tiny"),
+    "tiny-bn": gn.spec("tiny-bn"),
+    "resnet20": gn.spec("resnet20", image_size=16),
+    "resnet18, small": gn.spec("resnet18", image_size=64, width=4, classes=5),
+    "resnet50, small": gn.spec("resnet50", image_size=64, width=2, blocks=(1, 2, 1, 1), classes=5),
+    "option A": gn.spec("resnet20", **SMALL),
+    "projection": gn.spec("resnet20", **SMALL, shortcut="projection"),
+    "plain": gn.spec("resnet20", **SMALL, skip=False),
+    "pre-activation": gn.spec("resnet20", **SMALL, preactivation=True),
+    "pre-activation, projection": gn.spec("resnet20", **SMALL, preactivation=True, shortcut="projection"),
+    "no norm": gn.spec("resnet20", **SMALL, norm="none", shortcut="projection"),
+    "dropout": gn.spec("tiny-bn", dropout=0.5),
+    "average pool": gn.spec("tiny", pool="avg"),
+    "strided convolution": gn.spec("tiny-bn", pool="stride"),
+    "oblong": gn.spec("tiny-bn", image_size=(7, 10), in_channels=3),
+    "zero init": gn.spec("tiny-bn", zero_init=True),
+}
+every_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+
+
+def group(report: ParityReport, name: str) -> list[str]:
+    return [row.tensor.removeprefix(f"{name}/") for row in report.rows if row.tensor.startswith(f"{name}/")]
+
+
+# The engines are the same network.
+
+
+@every_variant
+def test_in_float64(variant: gn.ResNetSpec) -> None:
+    report = check_parity(variant, batch_size=4)
+    report.raise_if_failed()
+    assert report.passed
+    assert max(row.needed for row in report.rows) <= 1e-10  # the tolerance leaves room for networks of 152 layers
+
+
+@every_variant
+def test_in_float32(variant: gn.ResNetSpec) -> None:
+    report = check_parity(variant, dtype="float32", batch_size=4)
+    assert report.passed
+    needed = {row.tensor: row.needed for row in report.rows}
+    assert needed["eval/activations/fc"] <= 1e-5
+    assert max(needed.values()) <= 1e-3  # networks this shallow amplify little, in training mode too
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset(preset: str) -> None:
+    check_parity(preset, steps=0).raise_if_failed()
+    logits = check_parity(preset, steps=0, dtype="float32")
+    logits.raise_if_failed()
+    assert next(row for row in logits.rows if row.tensor == "eval/activations/fc").tolerance == 1e-4
+
+
+RECIPES = {
+    "sgd": Recipe(momentum=0.0),
+    "momentum": Recipe(weight_decay=1e-2),
+    "nesterov": Recipe(nesterov=True, weight_decay=1e-2),
+    "all decay": Recipe(weight_decay=0.1, decay_scope="all"),
+    "adam": Recipe(optimizer="adam", lr=1e-3, weight_decay=1e-2),
+    "adamw": Recipe(optimizer="adamw", lr=1e-3, weight_decay=1e-2),
+    "smoothing": Recipe(label_smoothing=0.1, clip_gradient=0.5),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("model", ["tiny", "tiny-bn"])
+def test_ten_steps(model: str, recipe: Recipe) -> None:
+    report = check_parity(model, steps=10, optimizer=recipe, batch_size=16)
+    assert max(row.needed for row in report.rows) <= 1e-10
+    kept = {"adam": ["step", "exp_avg", "exp_avg_sq"], "adamw": ["step", "exp_avg", "exp_avg_sq"]}
+    names = kept.get(recipe.optimizer, ["momentum_buffer"] if recipe.momentum else [])
+    assert {row.tensor.split("/")[1] for row in report.rows if row.tensor.startswith("steps")} == {"state", *names}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_an_optimizer_by_name(optimizer: str) -> None:
+    check_parity("tiny-bn", optimizer=optimizer).raise_if_failed()
+
+
+def test_every_tensor_is_there_in_the_order_of_the_dataflow() -> None:
+    report = check_parity("tiny-bn", steps=1)
+    network = gn.build("tiny-bn")
+    flow = [
+        *("conv1", "bn1", "relu", "layer1.0.conv1", "layer1.0.bn1", "layer1.0.relu1", "layer1.0.conv2", "layer1.0.bn2"),
+        *("layer1.0.shortcut", "layer1.0.sum", "layer1.0.relu", "layer1.0", "pool", "flatten", "fc"),
+    ]
+    state = list(network.state_dict())
+    parameters = [key for key in state if key.endswith(("weight", "bias"))]
+    assert group(report, "inputs") == ["images", "labels", *(f"state/{key}" for key in state)]
+    assert group(report, "eval/activations") == group(report, "train/activations") == flow
+    assert group(report, "train/activation_gradients") == flow[::-1]
+    assert group(report, "train/gradients") == parameters[::-1]
+    assert group(report, "train/buffers") == [key for key in state if key not in parameters]
+    assert group(report, "steps/state") == state
+    assert group(report, "steps/momentum_buffer") == parameters
+    order = list(dict.fromkeys("/".join(row.tensor.split("/")[:2]) for row in report.rows))
+    assert order[:5] == ["inputs/images", "inputs/labels", "inputs/state", "eval/activations", "train/activations"]
+    assert order[5:8] == ["train/buffers", "train/loss", "train/activation_gradients"]
+    assert order[8:] == ["train/gradients", "steps/state", "steps/momentum_buffer"]
+    assert group(check_parity("tiny-bn", steps=0), "steps") == []
+
+
+def test_nothing_that_is_compared_is_zero_or_one_throughout() -> None:
+    """Biases of 0 and scales of 1 would hide what is done with them."""
+    network = gn.build("tiny-bn", dtype="float64")
+    from glassnet.verify.golden import Case, compute
+
+    for part in compute(network, Case(network.spec)):
+        for key, array in part.tensors.items():
+            if not key.endswith("num_batches_tracked"):
+                assert not np.isin(array, (0, 1)).all(), f"{part.name}/{key}"
+
+
+# A difference is caught, and the first tensor that it shows in is named.
+
+
+def of_new(layer: Any, old: torch.Tensor, running: torch.Tensor) -> torch.Tensor:
+    return (running - (1 - layer.momentum) * old) / layer.momentum
+
+
+class BiasedVariance(torch.nn.BatchNorm2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        old = self.running_var.clone()
+        y = super().forward(x)
+        if self.training:
+            M = x.numel() / x.shape[1]
+            new = of_new(self, old, self.running_var) * (M - 1) / M
+            self.running_var.data.copy_((1 - self.momentum) * old + self.momentum * new)
+        return y
+
+
+class MomentumOnTheOld(torch.nn.BatchNorm2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        before = [self.running_mean.clone(), self.running_var.clone()]
+        y = super().forward(x)
+        if self.training:
+            for old, running in zip(before, (self.running_mean, self.running_var), strict=True):
+                running.data.copy_(self.momentum * old + (1 - self.momentum) * of_new(self, old, running))
+        return y
+
+
+class OtherEps(torch.nn.BatchNorm2d):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1.001e-5)
+
+
+class VarianceWithoutGradient(torch.nn.BatchNorm2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        if not self.training:
+            return y
+        var, mean = torch.var_mean(x, (0, 2, 3), correction=0, keepdim=True)
+        scale = self.weight[:, None, None] / (var.detach() + self.eps).sqrt()
+        return (x - mean) * scale + self.bias[:, None, None]
+
+
+class FlippedKernel(torch.nn.Conv2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._conv_forward(x, self.weight.flip(2, 3), self.bias)
+
+
+class ReluBeforeTheSum(torch_layers.Residual):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x
+        for name in self.body_names:
+            y = self.get_submodule(name)(y)
+        return self.get_submodule(self.shortcut_name)(x) + self.get_submodule("relu")(y)
+
+
+class WithoutTheShortcut(torch_layers.Residual):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x
+        for name in self.body_names:
+            y = self.get_submodule(name)(y)
+        self.get_submodule(self.shortcut_name)(x)
+        return self.get_submodule("relu")(y)
+
+
+class FlattenedChannelsLast(torch.nn.Flatten):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class PaddingBehind(torch_layers.ZeroPadShortcut):
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, stride)
+        self.padding = (0, 0, 0, 0, 0, out_channels - in_channels)
+
+
+class UnscaledDropout(torch_layers.Dropout):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * (1 - self.p if self.training else 1)
+
+
+PLANTED: list[tuple[type, str, gn.ResNetSpec, str]] = [
+    (BiasedVariance, "BatchNorm2d", gn.spec("tiny-bn"), "train/buffers/bn1.running_var"),
+    (MomentumOnTheOld, "BatchNorm2d", gn.spec("tiny-bn"), "train/buffers/bn1.running_mean"),
+    (OtherEps, "BatchNorm2d", gn.spec("tiny-bn"), "eval/activations/bn1"),
+    (OtherEps, "BatchNorm2d", VARIANTS["pre-activation"], "eval/activations/layer1.0.bn1"),
+    (
+        VarianceWithoutGradient,
+        "BatchNorm2d",
+        gn.spec("tiny-bn"),
+        "train/activation_gradients/layer1.0.conv2",  # what goes back through layer1.0.bn2
+    ),
+    (FlippedKernel, "Conv2d", gn.spec("tiny"), "eval/activations/conv1"),
+    (ReluBeforeTheSum, "Residual", gn.spec("tiny"), "eval/activations/layer1.0.sum"),
+    (ReluBeforeTheSum, "Residual", VARIANTS["projection"], "eval/activations/layer1.0.sum"),
+    (WithoutTheShortcut, "Residual", gn.spec("tiny-bn"), "eval/activations/layer1.0.sum"),
+    (FlattenedChannelsLast, "Flatten", gn.spec("tiny"), "eval/activations/flatten"),
+    (PaddingBehind, "ZeroPadShortcut", VARIANTS["option A"], "eval/activations/layer2.0.shortcut"),
+    (UnscaledDropout, "Dropout", VARIANTS["dropout"], "train/activations/dropout"),
+]
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "spec", "first"), PLANTED, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_a_planted_difference(
+    monkeypatch: pytest.MonkeyPatch, layer: type, name: str, spec: gn.ResNetSpec, first: str
+) -> None:
+    monkeypatch.setattr(torch_layers, name, layer)
+    report = check_parity(spec, batch_size=4)
+    assert not report.passed
+    assert report.first is not None
+    assert report.first.tensor == first
+    with pytest.raises(GlassnetError, match=f" tensors differ, first {re.escape(first)}, by "):
+        report.raise_if_failed()
+    assert all(row["passed"] for row in report.table()[: [row.tensor for row in report.rows].index(first)])
+
+
+OPTIMIZERS: list[tuple[str, Any, str]] = [
+    ("sgd", lambda p: torch.optim.SGD(p, 1e-5, 0.9, dampening=0.1, weight_decay=0.1), "steps/state/conv1.weight"),
+    ("adam", lambda p: torch.optim.Adam(p, 1e-5, eps=1e-6), "steps/state/conv1.weight"),
+    ("adamw", lambda p: torch.optim.Adam(p, 1e-5, weight_decay=0.1), "steps/state/conv1.weight"),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "first"), OPTIMIZERS)
+def test_a_planted_difference_in_the_optimizer(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: Any, first: str
+) -> None:
+    monkeypatch.setattr(torch_engine, "_optimizer", lambda recipe, parameters: wrong(parameters))
+    report = check_parity("tiny", optimizer=name)
+    assert report.first is not None
+    assert report.first.tensor == first
+
+
+def test_nan_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) * float("nan")
+
+    monkeypatch.setattr(torch_layers, "Linear", Broken)
+    report = check_parity("tiny", dtype="float32")
+    assert report.first is not None
+    assert report.first.tensor == "eval/activations/fc"
+    assert {row.tensor for row in report.rows if not row.passed} >= {"train/loss", "steps/state/conv1.weight"}
+    row = next(row for row in report.table() if row["tensor"] == "eval/activations/fc")
+    assert row == {
+        "tensor": "eval/activations/fc",
+        **dict.fromkeys(("absolute", "relative", "needed")),
+        "tolerance": 1e-4,
+        "passed": False,
+    }
+
+
+def test_a_tensor_that_one_engine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithoutIdentity(torch_layers.Residual):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = x
+            for name in self.body_names:
+                y = self.get_submodule(name)(y)
+            return self.get_submodule("relu")(x + y)
+
+    monkeypatch.setattr(torch_layers, "Residual", WithoutIdentity)
+    with pytest.raises(
+        GlassnetError, match=re.escape("Only one of the engines has eval/activations/layer1.0.shortcut")
+    ):
+        check_parity("tiny")
+
+
+# The report.
+
+
+def row(tensor: str, needed: float, tolerance: float = 1e-9) -> TensorDifference:
+    return TensorDifference(tensor, needed * 2, needed, needed, tolerance)
+
+
+def test_a_report_names_the_first_and_the_worst() -> None:
+    rows = (row("a", 0.0), row("b", 1e-9), row("c", 3e-8), row("d", 1.0), row("e", 5.0, np.inf))
+    report = ParityReport("net", "PyTorch", rows)
+    assert not report.passed
+    assert report.first == rows[2]
+    assert report.worst == rows[3]
+    message = (
+        "net is not the same network in NumPy and in PyTorch: 2 of 5 tensors differ, first c, by 6e-08; "
+        "it would need a tolerance of 3.0e-08 and has 1e-09."
+    )
+    with pytest.raises(GlassnetError, match=f"^{re.escape(message)}$"):
+        report.raise_if_failed()
+    assert report.table()[4] == {
+        "tensor": "e",
+        "absolute": 10.0,
+        "relative": 5.0,
+        "needed": 5.0,
+        "tolerance": None,
+        "passed": True,
+    }
+    fine = ParityReport("net", "PyTorch", rows[:2])
+    fine.raise_if_failed()
+    assert fine.worst == rows[1]
+
+
+def test_a_report_of_nothing() -> None:
+    with pytest.raises(GlassnetError, match=r"^The parity check of net compared nothing\.$"):
+        ParityReport("net", "PyTorch", ())
+
+
+def test_differences_are_measured_as_they_say() -> None:
+    from glassnet.verify.golden import Group
+    from glassnet.verify.parity import _difference
+
+    ours = {"large": np.array([4.0, -100.0]), "small": np.array([1e-7, 0.0]), "zero": np.zeros(2)}
+    theirs = {"large": np.array([4.0, -101.0]), "small": np.array([1e-7, 1e-8]), "zero": np.array([0.0, 1e-8])}
+    plain, gradients = Group("plain", "", ours), Group("gradients", "", ours, is_gradient=True)
+
+    def measured(group: Group, key: str) -> tuple[float, float, float]:
+        found = _difference(group, key, theirs[key], 1e-9)
+        return found.absolute, found.relative, found.needed
+
+    assert measured(plain, "large") == (1.0, 0.01, 0.01)
+    assert measured(plain, "small") == pytest.approx((1e-8, 0.1, 0.1))
+    assert measured(plain, "zero") == (1e-8, np.inf, np.inf)
+    assert measured(gradients, "large") == (1.0, 0.01, 0.01)
+    assert measured(gradients, "small") == pytest.approx((1e-8, 0.1, 1e-8 / 1e-4))  # a millionth of 100
+    assert measured(gradients, "zero") == pytest.approx((1e-8, np.inf, 1e-4))
+    assert _difference(plain, "zero", np.zeros(2), 1e-9).needed == 0
+    with pytest.raises(GlassnetError, match=re.escape("plain/zero has shape (2,). Got (3,).")):
+        _difference(plain, "zero", np.zeros(3), 1e-9)
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"model": "tniy"}, "There is no model 'tniy'. Near: 'tiny'"),
+        ({"dtype": "float16"}, "The dtype must be float32 or float64. Got 'float16'."),
+        ({"dtype": "flaot"}, "The dtype must be float32 or float64. Got 'flaot'."),
+        ({"batch_size": 0}, "The batch_size of a parity check must be an int of at least 1. Got 0."),
+        ({"steps": -1}, "The steps of a parity check must be an int of at least 0. Got -1."),
+        ({"optimizer": "lbfgs"}, "The optimizer of a recipe must be one of 'sgd', 'adam', 'adamw'. Got 'lbfgs'."),
+        ({"seed": -1}, "seed is -1"),
+        (
+            {"model": gn.spec("resnet20", **SMALL), "batch_size": 1},
+            "needs at least 8 values per channel, or it amplifies rounding. Got 4 at layer3.0.bn1: use a larger",
+        ),
+    ],
+)
+def test_bad_arguments(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        check_parity(**{"model": "tiny", **options})
+
+
+# The command.
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: Any) -> int:
+    monkeypatch.setattr(sys, "argv", ["glassnet", "check", "parity", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "tiny") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["tensor", "absolute", "relative", "needed", "tolerance", "passed"]
+    assert any(line.split()[0] == "eval/activations/layer1.0.sum" and line.endswith("1e-09  yes") for line in lines)
+    assert re.match(r"Passed: 71 tensors, worst \S+, which needs a tolerance of \d\.\de-1\d$", lines[-1])
+
+
+def test_the_command_on_a_difference(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(torch_layers, "Flatten", FlattenedChannelsLast)
+    assert call(monkeypatch, "tiny", "--json", "--dtype", "float32", "--steps", 0) == 1
+    shown = capsys.readouterr()
+    found = json.loads(shown.out, parse_constant=pytest.fail)  # no Infinity, no NaN
+    assert (found["passed"], found["first"]) == (False, "eval/activations/flatten")
+    assert {row["tensor"]: row["passed"] for row in found["rows"]}["eval/activations/pool"]
+    assert shown.err.startswith("Error: tiny is not the same network in NumPy and in PyTorch: ")
+    assert shown.err.count("\n") == 1
+
+
+def test_the_command_dumps_and_compares(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    golden = tmp_path / "golden"
+    assert call(monkeypatch, "tiny", "--dump", golden) == 0
+    assert capsys.readouterr().out.endswith(f"Golden numbers {golden}\n")
+    assert call(monkeypatch, "tiny", "--against", golden) == 0
+    assert call(monkeypatch, "tiny", "--dump", golden) == 1
+    assert "A dump needs a new or empty folder." in capsys.readouterr().err
+    with pytest.raises(RunError, match="which holds index.json"):
+        check_parity("tiny", dump=golden)
