@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1 /' | awk '{name = $$1; $$1 = ""; printf "  make %-9s%s\n", name, $$0}'
 
-# Two stamps: a run needs the first alone, so the demo does not wait for PyTorch, which only the tests use.
+# Two stamps: what needs the NumPy engine alone does not wait for PyTorch and the development tools.
 .venv/.runtime: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("glassnet needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, as in make $(MAKECMDGOALS) PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
@@ -26,8 +26,10 @@ help:  ## list the targets
 
 install: .venv/.development  ## make .venv with everything that requirements.lock pins, and glassnet itself, editable
 
-demo: .venv/.runtime  ## train on the handwritten digits in NumPy and write runs/demo/report.html
-	$(BIN)/glassnet train digits --run runs/demo --overwrite
+demo: install  ## train on the handwritten digits with both engines and write runs/comparison.html
+	$(BIN)/glassnet train digits --engine numpy --run runs/demo-numpy --overwrite
+	$(BIN)/glassnet train digits --engine torch --run runs/demo-torch --overwrite
+	$(BIN)/glassnet compare runs/demo-numpy runs/demo-torch --output runs/comparison.html
 
 test: install  ## run all tests
 	$(BIN)/python -m pytest
@@ -45,8 +47,8 @@ format: install  ## put the code in the form that lint asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-picture: install demo  ## take the README's picture of the report anew (needs Chromium)
-	$(BIN)/python docs/images/report.py runs/demo/report.html
+picture: demo  ## take the README's picture of the report anew (needs Chromium)
+	$(BIN)/python docs/images/report.py runs/demo-numpy/report.html
 
 bench: .venv/.runtime  ## repeat the digits table of benchmarks/README.md, ten seeds a row
 	$(BIN)/python benchmarks/digits_recipes.py table

@@ -102,6 +102,13 @@ def test_the_plain_network_has_the_residual_ones_keys() -> None:
     assert keys(spec("resnet20", skip=False)) == keys(spec("resnet20"))
 
 
+@pytest.mark.parametrize("shortcut", ["zero-pad", "projection"])
+def test_the_plain_network_carries_nothing_past_a_block(shortcut: str) -> None:
+    blocks = [m for m in assemble(spec("resnet20", skip=False, shortcut=shortcut), nn).modules() if hasattr(m, "conv2")]
+    assert len(blocks) == 9
+    assert not any(hasattr(block, name) for block in blocks for name in ("shortcut", "downsample"))
+
+
 def test_projection_stands_where_the_shape_changes_and_nowhere_else() -> None:
     added = set(keys(spec("resnet20", shortcut="projection"))) - set(keys(spec("resnet20")))
     assert {key.rsplit(".", 1)[0] for key in added} == {

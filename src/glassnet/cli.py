@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import glassnet as gn
-from glassnet.errors import GlassnetError, RunError
+from glassnet.errors import ConfigError, GlassnetError, RunError
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset
     from glassnet.engines import Network
+    from glassnet.training import Model
 
 app = typer.Typer(
     help="Residual networks you can see through: train, look inside, check every number.",
@@ -42,7 +43,9 @@ Source = Annotated[
 ]
 RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+OtherData = Annotated[str | None, typer.Option(help="Another source. The default is the run's own.")]
 Weights = Annotated[str | None, typer.Option(help="best or last; by default best where validation chose one.")]
+Engine = Annotated[str, typer.Option(help="numpy or torch")]
 ImageSize = Annotated[int | None, typer.Option(help="Side in pixels to which a folder's pictures are brought.")]
 Samples = Annotated[int | None, typer.Option(help="Train on so many pictures, in the proportions of the classes.")]
 MaxBad = Annotated[float, typer.Option(help="Share of a folder's pictures that may be unreadable.")]
@@ -56,14 +59,20 @@ def _field(panel: str, text: str) -> Any:
     return typer.Option(None, help=text, rich_help_panel=panel, show_default=False)
 
 
-@app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
-) -> None:
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         typer.echo(gn.__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+) -> None:
+    """Typer takes the program's own options from here; ``main`` looks for ``--debug`` itself."""
 
 
 @app.command(epilog="Example: glassnet train digits --model tiny --epochs 10 --seed 42 --run runs/a")
@@ -74,7 +83,7 @@ def train(
         str | None, typer.Option(help="A preset, see 'glassnet models'. The default goes by the pictures' size.")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="The run folder. The default is a new one in runs/")] = None,
-    engine: Annotated[str, typer.Option(help="numpy or torch")] = "numpy",
+    engine: Engine = "numpy",
     recipe: Annotated[str, typer.Option(help="A recipe of the preset, see 'glassnet models'.")] = "default",
     dtype: Annotated[str, typer.Option(help="float32, to train, or float64, to prove.")] = "float32",
     device: Annotated[str, typer.Option(help="Of torch: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -83,6 +92,8 @@ def train(
     image_size: ImageSize = None,
     samples: Samples = None,
     max_bad: MaxBad = 0.01,
+    init: Annotated[Path | None, typer.Option(help="A run or a weights file to start from, all but its head.")] = None,
+    freeze: Annotated[str | None, typer.Option(help="body: with --init, train the head alone.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in this folder.")] = False,
     stop_after: Annotated[int | None, typer.Option(help="End early, after so many epochs of the schedule.")] = None,
@@ -139,32 +150,41 @@ def train(
 
 
 def _check_network(network: Network, data: Dataset) -> None:
-    from glassnet.verify.gradients import check_preset
+    from glassnet.verify.gradients import check_state
 
-    checked = check_preset(network.spec)
+    images = data.normalization.apply(data.train.images[:2], "float64")
+    checked = check_state(network.spec, network.state_dict(), images, data.train.labels[:2])
     checked.raise_if_failed()
     typer.echo(
         f"The gradients are right: {len(checked.rows)} tensors, worst error {checked.worst.error:.1e}.", err=True
     )
 
 
-def _report(path: Path) -> Path:
+def _report(path: Path, data: str | None = None) -> Path:
     from glassnet.insight import write_report
 
-    return write_report(gn.load(path))
+    model = gn.load(path)
+    return write_report(model, None if data is None else _data_for(model, data))
+
+
+def _data_for(model: Model, source: str | None) -> Dataset:
+    """A source's pictures in the model's size, or the run's own data."""
+    if source is None:
+        return model.load_dataset()
+    return gn.load_data(source, image_size=model.network.spec.image_size)
 
 
 @app.command(epilog="Example: glassnet evaluate runs/a --data digits")
 def evaluate(
     run: RunPath,
-    data: Annotated[str | None, typer.Option(help="Another source. The default is the run's own.")] = None,
+    data: OtherData = None,
     weights: Weights = None,
+    engine: Engine = "numpy",
     as_json: Json = False,
 ) -> None:
     """Measure loss and accuracy on the test pictures of a run's own data, or of another source."""
-    model = gn.load(run, weights)
-    dataset = model.load_dataset() if data is None else gn.load_data(data, image_size=model.network.spec.image_size)
-    result = model.evaluate(dataset)
+    model = gn.load(run, weights, engine)
+    result = model.evaluate(_data_for(model, data))
     _print(
         {"run": str(run), **result},
         f"Accuracy {result['accuracy']:.4f}, loss {result['loss']:.4f}, on {result['count']:,} test pictures",
@@ -195,23 +215,90 @@ def predict(
 
 @app.command(epilog="Example: glassnet report runs/a")
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders; each gets its report.html.")], as_json: Json = False
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; each gets its report.html.")],
+    data: OtherData = None,
+    as_json: Json = False,
 ) -> None:
     """Write the report of each run: one HTML file that opens offline."""
-    written = [str(_report(run)) for run in runs]
+    written = [str(_report(run, data)) for run in runs]
     _print({"reports": written}, "\n".join(written), as_json)
+
+
+@app.command(epilog="Example: glassnet compare runs/a runs/b --output comparison.html")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Two or more run folders, all trained on the same data.")],
+    data: OtherData = None,
+    output: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("comparison.html"),
+    as_json: Json = False,
+) -> None:
+    """Show runs side by side in one HTML file that opens offline, and say in words what their numbers say."""
+    from glassnet import insight
+
+    if len(runs) < 2:
+        raise typer.BadParameter(f"A comparison needs at least two runs. Got {runs[0]} alone.", param_hint="RUNS...")
+    models = [gn.load(run) for run in runs]
+    comparison = insight.compare(models, None if data is None else _data_for(models[0], data))
+    written = str(insight.write_comparison(comparison, output))
+    lines = [*comparison.words, f"Comparison {written}"]
+    _print({"comparison": written, **comparison.numbers()}, "\n".join(lines), as_json)
+
+
+def _names(text: str) -> list[str]:
+    """The lines of a file, or what stands between commas."""
+    path = Path(text)
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+
+
+@app.command(
+    "import",
+    epilog="Example: glassnet import resnet20.safetensors --model resnet20 --classes cat,dog --mean 0.49,0.48,0.45 "
+    "--std 0.25,0.24,0.26 --run runs/imported",
+)
+def import_(
+    weights: Annotated[Path, typer.Argument(help="A .safetensors, .pth, .pt or .th file.")],
+    model: Annotated[str, typer.Option(help="The preset whose weights they are.")],
+    classes: Annotated[str, typer.Option(help="Names in the order of the outputs: a,b,c, or a file with one a line.")],
+    mean: Annotated[str, typer.Option(help="Of each channel, in units of --scale: 0.485,0.456,0.406.")],
+    std: Annotated[str, typer.Option(help="Of each channel, in units of --scale: 0.229,0.224,0.225.")],
+    run: Annotated[Path, typer.Option(help="The run folder to make.")],
+    scale: Annotated[float, typer.Option(help="The pixel value that stands for 1.")] = 255.0,
+    image_size: Annotated[int | None, typer.Option(help="Side of the pictures, where it is not the preset's.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in this folder.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a run folder of weights trained elsewhere, to evaluate, predict with and report on."""
+    imported = gn.import_weights(
+        weights,
+        model,
+        classes=_names(classes),
+        mean=_numbers("mean", mean),
+        std=_numbers("std", std),
+        run=run,
+        scale=scale,
+        image_size=image_size,
+        overwrite=overwrite,
+    )
+    count = imported.network.parameter_count
+    _print({"run": str(run), "parameters": count}, f"{run} holds {count:,} parameters of {weights}", as_json)
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--{name} must be numbers between commas. Got {text!r}.") from None
 
 
 @app.command(epilog="Example: glassnet models")
 def models(as_json: Json = False) -> None:
     """List the presets: parameters, pictures, and recipes."""
-    from glassnet.architecture import PRESETS
+    from glassnet.architecture import PRESETS, parameter_count
     from glassnet.recipe import RECIPES
 
     rows = [
         {
             "model": name,
-            "parameters": gn.build(spec).parameter_count,
+            "parameters": parameter_count(spec),
             "pictures": f"{spec.in_channels}×{spec.size[0]}×{spec.size[1]}",
             "blocks": " + ".join(map(str, spec.blocks)),
             "recipes": ", ".join(RECIPES[name]),
@@ -230,11 +317,12 @@ def summary(
     as_json: Json = False,
 ) -> None:
     """Print the layer table: output shape, parameters, multiply-adds and activation memory of one picture."""
+    from glassnet.architecture import PRESETS
     from glassnet.insight import layer_table
 
     given = {"classes": classes, "image_size": image_size, "in_channels": channels}
     changes = {name: value for name, value in given.items() if value is not None}
-    is_run = Path(model).is_dir() and not changes
+    is_run = model not in PRESETS and Path(model).is_dir() and not changes
     network = gn.load(model).network if is_run else gn.build(gn.spec(model, **changes))
     rows: list[dict[str, Any]] = [
         {
@@ -277,6 +365,44 @@ def gradients(
         checked.raise_if_failed()
 
 
+@check.command(epilog="Example: glassnet check parity resnet20 --dump golden")
+def parity(
+    model: Annotated[str, typer.Argument(help="A preset.")],
+    dtype: Annotated[str, typer.Option(help="float64, to prove, or float32, as in training.")] = "float64",
+    batch_size: Annotated[int, typer.Option(help="Pictures in the batch.")] = 2,
+    steps: Annotated[int, typer.Option(help="Optimizer steps after which all weights are compared.")] = 2,
+    optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw")] = "sgd",
+    seed: Annotated[int, typer.Option(help="Of the weights and the batch.")] = 0,
+    dump: Annotated[Path | None, typer.Option(help="Write NumPy's numbers, as .npy with an index.json, here.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare NumPy with such a folder of another implementation, not with PyTorch.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare every tensor that the two engines compute; exit code 1 if one differs."""
+    from glassnet.verify.parity import check_parity
+
+    checked = check_parity(
+        model,
+        dtype=dtype,
+        batch_size=batch_size,
+        steps=steps,
+        optimizer=optimizer,
+        seed=seed,
+        dump=dump,
+        against=against,
+    )
+    rows, worst = checked.table(), checked.worst
+    ends = {name: row and row.tensor for name, row in (("first", checked.first), ("worst", worst))}
+    _print(
+        {"passed": checked.passed, **ends, "rows": rows},
+        f"{_table(rows)}\n{'Passed' if checked.passed else 'FAILED'}: {len(rows)} tensors, worst {worst.tensor}, which "
+        f"needs a tolerance of {worst.needed:.1e}" + (f"\nGolden numbers {dump}" if dump else ""),
+        as_json,
+    )
+    checked.raise_if_failed()
+
+
 def _print(data: dict[str, Any], text: str, as_json: bool) -> None:
     typer.echo(json.dumps(data) if as_json else text)
 
@@ -287,6 +413,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
     def told(value: Any) -> str:
         if isinstance(value, bool):
             return "yes" if value else "NO"
+        if value is None:
+            return "–"
         return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else str(value)
 
     cells = [list(rows[0]), *([told(value) for value in row.values()] for row in rows)]

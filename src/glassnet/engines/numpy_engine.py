@@ -160,7 +160,7 @@ class NumpyTrainer(Trainer):
                 self.frozen.eval()
             logits = self.trained(self.frozen(images))
             loss = self.loss(logits, labels)
-            self.trained.backward(self.loss.backward())
+            self.trained.backward_parameters(self.loss.backward())
             if self.recipe.clip_gradient is not None:
                 self._clip(self.recipe.clip_gradient)
             for group in self.optimizer.groups:

@@ -154,7 +154,8 @@ class TorchNetwork(Network):
                 logits = self._eager(self._ready(images))
                 targets = torch.from_numpy(labels).to(logits.device, torch.int64)
                 loss = torch.nn.functional.cross_entropy(logits, targets)
-                gradients = torch.autograd.grad(loss, [*seen.values(), *parameters.values()])
+                tensors = [*seen.values(), *parameters.values()]
+                gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
             buffers = {key: _array(buffer) for key, buffer in self.module.named_buffers()}
         finally:
             for parameter in frozen:

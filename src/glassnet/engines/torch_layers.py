@@ -1,4 +1,4 @@
-"""The second namespace for ``assemble``: torch.nn's layers, and the three that torch.nn has not or not like this."""
+"""The second namespace for ``assemble``: torch.nn's layers, and the four that torch.nn has not or not like this."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch.nn import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
-    Conv2d,
     Flatten,
     Identity,
     Linear,
@@ -36,6 +35,20 @@ __all__ = [
     "Sequential",
     "ZeroPadShortcut",
 ]
+
+
+class Conv2d(torch.nn.Conv2d):
+    """torch.nn.Conv2d, around a mistake of oneDNN that writes where it must not (uxlfoundation/oneDNN#6035).
+
+    It lies in the gradient of a strided 1×1 kernel, where channels-last pictures have fewer channels than a register
+    (16 at most). To take every stride-th pixel first is the same convolution without a stride.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kernel_size == (1, 1) and self.stride != (1, 1) and self.in_channels < 16:
+            vertical, horizontal = self.stride
+            return torch.nn.functional.conv2d(x[:, :, ::vertical, ::horizontal], self.weight, self.bias)
+        return super().forward(x)
 
 
 class Residual(Module):

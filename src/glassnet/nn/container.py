@@ -43,6 +43,12 @@ class Sequential(Module):
             dy = child.backward(dy)
         return dy
 
+    def backward_parameters(self, dy: Array) -> None:
+        first, *later = (child for _, child in self.named_children())
+        for child in reversed(later):
+            dy = child.backward(dy)
+        first.backward_parameters(dy)
+
 
 class Residual(Module):
     """A residual block (He et al. 2015, eq. 1 and 2), from a body F, a shortcut S and an activation a::

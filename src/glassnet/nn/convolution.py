@@ -33,10 +33,10 @@ def im2col(x: Array, window: Window, scratch: Scratch) -> Iterator[tuple[slice, 
     count = max(1, BLOCK_BYTES // (Ho * Wo * row * x.itemsize))
     for start in range(0, len(x), count):
         part = slice(start, start + count)
-        windows = window.view(window.pad(x[part], 0, scratch), (Ho, Wo))  # (n, Ho, Wo, kh, kw, C)
-        columns = scratch.empty("columns", windows.shape, x.dtype)
-        np.copyto(columns, windows)  # runs of kw·C numbers
-        yield part, columns.reshape(-1, row)
+        runs = window.runs(window.pad(x[part], 0, scratch), (Ho, Wo))  # (n, Ho, Wo, kh) of kw·C numbers each
+        columns = scratch.empty("columns", runs.shape, runs.dtype)
+        np.copyto(columns, runs)
+        yield part, columns.reshape(-1).view(x.dtype).reshape(-1, row)
 
 
 def correlate(x: Array, weight: Array, window: Window, scratch: Scratch) -> Array:
@@ -115,13 +115,20 @@ class Conv2d(Module):
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.kept()
+        self._parameter_gradients(x, dy)
+        return self._input_gradient(dy, x.shape)
+
+    def backward_parameters(self, dy: Array) -> None:
+        (x,) = self.kept()
+        self._parameter_gradients(x, dy)
+
+    def _parameter_gradients(self, x: Array, dy: Array) -> None:
         dw = layout.nhwc(self.weight.grad).reshape(self.out_channels, -1)  # a view (O, kh·kw·C)
         dw[...] = 0
-        for part, columns in im2col(layout.nhwc(x), self.window, self.scratch):
+        for part, columns in im2col(layout.nhwc(x), self.window, self.scratch):  # keeping them would take 9 times x
             dw += layout.pixels(dy[part]).T @ columns
         if self.bias is not None:
             self.bias.grad[...] = layout.channel_sum(layout.lines(dy), self.out_channels)
-        return self._input_gradient(dy, x.shape)
 
     def _input_gradient(self, dy: Array, shape: tuple[int, ...]) -> Array:
         N, C, H, W = shape

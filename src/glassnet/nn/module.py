@@ -55,6 +55,10 @@ class Module:
     def backward(self, dy: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} has no backward pass.")
 
+    def backward_parameters(self, dy: Array) -> None:
+        """``backward`` where nobody needs dx, as at the first layer in training; some layers save its cost."""
+        self.backward(dy)
+
     def __call__(self, x: Array) -> Array:
         return self.forward(x)
 
@@ -192,9 +196,9 @@ def observed(
     A layer that nobody looks at runs the same code as always, since looking wraps single instances.
     """
     modules = {name: module for name, module in network.named_modules() if name in names}
+    wrapped = ("forward", "backward", "backward_parameters")
     before: list[dict[str, Any]] = [
-        {key: vars(module)[key] for key in ("forward", "backward") if key in vars(module)}
-        for module in modules.values()
+        {key: vars(module)[key] for key in wrapped if key in vars(module)} for module in modules.values()
     ]
 
     def watch(name: str, module: Module) -> None:
@@ -212,13 +216,14 @@ def observed(
                 backward(name, dy, dx)
             return dx
 
-        vars(module).update(forward=shown_forward, backward=shown_backward)
+        vars(module).update(zip(wrapped, (shown_forward, shown_backward, shown_backward), strict=True))
 
     for name, module in modules.items():
         watch(name, module)
     try:
         yield
     finally:
-        for module, wrapped in zip(modules.values(), before, strict=True):
-            del vars(module)["forward"], vars(module)["backward"]
-            vars(module).update(wrapped)  # the wrappers of an observer further out
+        for module, outer in zip(modules.values(), before, strict=True):
+            for key in wrapped:
+                del vars(module)[key]
+            vars(module).update(outer)  # the wrappers of an observer further out

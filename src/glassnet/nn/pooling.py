@@ -62,18 +62,21 @@ class MaxPool2d(Module):
         y = np.array(taps[0], order="C")  # (N, Ho, Wo, C)
         for pixels in taps[1:]:
             np.maximum(y, pixels, out=y)
-        winner = np.zeros(y.shape, np.int32)
-        for place, pixels in reversed(list(enumerate(taps))):
-            winner = np.where(pixels == y, place, winner)
-        self.keep(winner, x.shape)
+        decided = np.zeros(y.shape, np.bool_)
+        winners = np.empty((len(taps), *y.shape), np.bool_)  # whether the maximum came from this place in the window
+        for won, pixels in zip(winners, taps, strict=True):
+            np.equal(pixels, y, out=won)
+            won &= ~decided
+            decided |= won
+        self.keep(winners, x.shape)
         return layout.nchw(y)
 
     def backward(self, dy: Array) -> Array:
-        winner, (N, C, H, W) = self.kept()
+        winners, (N, C, H, W) = self.kept()
         dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
         dy = layout.nhwc(dy)
-        for place, pixels in enumerate(self.window.taps(dx, dy.shape[1:3])):
-            pixels += dy * (winner == place)
+        for won, pixels in zip(winners, self.window.taps(dx, dy.shape[1:3]), strict=True):
+            pixels += dy * won
         return layout.nchw(np.ascontiguousarray(self.window.crop(dx, (H, W))))
 
 

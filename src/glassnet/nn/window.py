@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from glassnet.errors import ShapeError
@@ -58,12 +57,25 @@ class Window:
         (top, _), (left, _) = self.padding
         return padded[:, top : top + size[0], left : left + size[1]]
 
-    def view(self, padded: Array, output_size: Pair) -> Array:
-        """Every window, without copying: (N, Hp, Wp, C) -> (N, Ho, Wo, kh, kw, C). Read only."""
-        n, h, w, c = padded.strides
-        shape = (padded.shape[0], *output_size, *self.kernel_size, padded.shape[3])
-        strides = (n, h * self.stride[0], w * self.stride[1], h * self.dilation[0], w * self.dilation[1], c)
-        return as_strided(padded, shape, strides, writeable=False)
+    def runs(self, padded: Array, output_size: Pair) -> Array:
+        """Every window as the runs of numbers that lie side by side in it, without copying. Read only.
+
+        (N, Hp, Wp, C) -> (N, Ho, Wo, kh), each item a whole run of kw·C numbers, as bytes: copying such items takes
+        half to three quarters of the time of copying the numbers. A dilated row is kw runs of C: (N, Ho, Wo, kh, kw).
+        """
+        padded = np.ascontiguousarray(padded)
+        N, Hp, Wp, C = padded.shape
+        w = C * padded.itemsize  # not from padded.strides, which say anything of axes of length 1
+        h, n = Wp * w, Hp * Wp * w
+        shape: tuple[int, ...] = (N, *output_size, self.kernel_size[0])
+        strides: tuple[int, ...] = (n, h * self.stride[0], w * self.stride[1], h * self.dilation[0])
+        length = w * self.kernel_size[1]
+        if self.dilation[1] > 1:
+            length = w
+            shape, strides = (*shape, self.kernel_size[1]), (*strides, w * self.dilation[1])
+        runs: Array = np.ndarray(shape, np.dtype((np.void, length)), padded, strides=strides)
+        runs.flags.writeable = False
+        return runs
 
     def taps(self, padded: Array, output_size: Pair) -> Iterator[Array]:
         """For each place in the kernel, row by row, the pixels that lie under it: views (N, Ho, Wo, C)."""

@@ -1,0 +1,85 @@
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import glassnet as gn
+from glassnet.errors import ConfigError, GlassnetError
+
+
+def test_a_name_and_its_spec_build_the_same() -> None:
+    by_name, by_spec = gn.build("tiny"), gn.build(gn.spec("tiny"))
+    assert by_name.spec == by_spec.spec
+    for key, array in by_name.state_dict().items():
+        np.testing.assert_array_equal(array, by_spec.state_dict()[key])
+
+
+def test_how_many_numbers_are_trained() -> None:
+    assert gn.build("tiny").parameter_count == 2538
+    assert gn.build("resnet20").parameter_count == 269_722  # buffers are not counted
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", np.float32, np.float64, np.dtype("float64")])
+def test_dtypes(dtype: Any) -> None:
+    network = gn.build("tiny-bn", dtype=dtype)
+    assert network.dtype == np.dtype(dtype)
+    assert network.logits(np.zeros((1, 1, 8, 8))).dtype == np.dtype(dtype)
+    assert network.gradients(np.zeros((1, 1, 8, 8)), np.zeros(1, int))[1]["conv1.weight"].dtype == np.dtype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"spec": "tniy"}, "There is no model 'tniy'. Near: 'tiny'"),
+        ({"engine": "jax"}, "The engine must be one of 'numpy'"),
+        ({"engine": None}, "The engine must be one of 'numpy'"),
+        ({"dtype": "float16"}, "The dtype must be float32 or float64. Got 'float16'."),
+        ({"dtype": np.int64}, "The dtype must be float32 or float64. Got <class 'numpy.int64'>."),
+        ({"dtype": None}, "The dtype must be float32 or float64. Got None."),
+        ({"device": "cuda"}, "The device of the NumPy engine must be 'auto' or 'cpu'. Got 'cuda'."),
+        ({"seed": -1}, "seed is -1; allowed is an integer from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed is 4294967296; allowed"),
+        ({"seed": 1.5}, "seed is 1.5; allowed"),
+        ({"seed": True}, "seed is True; allowed"),
+        ({"spec": gn.spec("tiny").replace(image_size=1)}, "The image_size of this model must be at least 2"),
+    ],
+)
+def test_a_bad_argument(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        gn.build(**{"spec": "tiny", **arguments})
+
+
+def test_dropout_follows_from_the_seed() -> None:
+    spec = gn.spec("tiny", dropout=0.5)
+    images, labels = np.ones((4, 1, 8, 8)), np.arange(4)
+    states = [gn.build("tiny").state_dict()] * 3
+
+    def loss(seed: int, state: dict[str, Any]) -> float:
+        network = gn.build(spec, seed=seed)
+        network.load_state_dict(state)
+        return network.gradients(images, labels)[0]
+
+    first, again, other = (loss(seed, state) for seed, state in zip((1, 1, 2), states, strict=True))
+    assert first == again != other
+
+
+def test_a_state_that_does_not_fit_changes_nothing() -> None:
+    network = gn.build("tiny")
+    before = network.state_dict()
+    state = {key: array + 1 for key, array in before.items() if key != "fc.bias"}
+    state |= {"fc.wieght": np.ones(1), "conv1.bias": np.ones(9)}
+    told = "missing: fc.bias; unexpected: fc.wieght; wrongly shaped: conv1.bias (9,) instead of (8,)"
+    with pytest.raises(GlassnetError, match=re.escape(told)):
+        network.load_state_dict(state)
+    for key, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+def test_the_keys_have_the_networks_order_and_its_dtype() -> None:
+    network = gn.build("tiny-bn")
+    given = {key: array.astype(np.float64) for key, array in reversed(network.state_dict().items())}
+    del given["bn1.num_batches_tracked"]  # files older than torch 0.4.1 lack it
+    network.load_state_dict(given)
+    assert list(network.state_dict()) == list(gn.build("tiny-bn").state_dict())
+    assert network.state_dict()["bn1.weight"].dtype == np.float32

@@ -1,0 +1,58 @@
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import glassnet as gn
+from glassnet.engines.threads import one_blas_thread
+
+IMAGES, LABELS = np.zeros((2, 1, 8, 8)), np.zeros(2, int)
+
+
+def numpys_threads() -> int:
+    (blas,) = [library for library in threadpool_info() if "numpy" in library["filepath"]]
+    return int(blas["num_threads"])
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> Iterator[None]:
+    with threadpool_limits(2, user_api="blas"):
+        if numpys_threads() != 2:
+            pytest.skip("this BLAS has no two threads to hold back")
+        yield
+
+
+def test_one_thread_inside_and_as_many_as_before_outside() -> None:
+    with one_blas_thread():
+        assert numpys_threads() == 1
+        with one_blas_thread():
+            assert numpys_threads() == 1
+        assert numpys_threads() == 1
+    assert numpys_threads() == 2
+
+
+def test_the_threads_come_back_after_a_failure() -> None:
+    with pytest.raises(KeyboardInterrupt), one_blas_thread():
+        raise KeyboardInterrupt
+    assert numpys_threads() == 2
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda network: network.logits(IMAGES),
+        lambda network: network.activations(IMAGES),
+        lambda network: network.gradients(IMAGES, LABELS),
+        lambda network: network.trainer(gn.Recipe()).step(IMAGES, LABELS),
+    ],
+    ids=["logits", "activations", "gradients", "step"],
+)
+def test_the_engine_computes_on_one_thread(work: Callable[[gn.Network], object]) -> None:
+    network = gn.build("tiny")
+    seen = []
+    plain = network.module.conv1.forward
+    network.module.conv1.forward = lambda x: (seen.append(numpys_threads()), plain(x))[1]
+    work(network)
+    assert seen == [1]
+    assert numpys_threads() == 2

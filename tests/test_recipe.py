@@ -1,0 +1,125 @@
+import dataclasses
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glassnet.architecture import PRESETS
+from glassnet.errors import ConfigError
+from glassnet.recipe import CHOICES, RECIPES, Recipe, recipe
+
+
+def test_the_tutorial_recipe_never_changes() -> None:
+    tutorial = recipe("tiny", "tutorial")
+    assert dataclasses.asdict(tutorial) == {
+        "optimizer": "sgd",
+        "lr": 0.05,
+        "momentum": 0.9,
+        "nesterov": False,
+        "weight_decay": 1e-4,
+        "decay_scope": "weights",
+        "schedule": "constant",
+        "batch_size": 64,
+        "epochs": 10,
+        "label_smoothing": 0.0,
+        "validation": 0.0,
+        "clip_gradient": None,
+        "augment": "none",
+        "seed": 42,
+    }
+    assert recipe("tiny", "tutorial-full") == tutorial.replace(epochs=40)
+
+
+def test_every_preset_has_recipes_that_can_be_made() -> None:
+    assert list(RECIPES) == list(PRESETS)
+    for preset, named in RECIPES.items():
+        assert "default" in named
+        for name in named:
+            assert isinstance(recipe(preset, name), Recipe)
+
+
+def test_a_recipe_is_changed_by_field() -> None:
+    assert recipe("tiny", "tutorial", lr=0.1).lr == 0.1
+    assert recipe("tiny", "tutorial", lr=0.1) == recipe("tiny", "tutorial").replace(lr=0.1)
+
+
+def test_a_network_that_is_no_preset_starts_from_the_fields_own_defaults() -> None:
+    assert recipe("custom") == Recipe()
+
+
+def test_an_unknown_recipe() -> None:
+    told = "There is no recipe 'tutorail' for tiny. Recipes: default, tutorial, tutorial-full."
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        recipe("tiny", "tutorail")
+    with pytest.raises(ConfigError, match=re.escape("There is no recipe 'tutorial' for custom. Recipes: default.")):
+        recipe("custom", "tutorial")
+
+
+def test_an_unknown_field() -> None:
+    with pytest.raises(ConfigError, match="A recipe has no field 'learning_rate'. Fields: optimizer, lr, momentum"):
+        recipe("tiny", learning_rate=0.1)
+    with pytest.raises(ConfigError, match="A recipe has no field 'batchsize'. Near: 'batch_size'"):
+        Recipe().replace(batchsize=3)
+
+
+NAN, INF = float("nan"), float("inf")
+BAD_VALUES = [
+    ("optimizer", "rmsprop", "one of 'sgd', 'adam', 'adamw'"),
+    ("optimizer", None, "one of 'sgd', 'adam', 'adamw'"),
+    ("decay_scope", "biases", "one of 'weights', 'all'"),
+    ("schedule", "linear", "one of 'constant', 'step', 'cosine', 'one-cycle'"),
+    ("augment", True, "one of 'none', 'flip-crop'"),
+    *[("lr", value, "a finite number above 0") for value in (0, -0.1, NAN, INF, "0.1", True, None)],
+    *[("weight_decay", value, "a finite number of at least 0") for value in (-1e-4, NAN, INF, "0", True, None)],
+    *[
+        (field, value, "an integer of at least 1")
+        for field in ("batch_size", "epochs")
+        for value in (0, True, 1.0, "8")
+    ],
+    *[("seed", value, "an integer of at least 0") for value in (-1, True, 1.5, "42", None)],
+    *[
+        (field, value, "a number in [0, 1)")
+        for field in ("momentum", "label_smoothing", "validation")
+        for value in (-0.1, 1, NAN, True, "0.1", None)
+    ],
+    *[("nesterov", value, "True or False") for value in (1, "yes", None)],
+    *[("clip_gradient", value, "None or a finite number above 0") for value in (0, -1, NAN, INF, True, "1")],
+]
+
+
+@pytest.mark.parametrize(("field", "value", "allowed"), BAD_VALUES)
+def test_a_bad_value_is_named_with_what_is_allowed(field: str, value: Any, allowed: str) -> None:
+    told = f"The {field} of a recipe must be {allowed}. Got {value!r}."
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        Recipe(**{field: value})
+
+
+def test_nesterov_needs_momentum() -> None:
+    with pytest.raises(ConfigError, match=re.escape("must be above 0 with nesterov. Got 0.")):
+        Recipe(nesterov=True, momentum=0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lr": 1, "momentum": 0, "weight_decay": 0, "seed": 0, "epochs": 1, "batch_size": 1},
+        {"clip_gradient": 5, "validation": 0.5, "label_smoothing": 0.999, "nesterov": True},
+        *({field: choice} for field, choices in CHOICES.items() for choice in choices),
+    ],
+)
+def test_values_at_their_limits_are_allowed_and_survive_json(changes: dict[str, Any]) -> None:
+    made = Recipe(**changes)
+    assert Recipe(**json.loads(json.dumps(dataclasses.asdict(made)))) == made
+
+
+def test_numpy_numbers_become_plain_ones() -> None:
+    made = Recipe(lr=np.float64(0.1), momentum=np.float64(0.5), clip_gradient=np.float64(2))
+    assert {type(value) for value in (made.lr, made.momentum, made.clip_gradient)} == {float}
+
+
+def test_what_decays() -> None:
+    weights, everything = Recipe(), Recipe(decay_scope="all")
+    assert [weights.decays(ndim) for ndim in (1, 2, 4)] == [False, True, True]
+    assert [everything.decays(ndim) for ndim in (1, 2, 4)] == [True, True, True]

@@ -1,0 +1,256 @@
+import json
+import re
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+import glassnet as gn
+from glassnet.errors import DataError
+from glassnet.nn import layout
+from glassnet.weights import load_tensors, load_weights, save_tensors
+
+Array = NDArray[Any]
+RNG = np.random.default_rng(0)
+CUBE = RNG.standard_normal((3, 4, 5))
+PICTURES = RNG.standard_normal((2, 3, 4, 5)).astype(np.float32)
+ARRAYS: dict[str, Array] = {
+    "contiguous": CUBE,
+    "channels-last": layout.channels_last(PICTURES),
+    "fortran": np.asfortranarray(CUBE),
+    "transposed": CUBE.T,
+    "sliced": CUBE[:, ::2, 1:],
+    "reversed": CUBE[::-1],
+    "broadcast": np.broadcast_to(np.float32(3), (2, 3)),
+    "scalar": np.array(3.5, np.float32),
+    "counter": np.array(7, np.int64),
+    "integers": np.arange(6, dtype=np.int64).reshape(2, 3),
+    "bytes": np.arange(4, dtype=np.uint8),
+    "empty": np.zeros((0, 3)),
+    "not numbers": np.array([np.nan, np.inf, -0.0]),
+}
+
+
+def assert_same(read: Array, written: Array) -> None:
+    assert read.dtype == written.dtype
+    assert read.shape == written.shape
+    assert read.tobytes() == np.array(written, order="C").tobytes()
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_any_array_comes_back_exactly(array: Array, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {"x": array})
+    tensors, about = load_tensors(path)
+    assert_same(tensors["x"], array)
+    assert about == {}
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    shape=st.lists(st.integers(0, 4), max_size=4),
+    order=st.permutations(range(4)),
+    steps=st.lists(st.sampled_from([-2, -1, 1, 2]), min_size=4, max_size=4),
+    dtype=st.sampled_from(["float32", "float64", "int64"]),
+)
+def test_any_memory_order_comes_back_exactly(
+    shape: list[int], order: list[int], steps: list[int], dtype: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    array = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    array = array.transpose([axis for axis in order if axis < array.ndim])
+    array = array[tuple(slice(None, None, step) for step in steps[: array.ndim])]
+    path = tmp_path_factory.getbasetemp() / "any.safetensors"
+    save_tensors(path, {"x": array})
+    assert_same(load_tensors(path)[0]["x"], array)
+
+
+def test_torch_reads_what_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {"weight": ARRAYS["channels-last"], "count": ARRAYS["counter"]})
+    read = safetensors.torch.load_file(path)
+    assert torch.equal(read["weight"], torch.from_numpy(PICTURES))
+    assert read["count"].shape == ()
+
+
+def test_a_network_comes_back_exactly(tmp_path: Path) -> None:
+    first, second = gn.build("tiny-bn", seed=1), gn.build("tiny-bn", seed=2)
+    save_tensors(tmp_path / "w.safetensors", first.state_dict())
+    second.load_state_dict(load_weights(tmp_path / "w.safetensors"))
+    for key, array in first.state_dict().items():
+        assert_same(second.state_dict()[key], array)
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    about = {"format": 1, "epoch": 3, "best_epoch": None, "a": [1, 2], "b": {"d": 1, "c": 2}}
+    for number, (array, told) in enumerate(
+        [(PICTURES, about), (ARRAYS["channels-last"], dict(reversed(about.items()))), (PICTURES.copy(), about)]
+    ):
+        save_tensors(tmp_path / str(number), {"x": array, "y": CUBE}, told)
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(3)}) == 1
+    assert load_tensors(tmp_path / "1")[1] == about
+
+
+def test_nothing_of_the_caller_is_touched(tmp_path: Path) -> None:
+    array = ARRAYS["channels-last"].copy(order="K")
+    save_tensors(tmp_path / "x", {"x": array})
+    assert layout.is_channels_last(array)
+    np.testing.assert_array_equal(array, PICTURES)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("weights") / "whole.safetensors"
+    save_tensors(path, {"conv1.weight": PICTURES, "fc.bias": np.ones(3)}, {"format": 1})
+    return path.read_bytes()
+
+
+def test_a_torn_file_is_refused_at_every_length(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "torn.safetensors"
+    for length in [*range(0, len(whole), 3), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=re.escape(f"{path} is not a whole safetensors file: ")) as caught:
+            load_tensors(path)
+        assert "\n" not in str(caught.value)
+    path.write_bytes(whole)
+    assert list(load_tensors(path)[0]) == ["conv1.weight", "fc.bias"]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(place=st.integers(0, 10_000), value=st.integers(0, 255))
+def test_one_wrong_byte_is_refused_or_harmless(
+    place: int, value: int, whole: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    changed = bytearray(whole)
+    changed[place % 250 % len(whole)] = value  # the header, where a byte means something
+    path = tmp_path_factory.getbasetemp() / "changed.safetensors"
+    path.write_bytes(changed)
+    with suppress(DataError):
+        load_tensors(path)
+
+
+def header(**tensors: Any) -> bytes:
+    text = json.dumps(tensors).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"garbage that is no header",
+        b"PK\x03\x04" + bytes(100),  # torch.save's
+        struct.pack("<Q", 2**63) + b"{}",
+        struct.pack("<Q", 10**9) + b"{}",
+        header(x={"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}),
+        header(x={"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}) + bytes(4),
+        header(x={"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}) + bytes(4),
+        header(__metadata__={"glassnet": "{not json"}),
+        np.random.default_rng(0).bytes(500),
+    ],
+    ids=[
+        *("empty", "garbage", "zip", "absurd header", "huge header", "huge tensor", "wrong size", "unknown type"),
+        *("broken metadata", "random"),
+    ],
+)
+def test_what_is_no_safetensors_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(f"{path} is not a whole safetensors file: ")) as caught:
+        load_weights(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_type_that_numpy_lacks_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    safetensors.torch.save_file({"x": torch.zeros(2, dtype=torch.bfloat16)}, path)
+    with pytest.raises(DataError, match="bfloat16"):
+        load_weights(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(DataError, match=re.escape(f"There is no file {path}.")):
+            load_tensors(path)
+
+
+def test_another_kind_of_file(tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    path.touch()
+    with pytest.raises(
+        DataError, match=rf"^Weights are read from \.safetensors.* files\. Got {re.escape(str(path))}\."
+    ):
+        load_weights(path)
+
+
+def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        save_tensors(tmp_path / "none" / "x.safetensors", {})
+
+
+def test_names_of_other_projects_become_ours(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    foreign = ["module.conv1.weight", "module.linear.weight", "linear.bias", "layer1.0.linear.weight", "fc2.bias"]
+    foreign += ["_orig_mod.bn1.bias", "layer2.0.shortcut.0.weight", "layer3.module.weight"]
+    save_file({key: np.full(1, number, np.float32) for number, key in enumerate(foreign)}, path)
+    read = load_weights(str(path))
+    ours = ["conv1.weight", "fc.weight", "fc.bias", "layer1.0.linear.weight", "fc2.bias"]
+    ours += ["bn1.bias", "layer2.0.downsample.0.weight", "layer3.module.weight"]
+    assert {key: int(array[0]) for key, array in read.items()} == {key: number for number, key in enumerate(ours)}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".th"])
+def test_a_pytorch_file_is_read_as_torch_reads_it(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    tensors = {"conv1.weight": torch.from_numpy(PICTURES), "bn1.num_batches_tracked": torch.tensor(3)}
+    tensors["fc.bias"] = torch.ones(2, dtype=torch.bfloat16) / 3
+    for saved in (tensors, {"state_dict": tensors, "epoch": 3}):
+        torch.save(saved, path)
+        read = load_weights(path)
+        assert list(read) == list(tensors)
+        assert_same(read["conv1.weight"], PICTURES)
+        assert_same(read["bn1.num_batches_tracked"], np.array(3))
+        np.testing.assert_array_equal(read["fc.bias"], tensors["fc.bias"].float().numpy())
+
+
+def test_a_pytorch_file_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"conv1.weight": torch.ones(3)}, path)
+    whole = path.read_bytes()
+    for content in (b"", b"garbage", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=re.escape(str(path))) as caught:
+            load_weights(path)
+        assert "\n" not in str(caught.value)
+    for other in ([torch.ones(1)], {"conv1.weight": 3}, torch.ones(1)):
+        torch.save(other, path)
+        with pytest.raises(DataError, match=re.escape(f"{path} is not a state dict: it must map names to tensors.")):
+            load_weights(path)
+
+
+class Evil:
+    """What a pickle may ask for: it would run a program."""
+
+    def __reduce__(self) -> Any:
+        return exec, ("raise SystemExit('the pickle ran')",)
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"conv1.weight": Evil()}, path)
+    with pytest.raises(DataError, match=re.escape(f"{path} holds more than tensors; what could run code is not read.")):
+        load_weights(path)
+
+
+def test_another_projects_metadata_is_no_hindrance(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    save_file({"x": np.ones(1)}, path, {"format": "pt"})
+    assert load_tensors(path)[1] == {}

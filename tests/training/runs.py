@@ -1,0 +1,43 @@
+"""Short trainings, and what two of them have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import glassnet as gn
+from glassnet.training import Progress
+
+# Everything that draws random numbers or keeps state from one epoch to the next.
+EVERYTHING: dict[str, Any] = {
+    "model": "tiny-bn",
+    "width": 4,
+    "dropout": 0.25,
+    "augment": "flip-crop",
+    "validation": 0.2,
+    "schedule": "one-cycle",
+    "epochs": 3,
+    "evaluate_train": True,
+}
+
+
+def train(data: Any, run: Path | str | None, **changes: Any) -> gn.Run:
+    """A silent training of a few hundredths of a second an epoch."""
+    given = {"model": "tiny", "recipe": gn.Recipe(weight_decay=1e-4), "epochs": 2, "progress": Progress()}
+    return gn.train(**{**given, "data": data, "run": run, **changes})
+
+
+def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
+
+
+def tensors(run: Path) -> dict[str, bytes]:
+    """The bytes of every tensor file of a run."""
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in sorted(run.rglob("*.safetensors"))}
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    """Same weights, optimizer state and history to the bit, but for times."""
+    assert untimed(gn.load(run).history) == untimed(gn.load(other).history)
+    assert tensors(run) == tensors(other)
+    assert not list(run.rglob("*.tmp"))

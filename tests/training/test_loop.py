@@ -1,0 +1,612 @@
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+
+import glassnet as gn
+from glassnet.data import random_stream, stratified_split
+from glassnet.engines.numpy_engine import NumpyTrainer
+from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, ShapeError
+from glassnet.training import Progress, fit_spec
+from glassnet.training.schedule import learning_rates
+from tests.training.runs import EVERYTHING, assert_same_run, tensors, train, untimed
+
+
+def test_the_run_folder(digits: gn.Dataset, tmp_path: Path) -> None:
+    run = train(digits, tmp_path / "run")
+    assert run.path == tmp_path / "run"
+    files = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
+    assert files == {"config.json", "metrics.jsonl", "last.safetensors", "state/checkpoint.safetensors"}
+    assert [json.loads(line) for line in (run.path / "metrics.jsonl").read_text("utf-8").splitlines()] == run.history
+    assert run.metrics == run.history[-1]
+
+
+def test_the_config_says_all_that_is_needed(digits: gn.Dataset, tmp_path: Path) -> None:
+    config = json.loads((train(digits, tmp_path / "run").path / "config.json").read_text(encoding="utf-8"))
+    assert config["format"] == 1
+    assert (config["engine"], config["dtype"], config["device"], config["precision"], config["threads"]) == (
+        *("numpy", "float32", "cpu", None, 1),
+    )
+    assert gn.ResNetSpec(**config["spec"]) == gn.spec("tiny")
+    assert gn.Recipe(**config["recipe"]).epochs == 2
+    assert config["seed"] == config["recipe"]["seed"] == 42
+    data = config["data"]
+    assert data["fingerprint"] == digits.fingerprint
+    assert data["classes"] == [str(digit) for digit in range(10)]
+    assert (data["scale"], data["mean"], data["std"]) == (16.0, [0.0], [1.0])
+    assert (data["train"], data["test"], data["skipped"]) == (200, 450, [])
+    assert {name: data[name] for name in digits.source} == digits.source
+    assert set(config["versions"]) == {"glassnet", "python", "numpy", "platform"}
+    assert config["versions"]["numpy"] == np.__version__
+
+
+def test_a_record_in_full(digits: gn.Dataset, tmp_path: Path) -> None:
+    record = train(digits, tmp_path / "run", validation=0.2, evaluate_train=True).metrics
+    assert list(record) == [
+        *("epoch", "loss", "train_accuracy", "test_loss", "test_accuracy", "lr", "gradient_norms"),
+        *("validation_loss", "validation_accuracy", "train_evaluated_loss", "train_evaluated_accuracy", "seconds"),
+    ]
+    assert record["epoch"] == 2
+    assert list(record["gradient_norms"]) == list(gn.build("tiny").state_dict())
+    assert all(norm > 0 for norm in record["gradient_norms"].values())
+    assert record["seconds"] > 0
+
+
+def test_what_was_not_asked_for_is_not_measured(digits: gn.Dataset, tmp_path: Path) -> None:
+    record = train(digits, tmp_path / "run").metrics
+    assert not [name for name in record if "validation" in name or "evaluated" in name]
+
+
+def test_the_history_fits_a_data_frame(digits: gn.Dataset, tmp_path: Path) -> None:
+    frame = pandas.DataFrame(train(digits, tmp_path / "run", epochs=3).history)
+    assert frame["epoch"].tolist() == [1, 2, 3]
+    assert frame["loss"].dtype == float
+    assert (frame["loss"].diff().dropna() < 0).all()
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    run = train("digits", tmp_path / "run", recipe="default", epochs=3)
+    assert run.metrics["test_accuracy"] > 0.9
+    assert run.metrics["train_accuracy"] > 0.9
+
+
+def test_the_loop_is_steps_over_seeded_batches(digits: gn.Dataset, tmp_path: Path) -> None:
+    """The whole training by hand: 200 pictures in batches of 64 are four steps, the last of 8."""
+    recipe = gn.Recipe(schedule="one-cycle", lr=0.1, weight_decay=1e-4, epochs=2, seed=7)
+    run = train(digits, tmp_path / "run", recipe=recipe)
+    network = gn.build("tiny", seed=7)
+    trainer = network.trainer(recipe)
+    rates = iter(learning_rates(recipe, 8))
+    images, labels = digits.normalization.apply(digits.train.images, "float32"), digits.train.labels
+    for epoch in (1, 2):
+        order = random_stream(7, "shuffle", epoch).permutation(200)
+        losses, sizes = [], []
+        for start in range(0, 200, 64):
+            batch = order[start : start + 64]
+            losses.append(trainer.step(images[batch], labels[batch], lr=(rate := next(rates))))
+            sizes.append(len(batch))
+        record = run.history[epoch - 1]
+        assert sizes == [64, 64, 64, 8]
+        assert record["loss"] == pytest.approx(np.average(losses, weights=sizes), rel=1e-12)  # over pictures
+        assert record["lr"] == rate
+        logits = network.logits(digits.normalization.apply(digits.test.images))
+        assert record["test_accuracy"] == (logits.argmax(axis=1) == digits.test.labels).mean()
+    weights = gn.load_weights(run.path / "last.safetensors")
+    for key, array in network.state_dict().items():
+        assert array.tobytes() == weights[key].tobytes(), key
+
+
+def test_the_same_seed_twice(digits: gn.Dataset, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(digits, tmp_path / name, **EVERYTHING, seed=seed)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert untimed(gn.load(tmp_path / "a").history) != untimed(gn.load(tmp_path / "c").history)
+
+
+def spy_on_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, float]]:
+    """Every step's batch and rate."""
+    steps: list[tuple[Any, float]] = []
+    plain = NumpyTrainer.step
+
+    def step(self: Any, batch: Any, labels: Any = None, lr: Any = None) -> float:
+        steps.append((batch, lr))
+        return plain(self, batch, labels, lr)
+
+    monkeypatch.setattr(NumpyTrainer, "step", step)
+    return steps
+
+
+def test_every_picture_once_an_epoch_each_epoch_in_another_order(
+    digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = spy_on_steps(monkeypatch)
+    train(digits, tmp_path / "run", batch_size=60)
+    epochs = [np.concatenate([batch.indices for batch, _ in part]) for part in (steps[:4], steps[4:])]
+    assert [len(batch.indices) for batch, _ in steps] == [60, 60, 60, 20] * 2
+    for order in epochs:
+        assert sorted(order) == list(range(200))
+    assert epochs[0].tolist() != epochs[1].tolist()
+    assert all(batch.augmentation is None for batch, _ in steps)
+
+
+def test_augmentation_is_drawn_anew_for_every_batch_and_epoch(
+    digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = spy_on_steps(monkeypatch)
+    train(digits, tmp_path / "run", batch_size=100, augment="flip-crop")
+    drawn = [(batch.augmentation.flips.tolist(), batch.augmentation.offsets.tolist()) for batch, _ in steps]
+    assert len(drawn) == 4
+    assert all(drawn[i] != drawn[j] for i in range(4) for j in range(i))
+
+
+def test_augmentation_changes_training_pictures_only(digits: gn.Dataset, tmp_path: Path) -> None:
+    plain, augmented = (
+        train(digits, tmp_path / name, augment=name, lr=1e-30, schedule="constant", epochs=1, evaluate_train=True)
+        for name in ("none", "flip-crop")
+    )
+    assert plain.metrics["loss"] != augmented.metrics["loss"]
+    for name in ("test_loss", "train_evaluated_loss"):
+        assert plain.metrics[name] == augmented.metrics[name]
+
+
+def test_dropout_masks_differ_from_epoch_to_epoch(digits: gn.Dataset, tmp_path: Path) -> None:
+    run = train(digits, tmp_path / "run", dropout=0.5, lr=1e-30, schedule="constant", batch_size=200)
+    first, second = run.history
+    assert first["test_loss"] == second["test_loss"]
+    assert first["loss"] != second["loss"]
+
+
+def test_label_smoothing_is_in_the_training_loss_alone(digits: gn.Dataset, tmp_path: Path) -> None:
+    plain, smoothed = (
+        train(digits, tmp_path / str(epsilon), label_smoothing=epsilon, lr=1e-30, schedule="constant", epochs=1)
+        for epsilon in (0.0, 0.5)
+    )
+    assert plain.metrics["test_loss"] == smoothed.metrics["test_loss"]
+    assert plain.metrics["loss"] != smoothed.metrics["loss"]
+    assert plain.metrics["train_accuracy"] == smoothed.metrics["train_accuracy"]
+
+
+def test_validation_holds_a_stratified_share_out_of_training(
+    digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = spy_on_steps(monkeypatch)
+    train(digits, tmp_path / "run", validation=0.2, epochs=1, seed=5)
+    rest, _ = stratified_split(digits.train.labels, 0.2, 5)
+    (placed,) = {id(batch.placed): batch.placed for batch, _ in steps}.values()
+    np.testing.assert_array_equal(placed.split.images, digits.train.images[rest])
+    assert sorted(np.concatenate([batch.indices for batch, _ in steps])) == list(range(160))
+
+
+def test_validation_alone_chooses_the_best(digits: gn.Dataset, tmp_path: Path) -> None:
+    """With other test pictures, however labelled, the same epoch is best."""
+    rng = np.random.default_rng(0)
+    other = gn.Dataset(
+        digits.train.images,
+        digits.train.labels,
+        test_images=digits.test.images,
+        test_labels=rng.permutation(digits.test.labels),
+        scale=16.0,
+    )
+    same = gn.Dataset(
+        digits.train.images,
+        digits.train.labels,
+        test_images=digits.test.images,
+        test_labels=digits.test.labels,
+        scale=16.0,
+    )
+    chosen = []
+    for name, data in (("a", same), ("b", other)):
+        run = train(data, tmp_path / name, validation=0.2, epochs=6, lr=0.3, seed=3)
+        ranks = [(-record["validation_accuracy"], record["validation_loss"], record["epoch"]) for record in run.history]
+        best = min(ranks)[2]
+        chosen.append(best)
+        early = train(data, tmp_path / f"{name}-early", validation=0.2, epochs=6, lr=0.3, seed=3, stop_after=best)
+        assert (run.path / "best.safetensors").read_bytes() == (early.path / "last.safetensors").read_bytes()
+        assert gn.load(run.path).evaluate(data)["loss"] == run.history[best - 1]["test_loss"]
+    assert chosen[0] == chosen[1] != 6  # a best that were the last would prove nothing
+
+
+def test_the_best_of_equal_epochs_is_the_earliest(digits: gn.Dataset, tmp_path: Path) -> None:
+    run = train(digits, tmp_path / "run", validation=0.2, lr=1e-30, schedule="constant", epochs=3)
+    assert len({record["validation_loss"] for record in run.history}) == 1
+    assert gn.training.RunFolder(run.path).read_checkpoint().best_epoch == 1
+
+
+def test_evaluate_train_is_the_training_split_in_evaluation_mode(digits: gn.Dataset, tmp_path: Path) -> None:
+    run = train(digits, tmp_path / "run", model="tiny-bn", dropout=0.5, evaluate_train=True)
+    model = gn.load(run.path)
+    logits = model.network.logits(digits.normalization.apply(digits.train.images))
+    assert run.metrics["train_evaluated_accuracy"] == (logits.argmax(axis=1) == digits.train.labels).mean()
+    assert run.metrics["train_evaluated_loss"] != run.metrics["loss"]
+
+
+def test_measuring_more_trains_the_same(digits: gn.Dataset, tmp_path: Path) -> None:
+    for name, more in (("a", {}), ("b", {"evaluate_train": True})):
+        train(digits, tmp_path / name, model="tiny-bn", dropout=0.5, **more)
+    assert tensors(tmp_path / "a") == tensors(tmp_path / "b")
+
+
+def test_the_data_is_left_as_it_was(digits: gn.Dataset, tmp_path: Path) -> None:
+    fingerprint = digits.fingerprint
+    train(digits, tmp_path / "run", augment="flip-crop", validation=0.2)
+    again = gn.load_data("digits", samples=200)
+    assert again.fingerprint == fingerprint
+    np.testing.assert_array_equal(digits.train.images, again.train.images)
+
+
+class TestLossThatIsNotFinite:
+    def test_the_last_good_epoch_is_kept(self, digits: gn.Dataset, tmp_path: Path) -> None:
+        run = tmp_path / "run"
+        recipe: dict[str, Any] = {"lr": 1e4, "schedule": "constant", "epochs": 4}
+        told = r"The .*loss became (nan|inf) in epoch (\d) at a learning rate of 10000; it must stay finite\. (.*)"
+        with pytest.raises(RunError, match=told) as caught:
+            train(digits, run, **recipe)
+        matched = re.search(told, str(caught.value))
+        assert matched is not None
+        good = int(matched[2]) - 1
+        assert good >= 1
+        assert matched[3] == f"{run} keeps the state after epoch {good}. Try a lower lr, or clip_gradient."
+        train(digits, tmp_path / "good", **recipe, stop_after=good)
+        assert_same_run(run, tmp_path / "good")
+
+    def test_in_the_first_epoch_nothing_is_kept(self, digits: gn.Dataset, tmp_path: Path) -> None:
+        with pytest.raises(RunError, match=r"in epoch 1 .* Nothing was kept\. Try a lower lr"):
+            train(digits, tmp_path / "run", lr=1e30)
+        assert not tensors(tmp_path / "run")
+        assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == b""
+        train(digits, tmp_path / "run")  # the folder is free
+
+    @pytest.mark.parametrize(
+        ("place", "told"),
+        [("test_loss", "The test loss became inf"), ("validation_loss", "The validation loss became inf")],
+    )
+    def test_whichever_loss_it_is(
+        self, digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, told: str
+    ) -> None:
+        infinite = gn.engines.Evaluation(math.inf, 0.0, 450 if place == "test_loss" else 40)
+        plain = gn.engines.Network.evaluate
+
+        def evaluate(self: Any, placed: Any) -> Any:
+            return infinite if len(placed.split) == infinite.count else plain(self, placed)
+
+        monkeypatch.setattr(gn.engines.Network, "evaluate", evaluate)
+        with pytest.raises(RunError, match=re.escape(told)):
+            train(digits, tmp_path / "run", validation=0.2)
+
+    def test_a_gradient_that_overflows_is_no_broken_record(
+        self, digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(NumpyTrainer, "_norms", lambda self: {"conv1.weight": math.inf})
+        with pytest.raises(RunError, match=re.escape("The gradient norm of conv1.weight became inf in epoch 1")):
+            train(digits, tmp_path / "run")
+        assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == b""
+
+
+class TestResume:
+    def test_in_parts_or_at_once(self, digits: gn.Dataset, tmp_path: Path) -> None:
+        train(digits, tmp_path / "whole", **EVERYTHING)
+        for stop in (1, 2, None):
+            run = train(digits, tmp_path / "parts", **EVERYTHING, stop_after=stop, resume=stop != 1)
+        assert len(run.history) == 3
+        assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+    @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+    def test_in_parts_with_adam(self, digits: gn.Dataset, tmp_path: Path, optimizer: str) -> None:
+        changes: dict[str, Any] = {"optimizer": optimizer, "lr": 0.01, "clip_gradient": 1.0}
+        train(digits, tmp_path / "whole", **changes)
+        train(digits, tmp_path / "parts", **changes, stop_after=1)
+        train(digits, tmp_path / "parts", **changes, resume=True)
+        assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+    def test_stop_after_keeps_the_whole_schedule(self, digits: gn.Dataset, tmp_path: Path) -> None:
+        whole = train(digits, tmp_path / "whole", epochs=3, schedule="cosine")
+        part = train(digits, tmp_path / "part", epochs=3, schedule="cosine", stop_after=2)
+        assert untimed(part.history) == untimed(whole.history[:2])
+        assert gn.load(part.path).config["recipe"]["epochs"] == 3
+        assert (
+            len(train(digits, tmp_path / "part", epochs=3, schedule="cosine", stop_after=1, resume=True).history) == 2
+        )
+
+    def test_a_finished_run_is_left_alone(self, digits: gn.Dataset, tmp_path: Path, snapshot: Any) -> None:
+        first = train(digits, tmp_path / "run", **EVERYTHING)
+        before = snapshot(tmp_path)
+        again = train(digits, tmp_path / "run", **EVERYTHING, resume=True)
+        assert again.history == first.history
+        assert snapshot(tmp_path) == before
+
+    def test_a_finished_run_with_a_stale_last_gets_its_last(self, digits: gn.Dataset, tmp_path: Path) -> None:
+        train(digits, tmp_path / "whole")
+        train(digits, tmp_path / "run")
+        (tmp_path / "run" / "last.safetensors").write_bytes(b"stale")
+        train(digits, tmp_path / "run", resume=True)
+        assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"lr": 0.2}, "recipe.lr 0.1. It cannot go on with 0.2."),
+            ({"recipe": "tutorial-full", "epochs": 3, "schedule": "step"}, "recipe.schedule 'constant'."),
+            ({"epochs": 5}, "recipe.epochs 3. It cannot go on with 5."),
+            ({"seed": 1}, "seed 42. It cannot go on with 1."),
+            ({"width": 4}, "spec.width 8. It cannot go on with 4."),
+            ({"blocks": 2}, "spec.blocks [1]. It cannot go on with (2,)."),
+            ({"model": "tiny-bn"}, "spec.preset 'tiny'. It cannot go on with 'tiny-bn'."),
+            ({"dtype": "float64"}, "dtype 'float32'. It cannot go on with 'float64'."),
+            ({"evaluate_train": True}, "evaluate_train False. It cannot go on with True."),
+            ({"data": "digits"}, "data.samples 200. It cannot go on with None."),
+            ({"clip_gradient": 1.0}, "recipe.clip_gradient None. It cannot go on with 1.0."),
+        ],
+    )
+    def test_with_other_settings(
+        self, digits: gn.Dataset, tmp_path: Path, changes: dict[str, Any], field: str, snapshot: Any
+    ) -> None:
+        kept: dict[str, Any] = {"epochs": 3, "lr": 0.1}
+        train(digits, tmp_path / "run", **kept, stop_after=1)
+        before = snapshot(tmp_path)
+        told = f"{tmp_path / 'run'} was begun with {field}"
+        with pytest.raises(RunError, match=re.escape(told)):
+            train(**{"data": digits, "run": tmp_path / "run", **kept, **changes}, resume=True)
+        assert snapshot(tmp_path) == before
+
+    def test_with_other_pictures(self, digits: gn.Dataset, tmp_path: Path) -> None:
+        images, labels = digits.train.images, digits.train.labels
+        train(gn.Dataset(images, labels, scale=16.0), tmp_path / "run", stop_after=1)
+        changed = images.copy()
+        changed[0, 0, 0, 0] += 1
+        with pytest.raises(RunError, match=r"was begun with data\.fingerprint '[0-9a-f]{64}'\. It cannot go on"):
+            train(gn.Dataset(changed, labels, scale=16.0), tmp_path / "run", resume=True)
+        train(gn.Dataset(images, labels, scale=16.0), tmp_path / "run", resume=True)
+
+    def test_elsewhere(self, digits: gn.Dataset, tmp_path: Path) -> None:
+        """The machine, the versions and the device may be others; the config then tells the new ones."""
+        train(digits, tmp_path / "run", stop_after=1)
+        path = tmp_path / "run" / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        elsewhere = {**config, "engine": "torch", "device": "cuda:0", "precision": "bf16", "threads": 8, "versions": {}}
+        path.write_text(json.dumps(elsewhere), encoding="utf-8")
+        train(digits, tmp_path / "run", device="cpu", resume=True)
+        assert json.loads(path.read_text(encoding="utf-8")) == config
+
+    @pytest.mark.parametrize("state", ["missing", "empty", "uncommitted"])
+    def test_what_has_not_begun_begins(self, digits: gn.Dataset, tmp_path: Path, state: str) -> None:
+        train(digits, tmp_path / "whole")
+        run = tmp_path / "run"
+        if state != "missing":
+            run.mkdir()
+        if state == "uncommitted":
+            (run / "state").mkdir()
+            (run / "metrics.jsonl").write_text('{"epoch": 1}\n{"ep', encoding="utf-8")
+            (run / "config.json").write_text('{"format": 1', encoding="utf-8")
+        train(digits, run, resume=True)
+        assert_same_run(run, tmp_path / "whole")
+
+    def test_of_another_format_or_half_written(self, digits: gn.Dataset, tmp_path: Path, snapshot: Any) -> None:
+        run = tmp_path / "run"
+        train(digits, run, stop_after=1)
+        for path, content, told in (
+            (run / "config.json", b'{"format": 7}', "config.json has format 7. This glassnet reads format 1."),
+            (run / "config.json", b"{", "config.json is not JSON"),
+            (run / "state" / "checkpoint.safetensors", b"half", "run has no committed epoch to go on from. "),
+        ):
+            whole = path.read_bytes()
+            path.write_bytes(content)
+            before = snapshot(tmp_path)
+            for arguments in ({"resume": True}, {}):
+                with pytest.raises(RunError, match=re.escape(told)):
+                    train(digits, run, **arguments)
+            assert snapshot(tmp_path) == before
+            path.write_bytes(whole)
+
+    def test_needs_a_folder(self, digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ConfigError, match="resume needs run, the folder of the run that is to go on"):
+            train(digits, None, resume=True)
+        assert not list(tmp_path.iterdir())
+
+
+class TestAFolderInUse:
+    def test_is_refused(self, digits: gn.Dataset, tmp_path: Path, snapshot: Any) -> None:
+        train(digits, tmp_path / "finished")
+        train(digits, tmp_path / "unfinished", stop_after=1)
+        (tmp_path / "foreign").mkdir()
+        (tmp_path / "foreign" / "cat.png").touch()
+        before = snapshot(tmp_path)
+        for name, told in (
+            ("finished", "holds a finished run. Choose another folder, or --overwrite to replace it."),
+            ("unfinished", "holds an unfinished run. Choose another folder, --resume to go on, or --overwrite"),
+            ("foreign", "holds 'cat.png', which is no run's. Choose a new or empty folder."),
+        ):
+            with pytest.raises(RunError, match=re.escape(f"{tmp_path / name} {told}")):
+                train(digits, tmp_path / name)
+        with pytest.raises(RunError, match=re.escape("holds 'cat.png'")):
+            train(digits, tmp_path / "foreign", overwrite=True)
+        assert snapshot(tmp_path) == before
+
+    def test_is_replaced_where_asked(self, digits: gn.Dataset, tmp_path: Path) -> None:
+        train(digits, tmp_path / "new")
+        train(digits, tmp_path / "run", **EVERYTHING)
+        (tmp_path / "run" / "report.html").touch()
+        train(digits, tmp_path / "run", overwrite=True)
+        assert_same_run(tmp_path / "run", tmp_path / "new")
+        assert not (tmp_path / "run" / "report.html").exists()
+
+    def test_is_looked_at_before_anything_is_loaded(self, digits: gn.Dataset, tmp_path: Path) -> None:
+        train(digits, tmp_path / "run")
+        with pytest.raises(RunError, match="holds a finished run"):
+            train("no such data", tmp_path / "run")
+
+
+def test_a_run_without_a_name_gets_a_new_folder(
+    digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [train(digits, None, epochs=1).path for _ in range(3)]
+    assert paths == [Path("runs/tiny-digits"), Path("runs/tiny-digits-2"), Path("runs/tiny-digits-3")]
+    assert all(path.is_dir() for path in paths)
+    assert train(gn.Dataset(digits.train.images, digits.train.labels), None, epochs=1).path == Path("runs/tiny-arrays")
+
+
+class TestWhatDoesNotFit:
+    """Refused before anything is written, or written over."""
+
+    CASES: tuple[tuple[dict[str, Any], type[GlassnetError], str], ...] = (
+        ({"model": "tniy"}, ConfigError, "There is no model 'tniy'. Near: 'tiny'"),
+        ({"recipe": "tutorail"}, ConfigError, "There is no recipe 'tutorail' for tiny. Recipes: default, tutorial,"),
+        ({"learning_rate": 1}, ConfigError, "Neither a model nor a recipe has a field 'learning_rate'."),
+        ({"widht": 1}, ConfigError, "Neither a model nor a recipe has a field 'widht'. Near: 'width'."),
+        ({"lr": -1}, ConfigError, "The lr of a recipe must be a finite number above 0. Got -1."),
+        ({"width": 0}, ConfigError, "The width of a model must be an integer of at least 1. Got 0."),
+        ({"engine": "jax"}, ConfigError, "The engine must be one of 'numpy'"),
+        ({"dtype": "float16"}, ConfigError, "The dtype must be float32 or float64. Got 'float16'."),
+        ({"device": "cuda"}, ConfigError, "The device of the NumPy engine must be 'auto' or 'cpu'. Got 'cuda'."),
+        ({"precision": "bf16"}, ConfigError, "The precision of the NumPy engine must be None"),
+        ({"stop_after": 0}, ConfigError, "stop_after must be at least 1. Got 0."),
+        ({"resume": True}, ConfigError, "resume and overwrite exclude each other."),
+        ({"seed": 2**32}, ConfigError, "seed is 4294967296; allowed"),
+        ({"data": "no such folder"}, DataError, "source 'no such folder' does not exist"),
+        ({"samples": 3}, ConfigError, "samples is 3; allowed is 10"),
+        ({"classes": 3}, ConfigError, "The classes of the model is 3, of the data 10; they must be equal."),
+        ({"model": None, "classes": 12}, ConfigError, "The classes of the model is 12, of the data 10"),
+        ({"in_channels": 3}, ConfigError, "The in_channels of the model is 3, of the data 1; they must be equal."),
+        ({"image_size": 9}, ConfigError, "image_size is (9, 9); the pictures of 'digits' are (8, 8)"),
+        ({"model": gn.spec("tiny", classes=3)}, ConfigError, "The classes of the model is 3, of the data 10"),
+        (
+            {"model": gn.spec("tiny", image_size=9)},
+            ConfigError,
+            "The image_size of the model is (9, 9), of the data (8,",
+        ),
+        ({"model": gn.spec("tiny", in_channels=3)}, ConfigError, "The in_channels of the model is 3, of the data 1"),
+        ({"model": "resnet20", "blocks": (1,) * 4, "pool": "max"}, ShapeError, "pool: MaxPool2d with kernel_size"),
+        (
+            {"model": "resnet20", "blocks": (1,) * 4, "batch_size": 199},
+            ShapeError,
+            "layer4.0.bn1: BatchNorm2d needs more than one value per channel to train. Got (1, 128, 1, 1)",
+        ),
+        ({"validation": 0.01}, DataError, "a share of 0.01 of 200 pictures"),
+    )
+
+    @pytest.mark.parametrize(("changes", "kind", "told"), CASES, ids=lambda case: str(case)[:40])
+    def test_is_refused(
+        self, tmp_path: Path, changes: dict[str, Any], kind: type[GlassnetError], told: str, snapshot: Any
+    ) -> None:
+        whole: dict[str, Any] = {"data": "digits", "run": tmp_path / "run", "samples": 200}
+        (tmp_path / "run" / "state").mkdir(parents=True)
+        for name in ("config.json", "metrics.jsonl", "last.safetensors", "state/checkpoint.safetensors"):
+            (tmp_path / "run" / name).write_text("precious", encoding="utf-8")
+        before = snapshot(tmp_path)
+        with pytest.raises(kind, match=re.escape(told)) as caught:
+            train(**{**whole, **changes}, overwrite=True)
+        assert "\n" not in str(caught.value)
+        assert snapshot(tmp_path) == before
+
+    def test_what_before_raises_ends_the_training(self, digits: gn.Dataset, tmp_path: Path) -> None:
+        seen: list[tuple[Any, Any]] = []
+
+        def before(network: gn.Network, data: gn.Dataset) -> None:
+            seen.append((network, data))
+            raise GlassnetError("the gradients are wrong")
+
+        with pytest.raises(GlassnetError, match="the gradients are wrong"):
+            train(digits, tmp_path / "run", before=before)
+        ((network, data),) = seen
+        assert network.spec == gn.spec("tiny")
+        assert data is digits
+        assert not (tmp_path / "run").exists()
+
+
+def test_trying_the_fit_trains_nothing(digits: gn.Dataset, tmp_path: Path) -> None:
+    """Two pictures go through before the first step; running statistics and dropout must not have seen them."""
+    changes: dict[str, Any] = {"dropout": 0.5, "lr": 1e-30, "schedule": "constant", "batch_size": 200, "epochs": 1}
+    run = train(digits, tmp_path / "run", model="tiny-bn", **changes)
+    network = gn.build(gn.spec("tiny-bn", dropout=0.5))
+    network.seed_dropout(random_stream(42, "dropout", 1))
+    order = random_stream(42, "shuffle", 1).permutation(200)
+    images = digits.normalization.apply(digits.train.images[order])
+    network.trainer(gn.Recipe(lr=1e-30)).step(images, digits.train.labels[order])
+    weights = gn.load_weights(run.path / "last.safetensors")
+    for key, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, weights[key], err_msg=key)
+
+
+class TestFitSpec:
+    def test_a_preset_takes_its_sizes_from_the_data(self) -> None:
+        images = np.random.default_rng(0).integers(0, 255, (40, 6, 9, 3), dtype=np.uint8)
+        data = gn.Dataset(images, np.arange(40) % 4)
+        spec = fit_spec("resnet20", data, blocks=1)
+        assert (spec.in_channels, spec.size, spec.classes, spec.blocks) == (3, (6, 9), 4, (1, 1, 1))
+
+    def test_without_a_model_the_pictures_choose(self, digits: gn.Dataset) -> None:
+        assert fit_spec(None, digits) == gn.spec("tiny")
+
+    def test_a_spec_that_agrees_is_taken_as_it_is(self, digits: gn.Dataset) -> None:
+        spec = gn.spec("tiny", width=3)
+        assert fit_spec(spec, digits) == spec
+        assert fit_spec(spec, digits, dropout=0.5) == spec.replace(dropout=0.5)
+
+
+def test_ones_own_arrays_train(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    images = rng.integers(0, 100, (60, 8, 8, 3), dtype=np.uint8)
+    images[np.arange(60), :, :, labels] += 100
+    data = gn.Dataset(images, labels, ["red", "green", "blue"])
+    run = train(data, tmp_path / "run", epochs=5, batch_size=15)
+    assert run.metrics["test_accuracy"] == 1.0
+    model = gn.load(run.path)
+    assert [p.label for p in model.predict(images[:6])] == ["red", "green", "blue"] * 2
+    assert model.evaluate(data)["accuracy"] == 1.0
+
+
+def test_float64_trains_in_float64(digits: gn.Dataset, tmp_path: Path) -> None:
+    run = train(digits, tmp_path / "run", dtype="float64", epochs=1)
+    assert gn.load_weights(run.path / "last.safetensors")["fc.weight"].dtype == np.float64
+    assert gn.load(run.path).network.dtype == np.float64
+
+
+def test_progress_is_told_in_order(digits: gn.Dataset, tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    class Telling(Progress):
+        def begin(self, title: str, epochs: int, done: int, steps: int) -> None:
+            told.append((title, epochs, done, steps))
+
+        def step(self) -> None:
+            told.append("step")
+
+        def epoch(self, record: dict[str, Any]) -> None:
+            told.append(record["epoch"])
+            assert gn.load(tmp_path / "run").history[-1] == record  # it is safely kept
+
+        def end(self, seconds: float | None = None) -> None:
+            told.append(seconds is not None and seconds > 0)
+
+    train(digits, tmp_path / "run", batch_size=100, progress=Telling())
+    assert told == [("NumPy", 2, 0, 2), "step", "step", 1, "step", "step", 2, True]
+
+
+def test_an_interrupt_keeps_the_last_finished_epoch(digits: gn.Dataset, tmp_path: Path) -> None:
+    ended: list[float | None] = []
+
+    class Interrupting(Progress):
+        steps = 0
+
+        def step(self) -> None:
+            self.steps += 1
+            if self.steps == 7:  # in the second epoch of four steps
+                raise KeyboardInterrupt
+
+        def end(self, seconds: float | None = None) -> None:
+            ended.append(seconds)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(digits, tmp_path / "run", **EVERYTHING, batch_size=40, progress=Interrupting())
+    assert ended == [None]
+    assert [record["epoch"] for record in gn.load(tmp_path / "run").history] == [1]
+    train(digits, tmp_path / "run", **EVERYTHING, batch_size=40, resume=True)
+    train(digits, tmp_path / "whole", **EVERYTHING, batch_size=40)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")

@@ -1,0 +1,316 @@
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import glassnet as gn
+from glassnet.errors import DataError, GlassnetError, RunError, ShapeError
+from tests.training.runs import train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that knows its digits."""
+    return train("digits", tmp_path_factory.mktemp("model") / "run", epochs=4).path
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path) -> gn.Model:
+    return gn.load(trained)
+
+
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path) -> Path:
+    """The same run, to be spoiled."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def digits() -> gn.Dataset:
+    return gn.load_data("digits")
+
+
+def save(path: Path, pixels: Any, **arguments: Any) -> Path:
+    Image.fromarray(np.asarray(pixels)).save(path, **arguments)
+    return path
+
+
+def as_png(path: Path, digit: Any) -> Path:
+    """A digit of 0..16 as others would save it, in 0..255."""
+    return save(path, np.rint(digit[..., 0] * (255 / 16)).astype(np.uint8))
+
+
+def test_what_a_model_has(model: gn.Model, trained: Path) -> None:
+    assert model.path == trained
+    assert model.classes == [str(digit) for digit in range(10)]
+    assert model.network.spec == gn.spec("tiny")
+    assert (model.normalization.scale, model.normalization.mean, model.normalization.std) == (16.0, (0.0,), (1.0,))
+    assert [record["epoch"] for record in model.history] == [1, 2, 3, 4]
+    assert model.config == json.loads((trained / "config.json").read_text(encoding="utf-8"))
+
+
+def test_evaluate_is_what_the_training_said(model: gn.Model, digits: gn.Dataset) -> None:
+    result = model.evaluate(digits)
+    last = model.history[-1]
+    assert result == {"loss": last["test_loss"], "accuracy": last["test_accuracy"], "count": 450}
+    assert result["accuracy"] > 0.9
+
+
+def test_predictions_of_arrays(model: gn.Model, digits: gn.Dataset) -> None:
+    pictures = digits.test.images[:40]
+    predictions = model.predict(pictures)
+    logits = model.network.logits(pictures.transpose(0, 3, 1, 2).astype(np.float32) / 16)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert [p.label for p in predictions] == [str(k) for k in logits.argmax(axis=1)]
+    for prediction, expected in zip(predictions, probabilities, strict=True):
+        assert prediction.probability == pytest.approx(expected.max(), rel=1e-5)
+        assert prediction.top[0] == (prediction.label, prediction.probability)
+        assert len(prediction.top) == 5
+        assert prediction.top == sorted(prediction.top, key=lambda pair: -pair[1])
+        for label, probability in prediction.top:
+            assert probability == pytest.approx(expected[int(label)], rel=1e-4)
+    assert sum(probability for _, probability in model.predict(pictures[0], top=99)[0].top) == pytest.approx(1)
+    assert len(model.predict(pictures[0], top=1)[0].top) == 1
+
+
+def test_one_picture_or_many_in_any_wrapping(model: gn.Model, digits: gn.Dataset, tmp_path: Path) -> None:
+    pictures = digits.test.images[:3]
+    paths = [as_png(tmp_path / f"{number}.png", picture) for number, picture in enumerate(pictures)]
+    together = model.predict(pictures)
+    assert model.predict(list(pictures)) == together
+    (alone,) = model.predict(pictures[0])
+    assert alone.label == together[0].label
+    assert alone.probability == pytest.approx(together[0].probability, rel=1e-5)  # BLAS may round one picture otherwise
+    assert model.predict([pictures[0], paths[1]])[0].label == together[0].label
+    assert model.predict(paths[0]) == model.predict(str(paths[0])) == model.predict([paths[0]])
+    assert model.predict(tuple(paths)) == model.predict(paths)
+    assert model.predict([]) == []
+    assert model.predict(pictures[:0]) == []
+
+
+def test_a_digits_png_is_the_digit(model: gn.Model, digits: gn.Dataset, tmp_path: Path) -> None:
+    pictures = digits.test.images[:50]
+    paths = [as_png(tmp_path / f"{number}.png", picture) for number, picture in enumerate(pictures)]
+    for by_array, by_file in zip(model.predict(pictures), model.predict(paths), strict=True):
+        assert by_file.label == by_array.label
+        assert by_file.probability == pytest.approx(by_array.probability, abs=0.02)  # 255 is no multiple of 16
+
+
+def test_a_digits_folder_of_pngs_is_evaluated_in_its_own_scale(
+    model: gn.Model, digits: gn.Dataset, tmp_path: Path
+) -> None:
+    for split, part in (("train", digits.train), ("test", digits.test)):
+        for number in range(100):
+            folder = tmp_path / split / str(part.labels[number])
+            folder.mkdir(parents=True, exist_ok=True)
+            as_png(folder / f"{number}.png", part.images[number])
+    result = model.evaluate(gn.load_data(tmp_path, image_size=8))
+    assert result["count"] == 100
+    assert result["accuracy"] > 0.9
+
+
+def test_files_of_any_mode_and_size(model: gn.Model, digits: gn.Dataset, tmp_path: Path) -> None:
+    digit = np.rint(digits.test.images[4, ..., 0] * (255 / 16)).astype(np.uint8)
+    (expected,) = model.predict(save(tmp_path / "gray.png", digit))
+    huge = np.kron(digit, np.ones((40, 40), np.uint8))  # 320×320
+    opaque = np.full_like(digit, 255)
+    others = {
+        "rgb.png": np.stack([digit] * 3, axis=-1),
+        "rgba.png": np.stack([digit, digit, digit, opaque], axis=-1),
+        "gray-alpha.png": np.stack([digit, opaque], axis=-1),
+        "sixteen.png": digit.astype(np.uint16) * 257,
+    }
+    for name, pixels in others.items():
+        (found,) = model.predict(save(tmp_path / name, pixels))
+        assert found.label == expected.label, name
+        assert found.probability == pytest.approx(expected.probability, abs=0.02), name
+    for name in ("huge.png", "huge.bmp", "huge.jpg"):  # antialiasing blurs the edges of enlarged pixels
+        (found,) = model.predict(save(tmp_path / name, huge))
+        assert found.label == expected.label, name
+    for name, pixels in (("dot.png", digit[:1, :1]), ("line.jpg", digit[:2]), ("wide.png", np.kron(digit, opaque[:1]))):
+        (found,) = model.predict(save(tmp_path / name, pixels))
+        assert found.label in model.classes
+
+
+def test_files_of_the_training_folder_and_its_arrays_are_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, colour in (("b", 200), ("a", 60), ("c", 130)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(12):
+            save(
+                tmp_path / "data" / name / f"{number}.png", rng.integers(colour - 50, colour + 50, (9, 9, 3), np.uint8)
+            )
+    data = gn.load_data(tmp_path / "data")
+    run = train(data, tmp_path / "run", model="tiny-bn", epochs=4, batch_size=8, dtype="float64")
+    model = gn.load(run.path)
+    assert model.classes == ["a", "b", "c"]  # in the config's order, which is the label's
+    assert model.normalization == data.normalization
+    paths = sorted((tmp_path / "data").rglob("*.png"))
+    predictions = model.predict(paths)
+    assert [p.label for p in predictions] == [path.parent.name for path in paths]
+    arrays = np.stack([np.asarray(Image.open(path)) for path in paths])
+    assert model.predict(arrays) == predictions
+    assert model.load_dataset().fingerprint == data.fingerprint
+
+
+def test_classes_come_from_the_config(copied: Path, digits: gn.Dataset) -> None:
+    path = copied / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["data"]["classes"] = list("abcdefghij")
+    path.write_text(json.dumps(config), encoding="utf-8")
+    named, numbered = (gn.load(run).predict(digits.test.images[:9]) for run in (copied, copied))
+    assert named == numbered
+    labels = [p.label for p in named]
+    assert labels == [
+        "abcdefghij"[label]
+        for label in gn.load(copied).network.logits(digits.normalization.apply(digits.test.images[:9])).argmax(axis=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("picture", "told"),
+    [
+        (np.zeros((8, 8, 3), np.uint8), "uint8 of shape (H, W, C) = (8, 8, 1). Got uint8 of shape (8, 8, 3)."),
+        (np.zeros((2, 9, 8, 1), np.uint8), "uint8 of shape (H, W, C) = (8, 8, 1). Got uint8 of shape (9, 8, 1)."),
+        (np.zeros((8, 8, 1)), "uint8 of shape (H, W, C) = (8, 8, 1). Got float64 of shape (8, 8, 1)."),
+        ([np.zeros((8, 8), np.uint8)], "uint8 of shape (H, W, C) = (8, 8, 1). Got uint8 of shape (8, 8)."),
+    ],
+)
+def test_arrays_that_do_not_fit(model: gn.Model, picture: Any, told: str) -> None:
+    with pytest.raises(DataError, match=re.escape(f"A picture must be {told}")):
+        model.predict(picture)
+
+
+def test_files_that_are_no_pictures(model: gn.Model, tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
+    for name, told in (
+        ("none.png", "no such file"),
+        ("empty.png", "empty file"),
+        ("text.png", "not a picture"),
+        (".", "not a file"),
+    ):
+        path = tmp_path / name
+        with pytest.raises(DataError, match=re.escape(f"{path}: {told}")):
+            model.predict(path)
+
+
+def test_data_that_does_not_fit(model: gn.Model, digits: gn.Dataset) -> None:
+    labels = np.arange(60) % 10
+    with pytest.raises(DataError, match=re.escape("The data's classes are ['0', '1'], the model's ['0', '1', '2',")):
+        model.evaluate(gn.Dataset(np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2))
+    with pytest.raises(DataError, match=re.escape("3 channel(s); this normalization was measured on 1")):
+        model.evaluate(gn.Dataset(np.zeros((60, 8, 8, 3), np.uint8), labels))
+    with pytest.raises(ShapeError, match="fc: Linear takes features of shape"):
+        model.evaluate(gn.Dataset(np.zeros((60, 12, 12), np.uint8), labels))
+
+
+def test_the_data_is_loaded_again(digits: gn.Dataset, tmp_path: Path) -> None:
+    part = gn.load_data("digits", samples=200, seed=3)
+    again = gn.load(train(part, tmp_path / "run", epochs=1).path).load_dataset()
+    assert again.fingerprint == part.fingerprint
+    assert again.source == part.source
+
+
+def test_data_that_cannot_be_loaded_again(copied: Path, digits: gn.Dataset, tmp_path: Path) -> None:
+    own = gn.Dataset(digits.train.images, digits.train.labels)
+    arrays = gn.load(train(own, tmp_path / "arrays", epochs=1).path)
+    with pytest.raises(DataError, match=r"arrays was trained on arrays.* Pass the "):
+        arrays.load_dataset()
+    path = copied / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for source, told in (
+        ({"source": str(tmp_path / "gone")}, "does not exist"),
+        ({"samples": 100}, f"The data in digits is no longer what {copied} was trained on."),
+    ):
+        path.write_text(json.dumps({**config, "data": {**config["data"], **source}}), encoding="utf-8")
+        with pytest.raises(DataError, match=re.escape(told)):
+            gn.load(copied).load_dataset()
+
+
+def test_best_or_last(tmp_path: Path, trained: Path) -> None:
+    run = train("digits", tmp_path / "run", samples=200, validation=0.2, epochs=2).path
+    shutil.copy(trained / "last.safetensors", run / "best.safetensors")  # visibly another
+
+    def weights(name: str | None) -> bytes:
+        return gn.load(run, name).network.state_dict()["fc.weight"].tobytes()
+
+    assert weights(None) == weights("best") == gn.load(trained).network.state_dict()["fc.weight"].tobytes()
+    assert weights("last") != weights("best")
+    with pytest.raises(RunError, match=re.escape("The weights of a run are 'best' or 'last'. Got 'first'.")):
+        gn.load(run, "first")
+    with pytest.raises(RunError, match=re.escape("has no best.safetensors: no epoch")):
+        gn.load(trained, "best")
+
+
+class TestWhatIsNoWholeRun:
+    def told(self, run: Path, told: str) -> None:
+        with pytest.raises(GlassnetError, match=re.escape(told)) as caught:
+            gn.load(run)
+        assert "\n" not in str(caught.value)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "none", tmp_path):
+            self.told(path, f"{path} is not a run folder: it has no config.json.")
+
+    def test_before_its_first_epoch_was_done(self, copied: Path) -> None:
+        (copied / "last.safetensors").unlink()
+        self.told(copied, f"{copied} has no last.safetensors: no epoch of this run was finished")
+
+    def test_of_another_format(self, copied: Path) -> None:
+        (copied / "config.json").write_text('{"format": 2}', encoding="utf-8")
+        self.told(copied, f"{copied / 'config.json'} has format 2. This glassnet reads format 1.")
+
+    def test_half_a_config(self, copied: Path) -> None:
+        path = copied / "config.json"
+        path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
+        self.told(copied, f"{path} is not JSON: ")
+
+    @pytest.mark.parametrize(
+        ("part", "content", "told"),
+        [
+            ("spec", {"colour": 1}, "does not describe a model: "),
+            ("spec", None, "does not describe a model: "),
+            ("spec", {"width": 0}, "The width of a model must be an integer of at least 1. Got 0."),
+            ("data", {"classes": ["a", "b"]}, "does not describe a model: 'scale'."),
+            ("data", [], "does not describe a model: "),
+            ("dtype", "float16", "The dtype must be float32 or float64."),
+            ("seed", "x", "seed is 'x'; allowed is an integer"),
+        ],
+    )
+    def test_a_config_of_something_else(self, copied: Path, part: str, content: Any, told: str) -> None:
+        path = copied / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**config, part: content}), encoding="utf-8")
+        self.told(copied, told)
+
+    def test_half_the_weights(self, copied: Path) -> None:
+        path = copied / "last.safetensors"
+        path.write_bytes(path.read_bytes()[:-1])
+        self.told(copied, f"{path} is not a whole safetensors file")
+
+    def test_another_networks_weights(self, copied: Path, tmp_path: Path) -> None:
+        other = train("digits", tmp_path / "other", samples=200, model="tiny-bn", epochs=1).path
+        shutil.copy(other / "last.safetensors", copied / "last.safetensors")
+        self.told(copied, "The state does not fit this network. missing: conv1.bias, ")
+
+    def test_a_torn_last_line_of_metrics_is_no_hindrance(self, copied: Path) -> None:
+        with (copied / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write('{"epoch": 5, "lo')
+        assert len(gn.load(copied).history) == 4
+
+
+def test_looking_at_a_run_changes_nothing(model: gn.Model, digits: gn.Dataset, trained: Path, snapshot: Any) -> None:
+    before, weights = snapshot(trained), model.network.state_dict()
+    model.predict(digits.test.images[:5])
+    model.evaluate(digits)
+    model.load_dataset()
+    gn.load(trained)
+    assert snapshot(trained) == before
+    for key, array in model.network.state_dict().items():
+        np.testing.assert_array_equal(array, weights[key])

@@ -1,0 +1,228 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glassnet.errors import RunError
+from glassnet.training.run_folder import Checkpoint, RunFolder
+from glassnet.weights import load_tensors, save_tensors
+
+CONFIG: dict[str, Any] = {
+    "format": 1,
+    "dtype": "float32",
+    "seed": 0,
+    "spec": {},
+    "recipe": {"epochs": 2},
+    "data": {},
+}
+
+
+def checkpoint(epoch: int, best_epoch: int | None = None) -> Checkpoint:
+    return Checkpoint(
+        epoch,
+        best_epoch,
+        {"fc.weight": np.full((2, 2), epoch, np.float32)},
+        {"fc.weight/momentum_buffer": np.full((2, 2), -epoch, np.float32)},
+        [{"epoch": number + 1, "loss": 0.1 * number} for number in range(epoch)],
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A run of two epochs, of which one is done."""
+    folder = RunFolder(tmp_path / "run")
+    folder.create(CONFIG)
+    folder.commit(checkpoint(1))
+    return folder
+
+
+def test_what_was_committed_comes_back(folder: RunFolder) -> None:
+    folder.commit(checkpoint(2, best_epoch=1))
+    read = folder.restore()
+    expected = checkpoint(2, best_epoch=1)
+    assert (read.epoch, read.best_epoch, read.records) == (2, 1, expected.records)
+    np.testing.assert_array_equal(read.network["fc.weight"], expected.network["fc.weight"])
+    np.testing.assert_array_equal(
+        read.optimizer["fc.weight/momentum_buffer"], expected.optimizer["fc.weight/momentum_buffer"]
+    )
+    assert folder.read_config() == CONFIG
+
+
+def test_the_files_of_a_run(folder: RunFolder) -> None:
+    folder.commit(checkpoint(2, best_epoch=2))
+    files = {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file()}
+    assert files == {
+        *("config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state/checkpoint.safetensors")
+    }
+    assert load_tensors(folder.best_path)[0]["fc.weight"][0, 0] == 2
+
+
+def test_best_is_kept_until_another_is_better(folder: RunFolder) -> None:
+    folder.commit(checkpoint(2, best_epoch=2))
+    folder.commit(checkpoint(3, best_epoch=2))
+    assert load_tensors(folder.best_path)[0]["fc.weight"][0, 0] == 2
+    assert load_tensors(folder.last_path)[0]["fc.weight"][0, 0] == 3
+
+
+def test_without_a_choice_there_is_no_best(folder: RunFolder) -> None:
+    assert not folder.best_path.exists()
+
+
+def test_restore_brings_a_stale_last_and_best_in_line(folder: RunFolder) -> None:
+    stale = folder.last_path.read_bytes()
+    folder.commit(checkpoint(2, best_epoch=2))
+    fresh = folder.last_path.read_bytes()
+    folder.last_path.write_bytes(stale)
+    folder.best_path.unlink()
+    folder.restore()
+    assert folder.last_path.read_bytes() == folder.best_path.read_bytes() == fresh
+
+
+def test_restore_cuts_the_metrics_to_the_committed_epoch(folder: RunFolder) -> None:
+    whole = folder.metrics_path.read_bytes()
+    for more in (b'{"epoch": 2, "loss": 0.1}\n', b'{"epoch": 2, "lo', b'{"epoch": 2}\n{"ep'):
+        folder.metrics_path.write_bytes(whole + more)
+        assert len(folder.restore().records) == 1
+        assert folder.metrics_path.read_bytes() == whole
+
+
+def test_restore_refuses_metrics_that_lack_committed_epochs(folder: RunFolder) -> None:
+    folder.metrics_path.write_text("", encoding="utf-8")
+    with pytest.raises(RunError, match=re.escape("metrics.jsonl has 0 whole lines and the run 1 epochs.")):
+        folder.restore()
+
+
+def test_restore_touches_nothing_that_is_in_line(folder: RunFolder, snapshot: Any) -> None:
+    before = snapshot(folder.path)
+    folder.restore()
+    assert snapshot(folder.path) == before
+
+
+def test_readers_leave_a_torn_last_line_out(folder: RunFolder) -> None:
+    with folder.metrics_path.open("a", encoding="utf-8") as file:
+        file.write('{"epoch": 2, "loss": 0.')
+    assert [record["epoch"] for record in folder.read_records()] == [1]
+
+
+def test_a_whole_line_that_is_no_record(folder: RunFolder) -> None:
+    for garbage in (b"garbage\n", b"\xff\xfe\n"):
+        folder.metrics_path.write_bytes(garbage)
+        with pytest.raises(RunError, match=r"metrics\.jsonl, line 1, is not JSON: "):
+            folder.read_records()
+
+
+def test_a_run_without_metrics_has_no_records(folder: RunFolder) -> None:
+    folder.metrics_path.unlink()
+    assert folder.read_records() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{", "config.json is not JSON: "),
+        (b"\xff\xfe", "config.json is not JSON: "),
+        (b"[]", "config.json has format None. This glassnet reads format 1."),
+        (b"{}", "config.json has format None."),
+        (b'{"format": 2}', "config.json has format 2. This glassnet reads format 1."),
+        (b'{"format": 1, "seed": 0, "spec": {}}', "config.json lacks dtype, recipe, data."),
+    ],
+)
+def test_a_config_that_is_none(folder: RunFolder, content: bytes, told: str) -> None:
+    folder.config_path.write_bytes(content)
+    with pytest.raises(RunError, match=re.escape(told)) as caught:
+        folder.read_config()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(RunError, match=re.escape(f"{path} is not a run folder: it has no config.json.")):
+            RunFolder(path).read_config()
+
+
+def test_a_checkpoint_that_is_none(folder: RunFolder) -> None:
+    whole = folder.checkpoint_path.read_bytes()
+    for content in (b"", whole[:-1], b"garbage"):
+        folder.checkpoint_path.write_bytes(content)
+        told = "run has no committed epoch to go on from. "
+        with pytest.raises(RunError, match=re.escape(told)):
+            folder.read_checkpoint()
+    save_tensors(folder.checkpoint_path, {"x": np.ones(1)})
+    with pytest.raises(
+        RunError, match=re.escape("checkpoint.safetensors has format None. This glassnet reads format 1.")
+    ):
+        folder.read_checkpoint()
+
+
+class TestWhetherAFolderIsFree:
+    @pytest.mark.parametrize("resume", [False, True])
+    def test_nothing_is_there_or_nothing_is_in_it(self, tmp_path: Path, resume: bool) -> None:
+        (tmp_path / "empty").mkdir()
+        for path in (tmp_path / "none", tmp_path / "empty"):
+            RunFolder(path).check_is_free(resume=resume)
+
+    def test_an_unfinished_run(self, folder: RunFolder) -> None:
+        told = "holds an unfinished run. Choose another folder, --resume to go on, or --overwrite to replace it."
+        with pytest.raises(RunError, match=re.escape(told)):
+            folder.check_is_free()
+        folder.check_is_free(resume=True)
+        folder.check_is_free(overwrite=True)
+
+    def test_a_finished_run(self, folder: RunFolder) -> None:
+        folder.commit(checkpoint(2))
+        told = "holds a finished run. Choose another folder, or --overwrite to replace it."
+        with pytest.raises(RunError, match=re.escape(told)):
+            folder.check_is_free()
+        folder.check_is_free(resume=True)
+        folder.check_is_free(overwrite=True)
+
+    def test_what_a_kill_before_the_first_epoch_left(self, folder: RunFolder) -> None:
+        folder.checkpoint_path.unlink()
+        (folder.path / ".last.safetensors.tmp").touch()
+        folder.check_is_free()
+
+    @pytest.mark.parametrize("arguments", [{}, {"resume": True}, {"overwrite": True}])
+    def test_somebody_elses_folder(self, tmp_path: Path, arguments: dict[str, bool]) -> None:
+        (tmp_path / "thesis.tex").touch()
+        told = f"{tmp_path} holds 'thesis.tex', which is no run's. Choose a new or empty folder."
+        with pytest.raises(RunError, match=re.escape(told)):
+            RunFolder(tmp_path).check_is_free(**arguments)
+
+    def test_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(RunError, match=re.escape("file is a file. A run needs a folder.")):
+            RunFolder(tmp_path / "file").check_is_free(overwrite=True)
+
+
+def test_clear_removes_the_runs_own_files_and_no_others(folder: RunFolder) -> None:
+    notes = folder.path / "notes.txt"
+    notes.write_text("mine", encoding="utf-8")
+    folder.report_path.touch()
+    folder.commit(checkpoint(2, best_epoch=2))
+    folder.clear()
+    assert [path for path in folder.path.rglob("*") if path.is_file()] == [notes]
+
+
+def test_clear_removes_the_checkpoint_first(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed: list[Path] = []
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: removed.append(self))
+    folder.clear()
+    assert removed[0] == folder.checkpoint_path
+
+
+def test_a_record_that_is_not_finite_is_never_written(folder: RunFolder) -> None:
+    spoiled = checkpoint(2)
+    spoiled.records[-1]["loss"] = float("nan")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        folder.commit(spoiled)
+    assert folder.restore().epoch == 1
+
+
+def test_every_line_is_one_object(folder: RunFolder) -> None:
+    folder.commit(checkpoint(2))
+    lines = folder.metrics_path.read_bytes().split(b"\n")
+    assert [json.loads(line)["epoch"] for line in lines[:-1]] == [1, 2]
+    assert lines[-1] == b""
