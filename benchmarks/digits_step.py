@@ -26,9 +26,9 @@ from glassnet.training import Progress
 from glassnet.verify.yardstick import Yardstick
 
 
-def seconds(action: Callable[[], object]) -> float:
+def seconds(action: Callable[..., object], *arguments: object) -> float:
     start = perf_counter()
-    action()
+    action(*arguments)
     return perf_counter() - start
 
 
@@ -46,9 +46,9 @@ def main() -> None:
         trainer, yardstick = network.trainer(recipe("tiny", "tutorial")), Yardstick(network.state_dict())
         ours, theirs = [], []
         for x, labels in full:
-            ours.append(seconds(lambda x=x, labels=labels: trainer.step(x, labels)))
+            ours.append(seconds(trainer.step, x, labels))
             with context():
-                theirs.append(seconds(lambda x=x, labels=labels: yardstick.step(x, labels)))
+                theirs.append(seconds(yardstick.step, x, labels))
         ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
         print(
             f"step, {threads}: glassnet {statistics.median(ours) * 1e3:.2f} ms, yardstick "
@@ -67,8 +67,8 @@ def main() -> None:
     pairs = [(seconds(train), seconds(steps)) for _ in range(5)]
     ratio = statistics.median(a / b for a, b in pairs)
     print(
-        f"10 epochs: gn.train {statistics.median(a for a, _ in pairs):.2f} s, the yardstick's {len(batches)} bare steps "
-        f"{statistics.median(b for _, b in pairs):.2f} s, ratio {ratio:.3f}"
+        f"10 epochs: gn.train {statistics.median(a for a, _ in pairs):.2f} s, "
+        f"the yardstick's {len(batches)} bare steps {statistics.median(b for _, b in pairs):.2f} s, ratio {ratio:.3f}"
     )
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 

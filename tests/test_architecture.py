@@ -12,6 +12,7 @@ from glassnet.architecture import (
     PRESETS,
     ResNetSpec,
     assemble,
+    assemble_blank,
     initial_state,
     parameter_count,
     spec,
@@ -74,6 +75,12 @@ def keys(variant: ResNetSpec) -> list[str]:
 @pytest.mark.parametrize(("preset", "count"), PARAMETERS.items())
 def test_parameter_counts_are_the_papers(preset: str, count: int) -> None:
     assert parameter_count(spec(preset)) == count
+
+
+def test_counting_draws_nothing() -> None:
+    """Drawing the weights of all presets takes a quarter of a minute."""
+    network = assemble_blank(spec("tiny"))
+    assert not any(parameter.data.any() for parameter in network.parameters())
 
 
 def test_every_preset_is_counted() -> None:

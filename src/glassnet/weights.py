@@ -84,7 +84,8 @@ def _load_pytorch(path: Path) -> dict[str, Array]:
     except UnpicklingError:
         raise DataError(f"{path} holds more than tensors; what could run code is not read.") from None
     except (RuntimeError, OSError, EOFError, ValueError, LookupError) as error:
-        raise DataError(f"{path} is not a whole PyTorch file: {str(error).splitlines()[0]}") from None
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path} is not a whole PyTorch file: {reason}") from None
     state = found.get("state_dict", found) if isinstance(found, dict) else found
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise DataError(f"{path} is not a state dict: it must map names to tensors.")

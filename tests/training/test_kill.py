@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import glassnet as gn
+from glassnet.training import RunFolder
 from tests.training.runs import EVERYTHING, assert_same_run, train
 
 
@@ -109,6 +110,8 @@ def test_at_every_instant_between_two_changes_to_a_file(few: gn.Dataset, tmp_pat
         run = tmp_path / str(instant)
         if not is_killed(instant, few, run):
             break
+        if (run / "last.safetensors").is_file():  # what others may read is committed
+            assert RunFolder(run).is_committed
         is_killed(instant, few, run, resume=True)
         train(few, run, **SHORT, resume=True)
         assert_same_run(run, tmp_path / "whole")

@@ -204,6 +204,8 @@ def test_data_that_does_not_fit(model: gn.Model, digits: gn.Dataset) -> None:
     labels = np.arange(60) % 10
     with pytest.raises(DataError, match=re.escape("The data's classes are ['0', '1'], the model's ['0', '1', '2',")):
         model.evaluate(gn.Dataset(np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2))
+    with pytest.raises(DataError, match=re.escape("The data's classes are ['a', 'b', 'c',")):
+        model.evaluate(gn.Dataset(digits.train.images, digits.train.labels, list("abcdefghij")))
     with pytest.raises(DataError, match=re.escape("3 channel(s); this normalization was measured on 1")):
         model.evaluate(gn.Dataset(np.zeros((60, 8, 8, 3), np.uint8), labels))
     with pytest.raises(ShapeError, match="fc: Linear takes features of shape"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -69,12 +70,14 @@ def _numpy(spec: ResNetSpec, dtype: np.dtype[Any], device: str, precision: str |
 
 
 def _torch(spec: ResNetSpec, dtype: np.dtype[Any], device: str, precision: str | None, compile: bool) -> Network:
-    try:
-        from glassnet.engines.torch_engine import TorchNetwork
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "lightning_fabric"):
-            raise GlassnetError(f"PyTorch is installed but fails to import: {error}") from error
-        raise GlassnetError("The torch engine needs PyTorch: pip install 'glassnet[torch]'") from error
-    except (ImportError, OSError) as error:
-        raise GlassnetError(f"PyTorch is installed but fails to import: {error}") from error
+    for name in ("torch", "lightning_fabric"):
+        try:
+            import_module(name)
+        except Exception as error:  # whatever a broken installation ends in
+            if isinstance(error, ModuleNotFoundError) and error.name == name:
+                raise GlassnetError("The torch engine needs PyTorch: pip install 'glassnet[torch]'") from error
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise GlassnetError(f"PyTorch is installed but fails to import: {reason}") from error
+    from glassnet.engines.torch_engine import TorchNetwork
+
     return TorchNetwork(spec, dtype, device, precision, compile)

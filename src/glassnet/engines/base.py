@@ -76,6 +76,7 @@ class Network(ABC):
         self.spec = spec
         self.dtype = dtype
         self.device = "cpu"
+        self.threads = 1
         self.precision: str | None = None
 
     def logits(self, images: Array) -> Array:

@@ -42,10 +42,7 @@ class Placed:
 
 
 class TorchNetwork(Network):
-    """``module`` is the bare network, ``_eager`` what Fabric makes of it, and ``_compute`` torch.compile besides.
-
-    Where single layers are looked at, ``_eager`` runs: compiled code has no place to look.
-    """
+    """``module`` is the bare network; ``_compute`` is what Fabric and torch.compile make of it."""
 
     engine = "torch"
     engine_title = "PyTorch"
@@ -60,12 +57,11 @@ class TorchNetwork(Network):
     ) -> None:
         super().__init__(spec, dtype)
         self.fabric = _fabric(device, precision, dtype)
-        self.device, self.precision = str(self.fabric.device), precision
+        self.device, self.precision, self.threads = str(self.fabric.device), precision, torch.get_num_threads()
         self.torch_dtype = getattr(torch, dtype.name)
         self.module: torch.nn.Module = assemble(spec, torch_layers)
         self.module.to(self.fabric.device, self.torch_dtype, memory_format=torch.channels_last)
-        self._eager: Any = self.fabric.setup_module(self.module)
-        self._compute: Any = self.fabric.setup_module(torch.compile(self.module)) if compile else self._eager
+        self._compute: Any = self.fabric.setup_module(torch.compile(self.module) if compile else self.module)
 
     @property
     def activation_names(self) -> list[str]:
@@ -115,6 +111,12 @@ class TorchNetwork(Network):
         with torch.inference_mode(), _stated():
             return _array(self._compute(self._ready(images)).to(self.torch_dtype))
 
+    def _bare_logits(self, images: Array) -> Tensor:
+        """For looking: compiled code has no place to look, and Fabric's wrapper refuses gradients it does not take."""
+        with self.fabric.autocast():
+            logits: Tensor = self.module(self._ready(images)).to(self.torch_dtype)
+        return logits
+
     @contextmanager
     def _watched(self, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
         """What ``names`` say, as tensors of the graph, once the network has run inside the context."""
@@ -140,7 +142,7 @@ class TorchNetwork(Network):
     def _activations(self, images: Array, names: Collection[str]) -> dict[str, Array]:
         self.module.eval()
         with torch.inference_mode(), _stated(), self._watched(names) as seen:
-            self._eager(self._ready(images))
+            self._bare_logits(images)
         return self._arrays(seen, seen.values())
 
     def _trace(self, images: Array, labels: Array, names: Collection[str]) -> Trace:
@@ -151,7 +153,7 @@ class TorchNetwork(Network):
         self.module.train().requires_grad_(True)
         try:
             with _stated(), self._watched(names) as seen:
-                logits = self._eager(self._ready(images))
+                logits = self._bare_logits(images)
                 targets = torch.from_numpy(labels).to(logits.device, torch.int64)
                 loss = torch.nn.functional.cross_entropy(logits, targets)
                 tensors = [*seen.values(), *parameters.values()]
@@ -257,11 +259,13 @@ class TorchTrainer(Trainer):
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         for path, array in state.items():
-            key, _, name = path.rpartition("/")
-            parameter = self.parameters.get(key)
+            parameter = self.parameters.get(path.rpartition("/")[0])
             if parameter is None or (array.ndim and array.shape != tuple(parameter.shape)):
                 raise GlassnetError(f"The optimizer's state {path} of shape {array.shape} fits no parameter.")
-            tensor = torch.from_numpy(np.array(array))
+        self.optimizer.state.clear()
+        for path, array in state.items():
+            key, _, name = path.rpartition("/")
+            parameter, tensor = self.parameters[key], torch.from_numpy(np.array(array))
             # A step count stays on the CPU in float32, as torch.optim keeps it.
             own = torch.empty_like(parameter).copy_(tensor) if array.ndim else tensor.to(torch.float32)
             self.optimizer.state[parameter][name] = own.detach()
@@ -273,17 +277,25 @@ def _fabric(device: str, precision: str | None, dtype: np.dtype[Any]) -> Any:
         raise ConfigError(f"The precision must be one of {', '.join(PRECISIONS)}. Got {precision!r}.")
     if dtype == np.float64 and precision not in (None, "32-true"):
         raise ConfigError(f"The precision {precision!r} mixes in shorter numbers; it needs dtype float32.")
-    kind, _, number = device.partition(":")
-    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(kind, False):
-        usable = ", ".join(name for name, usable in available.items() if usable)
-        raise ConfigError(f"The device {device!r} is not to be had here. Available: {usable}.")
-    devices: Any = [int(number)] if number.isdigit() else 1
-    chosen: Any = precision or "32-true"
     with warnings.catch_warnings():
         # CUDA that cannot be initialized only means that there is no GPU to use.
         warnings.filterwarnings("ignore", message=".*CUDA.*", category=UserWarning)
-        return Fabric(accelerator="auto" if kind == "auto" else kind, devices=devices, precision=chosen)
+        counts = {
+            "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+            "mps": int(torch.backends.mps.is_available()),
+            "cpu": 1,
+        }
+        usable = [name for name, count in counts.items() if count]
+        kind, _, number = (usable[0] if device == "auto" else device).partition(":")
+        if number not in ("", *map(str, range(counts.get(kind, 0)))) or kind not in usable:
+            raise ConfigError(
+                f"The device {device!r} is not to be had here. Available: {', '.join(['auto', *usable])}."
+            )
+        if (kind, precision) == ("cpu", "16-mixed"):
+            raise ConfigError("The precision '16-mixed' needs a GPU. Got the device 'cpu'.")
+        devices: Any = [int(number)] if number and kind != "cpu" else 1
+        chosen: Any = precision or "32-true"
+        return Fabric(accelerator=kind, devices=devices, precision=chosen)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def describe_run(network: Network, seed: int, data: Mapping[str, Any], **setting
         "dtype": network.dtype.name,
         "device": network.device,
         "precision": network.precision,
-        "threads": 1,
+        "threads": network.threads,
         "seed": seed,
         "spec": dataclasses.asdict(network.spec),
         **settings,

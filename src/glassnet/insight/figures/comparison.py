@@ -248,7 +248,7 @@ def _curves(
     :param choices: the buttons: what each changes of the layout; the first says how the figure begins.
     """
     names = [written(run, 20) for run in histories]
-    below = 56 + LEGEND_ROW * -(-sum(48 + text_width([name], 12) for name in [*names, "test", "train"]) // 240)
+    below = 56 + LEGEND_ROW * -(-sum(48 + text_width([name], 12) for name in [*names, "test", "train"]) // 220)
     height = TITLE_HEIGHT + BUTTONS_HEIGHT + 280 + below
     ends = [
         f"{run} {value:.3f}"
