@@ -60,7 +60,11 @@ class TorchNetwork(Network):
         self.device, self.precision, self.threads = str(self.fabric.device), precision, torch.get_num_threads()
         self.torch_dtype = getattr(torch, dtype.name)
         self.module: torch.nn.Module = assemble(spec, torch_layers)
-        self.module.to(self.fabric.device, self.torch_dtype, memory_format=torch.channels_last)
+        # Channels-last is what tensor cores want. On CPUs PyTorch 2.13 can corrupt memory in float32 convolutions of
+        # few channels in that order ("double free"; not without mkldnn), so there the order is NCHW.
+        on_gpu = self.fabric.device.type == "cuda"
+        self.memory_format = torch.channels_last if on_gpu else torch.contiguous_format
+        self.module.to(self.fabric.device, self.torch_dtype, memory_format=self.memory_format)
         self._compute: Any = self.fabric.setup_module(torch.compile(self.module) if compile else self.module)
 
     @property
@@ -104,7 +108,7 @@ class TorchNetwork(Network):
 
     def _ready(self, images: Array | Tensor) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
-        return tensor.to(self.fabric.device, self.torch_dtype, memory_format=torch.channels_last)
+        return tensor.to(self.fabric.device, self.torch_dtype).contiguous(memory_format=self.memory_format)
 
     def _logits(self, images: Array | Tensor) -> Array:
         self.module.eval()
@@ -160,6 +164,7 @@ class TorchNetwork(Network):
                 gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
             buffers = {key: _array(buffer) for key, buffer in self.module.named_buffers()}
         finally:
+            self.module.eval()  # the next step sets anew who trains
             for parameter in frozen:
                 parameter.requires_grad_(False)
             for buffer, value in before:
@@ -184,7 +189,7 @@ class TorchNetwork(Network):
         if batch.augmentation is not None:
             images = _augmented(images, batch.augmentation)
         x = (images.to(self.torch_dtype) / placed.scale - placed.mean) / placed.std
-        return x.permute(0, 3, 1, 2), placed.labels[indices]
+        return x.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format), placed.labels[indices]
 
     def _placed_labels(self, placed: Placed) -> Array:
         return _array(placed.labels)

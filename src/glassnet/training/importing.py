@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from math import isfinite
 from os import PathLike
 from pathlib import Path
 
@@ -45,11 +47,17 @@ def import_weights(
     state = load_weights(Path(weights))
     spec = preset(model) if isinstance(model, str) else model
     spec = spec.replace(classes=len(classes), **({} if image_size is None else {"image_size": image_size}))
-    if not (len(mean) == len(std) == spec.in_channels) or not all(deviation > 0 for deviation in std):
+    numbers = [*mean, *std]
+    if not (len(mean) == len(std) == spec.in_channels) or not all(map(isfinite, numbers)) or not min(std) > 0:
         raise ConfigError(
             f"mean and std need one number for each of the {spec.in_channels} channels, std above 0. "
             f"Got mean {list(mean)} and std {list(std)}."
         )
+    twice = [name for name, count in Counter(classes).items() if count > 1]
+    if twice:
+        raise ConfigError(f"The classes must have different names. {twice[0]!r} stands twice.")
+    if not (isfinite(scale) and scale > 0):
+        raise ConfigError(f"The scale must be a finite number above 0. Got {scale!r}.")
     network = build(spec)
     network.load_state_dict(state)
     folder.clear()

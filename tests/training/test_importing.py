@@ -1,0 +1,100 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import glassnet as gn
+from glassnet.errors import ConfigError, DataError, GlassnetError, RunError
+from glassnet.training import RunFolder
+from glassnet.weights import save_tensors
+from tests.training.runs import train
+
+CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+def arguments(**changes: Any) -> dict[str, Any]:
+    return {"classes": [str(n) for n in range(10)], "mean": [0.0], "std": [1.0], "scale": 16.0, **changes}
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "weights.safetensors"
+    save_tensors(path, gn.build("tiny", seed=7).state_dict())
+    return path
+
+
+def test_weights_become_a_run(weights: Path, tmp_path: Path, digits: gn.Dataset) -> None:
+    model = gn.import_weights(weights, "tiny", run=tmp_path / "run", **arguments())
+    own = gn.build("tiny", seed=7).state_dict()
+    assert all(np.array_equal(model.network.state_dict()[key], array) for key, array in own.items())
+    x = digits.normalization.apply(digits.test.images)
+    np.testing.assert_array_equal(gn.load(tmp_path / "run").network.logits(x), gn.build("tiny", seed=7).logits(x))
+    assert model.history == []
+    assert model.evaluate(digits)["count"] == 450
+    assert [p.label for p in model.predict(digits.test.images[:2])] == [
+        str(n) for n in model.network.logits(x[:2]).argmax(axis=1)
+    ]
+    assert (model.normalization.scale, model.normalization.mean, model.normalization.std) == (16.0, (0.0,), (1.0,))
+
+
+def test_it_has_no_data_of_its_own(weights: Path, tmp_path: Path) -> None:
+    model = gn.import_weights(weights, "tiny", run=tmp_path / "run", **arguments())
+    with pytest.raises(DataError, match="was imported without data; a run folder keeps no pictures"):
+        model.load_dataset()
+
+
+def test_it_counts_as_finished(weights: Path, tmp_path: Path, digits: gn.Dataset) -> None:
+    gn.import_weights(weights, "tiny", run=tmp_path / "run", **arguments())
+    assert RunFolder(tmp_path / "run").is_finished
+    with pytest.raises(RunError, match="holds a finished run"):
+        train(digits, tmp_path / "run")
+    with pytest.raises(RunError, match="holds a finished run"):
+        gn.import_weights(weights, "tiny", run=tmp_path / "run", **arguments())
+    gn.import_weights(weights, "tiny", run=tmp_path / "run", overwrite=True, **arguments())
+
+
+def test_a_custom_size(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_tensors(path, gn.build(gn.spec("resnet20", image_size=48, classes=3)).state_dict())
+    given = arguments(classes=["a", "b", "c"], mean=[0.4] * 3, std=[0.2] * 3, image_size=48)
+    assert gn.import_weights(path, "resnet20", run=tmp_path / "run", **given).network.spec.size == (48, 48)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"mean": [0.1, 0.2]}, ConfigError, "mean and std need one number for each of the 1 channels"),
+        ({"std": [0.0]}, ConfigError, "std above 0"),
+        ({"mean": [float("nan")]}, ConfigError, "mean and std need one number for each of the 1 channels"),
+        ({"classes": ["a", "b"]}, GlassnetError, r"wrongly shaped: fc.weight \(10, 128\) instead of \(2, 128\)"),
+        ({"classes": ["a"]}, ConfigError, "classes of a model must be an integer of at least 2"),
+        ({"classes": ["a"] * 10}, ConfigError, "'a' stands twice"),
+        ({"scale": 0.0}, ConfigError, "scale must be a finite number above 0"),
+        ({"model": "resnet20"}, GlassnetError, "missing: "),
+    ],
+)
+def test_refusals_write_nothing(
+    weights: Path, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    given = {"model": "tiny", **arguments(**changes)}
+    if given["model"] == "resnet20":
+        given |= {"mean": [0.1] * 3, "std": [1.0] * 3}
+    with pytest.raises(error, match=message):
+        gn.import_weights(weights, run=tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_akamasters_resnet20(shared: Path, tmp_path: Path) -> None:
+    """The figures of a network trained elsewhere: 20 of 20 lossless pictures right."""
+    model = gn.import_weights(
+        shared / "resnet20-cifar10.safetensors",
+        "resnet20",
+        classes=CIFAR,
+        mean=[0.485, 0.456, 0.406],
+        std=[0.229, 0.224, 0.225],
+        run=tmp_path / "run",
+    )
+    pictures = sorted((shared / "cifar10-samples").glob("*.png"))
+    labels = [CIFAR[int(path.stem[-1])] for path in pictures]
+    assert [prediction.label for prediction in model.predict(pictures)] == labels
