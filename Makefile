@@ -22,6 +22,9 @@ help:  ## list the targets
 
 .venv/.development: .venv/.runtime
 	$(PIP) --requirement requirements.lock
+	@# Only the tests look at torchvision, and skip what needs it where it cannot be had. Its own requirements would
+	@# replace the pinned PyTorch.
+	-$(PIP) --no-deps torchvision==0.28.0
 	@touch $@
 
 install: .venv/.development  ## make .venv with everything that requirements.lock pins, and glassnet itself, editable
