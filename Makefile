@@ -31,7 +31,7 @@ install: .venv/.development  ## make .venv with everything that requirements.loc
 
 demo: install  ## train on the handwritten digits with both engines and write runs/comparison.html
 	$(BIN)/glassnet train digits --engine numpy --run runs/demo-numpy --overwrite
-	$(BIN)/glassnet train digits --engine torch --run runs/demo-torch --overwrite
+	$(BIN)/glassnet train digits --engine torch --threads 1 --run runs/demo-torch --overwrite
 	$(BIN)/glassnet compare runs/demo-numpy runs/demo-torch --output runs/comparison.html
 
 test: install  ## run all tests

@@ -148,6 +148,18 @@ def test_state_is_a_copy_and_a_state_that_fits_nothing_changes_nothing() -> None
         np.testing.assert_array_equal(array, before[key])
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["NumPy", "torch"])
+def test_an_empty_state_begins_anew(which: int) -> None:
+    network = engines("tiny")[which]
+    trainer = network.trainer(Recipe(optimizer="adam"))
+    trainer.step(*batch(network.spec))
+    assert trainer.state()
+    trainer.load_state({})
+    assert trainer.state() == {}
+    trainer.step(*batch(network.spec))
+    assert trainer.state()["fc.bias/step"] == 1
+
+
 # Looking changes nothing.
 
 

@@ -19,8 +19,8 @@ def models() -> Any:
     try:
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    except RuntimeError as error:  # defined already: this torchvision brings its own
-        assert "torchvision" in str(error)
+    except RuntimeError:  # defined already: this torchvision brings its own
+        pass
     return pytest.importorskip("torchvision.models", reason="torchvision is not installed")
 
 

@@ -23,6 +23,7 @@ from glassnet.data import Augmentation, Normalization, Split
 from glassnet.engines import torch_layers
 from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, shown
 from glassnet.errors import ConfigError, GlassnetError
+from glassnet.nn import arguments
 from glassnet.nn.module import check_state
 from glassnet.recipe import Recipe
 
@@ -54,14 +55,17 @@ class TorchNetwork(Network):
         device: str = "auto",
         precision: str | None = None,
         compile: bool = False,
+        threads: int | None = None,
     ) -> None:
         super().__init__(spec, dtype)
+        if threads is not None:
+            torch.set_num_threads(arguments.integer("the PyTorch engine", "threads", threads))
         self.fabric = _fabric(device, precision, dtype)
         self.device, self.precision, self.threads = str(self.fabric.device), precision, torch.get_num_threads()
         self.torch_dtype = getattr(torch, dtype.name)
         self.module: torch.nn.Module = assemble(spec, torch_layers)
         # Channels-last is what tensor cores want. On CPUs PyTorch 2.13 can corrupt memory in float32 convolutions of
-        # few channels in that order ("double free"; not without mkldnn), so there the order is NCHW.
+        # few channels in that order (torch_layers.Conv2d avoids the case we know), so there the order is NCHW.
         on_gpu = self.fabric.device.type == "cuda"
         self.memory_format = torch.channels_last if on_gpu else torch.contiguous_format
         self.module.to(self.fabric.device, self.torch_dtype, memory_format=self.memory_format)

@@ -50,6 +50,7 @@ def train(
     device: str = "auto",
     precision: str | None = None,
     compile: bool = False,
+    threads: int | None = None,
     init: str | PathLike[str] | None = None,
     freeze: str | None = None,
     resume: bool = False,
@@ -102,7 +103,7 @@ def train(
         recipe = named_recipe(spec.preset, recipe)
     recipe = recipe.replace(**recipe_fields)
     folder = RunFolder(_new_path(spec, data) if run is None else run)
-    network = build(spec, engine, recipe.seed, dtype, device, precision, compile)
+    network = build(spec, engine, recipe.seed, dtype, device, precision, compile, threads)
     network.load_state_dict({**network.state_dict(), **foundation.body})
     config = describe_run(
         network,

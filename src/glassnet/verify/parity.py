@@ -28,7 +28,7 @@ from glassnet.recipe import Recipe
 from glassnet.verify.golden import Case, GoldenFolder, Group, compute, largest, written
 
 Array = NDArray[Any]
-LR = 1e-5  # so small that the steps do not amplify the gradients' rounding, even on a tiny batch
+LR = 1e-4  # so small that the steps do not amplify the gradients' rounding, even on a tiny batch
 WEIGHT_DECAY = 0.1  # so large that it shows all the same
 
 
