@@ -1,0 +1,67 @@
+"""What the loop costs beyond its steps: an epoch of gn.train beside bare steps and one evaluation, on digits.
+
+    python benchmarks/loop_cost.py [numpy|torch] [MODEL]
+
+An epoch of `gn.train`, checkpoint and run folder included, and the same prepared batches through
+`net.trainer(recipe).step` with one evaluation of the test pictures; in turn, medians of 15 epochs each. PyTorch
+computes on one thread.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from time import perf_counter
+
+import numpy as np
+
+import glassnet as gn
+from glassnet.data import epoch_batches, random_stream
+from glassnet.recipe import recipe
+from glassnet.training import Progress
+
+
+class Clock(Progress):
+    """Takes the time from the first step of an epoch until it is safely kept."""
+
+    def begin(self, title: str, epochs: int, done: int, steps: int) -> None:
+        self.start = perf_counter()
+
+    def epoch(self, record: dict[str, object]) -> None:
+        self.seconds = perf_counter() - self.start
+
+
+def main(engine: str = "numpy", model: str = "tiny") -> None:
+    data = gn.load_data("digits")
+    chosen = recipe(model)
+    network = gn.build(model, engine, threads=1)
+    trainer, test = network.trainer(chosen), network.place(data.test, data.normalization)
+    images = data.normalization.apply(data.train.images, np.float32)
+
+    def bare(epoch: int) -> float:
+        order = epoch_batches(len(images), chosen.batch_size, random_stream(0, "shuffle", epoch))
+        batches = [(images[indices], data.train.labels[indices]) for indices in order]
+        start = perf_counter()
+        for x, labels in batches:
+            trainer.step(x, labels)
+        network.evaluate(test)
+        return perf_counter() - start
+
+    clock = Clock()
+    ours, theirs = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for epoch in range(15):
+            options = {"epochs": 15, "stop_after": epoch + 1, "resume": epoch > 0, "progress": clock}
+            gn.train(model, data, engine, run=f"{folder}/run", threads=1, **options)
+            ours.append(clock.seconds)
+            theirs.append(bare(epoch))
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    print(
+        f"{engine} {model}: an epoch of gn.train {statistics.median(ours) * 1e3:.0f} ms, steps and evaluation "
+        f"{statistics.median(theirs) * 1e3:.0f} ms, ratio {ratio:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
