@@ -247,7 +247,10 @@ def compare(
 def _names(text: str) -> list[str]:
     """The lines of a file, or what stands between commas."""
     path = Path(text)
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not a text file (UTF-8) with one class name a line.") from None
 
 
 @app.command(
@@ -346,7 +349,7 @@ def summary(
 @check.command(epilog="Example: glassnet check gradients resnet20")
 def gradients(
     model: Annotated[str | None, typer.Argument(help="A preset. The default is every layer and its options.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the weights, the pictures and the directions.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the weights, the pictures and the directions.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
     """Compare every gradient with central differences, in float64; exit code 1 if one differs."""

@@ -89,11 +89,12 @@ def _load_pytorch(path: Path) -> dict[str, Array]:
     state = found.get("state_dict", found) if isinstance(found, dict) else found
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise DataError(f"{path} is not a state dict: it must map names to tensors.")
-    short = (torch.float16, torch.bfloat16)  # NumPy has no bfloat16
-    return {
-        str(key): np.array((tensor.float() if tensor.dtype in short else tensor).detach().numpy(), order="C")
-        for key, tensor in state.items()
-    }
+    exact = (torch.float32, torch.float64)  # shorter floats become float32: NumPy has not all of them
+    floats = {key: t.float() if t.is_floating_point() and t.dtype not in exact else t for key, t in state.items()}
+    try:
+        return {str(key): np.array(tensor.detach().numpy(), order="C") for key, tensor in floats.items()}
+    except (TypeError, RuntimeError) as error:
+        raise DataError(f"{path} holds a tensor that is no plain array: {str(error).splitlines()[0]}") from None
 
 
 def _own_key(key: str) -> str:

@@ -104,6 +104,7 @@ def test_a_tuned_run_resumes_to_the_same_bits(base: Path, odd: gn.Dataset, tmp_p
         ({"init": "nowhere"}, GlassnetError, "nowhere"),
         ({"init": "BASE", "model": "tiny"}, ConfigError, "holds a tiny-bn. Leave model out. Got 'tiny'"),
         ({"init": "BASE", "width": 8}, GlassnetError, "wrongly shaped: conv1.weight"),
+        ({"init": "BASE", "blocks": 2}, GlassnetError, "missing: layer1.1.conv1.weight"),
     ],
 )
 def test_refusals_write_nothing(

@@ -79,7 +79,10 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         recipe = self.read_config()["recipe"]  # imported weights have none
-        return recipe is None or self.read_checkpoint().epoch >= int(recipe["epochs"])
+        try:
+            return recipe is None or self.read_checkpoint().epoch >= int(recipe["epochs"])
+        except (KeyError, TypeError, ValueError):
+            raise RunError(f"{self.config_path} has a recipe without a number of epochs: {recipe!r}.") from None
 
     def clear(self) -> None:
         """Remove a run's own files, the checkpoint first, so that no instant shows half of an old run."""
@@ -128,11 +131,16 @@ class RunFolder:
             raise RunError(f"{self.path} has no committed epoch to go on from. {error}") from None
         self._check_format(self.checkpoint_path, about)
         parts: dict[str, Arrays] = {"network": {}, "optimizer": {}}
-        for key, array in tensors.items():
-            part, _, name = key.partition("/")
-            parts[part][name] = array
-        records = self.read_records()[: about["epoch"]]
-        return Checkpoint(about["epoch"], about["best_epoch"], **parts, records=records)
+        try:
+            for key, array in tensors.items():
+                part, _, name = key.partition("/")
+                parts[part][name] = array
+            epoch, best_epoch = about["epoch"], about["best_epoch"]
+        except KeyError as error:
+            raise RunError(
+                f"{self.checkpoint_path} is not a run's checkpoint: {error} is unknown or missing."
+            ) from None
+        return Checkpoint(epoch, best_epoch, **parts, records=self.read_records()[:epoch])
 
     def read_config(self) -> dict[str, Any]:
         """:raises RunError: a folder that is missing, holds no run, or a run of another format."""
@@ -161,8 +169,8 @@ class RunFolder:
         lines = self.metrics_path.read_text(encoding="utf-8", errors="replace").split("\n")
         for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end is torn, or empty
             try:
-                records.append(json.loads(line))
-            except ValueError:
+                records.append(dict(json.loads(line)))
+            except (ValueError, TypeError):
                 raise RunError(f"{self.metrics_path}, line {number}, is not JSON: {line[:60]!r}.") from None
         return records
 

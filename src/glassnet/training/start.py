@@ -104,7 +104,9 @@ def train(
     recipe = recipe.replace(**recipe_fields)
     folder = RunFolder(_new_path(spec, data) if run is None else run)
     network = build(spec, engine, recipe.seed, dtype, device, precision, compile, threads)
-    network.load_state_dict({**network.state_dict(), **foundation.body})
+    if init is not None:
+        head = {key: array for key, array in network.state_dict().items() if key.startswith("fc.")}
+        network.load_state_dict({**foundation.body, **head})
     config = describe_run(
         network,
         recipe.seed,
