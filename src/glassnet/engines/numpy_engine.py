@@ -100,6 +100,7 @@ class NumpyNetwork(Network):
 
         before = self.module.state_dict()
         drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
+        held = [(parameter, parameter.grad.copy(order="K")) for parameter in self.module.parameters()]
         loss = nn.CrossEntropyLoss()
         try:
             with (
@@ -110,11 +111,13 @@ class NumpyNetwork(Network):
                 value = loss(self.module.train()(self._ready(images)), labels)
                 self.module.backward(loss.backward())
             after = self.module.state_dict()
+            gradients = _copies({key: parameter.grad for key, parameter in self.module.named_parameters()})
         finally:
+            for parameter, gradient in held:
+                parameter.grad[...] = gradient
             self.module.eval().load_state_dict(before)  # the next step sets anew who trains
             for dropout, state in zip(self._dropouts(), drawn, strict=True):
                 dropout.generator.bit_generator.state = state
-        gradients = _copies({key: parameter.grad for key, parameter in self.module.named_parameters()})
         buffers = {key: array for key, array in after.items() if key not in gradients}
         return Trace(seen, value, {name: seen_back[name] for name in seen}, gradients, buffers)
 

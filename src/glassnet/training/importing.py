@@ -42,6 +42,7 @@ def import_weights(
     :raises GlassnetError: weights of another architecture; lists missing, unexpected and wrongly shaped keys.
     :raises RunError: a folder in use.
     """
+    classes, mean, std = list(map(str, classes)), list(map(float, mean)), list(map(float, std))
     folder = RunFolder(run)
     folder.check_is_free(overwrite=overwrite)
     state = load_weights(Path(weights))
