@@ -226,3 +226,12 @@ def test_every_line_is_one_object(folder: RunFolder) -> None:
     lines = folder.metrics_path.read_bytes().split(b"\n")
     assert [json.loads(line)["epoch"] for line in lines[:-1]] == [1, 2]
     assert lines[-1] == b""
+
+
+def test_another_programs_config_is_not_a_leftover_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    (tmp_path / "report.html").write_text("theirs", encoding="utf-8")
+    for given in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(RunError, match="has format None. This glassnet reads format 1"):
+            RunFolder(tmp_path).check_is_free(**given)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == "theirs"

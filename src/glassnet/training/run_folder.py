@@ -70,6 +70,15 @@ class RunFolder:
             strangers = sorted(path.name for path in self.path.iterdir() if path not in self._own)
             if strangers:
                 raise RunError(f"{self.path} holds {strangers[0]!r}, which is no run's. Choose a new or empty folder.")
+            self._check_config_is_ours()
+
+    def _check_config_is_ours(self) -> None:
+        """Another program's config.json is no leftover of a run; a torn one says nothing."""
+        try:
+            found = json.loads(self.config_path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return
+        self._check_format(self.config_path, found)
 
     @property
     def _own(self) -> set[Path]:
