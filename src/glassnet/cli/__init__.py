@@ -1,0 +1,37 @@
+"""The command line: parse, call, print.
+
+Results go to stdout, and so does the one JSON object of ``--json``; everything else that people read while
+they wait goes to stderr. Exit codes: 0 done, 1 a stated failure (one line), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from glassnet.cli.program import app
+from glassnet.errors import GlassnetError
+
+# Importing a module adds its commands; this order is that of the list in --help.
+# isort: off
+from glassnet.cli import train
+from glassnet.cli import runs
+from glassnet.cli import models
+from glassnet.cli import check
+# isort: on
+
+__all__ = ["app", "check", "main", "models", "runs", "train"]
+
+
+def main() -> None:
+    """The ``glassnet`` command. ``--debug`` may stand anywhere."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments)
+    except (GlassnetError, OSError, MemoryError) as error:
+        if debug:
+            raise
+        typer.echo(f"Error: {str(error) or type(error).__name__}", err=True)
+        sys.exit(1)

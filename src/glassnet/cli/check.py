@@ -1,0 +1,71 @@
+"""Commands that prove that the numbers are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glassnet.cli.program import Json, check, show, table
+
+
+@check.command(epilog="Example: glassnet check gradients resnet20")
+def gradients(
+    model: Annotated[str | None, typer.Argument(help="A preset. The default is every layer and its options.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the weights, the pictures and the directions.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare every gradient with central differences, in float64; exit code 1 if one differs."""
+    from glassnet.verify.gradients import check_all_layers, check_preset
+
+    checks = check_all_layers(seed=seed) if model is None else [check_preset(model, seed=seed)]
+    rows = [{"subject": checked.subject, **row} for checked in checks for row in checked.table()]
+    shown = rows if model is not None else [{"subject": c.subject, "worst error": c.worst.error} for c in checks]
+    passed = all(checked.passed for checked in checks)
+    worst = max((row for checked in checks for row in checked.rows), key=lambda row: row.error)
+    show(
+        {"passed": passed, "worst": worst.error, "rows": rows},
+        f"{table(shown)}\n{'Passed' if passed else 'FAILED'}: {len(rows)} comparisons, worst error {worst.error:.1e}",
+        as_json,
+    )
+    for checked in checks:
+        checked.raise_if_failed()
+
+
+@check.command(epilog="Example: glassnet check parity resnet20 --dump golden")
+def parity(
+    model: Annotated[str, typer.Argument(help="A preset.")],
+    dtype: Annotated[str, typer.Option(help="float64, to prove, or float32, as in training.")] = "float64",
+    batch_size: Annotated[int, typer.Option(help="Pictures in the batch.")] = 2,
+    steps: Annotated[int, typer.Option(help="Optimizer steps after which all weights are compared.")] = 2,
+    optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw")] = "sgd",
+    seed: Annotated[int, typer.Option(help="Of the weights and the batch.")] = 0,
+    dump: Annotated[Path | None, typer.Option(help="Write NumPy's numbers, as .npy with an index.json, here.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare NumPy with such a folder of another implementation, not with PyTorch.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare every tensor that the two engines compute; exit code 1 if one differs."""
+    from glassnet.verify.parity import check_parity
+
+    checked = check_parity(
+        model,
+        dtype=dtype,
+        batch_size=batch_size,
+        steps=steps,
+        optimizer=optimizer,
+        seed=seed,
+        dump=dump,
+        against=against,
+    )
+    rows, worst = checked.table(), checked.worst
+    ends = {name: row and row.tensor for name, row in (("first", checked.first), ("worst", worst))}
+    show(
+        {"passed": checked.passed, **ends, "rows": rows},
+        f"{table(rows)}\n{'Passed' if checked.passed else 'FAILED'}: {len(rows)} tensors, worst {worst.tensor}, which "
+        f"needs a tolerance of {worst.needed:.1e}" + (f"\nGolden numbers {dump}" if dump else ""),
+        as_json,
+    )
+    checked.raise_if_failed()

@@ -1,0 +1,99 @@
+"""The program and what its commands have in common: options, and how a result is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import glassnet as gn
+
+if TYPE_CHECKING:
+    from glassnet.data import Dataset
+    from glassnet.training import Model
+
+
+app = typer.Typer(
+    help="Residual networks you can see through: train, look inside, check every number.",
+    epilog="Example: glassnet train digits --model tiny --epochs 10 --run runs/first",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+check = typer.Typer(
+    help="Prove that the numbers are right.", epilog="Example: glassnet check gradients tiny", no_args_is_help=True
+)
+app.add_typer(check, name="check")
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="digits, fashion-mnist, a folder with one folder of pictures per class (or train/ and test/ of those), "
+        "or a path to IDX files."
+    ),
+]
+RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+OtherData = Annotated[str | None, typer.Option(help="Another source. The default is the run's own.")]
+Weights = Annotated[str | None, typer.Option(help="best or last; by default best where validation chose one.")]
+Engine = Annotated[str, typer.Option(help="numpy or torch")]
+ImageSize = Annotated[int | None, typer.Option(help="Side in pixels to which a folder's pictures are brought.")]
+Samples = Annotated[int | None, typer.Option(help="Train on so many pictures, in the proportions of the classes.")]
+MaxBad = Annotated[float, typer.Option(help="Share of a folder's pictures that may be unreadable.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(gn.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+) -> None:
+    """Typer takes the program's own options from here; ``main`` looks for ``--debug`` itself."""
+
+
+def report_of(path: Path, data: str | None = None) -> Path:
+    from glassnet.insight import write_report
+
+    model = gn.load(path)
+    return write_report(model, None if data is None else data_for(model, data))
+
+
+def data_for(model: Model, source: str | None) -> Dataset:
+    """A source's pictures in the model's size, or the run's own data."""
+    if source is None:
+        return model.load_dataset()
+    return gn.load_data(source, image_size=model.network.spec.image_size)
+
+
+def show(data: dict[str, Any], text: str, as_json: bool) -> None:
+    typer.echo(json.dumps(data) if as_json else text)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as aligned text: numbers to the right, with thousands separated."""
+
+    def told(value: Any) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "NO"
+        if value is None:
+            return "–"
+        return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    cells = [list(rows[0]), *([told(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [isinstance(value, int | float) and not isinstance(value, bool) for value in rows[0].values()]
+    lines = (
+        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True))
+        for row in cells
+    )
+    return "\n".join(line.rstrip() for line in lines)
