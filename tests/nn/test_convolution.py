@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
-from glassnet.nn import convolution, layout
+from glassnet.nn import layout
 from tests.nn.oracle import Array, compare, examples, parity, pictures
 
 # torch says that it pads a copy; it is the oracle all the same.
@@ -55,14 +55,6 @@ def test_same_with_an_even_kernel_is_torchs(kernel_size: Any, dilation: Any) -> 
     arguments = {"kernel_size": kernel_size, "padding": "same", "dilation": dilation}
     x = np.random.default_rng(0).standard_normal((2, 3, 6, 5))
     parity(nn.Conv2d(3, 2, **arguments), torch.nn.Conv2d(3, 2, **arguments), x)
-
-
-@pytest.mark.parametrize("block_bytes", [1, 3000, 7000])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_blocks_of_pictures_change_nothing(block_bytes: int, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "BLOCK_BYTES", block_bytes)  # one picture at a time, or two, or four and one
-    x = np.random.default_rng(0).standard_normal((5, 2, 4, 5))
-    parity(nn.Conv2d(2, 3, 3, stride, 1), torch.nn.Conv2d(2, 3, 3, stride, 1), x)
 
 
 def by_definition(x: Array, w: Array, b: Array, stride: int, padding: int, dilation: int) -> Array:

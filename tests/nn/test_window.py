@@ -1,4 +1,5 @@
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -44,16 +45,22 @@ def test_the_geometry_is_that_of_counting(case: tuple[Window, tuple[int, int, in
     output_size = window.output_size(shape[1:3])
     assert output_size == tuple(map(len, starts))
 
-    runs = window.runs(padded, output_size)
-    view = np.ascontiguousarray(runs).reshape(-1).view(padded.dtype)
-    view = view.reshape(shape[0], *output_size, *window.kernel_size, shape[3])
     taps = list(window.taps(padded, output_size))
     assert len(taps) == window.kernel_size[0] * window.kernel_size[1]
     for (i, top), (j, left) in [(row, column) for row in enumerate(starts[0]) for column in enumerate(starts[1])]:
         for place, (u, v) in enumerate(np.ndindex(*window.kernel_size)):
             under = expected[:, top + window.dilation[0] * u, left + window.dilation[1] * v]
-            np.testing.assert_array_equal(view[:, i, j, u, v], under)
             np.testing.assert_array_equal(taps[place][:, i, j], under)
+
+    reach = window.dilation[1] * (window.kernel_size[1] - 1) + 1
+    for windows in (count for count in (1, 2, 3) if output_size[1] % count == 0):
+        pixels = reach + window.stride[1] * (windows - 1)
+        runs = window.runs(padded, output_size, windows, pixels)
+        view = np.ascontiguousarray(runs).reshape(-1).view(padded.dtype).reshape(*runs.shape, pixels, shape[3])
+        for j, left in enumerate(starts[1][::windows]):
+            for (i, top), u in product(enumerate(starts[0]), range(window.kernel_size[0])):
+                run = expected[:, top + window.dilation[0] * u, left : left + pixels]
+                np.testing.assert_array_equal(view[:, i, j, u], run)
 
 
 def test_without_a_border_x_itself_is_the_padded_picture() -> None:
@@ -62,7 +69,7 @@ def test_without_a_border_x_itself_is_the_padded_picture() -> None:
 
 
 def test_nobody_writes_through_a_view_of_overlapping_windows() -> None:
-    runs = Window("Conv2d", (2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)).runs(np.zeros((1, 3, 3, 2)), (2, 2))
+    runs = Window("Conv2d", (2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)).runs(np.zeros((1, 3, 3, 2)), (2, 2), 1, 2)
     with pytest.raises(ValueError, match="read-only"):
         runs[...] = runs[0, 0, 0, 0]
 

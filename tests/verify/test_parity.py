@@ -59,7 +59,8 @@ def test_in_float64(variant: gn.ResNetSpec) -> None:
 
 @every_variant
 def test_in_float32(variant: gn.ResNetSpec) -> None:
-    report = check_parity(variant, dtype="float32", batch_size=4)
+    # One step: before a second one's gradients rounding may have turned a ReLU over, which no bound on rounding covers.
+    report = check_parity(variant, dtype="float32", batch_size=4, steps=1)
     assert report.passed
     needed = {row.tensor: row.needed for row in report.rows}
     assert needed["eval/activations/fc"] <= 1e-5

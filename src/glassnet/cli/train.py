@@ -41,7 +41,9 @@ def train(
     image_size: ImageSize = None,
     samples: Samples = None,
     max_bad: MaxBad = 0.01,
-    threads: Annotated[int | None, typer.Option(help="Of torch on a CPU; small pictures are quicker on one.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="On a CPU, by default all; small pictures are quicker on one in torch.")
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="A run or a weights file to start from, all but its head.")] = None,
     freeze: Annotated[str | None, typer.Option(help="body: with --init, train the head alone.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder.")] = False,

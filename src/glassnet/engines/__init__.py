@@ -32,10 +32,11 @@ def build(
 ) -> Network:
     """A network with initial weights that follow from ``seed`` alone, whatever the engine.
 
-    ``dtype`` is float32, to train, or float64, to prove. The rest is the torch engine's: ``device`` "auto" (a GPU
-    where there is one), "cpu", "cuda", "cuda:1" or "mps"; ``precision`` None, "32-true", "bf16-mixed" or "16-mixed";
-    ``compile`` hands the network to torch.compile; ``threads`` is how many compute on a CPU from now on, in the whole
-    process (small pictures are quicker on one).
+    ``dtype`` is float32, to train, or float64, to prove. ``threads`` is how many compute on a CPU, by default all
+    cores: the NumPy engine gets the same bits from any number, PyTorch takes it for the whole process (small pictures
+    are quicker on one). The rest is the torch engine's: ``device`` "auto" (a GPU where there is one), "cpu", "cuda",
+    "cuda:1" or "mps"; ``precision`` None, "32-true", "bf16-mixed" or "16-mixed"; ``compile`` hands the network to
+    torch.compile.
 
     :raises ConfigError: an unknown preset, engine, dtype or precision, a device that is not there, a seed that is none.
     :raises GlassnetError: the torch engine without PyTorch, or with one that fails to import.
@@ -60,14 +61,13 @@ def _numpy(
         ("device", device, ("auto", "cpu")),
         ("precision", precision, (None,)),
         ("compile", compile, (False,)),
-        ("threads", threads, (None, 1)),
     ):
         if value not in allowed:
             choices = " or ".join(map(repr, allowed))
             raise ConfigError(f"The {name} of the NumPy engine must be {choices}. Got {value!r}.")
     from glassnet.engines.numpy_engine import NumpyNetwork
 
-    return NumpyNetwork(spec, dtype)
+    return NumpyNetwork(spec, dtype, threads)
 
 
 def _torch(

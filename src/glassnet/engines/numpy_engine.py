@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,9 @@ from glassnet.data import Normalization, Split
 from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, shown
 from glassnet.engines.threads import one_blas_thread
 from glassnet.errors import GlassnetError
+from glassnet.nn import arguments
 from glassnet.nn.layout import channels_last
-from glassnet.nn.scratch import Scratch
+from glassnet.nn.parallel import Workers
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
@@ -36,12 +38,15 @@ class NumpyNetwork(Network):
     engine = "numpy"
     engine_title = "NumPy"
 
-    def __init__(self, spec: ResNetSpec, dtype: np.dtype[Any]) -> None:
+    def __init__(self, spec: ResNetSpec, dtype: np.dtype[Any], threads: int | None = None) -> None:
         super().__init__(spec, dtype)
+        self.threads = threads = (
+            _cores() if threads is None else arguments.integer("the NumPy engine", "threads", threads)
+        )
         self.module: nn.Module = assemble_blank(spec).to(dtype)
-        scratch = Scratch()
+        workers = Workers(threads)
         for module in self.module.modules():
-            module.scratch = scratch
+            module.workers = workers
 
     @property
     def activation_names(self) -> list[str]:
@@ -224,3 +229,8 @@ def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> nn.Optimizer:
     if recipe.optimizer == "sgd":
         return nn.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov)
     return {"adam": nn.Adam, "adamw": nn.AdamW}[recipe.optimizer](groups, recipe.lr)
+
+
+def _cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

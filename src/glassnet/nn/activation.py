@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.nn.module import Module
+from glassnet.nn.scratch import Scratch
 
 Array = NDArray[Any]
 
@@ -21,10 +22,16 @@ class ReLU(Module):
     """
 
     def forward(self, x: Array) -> Array:
-        self.keep(x > 0)
-        return np.maximum(x, 0)
+        y, positive = np.empty_like(x), np.empty_like(x, np.bool_)
+
+        def work(part: slice, _: Scratch) -> None:
+            np.greater(x[part], 0, out=positive[part])
+            np.maximum(x[part], 0, out=y[part])
+
+        self.workers.map(work, len(x), x[:1].nbytes)
+        self.keep(positive)
+        return y
 
     def backward(self, dy: Array) -> Array:
         (positive,) = self.kept()
-        dx: Array = dy * positive  # several times the speed of np.where
-        return dx
+        return self.workers.elementwise(np.multiply, dy, positive)  # several times the speed of np.where

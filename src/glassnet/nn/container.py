@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.errors import ConfigError, ShapeError
@@ -86,7 +87,7 @@ class Residual(Module):
             carried = _call(self, self._shortcut, x)
             if carried.shape != y.shape:
                 raise ShapeError(f"The body gives {y.shape} and the shortcut {carried.shape}; they must be equal.")
-            y = carried + y
+            y = self.workers.elementwise(np.add, carried, y)
         return _call(self, "relu", y) if hasattr(self, "relu") else y
 
     def backward(self, dy: Array) -> Array:
@@ -95,7 +96,9 @@ class Residual(Module):
         dx = g
         for name in reversed(self._body):
             dx = children[name].backward(dx)
-        return children[self._shortcut].backward(g) + dx if self._shortcut in children else dx
+        if self._shortcut not in children:
+            return dx
+        return self.workers.elementwise(np.add, children[self._shortcut].backward(g), dx)
 
 
 class ZeroPadShortcut(Module):

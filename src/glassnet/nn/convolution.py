@@ -1,8 +1,11 @@
-"""Convolution as one matrix product: im2col and GEMM."""
+"""Convolution as one matrix product: im2col and GEMM.
+
+``im2col``, ``correlate`` and ``gradients`` are the definition, and the reference in the tests; ``fast_convolution`` has
+the same functions at the speed of the machine, and is what the layer calls.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import prod, sqrt
 from typing import Any, Literal
 
@@ -10,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from glassnet.errors import ConfigError
-from glassnet.nn import arguments, layout
+from glassnet.nn import arguments, fast_convolution, layout
 from glassnet.nn.arguments import Pair
 from glassnet.nn.module import Module, Parameter
 from glassnet.nn.scratch import Scratch
@@ -19,33 +22,31 @@ from glassnet.nn.window import Window
 Array = NDArray[Any]
 
 
-BLOCK_BYTES = 1 << 21  # columns of this size are still in the cache when they are multiplied
+def im2col(x: Array, window: Window) -> Array:
+    """The pixels under each window as one row: x (N, H, W, C) -> (N·Ho·Wo, kh·kw·C)."""
+    padded = window.pad(x, 0, Scratch())
+    taps = window.taps(padded, window.output_size((x.shape[1], x.shape[2])))
+    return np.stack(list(taps), axis=3).reshape(-1, prod(window.kernel_size) * x.shape[3])
 
 
-def im2col(x: Array, window: Window, scratch: Scratch) -> Iterator[tuple[slice, Array]]:
-    """The pixels under each window as one row, for a block of pictures at a time.
-
-    x (N, H, W, C) -> pairs of the block's pictures, a slice of N, and its columns (n·Ho·Wo, kh·kw·C), which the next
-    block overwrites.
-    """
-    Ho, Wo = window.output_size((x.shape[1], x.shape[2]))
-    row = prod(window.kernel_size) * x.shape[3]
-    count = max(1, BLOCK_BYTES // (Ho * Wo * row * x.itemsize))
-    for start in range(0, len(x), count):
-        part = slice(start, start + count)
-        runs = window.runs(window.pad(x[part], 0, scratch), (Ho, Wo))  # (n, Ho, Wo, kh) of kw·C numbers each
-        columns = scratch.empty("columns", runs.shape, runs.dtype)
-        np.copyto(columns, runs)
-        yield part, columns.reshape(-1).view(x.dtype).reshape(-1, row)
-
-
-def correlate(x: Array, weight: Array, window: Window, scratch: Scratch) -> Array:
+def correlate(x: Array, weight: Array, bias: Array | None, window: Window) -> Array:
     """Slide ``weight`` (O, kh, kw, C) over x (N, H, W, C), unflipped: (N, Ho, Wo, O)."""
-    matrix = weight.reshape(len(weight), -1).T  # (kh·kw·C, O)
-    y = np.empty((len(x), *window.output_size((x.shape[1], x.shape[2])), len(weight)), x.dtype)
-    for part, columns in im2col(x, window, scratch):
-        np.matmul(columns, matrix, out=y[part].reshape(-1, len(weight)))
-    return y
+    y = im2col(x, window) @ weight.reshape(len(weight), -1).T
+    if bias is not None:
+        y += bias
+    return y.reshape(len(x), *window.output_size((x.shape[1], x.shape[2])), len(weight))
+
+
+def gradients(x: Array, dy: Array, weight: Array, window: Window) -> tuple[Array, Array]:
+    """Of x (N, H, W, C) and of ``weight`` (O, kh, kw, C), from dy (N, Ho, Wo, O)."""
+    rows = dy.reshape(-1, len(weight))
+    dweight = (rows.T @ im2col(x, window)).reshape(weight.shape)
+    dcolumns = (rows @ weight.reshape(len(weight), -1)).reshape(*dy.shape[:3], *weight.shape[1:])
+    dx = window.padded_zeros(x.shape, x.dtype)
+    places = np.ndindex(window.kernel_size)
+    for (i, j), pixels in zip(places, window.taps(dx, dy.shape[1:3]), strict=True):  # col2im: im2col's transpose
+        pixels += dcolumns[:, :, :, i, j]
+    return np.ascontiguousarray(window.crop(dx, x.shape[1:3])), dweight
 
 
 class Conv2d(Module):
@@ -106,44 +107,28 @@ class Conv2d(Module):
 
     def forward(self, x: Array) -> Array:
         arguments.images("Conv2d", x, self.in_channels)
-        y = layout.nchw(correlate(layout.nhwc(x), layout.nhwc(self.weight.data), self.window, self.scratch))
-        if self.bias is not None:
-            lines = layout.lines(y)
-            lines += layout.along_line(self.bias.data, y.shape[3])
+        bias = None if self.bias is None else self.bias.data
+        y = fast_convolution.correlate(layout.nhwc(x), layout.nhwc(self.weight.data), bias, self.window, self.workers)
         self.keep(x)
-        return y
+        return layout.nchw(y)
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.kept()
-        self._parameter_gradients(x, dy)
-        return self._input_gradient(dy, x.shape)
+        dx, dw = fast_convolution.gradients(
+            layout.nhwc(x), layout.nhwc(dy), layout.nhwc(self.weight.data), self.window, self.workers
+        )
+        self._fill(dw, dy)
+        return layout.nchw(dx)
 
     def backward_parameters(self, dy: Array) -> None:
         (x,) = self.kept()
-        self._parameter_gradients(x, dy)
+        dw = fast_convolution.kernel_gradient(layout.nhwc(x), layout.nhwc(dy), self.window, self.workers)
+        self._fill(dw, dy)
 
-    def _parameter_gradients(self, x: Array, dy: Array) -> None:
-        dw = layout.nhwc(self.weight.grad).reshape(self.out_channels, -1)  # a view (O, kh·kw·C)
-        dw[...] = 0
-        for part, columns in im2col(layout.nhwc(x), self.window, self.scratch):  # keeping them would take 9 times x
-            dw += layout.pixels(dy[part]).T @ columns
+    def _fill(self, dw: Array, dy: Array) -> None:
+        layout.nhwc(self.weight.grad)[...] = dw
         if self.bias is not None:
             self.bias.grad[...] = layout.channel_sum(layout.lines(dy), self.out_channels)
-
-    def _input_gradient(self, dy: Array, shape: tuple[int, ...]) -> Array:
-        N, C, H, W = shape
-        weight, window = layout.nhwc(self.weight.data), self.window  # (O, kh, kw, C)
-        turned = _turned(window)
-        if turned is not None:
-            flipped = weight[:, ::-1, ::-1].transpose(3, 1, 2, 0)  # (C, kh, kw, O)
-            return layout.nchw(correlate(layout.nhwc(dy), flipped, turned, self.scratch))
-        dcolumns = layout.pixels(dy) @ weight.reshape(self.out_channels, -1)  # (N·Ho·Wo, kh·kw·C)
-        output_size = dy.shape[2:]
-        by_place = dcolumns.reshape(N, *output_size, -1, C)
-        dx = window.padded_zeros((N, H, W, C), dy.dtype)
-        for place, pixels in enumerate(window.taps(dx, output_size)):
-            pixels += by_place[:, :, :, place]
-        return layout.nchw(np.ascontiguousarray(window.crop(dx, (H, W))))
 
 
 def _borders(padding: Any, kernel_size: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
@@ -159,14 +144,3 @@ def _borders(padding: Any, kernel_size: Pair, stride: Pair, dilation: Pair) -> t
         raise ConfigError(f"The padding of Conv2d must be ints, 'same' or 'valid'. Got {padding!r}.")
     vertical, horizontal = arguments.pair("Conv2d", "padding", padding, minimum=0)
     return (vertical, vertical), (horizontal, horizontal)
-
-
-def _turned(window: Window) -> Window | None:
-    """The window that carries dy back to x as a correlation; None where the stride or the padding forbids it."""
-    borders = [
-        (d * (k - 1) - before, d * (k - 1) - after)
-        for d, k, (before, after) in zip(window.dilation, window.kernel_size, window.padding, strict=True)
-    ]
-    if window.stride != (1, 1) or min(min(border) for border in borders) < 0:
-        return None
-    return Window(window.layer, window.kernel_size, (1, 1), (borders[0], borders[1]), window.dilation)

@@ -82,8 +82,8 @@ class Identity(Module):
 
     def forward(self, x: Array) -> Array:
         self.keep()
-        return x.copy(order="K")
+        return self.workers.elementwise(np.positive, x)
 
     def backward(self, dy: Array) -> Array:
         self.kept()
-        return dy.copy(order="K")
+        return self.workers.elementwise(np.positive, dy)

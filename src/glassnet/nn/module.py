@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from glassnet.errors import GlassnetError
-from glassnet.nn.scratch import Scratch
+from glassnet.nn.parallel import Workers
 
 Array = NDArray[Any]
 
@@ -46,7 +46,7 @@ class Module:
 
     def __init__(self) -> None:
         self.training = True
-        self.scratch = Scratch()
+        self.workers = Workers()
         self._kept: tuple[Any, ...] | None = None
 
     def forward(self, x: Array) -> Array:

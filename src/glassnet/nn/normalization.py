@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from glassnet.errors import ConfigError, ShapeError
 from glassnet.nn import arguments, layout
 from glassnet.nn.module import Module, Parameter
+from glassnet.nn.scratch import Scratch
 
 Array = NDArray[Any]
 
@@ -64,29 +65,49 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Array) -> Array:
         arguments.images("BatchNorm2d", x, self.num_features)
-        lines, C = layout.lines(x), self.num_features  # (N·H, W·C)
-        wide = partial(layout.along_line, width=x.shape[3])
-        if self.training or not self.track_running_stats:
-            M = lines.size // C
-            if M == 1 and self.training:
-                raise ShapeError(
-                    f"BatchNorm2d needs more than one value per channel to train. Got {x.shape}: use a larger batch."
-                )
-            mean = layout.channel_sum(lines, C) / M
-            centred = lines - wide(mean)
-            var = layout.channel_dot(centred, centred, C) / M
-            if self.training and self.track_running_stats:
-                self._track(mean, var * (M / (M - 1)))
-        else:
-            centred, var = lines - wide(self.running_mean), self.running_var
+        mean, var = self._statistics(x)
         inverse_std = 1 / np.sqrt(var + self.eps)
-        x_hat = np.multiply(centred, wide(inverse_std), out=centred)
-        self.keep(x_hat, inverse_std)
-        if self.weight is None or self.bias is None:
-            return layout.from_lines(x_hat.copy(), x.shape)
-        y = x_hat * wide(self.weight.data)
-        y += wide(self.bias.data)
-        return layout.from_lines(y, x.shape)
+        self.keep(x, mean, inverse_std)
+        wide = partial(layout.along_line, width=x.shape[3])
+        middle, scale = wide(mean), wide(inverse_std if self.weight is None else inverse_std * self.weight.data)
+        shift = None if self.bias is None else wide(self.bias.data)
+        y = layout.empty(x.shape, x.dtype)
+
+        def normalize(part: slice, _: Scratch) -> None:
+            lines = np.subtract(layout.lines(x[part]), middle, out=layout.lines(y[part]))
+            lines *= scale
+            if shift is not None:
+                lines += shift
+
+        self.workers.map(normalize, len(x), x[:1].nbytes)
+        return y
+
+    def _statistics(self, x: Array) -> tuple[Array, Array]:
+        """μ and σ² (C,) of the batch, or the running ones."""
+        if not self.training and self.track_running_stats:
+            return self.running_mean, self.running_var
+        C = self.num_features
+        M = x.size // C
+        if M == 1 and self.training:
+            raise ShapeError(
+                f"BatchNorm2d needs more than one value per channel to train. Got {x.shape}: use a larger batch."
+            )
+
+        def moments(part: slice, scratch: Scratch) -> tuple[int, Array, Array]:
+            lines = layout.lines(x[part])
+            count = lines.size // C
+            mean = layout.channel_sum(lines, C) / count
+            centred = _centred(lines, layout.along_line(mean, x.shape[3]), scratch)
+            return count, mean, layout.channel_dot(centred, centred, C)
+
+        # How the blocks' means differ is the rest of the variance (Chan, Golub & LeVeque 1983, eq. 1.5).
+        counts, means, squares = map(np.array, zip(*self.workers.map(moments, len(x), x[:1].nbytes), strict=True))
+        shares = (counts / M).astype(x.dtype)
+        mean = shares @ means
+        var = squares.sum(axis=0) / M + shares @ (means - mean) ** 2
+        if self.training and self.track_running_stats:
+            self._track(mean, var * (M / (M - 1)))
+        return mean, var
 
     def _track(self, mean: Array, unbiased_var: Array) -> None:
         self.num_batches_tracked += 1
@@ -95,17 +116,37 @@ class BatchNorm2d(Module):
             running[...] = (1 - momentum) * running + momentum * new
 
     def backward(self, dy: Array) -> Array:
-        x_hat, inverse_std = self.kept()  # (N·H, W·C), (C,)
-        dy_lines, C = layout.lines(dy), self.num_features
+        x, mean, inverse_std = self.kept()
+        C, M = self.num_features, dy.size // self.num_features
         wide = partial(layout.along_line, width=dy.shape[3])
-        M = dy_lines.size // C
-        dbeta = layout.channel_sum(dy_lines, C)
-        dgamma = layout.channel_dot(dy_lines, x_hat, C)
+        middle = wide(mean)
+
+        def totals(part: slice, scratch: Scratch) -> Array:
+            lines = layout.lines(dy[part])
+            centred = _centred(layout.lines(x[part]), middle, scratch)
+            return np.stack([layout.channel_sum(lines, C), layout.channel_dot(lines, centred, C)])
+
+        dbeta, dgamma = self.workers.sum(totals, len(dy), dy[:1].nbytes)
+        dgamma = dgamma * inverse_std
+        scale = inverse_std
         if self.weight is not None and self.bias is not None:
             self.weight.grad[...], self.bias.grad[...] = dgamma, dbeta
-            inverse_std = inverse_std * self.weight.data
-        dx = x_hat * wide(-dgamma / M)
-        dx += dy_lines
-        dx -= wide(dbeta / M)
-        dx *= wide(inverse_std)
-        return layout.from_lines(dx, dy.shape)
+            scale = inverse_std * self.weight.data
+        slope, shift, scale = wide(-inverse_std * dgamma / M), wide(dbeta / M), wide(scale)
+        dx = layout.empty(dy.shape, dy.dtype)
+
+        def combine(part: slice, _: Scratch) -> None:
+            lines = np.subtract(layout.lines(x[part]), middle, out=layout.lines(dx[part]))
+            lines *= slope
+            lines += layout.lines(dy[part])
+            lines -= shift
+            lines *= scale
+
+        self.workers.map(combine, len(dy), dy[:1].nbytes)
+        return dx
+
+
+def _centred(lines: Array, middle: Array, scratch: Scratch) -> Array:
+    """x − μ, in the scratch."""
+    centred: Array = np.subtract(lines, middle, out=scratch.empty("centred", lines.shape, lines.dtype))
+    return centred

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from glassnet.errors import ConfigError
 from glassnet.nn import arguments, layout
 from glassnet.nn.arguments import Pair
 from glassnet.nn.module import Module
+from glassnet.nn.scratch import Scratch
 from glassnet.nn.window import Window
 
 Array = NDArray[Any]
@@ -58,16 +60,22 @@ class MaxPool2d(Module):
     def forward(self, x: Array) -> Array:
         arguments.images("MaxPool2d", x)
         output_size = self.window.output_size((x.shape[2], x.shape[3]))
-        taps = list(self.window.taps(self.window.pad(layout.nhwc(x), -np.inf, self.scratch), output_size))
-        y = np.array(taps[0], order="C")  # (N, Ho, Wo, C)
-        for pixels in taps[1:]:
-            np.maximum(y, pixels, out=y)
-        decided = np.zeros(y.shape, np.bool_)
-        winners = np.empty((len(taps), *y.shape), np.bool_)  # whether the maximum came from this place in the window
-        for won, pixels in zip(winners, taps, strict=True):
-            np.equal(pixels, y, out=won)
-            won &= ~decided
-            decided |= won
+        y = np.empty((len(x), *output_size, x.shape[1]), x.dtype)
+        winners = np.empty((prod(self.window.kernel_size), *y.shape), np.bool_)  # did the maximum come from this place?
+
+        def work(part: slice, scratch: Scratch) -> None:
+            padded = self.window.pad(layout.nhwc(x[part]), -np.inf, scratch)
+            # Side by side, since NumPy's inner loops over the strided pixels themselves are only C numbers long.
+            values = scratch.empty("taps", winners[:, part].shape, x.dtype)
+            np.stack(list(self.window.taps(padded, output_size)), out=values)
+            np.maximum.reduce(values, axis=0, out=y[part])
+            np.equal(values, y[part], out=winners[:, part])
+            undecided = np.ones(y[part].shape, np.bool_)
+            for won in winners[:, part]:
+                won &= undecided
+                undecided ^= won
+
+        self.workers.map(work, len(x), x[:1].nbytes)
         self.keep(winners, x.shape)
         return layout.nchw(y)
 
@@ -75,8 +83,13 @@ class MaxPool2d(Module):
         winners, (N, C, H, W) = self.kept()
         dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
         dy = layout.nhwc(dy)
-        for won, pixels in zip(winners, self.window.taps(dx, dy.shape[1:3]), strict=True):
-            pixels += dy * won
+
+        def work(part: slice, _: Scratch) -> None:
+            shares = dy[part] * winners[:, part]
+            for share, pixels in zip(shares, self.window.taps(dx[part], dy.shape[1:3]), strict=True):
+                pixels += share
+
+        self.workers.map(work, N, dx[:1].nbytes)
         return layout.nchw(np.ascontiguousarray(self.window.crop(dx, (H, W))))
 
 
@@ -96,7 +109,7 @@ class AvgPool2d(Module):
     def forward(self, x: Array) -> Array:
         arguments.images("AvgPool2d", x)
         output_size = self.window.output_size((x.shape[2], x.shape[3]))
-        taps = self.window.taps(self.window.pad(layout.nhwc(x), 0, self.scratch), output_size)
+        taps = self.window.taps(self.window.pad(layout.nhwc(x), 0, self.workers.scratches[0]), output_size)
         y = np.array(next(taps), order="C")
         for pixels in taps:
             y += pixels

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Hashable
+from math import prod
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from glassnet.nn.arguments import Pair
+
+Views = TypeVar("Views")
 
 
 class Scratch:
@@ -20,13 +24,15 @@ class Scratch:
     def __init__(self) -> None:
         self._memory: dict[str, NDArray[np.uint8]] = {}
         self._bordered: dict[tuple[object, ...], NDArray[Any]] = {}
+        self._views: dict[object, Any] = {}
 
     def empty(self, purpose: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An uninitialized C-contiguous array; the next call with the same purpose overwrites it."""
-        count = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        count = prod(shape) * np.dtype(dtype).itemsize
         memory = self._memory.get(purpose)
         if memory is None or memory.size < count:
             memory = self._memory[purpose] = np.empty(count, np.uint8)
+            self._views.clear()
         return memory[:count].view(dtype).reshape(shape)
 
     def bordered(
@@ -42,4 +48,16 @@ class Scratch:
         memory = self._bordered.get(key)
         if memory is None or len(memory) < N:
             memory = self._bordered[key] = np.full((N, top + H + bottom, left + W + right, C), value, dtype)
+            self._views.clear()
         return memory[:N]
+
+    def views(self, key: Hashable, make: Callable[[], Views]) -> Views:
+        """What ``make`` made of this scratch when the key was first seen: the making can take as long as a small step.
+
+        Forgotten when the memory under it is replaced by a larger piece.
+        """
+        if key not in self._views:
+            made = make()  # before it is remembered, as it may ask for memory
+            self._views[key] = made
+        views: Views = self._views[key]
+        return views

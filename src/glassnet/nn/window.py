@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,13 @@ class Window:
             )
         return height, width
 
+    @property
+    def has_padding(self) -> bool:
+        return self.padding != ((0, 0), (0, 0))
+
     def pad(self, x: Array, value: float, scratch: Scratch) -> Array:
         """x (N, H, W, C) with a border of ``value``; x itself where the padding is 0, otherwise in the scratch."""
-        if self.padding == ((0, 0), (0, 0)):
+        if not self.has_padding:
             return x
         padded = scratch.bordered(x.shape, self.padding, value, x.dtype)
         self.crop(padded, x.shape[1:3])[...] = x
@@ -57,23 +62,20 @@ class Window:
         (top, _), (left, _) = self.padding
         return padded[:, top : top + size[0], left : left + size[1]]
 
-    def runs(self, padded: Array, output_size: Pair) -> Array:
-        """Every window as the runs of numbers that lie side by side in it, without copying. Read only.
+    def runs(self, padded: Array, output_size: Pair, windows: int, pixels: int) -> Array:
+        """The pixels under every so many ``windows`` side by side as runs of memory, without copying. Read only.
 
-        (N, Hp, Wp, C) -> (N, Ho, Wo, kh), each item a whole run of kw·C numbers, as bytes: copying such items takes
-        half to three quarters of the time of copying the numbers. A dilated row is kw runs of C: (N, Ho, Wo, kh, kw).
+        (N, Hp, Wp, C) -> (N, Ho, Wo/windows, kh), each item the run of ``pixels``·C numbers that lie side by side in a
+        line of the kernel, as bytes: copying such items takes half to three quarters of the time of copying numbers.
+        A run also holds what dilation leaves out.
         """
         padded = np.ascontiguousarray(padded)
         N, Hp, Wp, C = padded.shape
         w = C * padded.itemsize  # not from padded.strides, which say anything of axes of length 1
         h, n = Wp * w, Hp * Wp * w
-        shape: tuple[int, ...] = (N, *output_size, self.kernel_size[0])
-        strides: tuple[int, ...] = (n, h * self.stride[0], w * self.stride[1], h * self.dilation[0])
-        length = w * self.kernel_size[1]
-        if self.dilation[1] > 1:
-            length = w
-            shape, strides = (*shape, self.kernel_size[1]), (*strides, w * self.dilation[1])
-        runs: Array = np.ndarray(shape, np.dtype((np.void, length)), padded, strides=strides)
+        shape = (N, output_size[0], output_size[1] // windows, self.kernel_size[0])
+        strides = (n, h * self.stride[0], w * self.stride[1] * windows, h * self.dilation[0])
+        runs: Array = np.ndarray(shape, np.dtype((np.void, w * pixels)), padded, strides=strides)
         runs.flags.writeable = False
         return runs
 
@@ -90,3 +92,14 @@ class Window:
         N, H, W, C = shape
         (top, bottom), (left, right) = self.padding
         return np.zeros((N, top + H + bottom, left + W + right, C), dtype)
+
+    @cached_property
+    def turned(self) -> Window | None:
+        """The window that carries dy back to x as a correlation; None where the stride or the padding forbids it."""
+        borders = [
+            (d * (k - 1) - before, d * (k - 1) - after)
+            for d, k, (before, after) in zip(self.dilation, self.kernel_size, self.padding, strict=True)
+        ]
+        if self.stride != (1, 1) or min(min(border) for border in borders) < 0:
+            return None
+        return Window(self.layer, self.kernel_size, (1, 1), (borders[0], borders[1]), self.dilation)

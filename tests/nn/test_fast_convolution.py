@@ -1,0 +1,137 @@
+"""What is fast against what is defined: the same numbers from both, whatever the window, the band and the blocks."""
+
+from math import prod
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassnet.nn import convolution, fast_convolution, parallel
+from glassnet.nn.fast_convolution import Band
+from glassnet.nn.parallel import Workers
+from glassnet.nn.window import Window
+from tests.nn.oracle import Array, compare, examples
+
+
+def window(kernel: tuple[int, int], stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
+    border = (padding, padding)
+    return Window("Conv2d", kernel, (stride, stride), (border, border), (dilation, dilation))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Window, tuple[int, int, int, int], int]:
+    """A window, the shape (N, H, W, C) of pictures that it fits, and a number of outputs."""
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    stride, dilation, padding = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(0, 3))
+    height, width = (max(1, dilation * (length - 1) + 1 - 2 * padding) + draw(st.integers(0, 9)) for length in kernel)
+    shape = (draw(st.integers(0, 5)), height, width, draw(st.integers(1, 5)))
+    return window(kernel, stride, padding, dilation), shape, draw(st.sampled_from([1, 3, 8, 20, 40]))
+
+
+def drawn(case: tuple[Window, tuple[int, int, int, int], int], seed: int = 0) -> tuple[Array, Array, Array, Array]:
+    """x, weight, bias and dy."""
+    laid, shape, outputs = case
+    rng = np.random.default_rng(seed)
+    dy = (shape[0], *laid.output_size(shape[1:3]), outputs)
+    return tuple(rng.standard_normal(s) for s in (shape, (outputs, *laid.kernel_size, shape[3]), (outputs,), dy))  # type: ignore[return-value]
+
+
+@examples
+@given(cases(), st.sampled_from([1, 700, 5000, 1 << 21]), st.sampled_from([1, 2]))
+def test_it_is_the_definition(
+    case: tuple[Window, tuple[int, int, int, int], int], block_bytes: int, threads: int
+) -> None:
+    laid, (x, weight, bias, dy), workers = case[0], drawn(case), Workers(threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "BLOCK_BYTES", block_bytes)
+        y = fast_convolution.correlate(x, weight, bias, laid, workers)
+        plain = fast_convolution.correlate(x, weight, None, laid, workers)
+        dx, dweight = fast_convolution.gradients(x, dy, weight, laid, workers)
+        alone = fast_convolution.kernel_gradient(x, dy, laid, workers)
+    compare("output", y, convolution.correlate(x, weight, bias, laid))
+    compare("output without bias", plain, convolution.correlate(x, weight, None, laid))
+    expected_dx, expected_dweight = convolution.gradients(x, dy, weight, laid)
+    compare("gradient of x", dx, expected_dx)
+    compare("gradient of the kernel", dweight, expected_dweight)
+    compare("gradient of the kernel, alone", alone, expected_dweight)
+
+
+@pytest.mark.parametrize(("channels", "outputs", "width"), [(1, 8, 4), (16, 16, 2), (32, 32, 1), (64, 64, 1)])
+@pytest.mark.parametrize("small_product", [0, 20_000, fast_convolution.SMALL_PRODUCT])
+def test_bands_and_small_products_change_nothing(
+    channels: int, outputs: int, width: int, small_product: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_convolution, "SMALL_PRODUCT", small_product)
+    laid = window((3, 3), padding=1)
+    assert Band(laid, (9, 12), channels, outputs).width == width
+    case = (laid, (5, 9, 12, channels), outputs)  # a product's rows leave a rest
+    x, weight, _, dy = drawn(case)
+    compare(
+        "output",
+        fast_convolution.correlate(x, weight, None, laid, Workers()),
+        convolution.correlate(x, weight, None, laid),
+    )
+    for ours, expected in zip(
+        fast_convolution.gradients(x, dy, weight, laid, Workers()),
+        convolution.gradients(x, dy, weight, laid),
+        strict=True,
+    ):
+        compare("gradient", ours, expected)
+
+
+@examples
+@given(cases())
+def test_the_two_ways_between_kernel_and_matrix_are_transposes(
+    case: tuple[Window, tuple[int, int, int, int], int],
+) -> None:
+    laid, shape, outputs = case
+    band = Band(laid, shape[1:3], shape[3], outputs)
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((outputs, *laid.kernel_size, shape[3]))
+    matrix = band.matrix(weight)
+    assert matrix.shape == (band.columns, band.width * outputs)
+    assert np.count_nonzero(matrix) == band.width * weight.size
+    sums = rng.standard_normal(matrix.shape)
+    assert np.vdot(matrix, sums) == pytest.approx(np.vdot(weight, band.kernel(sums)), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_bits_do_not_depend_on_the_number_of_threads(stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 4000)
+    case = (window((3, 3), stride, 1), (17, 8, 8, 4), 6)
+    x, weight, bias, dy = (array.astype(np.float32) for array in drawn(case))
+    for _ in range(5):
+        runs = [
+            (
+                fast_convolution.correlate(x, weight, bias, case[0], workers),
+                *fast_convolution.gradients(x, dy, weight, case[0], workers),
+                fast_convolution.kernel_gradient(x, dy, case[0], workers),
+            )
+            for workers in (Workers(1), Workers(2), Workers(3))
+        ]
+        for first, second, third in zip(*runs, strict=True):
+            np.testing.assert_array_equal(first, second)
+            np.testing.assert_array_equal(first, third)
+
+
+def test_a_larger_batch_after_a_small_one_and_back() -> None:
+    """The scratch is made anew and its views with it."""
+    workers, laid = Workers(), window((3, 3), padding=1)
+    for count in (2, 5, 1, 5, 9, 2):
+        x, weight, bias, _ = drawn((laid, (count, 6, 8, 3), 4), seed=count)
+        y = fast_convolution.correlate(x, weight, bias, laid, workers)
+        compare("output", y, convolution.correlate(x, weight, bias, laid))
+        other = window((5, 5), padding=2)
+        x, weight, bias, _ = drawn((other, (count, 6, 8, 3), 4), seed=count)
+        y = fast_convolution.correlate(x, weight, bias, other, workers)
+        compare("output", y, convolution.correlate(x, weight, bias, other))
+
+
+def test_a_band_has_as_many_windows_as_fit() -> None:
+    for outputs, line, width in [(1, 8, 4), (8, 8, 4), (9, 8, 2), (16, 6, 2), (16, 7, 1), (17, 8, 1), (8, 6, 2)]:
+        band = Band(window((3, 3), padding=1), (4, line), 5, outputs)
+        assert band.width == width
+        assert band.run == 2 + width
+        assert band.columns == 3 * (2 + width) * 5
+        assert band.picture_columns == prod((4, line)) // width * band.columns

@@ -1,0 +1,104 @@
+import multiprocessing
+import os
+import threading
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glassnet.nn import parallel
+from glassnet.nn.parallel import Workers
+from glassnet.nn.scratch import Scratch
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize(("items", "item_bytes", "sizes"), [(7, 400, [2, 2, 2, 1]), (3, 10**6, [1, 1, 1]), (4, 0, [4])])
+def test_results_come_in_the_order_of_the_blocks(
+    threads: int, items: int, item_bytes: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1000)
+    parts = Workers(threads).map(lambda part, _: part, items, item_bytes)
+    assert [part.stop - part.start for part in parts] == sizes
+    assert [place for part in parts for place in range(items)[part]] == list(range(items))
+
+
+def test_nothing_to_do() -> None:
+    assert Workers(2).map(lambda part, _: 1 / 0, 0, 8) == []
+    assert Workers(2).sum(lambda part, _: np.zeros(3)[part].sum(), 0, 8) == 0
+
+
+@pytest.mark.parametrize("blocks", [3, 8])
+def test_threads_work_at_the_same_time_each_with_a_scratch_of_its_own(
+    blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
+    meeting = threading.Barrier(2, timeout=20)  # would break if one thread did all the work
+    seen: list[tuple[int, int]] = []
+
+    def work(part: slice, scratch: Scratch) -> None:
+        if part.start < 2:
+            meeting.wait()
+        seen.append((threading.get_ident(), id(scratch)))
+
+    Workers(2).map(work, blocks, 1)
+    assert len(seen) == blocks
+    assert len({thread for thread, _ in seen}) == len({scratch for _, scratch in seen}) == len(set(seen)) == 2
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_sums_have_the_same_bits_from_any_number_of_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 64)
+    x = (np.random.default_rng(0).standard_normal(1000) * 10.0 ** np.arange(1000).__mod__(12)).astype(np.float32)
+    one: Any = Workers(1).sum(lambda part, _: x[part].sum(), len(x), 4)
+    for _ in range(20):
+        assert Workers(threads).sum(lambda part, _: x[part].sum(), len(x), 4) == one
+
+
+@pytest.mark.parametrize("bad", [0, 1, 7])
+def test_what_one_thread_raises_is_raised_when_all_have_stopped(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
+    workers, working = Workers(3), []
+
+    def work(part: slice, _: Scratch) -> None:
+        working.append(part)
+        if part.start == bad:
+            raise ValueError(f"block {bad}")
+        working.remove(part)
+
+    with pytest.raises(ValueError, match=f"block {bad}"):
+        workers.map(work, 8, 1)
+    assert working == [slice(bad, bad + 1)]
+    assert workers.map(lambda part, _: part.start, 3, 1) == [0, 1, 2]  # and they go on
+
+
+def test_elementwise_keeps_dtype_and_memory_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 100)
+    x = np.random.default_rng(0).standard_normal((5, 4, 4, 3)).astype(np.float32).transpose(0, 3, 1, 2)
+    mask = x > 0
+    y = Workers(2).elementwise(np.multiply, x, mask)
+    np.testing.assert_array_equal(y, x * mask)
+    assert (y.dtype, y.strides) == (x.dtype, x.strides)
+
+
+def test_a_copy_of_a_network_may_copy_its_workers() -> None:
+    workers = Workers(2)
+    workers.map(lambda part, scratch: scratch.empty("columns", (3,), np.float32), 10**7, 1)
+    assert len(deepcopy(workers).scratches) == 2
+
+
+def _child(queue: Any) -> None:
+    queue.put(Workers(2).map(lambda part, _: part.start, 10**7, 1)[:2])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that a fork of threads is risky: so it is
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    here = Workers(2).map(lambda part, _: part.start, 10**7, 1)[:2]
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=_child, args=(queue,))
+    process.start()
+    assert queue.get(timeout=30) == here
+    process.join(timeout=30)
+    assert process.exitcode == 0
