@@ -19,9 +19,10 @@ from glassnet.cli import train
 from glassnet.cli import runs
 from glassnet.cli import models
 from glassnet.cli import check
+from glassnet.cli import study
 # isort: on
 
-__all__ = ["app", "check", "main", "models", "runs", "train"]
+__all__ = ["app", "check", "main", "models", "runs", "study", "train"]
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ import glassnet as gn
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset
+    from glassnet.insight.page import Page
+    from glassnet.insight.studies import Study
     from glassnet.training import Model
 
 
@@ -27,6 +29,12 @@ check = typer.Typer(
     help="Prove that the numbers are right.", epilog="Example: glassnet check gradients tiny", no_args_is_help=True
 )
 app.add_typer(check, name="check")
+study = typer.Typer(
+    help="Why residual networks work, shown and measured: one page each.",
+    epilog="Example: glassnet study parameters resnet20",
+    no_args_is_help=True,
+)
+app.add_typer(study, name="study")
 
 Source = Annotated[
     str,
@@ -42,6 +50,7 @@ Weights = Annotated[str | None, typer.Option(help="best or last; by default best
 Engine = Annotated[str, typer.Option(help="numpy or torch")]
 ImageSize = Annotated[int | None, typer.Option(help="Side in pixels to which a folder's pictures are brought.")]
 Samples = Annotated[int | None, typer.Option(help="Train on so many pictures, in the proportions of the classes.")]
+Output = Annotated[Path, typer.Option(help="Where to write the page.")]
 MaxBad = Annotated[float, typer.Option(help="Share of a folder's pictures that may be unreadable.")]
 
 
@@ -77,6 +86,17 @@ def data_for(model: Model, source: str | None) -> Dataset:
 
 def show(data: dict[str, Any], text: str, as_json: bool) -> None:
     typer.echo(json.dumps(data) if as_json else text)
+
+
+def show_study(
+    measured: Study, page: Page, output: Path, as_json: bool, rows: list[dict[str, Any]] | None = None
+) -> None:
+    """Write a study's page; print what it says, below a table of ``rows``, or its numbers."""
+    from glassnet.insight.page import write_page
+
+    written = str(write_page(page, output))
+    lines = [*([table(rows)] if rows else []), *measured.words, f"Page {written}"]
+    show({"page": written, **measured.numbers()}, "\n".join(lines), as_json)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from glassnet.insight.figures.comparison import (
 )
 from glassnet.insight.figures.curves import accuracy_curve, gradient_norm_curves, loss_curve
 from glassnet.insight.figures.maps import feature_map_figure, filter_figure
+from glassnet.insight.figures.parameters import dense_example_figure, parameter_figure
 from glassnet.insight.figures.pictures import NO_MISTAKES, mistake_figure, sample_figure
 from glassnet.insight.figures.theme import caption
 
@@ -22,6 +23,7 @@ __all__ = [
     "caption",
     "confusion_comparison",
     "confusion_figure",
+    "dense_example_figure",
     "disagreement_figure",
     "epoch_time_figure",
     "feature_map_figure",
@@ -30,6 +32,7 @@ __all__ = [
     "loss_comparison",
     "loss_curve",
     "mistake_figure",
+    "parameter_figure",
     "precision_recall_figure",
     "sample_figure",
 ]

@@ -1,0 +1,10 @@
+"""Studies: why residual networks work, shown on the reader's own pictures and networks.
+
+A module for each. Its ``measure(...)`` returns a frozen dataclass, a ``Study``, that holds numbers and says in
+``words`` what they mean; its ``compose(study)`` makes the page. Figures are functions in ``insight/figures``.
+"""
+
+from glassnet.insight.studies import parameters
+from glassnet.insight.studies.study import Study
+
+__all__ = ["Study", "parameters"]
