@@ -9,7 +9,7 @@ from plotly.offline import get_plotlyjs
 
 from glassnet.errors import RunError
 from glassnet.insight.figures import confusion_figure, loss_curve
-from glassnet.insight.page import Page, Section, Table, format_cell, render, write_page
+from glassnet.insight.page import Code, Page, Section, Table, format_cell, render, write_page
 
 HOSTILE = "</script><script>alert('&')</script>"
 
@@ -105,6 +105,14 @@ def test_a_folded_table_waits_for_being_opened():
     elements = Elements(render(page(Table("Numbers", ["Name"], [["a"]], folded=True))))
     assert elements.all("details") == [{}]
     assert not Elements(render(page(Table("Numbers", ["Name"], [["a"]])))).all("details")
+
+
+def test_code_waits_for_being_opened_and_stays_text():
+    html = render(page(Code("The loop", "for i in x:\n    y &= i < 2")))
+    assert "<code>for i in x:\n    y &amp;= i &lt; 2</code>" in html
+    elements = Elements(html)
+    assert elements.all("details") == [{}]
+    assert elements.all("pre")[0]["tabindex"] == "0"  # the keyboard scrolls it
 
 
 def test_a_table_may_be_empty():

@@ -40,11 +40,19 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Code:
+    """Source code behind its title; it unfolds when it is opened."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading and what stands below it: a string is a paragraph."""
 
     title: str
-    blocks: Sequence[str | Table | go.Figure]
+    blocks: Sequence[str | Table | Code | go.Figure]
 
     @property
     def anchor(self) -> str:
@@ -67,6 +75,7 @@ def render(page: Page) -> str:
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["cell"] = format_cell
     environment.tests["figure"] = lambda block: isinstance(block, go.Figure)
+    environment.tests["code"] = lambda block: isinstance(block, Code)
     scripts = {"plotly": get_plotlyjs(), "draw": loader.get_source(environment, "draw.js")[0]}
     return environment.get_template("page.html.j2").render(
         page=page,

@@ -9,6 +9,13 @@ from glassnet.insight.figures.comparison import (
     epoch_time_figure,
     loss_comparison,
 )
+from glassnet.insight.figures.convolution import (
+    correlation_figure,
+    field_growth_figure,
+    field_on_picture_figure,
+    kernel_answer_figure,
+    output_size_figure,
+)
 from glassnet.insight.figures.curves import accuracy_curve, gradient_norm_curves, loss_curve
 from glassnet.insight.figures.maps import feature_map_figure, filter_figure
 from glassnet.insight.figures.parameters import dense_example_figure, parameter_figure
@@ -23,15 +30,20 @@ __all__ = [
     "caption",
     "confusion_comparison",
     "confusion_figure",
+    "correlation_figure",
     "dense_example_figure",
     "disagreement_figure",
     "epoch_time_figure",
     "feature_map_figure",
+    "field_growth_figure",
+    "field_on_picture_figure",
     "filter_figure",
     "gradient_norm_curves",
+    "kernel_answer_figure",
     "loss_comparison",
     "loss_curve",
     "mistake_figure",
+    "output_size_figure",
     "parameter_figure",
     "precision_recall_figure",
     "sample_figure",

@@ -8,12 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from glassnet.insight.figures.curves import legend
-from glassnet.insight.figures.theme import LABEL_SIZE, TEST, TITLE_HEIGHT, TRAIN, new_figure, text_width
+from glassnet.insight.figures.theme import LABEL_SIZE, NAMED, TEST, TITLE_HEIGHT, TRAIN, new_figure, text_width
 
 if TYPE_CHECKING:
     from glassnet.insight.studies.parameters import LayerParameters
 
-_ROW, _FOOT = 40, 84  # pixels: of two bars, and below them
+_ROW, _FOOT = 48, 84  # pixels: of two bars, and below them
 
 
 def dense_example_figure(layer: "LayerParameters") -> go.Figure:
@@ -45,7 +45,7 @@ def parameter_figure(layers: Sequence["LayerParameters"]) -> go.Figure:
         log=True,
         caption=(
             "Channels before → after, kernel and picture of each kind of convolution, and how often the model has it. "
-            "The axis is logarithmic: from one line to the next the number grows tenfold. The gap between two bars is "
+            "The axis is logarithmic: equal steps multiply by the same number. The gap between two bars is "
             "what sharing weights saves; it closes where the picture becomes as small as the kernel."
         ),
     )
@@ -87,7 +87,7 @@ def _bars(
             hovertemplate=f"%{{y}}<br>{name}: %{{x:,}} parameters<extra></extra>",
         )
     figure.update_layout(barmode="group", bargap=0.25, legend=legend() | {"traceorder": "normal"})
-    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_yaxes(autorange="reversed", **NAMED)
     if log:
         figure.update_xaxes(type="log", range=[0, float(np.log10(largest)) * 1.02], dtick=1, exponentformat="power")
     else:

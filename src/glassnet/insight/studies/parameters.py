@@ -113,8 +113,8 @@ def _counted(
 def compose(study: ParameterStudy) -> Page:
     """The study as a page, not yet written."""
     facts = [
-        ("Convolutions", f"{study.total('convolution'):,}"),
-        ("Dense in their place", f"{study.dense:,}"),
+        ("In convolutions", f"{study.total('convolution'):,}"),
+        ("Dense instead", f"{study.dense / study.total('convolution'):,.1f}×"),
         ("The example", f"{study.example.parameters:,} against {study.example.dense:,}"),
     ]
     rows = [
