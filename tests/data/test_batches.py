@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassnet.data import epoch_batches, random_stream
+from glassnet.data import endless_batches, epoch_batches, random_stream
 from glassnet.errors import ConfigError
 
 
@@ -52,3 +54,10 @@ def test_epoch_batches_are_shuffled_and_drawn_at_the_call():
 def test_epoch_batches_refuse_an_empty_batch():
     with pytest.raises(ConfigError, match="batch_size is 0; allowed is 1 or more"):
         epoch_batches(10, 0, random_stream(0, "shuffle"))
+
+
+def test_endless_batches_are_those_of_one_epoch_after_another() -> None:
+    drawn = list(itertools.islice(endless_batches(10, 4, seed=5), 7))
+    epochs = [epoch_batches(10, 4, random_stream(5, "shuffle", epoch)) for epoch in (1, 2, 3)]
+    expected = [indices for epoch in epochs for indices in epoch][:7]
+    assert all(np.array_equal(one, other) for one, other in zip(drawn, expected, strict=True))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import glassnet as gn
+from glassnet.errors import ConfigError
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset
@@ -86,6 +87,14 @@ def data_for(model: Model, source: str | None) -> Dataset:
 
 def show(data: dict[str, Any], text: str, as_json: bool) -> None:
     typer.echo(json.dumps(data) if as_json else text)
+
+
+def integers(name: str, text: str) -> list[int]:
+    """What stands between commas."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--{name} must be whole numbers between commas. Got {text!r}.") from None
 
 
 def show_study(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import glassnet as gn
-from glassnet.cli.program import Json, Output, show_study, study
+from glassnet.cli.program import Engine, Json, Output, data_for, integers, show_study, study
 
 if TYPE_CHECKING:
     from glassnet.architecture import ResNetSpec
@@ -50,3 +50,35 @@ def parameters(
         for layer in measured.layers
     ]
     show_study(measured, subject.compose(measured), output, as_json, rows)
+
+
+@study.command("gradient-flow", epilog="Example: glassnet study gradient-flow digits --depths 8,20,56 --steps 40")
+def gradient_flow(
+    source: Annotated[str | None, typer.Argument(help="As of train. The default is the run's own, or digits.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Split the gradient in this run's blocks.")] = None,
+    depths: Annotated[str, typer.Option(help="Layers of each network, 6n + 2.")] = "8,20,56",
+    norms: Annotated[str, typer.Option(help="batch, none, or both.")] = "batch,none",
+    steps: Annotated[int, typer.Option(help="Steps that each network is trained.")] = 40,
+    width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 8,
+    engine: Engine = "numpy",
+    seed: Annotated[int, typer.Option(help="Of the weights and the batches.")] = 42,
+    output: Output = Path("study-gradient-flow.html"),
+    as_json: Json = False,
+) -> None:
+    """Follow the gradient back to the first layers, plain against residual, and through each block's two paths."""
+    from glassnet.insight.studies import gradient_flow as subject
+
+    model = None if run is None else gn.load(run, engine=engine)
+    measured = subject.measure(
+        gn.load_data(source or "digits") if model is None else data_for(model, source),
+        None if model is None else model.network,
+        name=str(run),
+        depths=integers("depths", depths),
+        norms=norms.split(","),
+        steps=steps,
+        width=width,
+        engine=engine,
+        seed=seed,
+        told=lambda line: typer.echo(line, err=True),
+    )
+    show_study(measured, subject.compose(measured), output, as_json)

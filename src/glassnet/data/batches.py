@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator
 
@@ -39,3 +40,9 @@ def epoch_batches(count: int, batch_size: int, generator: np.random.Generator) -
         raise ConfigError(f"batch_size is {batch_size}; allowed is 1 or more")
     order = generator.permutation(count).astype(np.int64, copy=False)
     return (order[start : start + batch_size] for start in range(0, count, batch_size))
+
+
+def endless_batches(count: int, batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """The batches of a training from ``seed``, epoch after epoch without an end."""
+    for epoch in itertools.count(1):
+        yield from epoch_batches(count, batch_size, random_stream(seed, "shuffle", epoch))

@@ -17,6 +17,12 @@ from glassnet.insight.figures.convolution import (
     output_size_figure,
 )
 from glassnet.insight.figures.curves import accuracy_curve, gradient_norm_curves, loss_curve
+from glassnet.insight.figures.gradient_flow import (
+    first_layer_figure,
+    gradient_by_layer_figure,
+    split_figure,
+    split_maps_figure,
+)
 from glassnet.insight.figures.maps import feature_map_figure, filter_figure
 from glassnet.insight.figures.parameters import dense_example_figure, parameter_figure
 from glassnet.insight.figures.pictures import NO_MISTAKES, mistake_figure, sample_figure
@@ -38,6 +44,8 @@ __all__ = [
     "field_growth_figure",
     "field_on_picture_figure",
     "filter_figure",
+    "first_layer_figure",
+    "gradient_by_layer_figure",
     "gradient_norm_curves",
     "kernel_answer_figure",
     "loss_comparison",
@@ -47,4 +55,6 @@ __all__ = [
     "parameter_figure",
     "precision_recall_figure",
     "sample_figure",
+    "split_figure",
+    "split_maps_figure",
 ]
