@@ -3,8 +3,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import glassnet as gn
+from glassnet.engines import copy_of
 from glassnet.errors import ConfigError, GlassnetError
 
 
@@ -83,3 +85,24 @@ def test_the_keys_have_the_networks_order_and_its_dtype() -> None:
     network.load_state_dict(given)
     assert list(network.state_dict()) == list(gn.build("tiny-bn").state_dict())
     assert network.state_dict()["bn1.weight"].dtype == np.float32
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_copy_is_equal_and_shares_nothing(engine: str) -> None:
+    network = gn.build(gn.spec("tiny-bn", dropout=0.5), engine, seed=3, dtype="float64")
+    copy = copy_of(network)
+    state = network.state_dict()
+    assert (copy.engine, copy.spec, copy.dtype, copy.device) == (engine, network.spec, network.dtype, network.device)
+    for key, array in copy.state_dict().items():
+        np.testing.assert_array_equal(array, state[key])
+    copy.trainer(gn.Recipe(lr=1.0)).step(np.random.default_rng(0).standard_normal((4, 1, 8, 8)), np.arange(4))
+    for key, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, state[key])
+    assert not np.array_equal(copy.state_dict()["conv1.weight"], state["conv1.weight"])
+
+
+def test_copying_draws_nothing_from_torchs_own_generator() -> None:
+    network = gn.build("tiny", "torch")
+    before = torch.get_rng_state()
+    copy_of(network)
+    assert torch.equal(torch.get_rng_state(), before)

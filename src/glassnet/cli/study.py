@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import glassnet as gn
-from glassnet.cli.program import Engine, Json, Output, data_for, integers, show_study, study
+from glassnet.cli.program import Engine, ImageSize, Json, Output, data_for, integers, show_study, study
 
 if TYPE_CHECKING:
     from glassnet.architecture import ResNetSpec
@@ -80,5 +80,44 @@ def gradient_flow(
         engine=engine,
         seed=seed,
         told=lambda line: typer.echo(line, err=True),
+    )
+    show_study(measured, subject.compose(measured), output, as_json)
+
+
+@study.command("lr-range", epilog="Example: glassnet study lr-range digits --model tiny-bn --optimizer adam")
+def lr_range(
+    source: Annotated[str | None, typer.Argument(help="As of train. The default is the run's own, or digits.")] = None,
+    model: Annotated[str | None, typer.Option(help="A preset. The default goes by the pictures' size.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Test this run's network and recipe, from its weights.")] = None,
+    recipe: Annotated[str, typer.Option(help="A recipe of the preset, see 'glassnet models'.")] = "default",
+    optimizer: Annotated[str | None, typer.Option(help="sgd, adam or adamw, in place of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step, in place of the recipe's.")] = None,
+    lowest: Annotated[float, typer.Option(help="The first rate.")] = 1e-5,
+    highest: Annotated[float, typer.Option(help="The last rate, where the loss does not diverge before.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Rates to try.")] = 100,
+    image_size: ImageSize = None,
+    engine: Engine = "numpy",
+    seed: Annotated[int, typer.Option(help="Of the weights and the batches.")] = 42,
+    output: Output = Path("study-lr-range.html"),
+    as_json: Json = False,
+) -> None:
+    """Let the learning rate grow until the loss diverges, and suggest one; the network itself is not touched."""
+    from glassnet.insight.studies import lr_range as subject
+    from glassnet.recipe import Recipe
+    from glassnet.recipe import recipe as named_recipe
+    from glassnet.training.start import fit_spec
+
+    if run is not None:
+        trained = gn.load(run, engine=engine)
+        data, network, normalization = data_for(trained, source), trained.network, trained.normalization
+        tried = Recipe(**(trained.config.get("recipe") or {}))
+    else:
+        data = gn.load_data(source or "digits", image_size=image_size)
+        network, normalization = gn.build(fit_spec(model, data), engine, seed), None
+        tried = named_recipe(network.spec.preset, recipe)
+    changes = {"optimizer": optimizer, "batch_size": batch_size}
+    tried = tried.replace(**{name: value for name, value in changes.items() if value is not None})
+    measured = subject.measure(
+        network, data, tried, normalization=normalization, lowest=lowest, highest=highest, steps=steps, seed=seed
     )
     show_study(measured, subject.compose(measured), output, as_json)

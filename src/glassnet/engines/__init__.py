@@ -17,7 +17,7 @@ from glassnet.errors import ConfigError, GlassnetError
 ENGINES = ("numpy", "torch")
 DTYPES = ("float32", "float64")
 
-__all__ = ["DTYPES", "ENGINES", "Batch", "Evaluation", "Network", "Totals", "Trainer", "build"]
+__all__ = ["DTYPES", "ENGINES", "Batch", "Evaluation", "Network", "Totals", "Trainer", "build", "copy_of"]
 
 
 def build(
@@ -52,6 +52,23 @@ def build(
     network.load_state_dict(initial_state(spec, seed))
     network.seed_dropout(dropout)
     return network
+
+
+def copy_of(network: Network) -> Network:
+    """A network on the same engine and device with the same weights and buffers, and dropout masks of its own.
+
+    The two share nothing; what is done to the copy leaves the network, and every generator, as it was.
+    """
+    given = (network.spec, network.engine, 0, network.dtype, network.device, network.precision)
+    if network.engine == "torch":
+        import torch
+
+        with torch.random.fork_rng(devices=[]):  # torch.nn's layers draw weights, which are then replaced
+            copy = build(*given)
+    else:
+        copy = build(*given)
+    copy.load_state_dict(network.state_dict())
+    return copy
 
 
 def _numpy(

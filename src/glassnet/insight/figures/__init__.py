@@ -23,6 +23,7 @@ from glassnet.insight.figures.gradient_flow import (
     split_figure,
     split_maps_figure,
 )
+from glassnet.insight.figures.learning_rate import learning_rate_figure
 from glassnet.insight.figures.maps import feature_map_figure, filter_figure
 from glassnet.insight.figures.parameters import dense_example_figure, parameter_figure
 from glassnet.insight.figures.pictures import NO_MISTAKES, mistake_figure, sample_figure
@@ -48,6 +49,7 @@ __all__ = [
     "gradient_by_layer_figure",
     "gradient_norm_curves",
     "kernel_answer_figure",
+    "learning_rate_figure",
     "loss_comparison",
     "loss_curve",
     "mistake_figure",
