@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from glassnet.insight.paired import Disagreement, cross_entropy, disagreements, holm, mcnemar
+from glassnet.insight.paired import (
+    Disagreement,
+    accuracy_difference_interval,
+    cross_entropy,
+    disagreements,
+    holm,
+    mcnemar,
+)
 
 
 @pytest.mark.parametrize("first", [0, 1, 2, 5, 14, 60])
@@ -52,3 +59,19 @@ def test_a_network_that_diverged_is_the_last_to_be_shown():
     diverged = np.array([[np.nan, np.nan], [np.nan, np.nan]])
     found = disagreements(np.array([1, 1]), [np.array([[0.1, 0.9], [0.2, 0.8]]), diverged])
     assert [one.index for one in found] == [0, 1]
+
+
+def test_the_interval_of_a_difference_by_hand():
+    # 13/102 − 3/102 ± 1.96 · √((16/102 − (10/102)²) / 102)
+    low, high = accuracy_difference_interval(12, 2, 100)
+    assert (low, high) == pytest.approx((0.098039 - 0.074465, 0.098039 + 0.074465), abs=1e-5)
+    assert accuracy_difference_interval(2, 12, 100) == pytest.approx((-high, -low))
+    assert accuracy_difference_interval(0, 0, 50)[0] < 0 < accuracy_difference_interval(0, 0, 50)[1]
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.1, 0.02), (0.02, 0.02), (0.3, 0.1)])
+def test_the_interval_of_a_difference_holds_it_in_95_of_100_cases(first, second):
+    draws = np.random.default_rng(0).multinomial(200, [first, second, 1 - first - second], 4000)
+    ends = [accuracy_difference_interval(int(a), int(b), 200) for a, b, _ in draws]
+    held = np.mean([low <= first - second <= high for low, high in ends])
+    assert 0.94 <= held <= 0.985

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import glassnet as gn
-from glassnet.cli.program import Engine, ImageSize, Json, Output, data_for, integers, show_study, study
+from glassnet.cli.program import (
+    Engine,
+    ImageSize,
+    Json,
+    OtherData,
+    Output,
+    RunPath,
+    Weights,
+    data_for,
+    integers,
+    show_study,
+    study,
+)
 
 if TYPE_CHECKING:
     from glassnet.architecture import ResNetSpec
@@ -121,3 +133,33 @@ def lr_range(
         network, data, tried, normalization=normalization, lowest=lowest, highest=highest, steps=steps, seed=seed
     )
     show_study(measured, subject.compose(measured), output, as_json)
+
+
+@study.command(epilog="Example: glassnet study ablation runs/a --output ablation.html")
+def ablation(
+    run: RunPath,
+    data: OtherData = None,
+    weights: Weights = None,
+    engine: Engine = "numpy",
+    output: Output = Path("study-ablation.html"),
+    as_json: Json = False,
+) -> None:
+    """Switch off each residual block of a run in turn and measure what it was worth on the test pictures."""
+    from glassnet.insight.studies import ablation as subject
+
+    model = gn.load(run, weights, engine)
+    measured = subject.measure(
+        model, None if data is None else data_for(model, data), told=lambda line: typer.echo(line, err=True)
+    )
+    rows = [
+        {
+            "without": block.block,
+            "left": block.left,
+            "accuracy": block.accuracy,
+            "drop (points)": 100 * block.accuracy_drop,
+            "loss": block.loss,
+            "p-value": block.p_value,
+        }
+        for block in measured.blocks
+    ]
+    show_study(measured, subject.compose(measured), output, as_json, rows)

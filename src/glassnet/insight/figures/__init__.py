@@ -1,5 +1,6 @@
 """Arrays and records in, a ``plotly.graph_objects.Figure`` out: one idea a function, its caption beside it."""
 
+from glassnet.insight.figures.ablation import block_loss_figure, block_worth_figure
 from glassnet.insight.figures.classes import confusion_figure, precision_recall_figure
 from glassnet.insight.figures.comparison import (
     NO_DISAGREEMENT,
@@ -34,6 +35,8 @@ __all__ = [
     "NO_MISTAKES",
     "accuracy_comparison",
     "accuracy_curve",
+    "block_loss_figure",
+    "block_worth_figure",
     "caption",
     "confusion_comparison",
     "confusion_figure",
