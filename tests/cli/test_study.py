@@ -1,0 +1,141 @@
+"""The commands of the studies: what goes where, what is told, how they end."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import glassnet as gn
+from glassnet import cli
+from glassnet.training import Progress
+
+Result = tuple[int, str, str]
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """``glassnet study ...`` in this process, inside ``tmp_path``: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(*arguments: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", ["glassnet", "study", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return called
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "run"
+    gn.train("tiny-bn", "digits", run=path, recipe="tutorial", epochs=1, samples=200, progress=Progress())
+    return path
+
+
+QUICK = {
+    "convolution": [],
+    "parameters": ["resnet20"],
+    "gradient-flow": ["--depths", "8", "--norms", "batch", "--steps", "2", "--width", "2"],
+    "lr-range": ["--model", "tiny", "--steps", "20"],
+}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_study_writes_its_page_and_says_what_it_found(call: Call, tmp_path: Path, name: str) -> None:
+    code, out, _ = call(name, *QUICK[name])
+    assert code == 0
+    *words, last = out.splitlines()
+    assert last == f"Page study-{name}.html"
+    assert len(words) >= 2
+    assert (tmp_path / f"study-{name}.html").stat().st_size > 1_000_000  # plotly.js is inside
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_json_is_one_object(call: Call, tmp_path: Path, name: str) -> None:
+    code, out, _ = call(name, *QUICK[name], "--json", "--output", tmp_path / "here.html")
+    assert code == 0
+    assert out.count("\n") == 1
+    told = json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
+    assert told["page"] == str(tmp_path / "here.html")
+    assert told["words"]
+    assert (tmp_path / "here.html").is_file()
+
+
+def test_convolution_takes_a_picture_and_a_run(call: Call, tmp_path: Path, run: Path) -> None:
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "red.png")
+    code, out, _ = call("convolution", "red.png", "--model", run, "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert (told["name"], told["picture"], told["model"]) == ("red.png", [10, 20], "tiny-bn")
+    code, out, err = call("convolution", "absent.png")
+    assert (code, out, err) == (1, "", "Error: absent.png: no such file\n")
+
+
+def test_parameters_takes_a_run_and_prints_every_layer(call: Call, run: Path) -> None:
+    code, out, _ = call("parameters", run)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].split() == ["layer", "map", "parameters", "dense"]
+    assert lines[1].split() == ["conv1", "1→16,", "3×3", "on", "8×8", "144", "65,536"]
+    code, _, err = call("parameters", "resnet21")
+    assert code == 1
+    assert err.startswith("Error: There is no model 'resnet21'. Near: ")
+
+
+def test_gradient_flow_splits_a_runs_own_blocks(call: Call, run: Path) -> None:
+    code, out, err = call("gradient-flow", "--run", run, *QUICK["gradient-flow"], "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told["network"] == str(run)
+    assert [split["block"] for split in told["splits"]] == ["layer1.0"]
+    assert told["adds_up"]
+    assert "residual, 8 layers, with batch normalization: loss" in err
+    code, _, err = call("gradient-flow", "--depths", "8,x")
+    assert (code, err) == (1, "Error: --depths must be whole numbers between commas. Got '8,x'.\n")
+
+
+def test_lr_range_tests_a_run_and_leaves_it_alone(call: Call, run: Path, snapshot) -> None:  # type: ignore[no-untyped-def]
+    before = snapshot(run)
+    code, out, _ = call("lr-range", "--run", run, "--batch-size", "50", "--steps", "20", "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert (told["model"], told["optimizer"], told["batch_size"]) == ("tiny-bn", "adam", 50)
+    assert snapshot(run) == before
+    code, _, err = call("lr-range", "--lowest", "1", "--highest", "0.1")
+    assert (code, err) == (1, "Error: The rates must be 0 < lowest < highest. Got 1 and 0.1.\n")
+
+
+def test_lr_range_on_the_other_engine_finds_the_same(call: Call) -> None:
+    ours, theirs = (
+        json.loads(call("lr-range", *QUICK["lr-range"], "--engine", engine, "--json")[1])
+        for engine in ("numpy", "torch")
+    )
+    assert ours["losses"][:10] == pytest.approx(theirs["losses"][:10], rel=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_ablation_orders_the_blocks_of_a_run(call: Call, run: Path, engine: str, snapshot) -> None:  # type: ignore[no-untyped-def]
+    before = snapshot(run)
+    code, out, err = call("ablation", run, "--engine", engine, "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert [block["block"] for block in told["blocks"]] == ["layer1.0"]
+    assert told["count"] == 450
+    assert err.startswith("without layer1.0: accuracy ")
+    assert snapshot(run) == before
+    code, out, _ = call("ablation", run, "--weights", "last")
+    assert code == 0
+    assert out.splitlines()[0].split()[0] == "without"
+
+
+def test_a_page_that_cannot_be_written_is_a_stated_failure(call: Call, tmp_path: Path) -> None:
+    code, out, err = call("parameters", "--output", tmp_path / "absent" / "page.html")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: The page ")
+    assert err.count("\n") == 1
