@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import glassnet as gn
 from glassnet import nn
 from glassnet.architecture import PRESETS, assemble_blank
-from glassnet.insight.geometry import View, places
+from glassnet.insight.geometry import View, places, shortcuts
 
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -45,7 +45,7 @@ def support(layers: nn.Module, name: str, place: tuple[int, int], size: tuple[in
     rng = np.random.default_rng(0)
     for parameter in layers.parameters():
         parameter.data[...] = rng.uniform(0.5, 1, parameter.data.shape) / parameter.data.size
-    pictures = rng.uniform(0.1, 1, (200, 3, *size))
+    pictures = rng.uniform(0.1, 1, (60, 3, *size))
     seen: list[np.ndarray] = []
     with nn.observed(layers, [name], forward=lambda _name, _x, y: seen.append(y)):
         layers(pictures)
@@ -100,6 +100,13 @@ def test_known_receptive_fields() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_has_its_places(name: str) -> None:
     assert places(PRESETS[name])[-1].output_shape == (PRESETS[name].classes,)
+
+
+def test_shortcuts() -> None:
+    assert shortcuts(small()) == {"layer1.0": "identity", "layer2.0": "zero-pad", "layer2.1": "identity"}
+    assert shortcuts(small(shortcut="projection"))["layer2.0"] == "projection"
+    assert shortcuts(small(block="bottleneck"))["layer1.0"] == "zero-pad"  # four times the channels
+    assert shortcuts(small(skip=False)) == {}
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

@@ -35,6 +35,10 @@ def _spec(model: str) -> ResNetSpec:
     return gn.load(model).network.spec if model not in PRESETS and Path(model).is_dir() else gn.spec(model)
 
 
+def _progress(line: str) -> None:
+    typer.echo(line, err=True)
+
+
 @study.command(epilog="Example: glassnet study convolution photo.jpg --model resnet20")
 def convolution(
     picture: Annotated[Path | None, typer.Argument(help="A picture of any size. The default is a digit.")] = None,
@@ -91,7 +95,7 @@ def gradient_flow(
         width=width,
         engine=engine,
         seed=seed,
-        told=lambda line: typer.echo(line, err=True),
+        told=_progress,
     )
     show_study(measured, subject.compose(measured), output, as_json)
 
@@ -130,7 +134,15 @@ def lr_range(
     changes = {"optimizer": optimizer, "batch_size": batch_size}
     tried = tried.replace(**{name: value for name, value in changes.items() if value is not None})
     measured = subject.measure(
-        network, data, tried, normalization=normalization, lowest=lowest, highest=highest, steps=steps, seed=seed
+        network,
+        data,
+        tried,
+        normalization=normalization,
+        lowest=lowest,
+        highest=highest,
+        steps=steps,
+        seed=seed,
+        told=_progress,
     )
     show_study(measured, subject.compose(measured), output, as_json)
 
@@ -148,9 +160,7 @@ def ablation(
     from glassnet.insight.studies import ablation as subject
 
     model = gn.load(run, weights, engine)
-    measured = subject.measure(
-        model, None if data is None else data_for(model, data), told=lambda line: typer.echo(line, err=True)
-    )
+    measured = subject.measure(model, None if data is None else data_for(model, data), told=_progress)
     rows = [
         {
             "without": block.block,

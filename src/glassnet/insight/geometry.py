@@ -7,6 +7,7 @@ from glassnet.architecture import ResNetSpec, assemble_blank
 from glassnet.nn.window import Window
 
 Pair = tuple[int, int]
+SHORTCUTS = ("downsample", "shortcut")  # a Residual's name for it, with and without parameters
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,21 @@ def places(spec: ResNetSpec) -> list[Place]:
     return found
 
 
+def shortcuts(spec: ResNetSpec) -> dict[str, str]:
+    """What carries x around F in each residual block: "identity", "zero-pad" or "projection", which change the shape.
+
+    Blocks in forward order; none where the network is plain.
+    """
+    kinds = {nn.Identity: "identity", nn.ZeroPadShortcut: "zero-pad", nn.Sequential: "projection"}
+    return {
+        name: kinds[type(child)]
+        for name, block in assemble_blank(spec).named_modules()
+        if isinstance(block, nn.Residual)
+        for child_name, child in block.named_children()
+        if child_name in SHORTCUTS
+    }
+
+
 def _walk(
     name: str, layer: nn.Module, shape: tuple[int, ...], view: View, picture: Pair, found: list[Place]
 ) -> tuple[tuple[int, ...], View]:
@@ -86,7 +102,7 @@ def _walk(
     if isinstance(layer, nn.Residual):
         after, seen = shape, view
         for child_name, child in layer.named_children():
-            if child_name in ("downsample", "shortcut"):
+            if child_name in SHORTCUTS:
                 _, carried = _walk(f"{name}.{child_name}", child, shape, view, picture, found)
                 seen = seen.joined(carried)
             else:

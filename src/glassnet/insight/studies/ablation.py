@@ -11,7 +11,7 @@ import numpy.typing as npt
 from glassnet.engines import Network, copy_of
 from glassnet.errors import ConfigError, DataError
 from glassnet.insight import figures, paired
-from glassnet.insight.measures import residual_blocks
+from glassnet.insight.geometry import shortcuts
 from glassnet.insight.page import Page, Section, Table
 from glassnet.insight.report import counted, data_name
 from glassnet.insight.studies.study import Study
@@ -132,11 +132,9 @@ def measure(
     images, labels = data.test.images, data.test.labels
     right, losses = _outcome(network, normalization, images, labels)
     found = []
-    names = residual_blocks(network.activation_names)
-    for place, block in enumerate(names, start=1):
+    for place, (block, left) in enumerate(shortcuts(network.spec).items(), start=1):
         network.load_state_dict(switched_off(state, block))
         without, losses_without = _outcome(network, normalization, images, labels)
-        left = _left(network, block)
         found.append(_worth(block, place, left, (right, losses), (without, losses_without)))
         told(f"without {block}: accuracy {found[-1].accuracy:.4f}, loss {found[-1].loss:.4f}")
     p_values = paired.holm([block.p_value for block in found])
@@ -155,14 +153,6 @@ def switched_off(state: Mapping[str, Array], block: str) -> dict[str, Array]:
     last = own[-1].rpartition(".")[0]
     silent = {key: np.zeros_like(state[key]) for key in (f"{last}.weight", f"{last}.bias") if key in state}
     return {**state, **silent}
-
-
-def _left(network: Network, block: str) -> str:
-    names = network.activation_names
-    if any(name.startswith(f"{block}.downsample") for name in names):
-        return "projection"
-    spec, (stage, number) = network.spec, block.removeprefix("layer").split(".")
-    return "zero-pad" if number == "0" and (stage != "1" or spec.expansion > 1) else "identity"
 
 
 def _outcome(

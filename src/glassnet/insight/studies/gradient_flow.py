@@ -15,7 +15,7 @@ from glassnet.data import Dataset, endless_batches, load_data
 from glassnet.engines import Batch, Network, build
 from glassnet.errors import ConfigError
 from glassnet.insight import figures
-from glassnet.insight.measures import residual_blocks
+from glassnet.insight.geometry import SHORTCUTS, shortcuts
 from glassnet.insight.page import Page, Section, Table
 from glassnet.insight.studies.study import Study, plain
 from glassnet.nn import layout
@@ -250,28 +250,26 @@ def split_gradient(network: Network, images: Array, labels: Array) -> tuple[Bloc
     apart.load_state_dict(state)
     layers, names = dict(apart.named_modules()), network.activation_names
     splits = []
-    for block in residual_blocks(names):
+    for block, kind in shortcuts(network.spec).items():
         before = names[next(place for place, name in enumerate(names) if name.startswith(f"{block}.")) - 1]
         at_sum = f"{block}.sum" if f"{block}.sum" in trace.activation_gradients else block
         x, g = trace.activations[before], trace.activation_gradients[at_sum]
-        splits.append(_split(block, layers[block], x, g, trace.activation_gradients[before]))
+        splits.append(_split(block, kind, layers[block], x, g, trace.activation_gradients[before]))
     return tuple(splits)
 
 
-def _split(block: str, layer: nn.Module, x: Array, g: Array, whole: Array) -> BlockSplit:
+def _split(block: str, kind: str, layer: nn.Module, x: Array, g: Array, whole: Array) -> BlockSplit:
     children = dict(layer.named_children())
-    kind = "downsample" if "downsample" in children else "shortcut"
-    shortcut = children.pop(kind)
+    shortcut = next(children.pop(name) for name in SHORTCUTS if name in children)
     children.pop("relu", None)  # the block's own: g is the gradient in front of it
     skip, body = _backward(shortcut, x, g), _backward(nn.Sequential(children), x, g)
     largest = np.abs(whole).max() or 1.0
     picture, channel, *_ = np.unravel_index(np.abs(whole).argmax(), whole.shape)
     norms = {name: float(np.linalg.norm(part)) for name, part in (("skip", skip), ("body", body), ("whole", whole))}
     product = norms["skip"] * norms["body"]
-    kinds = {nn.Identity: "identity", nn.ZeroPadShortcut: "zero-pad"}
     return BlockSplit(
         block,
-        kinds.get(type(shortcut), "projection"),
+        kind,
         **norms,
         cosine=float(np.vdot(skip, body)) / product if product else 0.0,
         error=float(np.abs(skip + body - whole).max() / largest),

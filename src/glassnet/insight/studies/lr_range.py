@@ -90,7 +90,7 @@ def measure(
     steps: int = STEPS,
     engine: str = "numpy",
     seed: int = 42,
-    told: Callable[[int], None] = lambda step: None,
+    told: Callable[[str], None] = lambda line: None,
 ) -> LearningRateStudy:
     """Trains a copy of a network while the rate grows by the same factor at each step, until the loss diverges.
 
@@ -103,7 +103,7 @@ def measure(
         rate, schedule and augmentation are not used.
     :param trainer: where given, the copy's optimizer goes on from this one's state.
     :param normalization: by default the data's; of a run, ``model.normalization``.
-    :param told: is called after each step.
+    :param told: is called with a line every ten steps.
     :raises ConfigError: rates or steps out of range.
     """
     if not 0 < lowest < highest < math.inf:
@@ -139,7 +139,7 @@ def _losses(
     normalization: Normalization,
     rates: npt.NDArray[np.float64],
     seed: int,
-    told: Callable[[int], None],
+    told: Callable[[str], None],
 ) -> list[float]:
     """The loss of each step's batch, up to the first that is not finite or far above the lowest."""
     trial = network.trainer(recipe)
@@ -152,7 +152,8 @@ def _losses(
     mean, best = 0.0, math.inf
     for step, (rate, indices) in enumerate(zip(rates, batches, strict=False), start=1):
         losses.append(float(trial.step(Batch(placed, indices), lr=float(rate))))
-        told(step)
+        if step % 10 == 0:
+            told(f"step {step}/{len(rates)}: learning rate {rate:.1e}, loss {losses[-1]:.4f}")
         mean = SMOOTHING * mean + (1 - SMOOTHING) * losses[-1]
         running = mean / (1 - SMOOTHING**step)
         best = min(best, running)

@@ -19,8 +19,7 @@ class Study(ABC):
 
     def numbers(self) -> dict[str, Any]:
         """All fields, and the words, as JSON takes them; null where a number is not finite."""
-        fields = {field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return fields | {"words": self.words}
+        return {name: plain(value) for name, value in vars(self).items()} | {"words": self.words}
 
 
 def plain(value: Any) -> Any:
