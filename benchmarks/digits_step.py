@@ -43,7 +43,7 @@ def main() -> None:
     full = [batch for batch in batches if len(batch[1]) == 64]
     for threads, context in (("one BLAS thread each", one_blas_thread), ("the yardstick on all", nullcontext)):
         network = gn.build("tiny")
-        trainer, yardstick = network.trainer(recipe("tiny", "tutorial")), Yardstick(network.state_dict())
+        trainer, yardstick = network.trainer(recipe("tiny", "tutorial")), Yardstick(network.spec, network.state_dict())
         ours, theirs = [], []
         for x, labels in full:
             ours.append(seconds(trainer.step, x, labels))
@@ -60,7 +60,8 @@ def main() -> None:
             gn.train("tiny", data, run=f"{folder}/run", recipe="tutorial", progress=Progress())
 
     def steps() -> None:
-        yardstick = Yardstick(gn.build("tiny").state_dict())
+        network = gn.build("tiny")
+        yardstick = Yardstick(network.spec, network.state_dict())
         for x, labels in batches:
             yardstick.step(x, labels)
 

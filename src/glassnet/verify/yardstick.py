@@ -1,74 +1,273 @@
 """The plain tutorial engine: what glassnet's speed is measured against.
 
-The training step of ``tiny`` as courses and tutorials usually write it in NumPy: arrays in (N, C, H, W) order,
-``np.pad``, im2col by a loop over the kernel's places, one matrix product, and a transpose back; col2im for the gradient
-of the input; max-pooling by reshape; the columns kept from forward to backward. It is written as well as that design
-allows, takes the weights of glassnet's ``tiny``, and computes the same numbers.
+Layers as courses and tutorials usually write them in NumPy: arrays in (N, C, H, W) order, ``np.pad``, im2col by a loop
+over the kernel's places, one matrix product, and a transpose back; col2im for the gradient of the input, also where
+nobody needs it; max-pooling by reshape; the columns kept from forward to backward. They are written as well as that
+design allows, have glassnet's names and keys, and compute the same numbers: ``assemble(spec, yardstick)`` is the
+network. Here are the layers that the networks of ``glassnet bench`` consist of, and no others.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.architecture import ResNetSpec, assemble
+from glassnet.nn.module import Module, Parameter
+
 Array = NDArray[Any]
 
-KERNEL, PADDING = 3, 1
 
-
-def im2col(x: Array) -> Array:
-    """x (N, C, H, W) -> (N·H·W, C·3·3): the 3×3 neighbourhood of each pixel as a row."""
+def im2col(x: Array, kernel_size: int, stride: int, padding: int) -> Array:
+    """x (N, C, H, W) -> (N·Ho·Wo, C·k·k): the neighbourhood of each output pixel as a row."""
     N, C, H, W = x.shape
-    padded = np.pad(x, ((0, 0), (0, 0), (PADDING, PADDING), (PADDING, PADDING)))
-    columns = np.empty((N, C, KERNEL, KERNEL, H, W), x.dtype)
-    for i in range(KERNEL):
-        for j in range(KERNEL):
-            columns[:, :, i, j] = padded[:, :, i : i + H, j : j + W]
-    return columns.transpose(0, 4, 5, 1, 2, 3).reshape(N * H * W, -1)
+    Ho, Wo = ((length + 2 * padding - kernel_size) // stride + 1 for length in (H, W))
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    columns = np.empty((N, C, kernel_size, kernel_size, Ho, Wo), x.dtype)
+    for i in range(kernel_size):
+        for j in range(kernel_size):
+            columns[:, :, i, j] = padded[:, :, i : i + stride * Ho : stride, j : j + stride * Wo : stride]
+    return columns.transpose(0, 4, 5, 1, 2, 3).reshape(N * Ho * Wo, -1)
 
 
-def col2im(columns: Array, shape: tuple[int, ...]) -> Array:
-    """Add each row of (N·H·W, C·3·3) back to the pixels it came from: (N, C, H, W)."""
+def col2im(columns: Array, shape: tuple[int, ...], kernel_size: int, stride: int, padding: int) -> Array:
+    """Add each row of (N·Ho·Wo, C·k·k) back to the pixels it came from: (N, C, H, W)."""
     N, C, H, W = shape
-    places = columns.reshape(N, H, W, C, KERNEL, KERNEL).transpose(0, 3, 4, 5, 1, 2)
-    padded = np.zeros((N, C, H + 2 * PADDING, W + 2 * PADDING), columns.dtype)
-    for i in range(KERNEL):
-        for j in range(KERNEL):
-            padded[:, :, i : i + H, j : j + W] += places[:, :, i, j]
-    return padded[:, :, PADDING:-PADDING, PADDING:-PADDING]
+    Ho, Wo = ((length + 2 * padding - kernel_size) // stride + 1 for length in (H, W))
+    places = columns.reshape(N, Ho, Wo, C, kernel_size, kernel_size).transpose(0, 3, 4, 5, 1, 2)
+    padded = np.zeros((N, C, H + 2 * padding, W + 2 * padding), columns.dtype)
+    for i in range(kernel_size):
+        for j in range(kernel_size):
+            padded[:, :, i : i + stride * Ho : stride, j : j + stride * Wo : stride] += places[:, :, i, j]
+    return padded[:, :, padding : padding + H, padding : padding + W]
 
 
-def conv_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, Array]:
-    """y = x ∗ w + b, and the columns for the backward pass."""
-    N, _, H, W = x.shape
-    columns = im2col(x)
-    y = columns @ weight.reshape(len(weight), -1).T + bias
-    return y.reshape(N, H, W, -1).transpose(0, 3, 1, 2), columns
+class Conv2d(Module):
+    """y = x ∗ w + b."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.geometry = kernel_size, stride, padding
+        self.weight = Parameter(np.zeros((out_channels, in_channels, kernel_size, kernel_size), np.float32))
+        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+
+    def forward(self, x: Array) -> Array:
+        kernel_size, stride, padding = self.geometry
+        N, _, H, W = x.shape
+        Ho, Wo = ((length + 2 * padding - kernel_size) // stride + 1 for length in (H, W))
+        columns = im2col(x, *self.geometry)
+        weight = self.weight.data
+        y = columns @ weight.reshape(len(weight), -1).T
+        if self.bias is not None:
+            y = y + self.bias.data
+        self.keep(columns, x.shape)
+        return y.reshape(N, Ho, Wo, -1).transpose(0, 3, 1, 2)
+
+    def backward(self, dy: Array) -> Array:
+        columns, shape = self.kept()
+        weight = self.weight.data
+        rows = dy.transpose(0, 2, 3, 1).reshape(-1, len(weight))
+        self.weight.grad = (rows.T @ columns).reshape(weight.shape)
+        if self.bias is not None:
+            self.bias.grad = rows.sum(axis=0)
+        return col2im(rows @ weight.reshape(len(weight), -1), shape, *self.geometry)
 
 
-def conv_backward(dy: Array, columns: Array, weight: Array, shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
-    """The gradients of x, weight and bias."""
-    rows = dy.transpose(0, 2, 3, 1).reshape(-1, len(weight))
-    dcolumns = rows @ weight.reshape(len(weight), -1)
-    return col2im(dcolumns, shape), (rows.T @ columns).reshape(weight.shape), rows.sum(axis=0)
+class BatchNorm2d(Module):
+    """Batch normalization with running statistics (momentum .1, the unbiased variance)."""
+
+    buffer_names = ("running_mean", "running_var", "num_batches_tracked")
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.weight = Parameter(np.ones(num_features, np.float32))
+        self.bias = Parameter(np.zeros(num_features, np.float32))
+        self.running_mean = np.zeros(num_features, np.float32)
+        self.running_var = np.ones(num_features, np.float32)
+        self.num_batches_tracked = np.array(0, np.int64)
+
+    def forward(self, x: Array) -> Array:
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mean, var = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
+            M = x.size // len(mean)
+            self.running_mean = 0.9 * self.running_mean + 0.1 * mean
+            self.running_var = 0.9 * self.running_var + 0.1 * var * (M / (M - 1))
+            self.num_batches_tracked += 1
+        std = np.sqrt(var + 1e-5)
+        x_hat = (x - _per_channel(mean)) / _per_channel(std)
+        self.keep(x_hat, std)
+        y: Array = _per_channel(self.weight.data) * x_hat + _per_channel(self.bias.data)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        x_hat, std = self.kept()
+        self.bias.grad = dy.sum(axis=(0, 2, 3))
+        self.weight.grad = (dy * x_hat).sum(axis=(0, 2, 3))
+        M = dy.size // len(std)
+        dx: Array = dy - _per_channel(self.bias.grad / M) - x_hat * _per_channel(self.weight.grad / M)
+        return _per_channel(self.weight.data / std) * dx
 
 
-def max_pool_forward(x: Array) -> Array:
-    """The maximum of each 2×2 square."""
-    N, C, H, W = x.shape
-    y: Array = x.reshape(N, C, H // 2, 2, W // 2, 2).max(axis=(3, 5))
-    return y
+def _per_channel(values: Array) -> Array:
+    return values.reshape(1, -1, 1, 1)
 
 
-def max_pool_backward(dy: Array, x: Array, y: Array) -> Array:
-    """dy goes to the maximum, in equal shares where there are several; here those are zeros, where ReLU stops it."""
-    N, C, H, W = x.shape
-    winners = x.reshape(N, C, H // 2, 2, W // 2, 2) == y[:, :, :, None, :, None]
-    share = dy / winners.sum(axis=(3, 5), dtype=dy.dtype)
-    dx: Array = winners * share[:, :, :, None, :, None]
-    return dx.reshape(x.shape)
+class ReLU(Module):
+    def forward(self, x: Array) -> Array:
+        self.keep(x)
+        y: Array = np.maximum(x, 0)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        (x,) = self.kept()
+        dx: Array = dy * (x > 0)
+        return dx
+
+
+class MaxPool2d(Module):
+    """The maximum of each 2×2 square of pictures with an even height and width."""
+
+    def __init__(self, kernel_size: int, stride: int, padding: int) -> None:
+        super().__init__()
+        assert (kernel_size, stride, padding) == (2, 2, 0), "the design by reshape knows no other"
+
+    def forward(self, x: Array) -> Array:
+        N, C, H, W = x.shape
+        y: Array = x.reshape(N, C, H // 2, 2, W // 2, 2).max(axis=(3, 5))
+        self.keep(x, y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy goes to the maximum, in equal shares where there are several; here those are zeros, where ReLU stops
+        it."""
+        x, y = self.kept()
+        N, C, H, W = x.shape
+        winners = x.reshape(N, C, H // 2, 2, W // 2, 2) == y[:, :, :, None, :, None]
+        share = dy / winners.sum(axis=(3, 5), dtype=dy.dtype)
+        dx: Array = winners * share[:, :, :, None, :, None]
+        return dx.reshape(x.shape)
+
+
+class AdaptiveAvgPool2d(Module):
+    def __init__(self, output_size: int) -> None:
+        super().__init__()
+        assert output_size == 1, "the mean of the whole picture"
+
+    def forward(self, x: Array) -> Array:
+        self.keep(x.shape)
+        y: Array = x.mean(axis=(2, 3), keepdims=True)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        (shape,) = self.kept()
+        return np.broadcast_to(dy / (shape[2] * shape[3]), shape)
+
+
+class Flatten(Module):
+    def forward(self, x: Array) -> Array:
+        self.keep(x.shape)
+        return x.reshape(len(x), -1)
+
+    def backward(self, dy: Array) -> Array:
+        (shape,) = self.kept()
+        return dy.reshape(shape)
+
+
+class Linear(Module):
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = Parameter(np.zeros((out_features, in_features), np.float32))
+        self.bias = Parameter(np.zeros(out_features, np.float32))
+
+    def forward(self, x: Array) -> Array:
+        self.keep(x)
+        y: Array = x @ self.weight.data.T + self.bias.data
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        (x,) = self.kept()
+        self.weight.grad, self.bias.grad = dy.T @ x, dy.sum(axis=0)
+        dx: Array = dy @ self.weight.data
+        return dx
+
+
+class Identity(Module):
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+
+class ZeroPadShortcut(Module):
+    """Every stride-th pixel, new channels zero."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.before = (out_channels - in_channels) // 2
+        self.after = out_channels - in_channels - self.before
+
+    def forward(self, x: Array) -> Array:
+        self.keep(x.shape)
+        pixels = x[:, :, :: self.stride, :: self.stride]
+        return np.pad(pixels, ((0, 0), (self.before, self.after), (0, 0), (0, 0)))
+
+    def backward(self, dy: Array) -> Array:
+        (shape,) = self.kept()
+        dx = np.zeros(shape, dy.dtype)
+        dx[:, :, :: self.stride, :: self.stride] = dy[:, self.before : self.before + shape[1]]
+        return dx
+
+
+class Sequential(Module):
+    def __init__(self, layers: Mapping[str, Module]) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, x: Array) -> Array:
+        for _, layer in self.named_children():
+            x = layer(x)
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        for _, layer in reversed(list(self.named_children())):
+            dy = layer.backward(dy)
+        return dy
+
+
+class Residual(Module):
+    """y = relu(shortcut(x) + body(x)); the body's layers are the block's own children."""
+
+    def __init__(self, body: Sequential, shortcut: Module, activation: Module) -> None:
+        super().__init__()
+        self._body = body
+        for name, layer in body.named_children():
+            setattr(self, name, layer)
+        self.shortcut = shortcut
+        self.relu = activation
+
+    def forward(self, x: Array) -> Array:
+        return self.relu(self.shortcut(x) + self._body(x))
+
+    def backward(self, dy: Array) -> Array:
+        g = self.relu.backward(dy)
+        dx: Array = self.shortcut.backward(g) + self._body.backward(g)
+        return dx
 
 
 def softmax_loss(logits: Array, labels: Array) -> tuple[float, Array]:
@@ -82,53 +281,47 @@ def softmax_loss(logits: Array, labels: Array) -> tuple[float, Array]:
 
 
 class Yardstick:
-    """``tiny`` and its SGD: conv + ReLU, a residual block of two convolutions, max-pool 2, linear.
+    """The network of ``spec`` in these layers, and its SGD.
 
-    ``state`` is a state dict of glassnet's ``tiny``; pictures have an even height and width. Momentum is torch's, and
-    weight decay applies to weights and not to biases, as in the recipe ``tutorial``.
+    ``state`` is a state dict of glassnet's; the yardstick trains a copy, in its dtype. Momentum is torch's, and weight
+    decay applies to kernels and matrices only, as in the recipe ``tutorial``.
     """
 
     def __init__(
-        self, state: dict[str, Array], *, lr: float = 0.05, momentum: float = 0.9, weight_decay: float = 1e-4
+        self,
+        spec: ResNetSpec,
+        state: Mapping[str, Array],
+        *,
+        lr: float = 0.05,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
     ) -> None:
-        self.parameters = {key: array.copy() for key, array in state.items()}
-        self.velocity = {key: np.zeros_like(array) for key, array in state.items()}
+        self.network: Module = assemble(spec, sys.modules[__name__]).to(state["fc.weight"].dtype)
+        self.network.load_state_dict(state)
+        self.parameters = dict(self.network.named_parameters())
+        self.velocity = {key: np.zeros_like(parameter.data) for key, parameter in self.parameters.items()}
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
 
-    def gradients(self, images: Array, labels: Array) -> tuple[float, dict[str, Array]]:
-        """The loss and the gradient of each parameter: images (N, 1, H, W), labels (N,)."""
-        p = self.parameters
-        a, columns0 = conv_forward(images, p["conv1.weight"], p["conv1.bias"])
-        stem = np.maximum(a, 0)
-        b, columns1 = conv_forward(stem, p["layer1.0.conv1.weight"], p["layer1.0.conv1.bias"])
-        hidden = np.maximum(b, 0)
-        c, columns2 = conv_forward(hidden, p["layer1.0.conv2.weight"], p["layer1.0.conv2.bias"])
-        block = np.maximum(stem + c, 0)
-        pooled = max_pool_forward(block)
-        features = pooled.reshape(len(images), -1)
-        loss, dlogits = softmax_loss(features @ p["fc.weight"].T + p["fc.bias"], labels)
+    def forward(self, images: Array, labels: Array) -> tuple[float, Array]:
+        """The loss of a batch, images (N, C, H, W) and labels (N,), and its gradient wrt the logits."""
+        return softmax_loss(self.network(images), labels)
 
-        g = {"fc.weight": dlogits.T @ features, "fc.bias": dlogits.sum(axis=0)}
-        dpooled = (dlogits @ p["fc.weight"]).reshape(pooled.shape)
-        dsum = max_pool_backward(dpooled, block, pooled) * (block > 0)
-        dhidden, g["layer1.0.conv2.weight"], g["layer1.0.conv2.bias"] = conv_backward(
-            dsum, columns2, p["layer1.0.conv2.weight"], hidden.shape
-        )
-        dstem, g["layer1.0.conv1.weight"], g["layer1.0.conv1.bias"] = conv_backward(
-            dhidden * (hidden > 0), columns1, p["layer1.0.conv1.weight"], stem.shape
-        )
-        _, g["conv1.weight"], g["conv1.bias"] = conv_backward(
-            (dstem + dsum) * (stem > 0), columns0, p["conv1.weight"], images.shape
-        )
-        return loss, g
+    def backward(self, dlogits: Array) -> dict[str, Array]:
+        """The gradient of each parameter."""
+        self.network.backward(dlogits)
+        return {key: parameter.grad for key, parameter in self.parameters.items()}
+
+    def update(self) -> None:
+        for key, parameter in self.parameters.items():
+            decay = self.weight_decay if parameter.data.ndim > 1 else 0.0
+            velocity = self.velocity[key]
+            velocity *= self.momentum
+            velocity += parameter.grad + decay * parameter.data
+            parameter.data -= self.lr * velocity
 
     def step(self, images: Array, labels: Array) -> float:
         """One step of SGD; returns the loss before it."""
-        loss, gradients = self.gradients(images, labels)
-        for key, parameter in self.parameters.items():
-            decay = self.weight_decay if key.endswith("weight") else 0.0
-            velocity = self.velocity[key]
-            velocity *= self.momentum
-            velocity += gradients[key] + decay * parameter
-            parameter -= self.lr * velocity
+        loss, dlogits = self.forward(images, labels)
+        self.backward(dlogits)
+        self.update()
         return loss
