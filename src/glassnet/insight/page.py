@@ -25,12 +25,16 @@ from glassnet.insight.figures.theme import BUTTONS_HEIGHT, caption
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns; numbers stand to the right. A folded table shows its title until it is opened."""
+    """Rows under named columns; numbers stand to the right. A folded table shows its title until it is opened.
+
+    Where ``one_line`` is set no cell wraps, and a narrow page scrolls the table.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str | int | float | None]]
     folded: bool = False
+    one_line: bool = False
 
     @property
     def numeric(self) -> list[bool]:

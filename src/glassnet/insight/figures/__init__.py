@@ -28,6 +28,7 @@ from glassnet.insight.figures.learning_rate import learning_rate_figure
 from glassnet.insight.figures.maps import feature_map_figure, filter_figure
 from glassnet.insight.figures.parameters import dense_example_figure, parameter_figure
 from glassnet.insight.figures.pictures import NO_MISTAKES, mistake_figure, sample_figure
+from glassnet.insight.figures.speed import ratio_figure, roofline_figure
 from glassnet.insight.figures.theme import caption
 
 __all__ = [
@@ -59,6 +60,8 @@ __all__ = [
     "output_size_figure",
     "parameter_figure",
     "precision_recall_figure",
+    "ratio_figure",
+    "roofline_figure",
     "sample_figure",
     "split_figure",
     "split_maps_figure",
