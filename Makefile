@@ -7,10 +7,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint format bench docs picture lock clean
+.PHONY: help install demo test quick lint format bench bench-store table docs picture lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1 /' | awk '{name = $$1; $$1 = ""; printf "  make %-9s%s\n", name, $$0}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1 /' | awk '{name = $$1; $$1 = ""; printf "  make %-12s%s\n", name, $$0}'
 
 # Two stamps: what needs the NumPy engine alone does not wait for PyTorch and the development tools.
 .venv/.runtime: requirements.lock pyproject.toml
@@ -53,7 +53,15 @@ format: install  ## put the code in the form that lint asks for
 picture: demo  ## take the README's picture of the report anew (needs Chromium)
 	$(BIN)/python docs/images/report.py runs/demo-numpy/report.html
 
-bench: .venv/.runtime  ## repeat the digits table of benchmarks/README.md, ten seeds a row
+bench: install  ## measure speed and memory beside the stored ratios; fails where one got worse by more than a quarter
+	@mkdir -p runs
+	$(BIN)/glassnet bench --against benchmarks/bench.json --output runs/bench.html --save runs/bench.json
+
+bench-store: install  ## measure, and store the ratios that `make bench` compares with: on a quiet machine
+	$(BIN)/glassnet bench --save benchmarks/bench.json
+	$(BIN)/python benchmarks/path_table.py
+
+table: .venv/.runtime  ## repeat the digits table of benchmarks/README.md, ten seeds a row
 	$(BIN)/python benchmarks/digits_recipes.py table
 
 docs: install  ## check the pages: commands, targets and links exist, their Python runs

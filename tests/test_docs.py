@@ -1,7 +1,12 @@
-"""The pages say what is so: their commands, targets, paths and links exist, and the README's tours run."""
+"""The pages say what is so: their commands, targets, paths and links exist, and their Python runs."""
 
+import ast
+import importlib.util
+import inspect
+import json
 import re
 import shlex
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from glassnet import cli
+from glassnet.verify import definition, yardstick
+from glassnet.verify.bench import path as steps
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
@@ -52,7 +59,8 @@ def test_commands_and_options_exist(path: Path) -> None:
             continue
         names = [name for name in known if tuple(words[: len(name)]) == name]
         assert names, f"glassnet {shlex.join(words)}: there is no such command"
-        options = {option for parameter in known[names[0]].params for option in parameter.opts}
+        parameters = known[names[0]].params
+        options = {option for one in parameters for option in (*one.opts, *one.secondary_opts)}
         given = {word.partition("=")[0] for word in words if word.startswith("-")}
         assert given <= options, f"glassnet {shlex.join(words)}: {names[0]} has no {given - options}"
 
@@ -96,3 +104,59 @@ def test_the_readmes_tours_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert program == "glassnet", line
         result = CliRunner().invoke(cli.app, words)
         assert result.exit_code == 0, f"{line}\n{result.output}"
+
+
+FAST_NUMPY = ROOT / "docs" / "fast-numpy.md"
+
+
+def test_the_way_to_a_fast_convolution_runs() -> None:
+    exec("\n".join(blocks(FAST_NUMPY.read_text(encoding="utf-8"), "python")), {})
+
+
+class Bare(ast.NodeTransformer):
+    """Leaves what is computed: no annotations and no docstrings."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        if ast.get_docstring(node) is not None:
+            del node.body[0]
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        assert node.value is not None
+        return ast.fix_missing_locations(ast.Assign([node.target], node.value, lineno=node.lineno))
+
+
+def bare(source: str) -> str:
+    return ast.unparse(Bare().visit(ast.parse(textwrap.dedent(source))))
+
+
+def test_the_steps_on_the_page_are_those_that_are_timed() -> None:
+    originals = {
+        "convolution": definition.convolution,
+        "im2col": yardstick.im2col,
+        "one_product": steps.one_product,
+        "channels_last": steps.channels_last,
+        "blocks": steps.blocks,
+    }
+    code = "\n".join(blocks(FAST_NUMPY.read_text(encoding="utf-8"), "python"))
+    shown = {node.name: node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+    assert shown.keys() == originals.keys()
+    for name, node in shown.items():
+        assert bare(ast.unparse(node)) == bare(inspect.getsource(originals[name])), name
+
+
+def test_the_pages_table_is_that_of_the_stored_bench() -> None:
+    script = ROOT / "benchmarks" / "path_table.py"
+    found = importlib.util.spec_from_file_location("path_table", script)
+    assert found is not None
+    assert found.loader is not None
+    path_table = importlib.util.module_from_spec(found)
+    found.loader.exec_module(path_table)
+    page = FAST_NUMPY.read_text(encoding="utf-8")
+    assert path_table.written(page, json.loads((ROOT / "benchmarks" / "bench.json").read_bytes())) == page
+    assert path_table.written(page.replace("| loops", "| lops"), json.loads(path_table.STORED.read_bytes())) == page
