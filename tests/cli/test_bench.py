@@ -1,12 +1,14 @@
 """``glassnet bench``: what goes where, what is told, how it ends."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from glassnet import cli
 from glassnet.verify import bench as benching
@@ -47,6 +49,12 @@ def test_tables_go_to_stdout_and_progress_to_stderr(call: Call) -> None:
 
 def test_by_default_everything_is_measured(call: Call) -> None:
     assert call()[2] == "[bench] [] 7 True\n"
+
+
+def test_help_names_every_workload() -> None:
+    (argument,) = (one for one in get_command(cli.app).commands["bench"].params if one.name == "workloads")
+    named = re.findall(r"[a-z0-9-]+", argument.help.partition(";")[0].replace(" or ", ", "))
+    assert named == list(workloads.WORKLOADS)
 
 
 def test_json_is_one_object(call: Call) -> None:
