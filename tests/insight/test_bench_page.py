@@ -9,7 +9,7 @@ from tests.verify.bench.small import contest, report
 def test_ratios_come_first_then_every_workload_and_the_machine():
     page = compose(report())
     assert [section.title for section in page.sections] == ["Ratios", "digits", "layers", "Machine"]
-    assert page.facts == [("digits: of yardstick's time", "0.60×"), ("digits: of PyTorch's time", "1.50×")]
+    assert page.facts == [("digits: of yardstick's time", "0.60×"), ("digits: of PyTorch's time", "2.00×")]
     assert page.summary[0].startswith("digits: glassnet's time is 0.60 (0.50–0.70) × that of yardstick, 2 threads;")
     assert "checked first in float64" in page.summary[2]
     assert "3 rounds" in page.summary[2]
@@ -29,7 +29,7 @@ def test_the_page_asks_for_nothing(tmp_path):
     elements = Elements(path.read_text(encoding="utf-8"))
     assert not any("src" in attributes for _, attributes in elements.elements)
     assert "one-line" in [table.get("class") for table in elements.all("table")]
-    assert "1.50 (1.25–2.75)" in elements.texts
+    assert "2.00 (1.50–2.50)" in elements.texts
 
 
 @pytest.mark.parametrize("width", [400, 1400])

@@ -11,13 +11,13 @@ def test_ratios_have_their_quartiles():
     figure = ratio_figure({"digits": quoted([contest()]), "block": quoted([contest()])})
     by_torch, by_plain = figure.data
     assert (by_torch.name, by_plain.name) == ("by PyTorch's", "by yardstick's")
-    assert by_torch.x == (1.5, 1.5)
+    assert by_torch.x == (2.0, 2.0)
     assert by_torch.y == (0, 1)
-    assert by_torch.error_x.array == (1.25, 1.25)
-    assert by_torch.error_x.arrayminus == (0.25, 0.25)
+    assert by_torch.error_x.array == (0.5, 0.5)
+    assert by_torch.error_x.arrayminus == (0.5, 0.5)
     assert by_plain.text[0] == "yardstick, 2 threads"
     assert figure.layout.yaxis.ticktext == ("digits", "block")
-    assert "digits, 1.5 of PyTorch" in figure.layout.meta["alt"]
+    assert "digits, 2 of PyTorch" in figure.layout.meta["alt"]
 
 
 def test_without_others_there_are_no_ratios():

@@ -14,7 +14,7 @@ def test_a_network_has_a_row_for_each_contender() -> None:
     assert list(rows[0])[1:5] == ["forward ms", "backward ms", "update ms", "step ms"]
     assert rows[0]["step ms"] == 3000
     assert rows[0]["quartiles"] == "2,500–3,500"
-    assert rows[3]["glassnet ÷ it"] == "1.50 (1.25–2.75)"
+    assert rows[3]["glassnet ÷ it"] == "2.00 (1.50–2.50)"
     assert rows[0]["peak MiB"] == 3.81e-05  # 40 bytes
     assert all(row.keys() == rows[0].keys() for row in rows)
 
@@ -25,14 +25,14 @@ def test_layers_have_a_row_for_each_pass() -> None:
     assert rows[1]["layer"] == layers()[0].name
     assert rows[1]["pass"] == "backward"
     assert rows[0]["bare GEMM GFLOP/s"] is None
-    assert rows[0]["÷ PyTorch"] == "1.50 (1.25–2.75)"
+    assert rows[0]["÷ PyTorch"] == "2.00 (1.50–2.50)"
     assert all(row.keys() == rows[0].keys() for row in rows)
 
 
 def test_what_is_quoted() -> None:
     assert [ratio.engine for ratio in quoted([contest()])] == ["yardstick", "PyTorch"]
     assert words("digits", [contest()]) == [
-        "digits: glassnet's time is 0.60 (0.50–0.70) × that of yardstick, 2 threads; and 1.50 (1.25–2.75) × that of "
+        "digits: glassnet's time is 0.60 (0.50–0.70) × that of yardstick, 2 threads; and 2.00 (1.50–2.50) × that of "
         "PyTorch, NCHW, 1 thread.",
         "digits: glassnet's peak memory is 0.50 × that of yardstick, 2 threads; and 4.00 × that of PyTorch, "
         "channels-last, 2 threads.",
