@@ -45,11 +45,6 @@ def zeros(shape: tuple[int, int, int, int], dtype: DTypeLike) -> Array:
     return nchw(np.zeros((N, H, W, C), dtype))
 
 
-def pixels(x: Array) -> Array:
-    """x (N, C, H, W) as a matrix (N·H·W, C); a view where x is channels-last."""
-    return nhwc(x).reshape(-1, x.shape[1])
-
-
 # What has one number per channel meets the picture line by line: NumPy's inner loops then run over W·C numbers,
 # where a broadcast over C alone would begin a new loop at every pixel (2 to 3 times slower with 16 channels).
 
@@ -58,12 +53,6 @@ def lines(x: Array) -> Array:
     """x (N, C, H, W) as a matrix (N·H, W·C) of the pictures' lines; a view where x is channels-last."""
     N, C, H, W = x.shape
     return nhwc(x).reshape(N * H, W * C)
-
-
-def from_lines(matrix: Array, shape: tuple[int, ...]) -> Array:
-    """The view of shape (N, C, H, W) of a matrix (N·H, W·C)."""
-    N, C, H, W = shape
-    return nchw(matrix.reshape(N, H, W, C))
 
 
 def along_line(per_channel: Array, width: int) -> Array:

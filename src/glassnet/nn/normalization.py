@@ -88,7 +88,7 @@ class BatchNorm2d(Module):
             return self.running_mean, self.running_var
         C = self.num_features
         M = x.size // C
-        if M == 1 and self.training:
+        if M < 2 and self.training:
             raise ShapeError(
                 f"BatchNorm2d needs more than one value per channel to train. Got {x.shape}: use a larger batch."
             )
