@@ -5,7 +5,9 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import glassnet as gn
-from glassnet.engines.threads import one_blas_thread
+from glassnet.engines.threads import one_blas_thread, usable_cores
+from glassnet.errors import ConfigError
+from glassnet.nn import parallel
 
 IMAGES, LABELS = np.zeros((2, 1, 8, 8)), np.zeros(2, int)
 
@@ -56,3 +58,28 @@ def test_the_engine_computes_on_one_thread(work: Callable[[gn.Network], object])
     work(network)
     assert seen == [1]
     assert numpys_threads() == 2
+
+
+def test_the_numpy_engine_takes_all_cores_or_as_many_as_asked() -> None:
+    assert gn.build("tiny").threads == usable_cores() >= 1
+    network = gn.build("tiny", threads=3)
+    assert network.threads == 3
+    assert {len(module.workers.scratches) for module in network.module.modules()} == {3}  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="The threads of the NumPy engine must be an int of at least 1. Got 0."):
+        gn.build("tiny", threads=0)
+
+
+def test_a_training_has_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 20_000)  # several blocks even of these few pictures
+    rng = np.random.default_rng(0)
+    images, labels = rng.standard_normal((12, 3, 16, 16)).astype(np.float32), rng.integers(0, 10, 12)
+    states = []
+    for threads in (1, 2, 3):
+        network = gn.build("resnet20", threads=threads)
+        trainer = network.trainer(gn.Recipe())
+        for _ in range(3):
+            trainer.step(images, labels)
+        states.append(network.state_dict())
+    for key, value in states[0].items():
+        np.testing.assert_array_equal(states[1][key], value)
+        np.testing.assert_array_equal(states[2][key], value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from glassnet import nn
 from glassnet.architecture import ResNetSpec, assemble_blank
 from glassnet.data import Normalization, Split
 from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, shown
-from glassnet.engines.threads import one_blas_thread
+from glassnet.engines.threads import one_blas_thread, usable_cores
 from glassnet.errors import GlassnetError
 from glassnet.nn import arguments
 from glassnet.nn.layout import channels_last
@@ -41,7 +40,7 @@ class NumpyNetwork(Network):
     def __init__(self, spec: ResNetSpec, dtype: np.dtype[Any], threads: int | None = None) -> None:
         super().__init__(spec, dtype)
         self.threads = threads = (
-            _cores() if threads is None else arguments.integer("the NumPy engine", "threads", threads)
+            usable_cores() if threads is None else arguments.integer("the NumPy engine", "threads", threads)
         )
         self.module: nn.Module = assemble_blank(spec).to(dtype)
         workers = Workers(threads)
@@ -229,8 +228,3 @@ def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> nn.Optimizer:
     if recipe.optimizer == "sgd":
         return nn.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov)
     return {"adam": nn.Adam, "adamw": nn.AdamW}[recipe.optimizer](groups, recipe.lr)
-
-
-def _cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

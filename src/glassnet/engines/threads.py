@@ -1,13 +1,19 @@
-"""BLAS held to one thread, so that sums have one order and bits do not depend on the number of cores."""
+"""Threads: how many there may be, and BLAS held to one, so that sums have one order whatever the number of cores."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
+
+
+def usable_cores() -> int:
+    """Those that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

@@ -6,7 +6,6 @@ likes best, and a function that does the work once. PyTorch's is in ``torch_cont
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,6 +20,7 @@ from glassnet import nn
 from glassnet.engines import build
 from glassnet.engines.threads import one_blas_thread
 from glassnet.nn.layout import channels_last
+from glassnet.nn.parallel import Workers
 from glassnet.recipe import Recipe
 from glassnet.verify import yardstick
 from glassnet.verify.bench.clock import Clock, Passes
@@ -31,11 +31,6 @@ Array = NDArray[Any]
 # So small a learning rate that thousands of steps on one batch neither learn it by heart nor diverge: numbers that
 # shrink to denormals or grow to infinity take other times.
 RECIPE = Recipe(lr=1e-5, momentum=0.9, weight_decay=1e-4)
-
-
-def usable_cores() -> int:
-    """Those that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -95,7 +90,7 @@ def changes(before: dict[str, Array], after: dict[str, Array]) -> dict[str, Arra
 
 
 class Glassnet(Contender):
-    """The NumPy engine, as anybody uses it; it takes care of its threads itself."""
+    """The NumPy engine as anybody uses it."""
 
     engine = "glassnet"
 
@@ -103,7 +98,7 @@ class Glassnet(Contender):
         return nullcontext()
 
     def training(self, task: Training, dtype: str) -> Part:
-        network = build(task.spec, dtype=dtype)
+        network = build(task.spec, dtype=dtype, threads=self.threads)
         network.load_state_dict(task.state())
         trainer: Any = network.trainer(RECIPE)
         images, labels = task.batch(dtype)
@@ -125,13 +120,14 @@ class Glassnet(Contender):
         return Part(self.at_work, once, results)
 
     def inference(self, task: Inference, dtype: str) -> Part:
-        network = build(task.spec, dtype=dtype)
+        network = build(task.spec, dtype=dtype, threads=self.threads)
         network.load_state_dict(task.state())
         images = channels_last(task.batch(dtype)[0])
         return logits_part(self, lambda: network.logits(images))
 
     def layer(self, task: Layer, dtype: str) -> Part:
         layer: nn.Module = task.make(nn).to(dtype)
+        layer.workers = Workers(self.threads)
         layer.load_state_dict(task.state())
         x, dy = map(channels_last, task.arrays(dtype))
         return module_part(layer, task, (x, dy), one_blas_thread)

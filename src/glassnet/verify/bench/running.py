@@ -8,10 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from glassnet.engines.threads import usable_cores
 from glassnet.errors import ConfigError, GlassnetError, near
 from glassnet.nn import arguments
 from glassnet.verify.bench.clock import in_turn
-from glassnet.verify.bench.contenders import Contender, usable_cores
+from glassnet.verify.bench.contenders import Contender
 from glassnet.verify.bench.machine import look
 from glassnet.verify.bench.memory import peak_memory
 from glassnet.verify.bench.report import BenchReport, Contest

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from glassnet.architecture import ResNetSpec, spec
-from glassnet.verify.bench.contenders import Contender, Gemm, Glassnet, Yardstick, usable_cores
+from glassnet.engines.threads import usable_cores
+from glassnet.verify.bench.contenders import Contender, Gemm, Glassnet, Yardstick
 from glassnet.verify.bench.path import steps
 from glassnet.verify.bench.tasks import Inference, Layer, Task, Training, distinct_layers
 
@@ -38,7 +39,7 @@ def pytorch() -> Contenders:
 
 def numpy_contenders() -> list[Contender]:
     plain = [kind(threads) for kind in (Yardstick, Gemm) for threads in _thread_counts()]
-    return [Glassnet(_own_threads()), *plain]
+    return [Glassnet(usable_cores()), *plain]
 
 
 def engines() -> Contenders:
@@ -59,13 +60,7 @@ def engine_named(name: str) -> Contender:
 def path_steps() -> Contenders:
     """The steps of the teaching path, and what they lead to."""
     others, missing = pytorch()
-    return [Glassnet(_own_threads()), *steps(usable_cores()), *others], missing
-
-
-def _own_threads() -> int:
-    from glassnet.engines import build
-
-    return build("tiny").threads
+    return [Glassnet(usable_cores()), *steps(usable_cores()), *others], missing
 
 
 BLOCK = ResNetSpec(blocks=(1,))  # 3×32×32: a convolution to 16 channels, one residual block, and the head
