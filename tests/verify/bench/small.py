@@ -23,7 +23,7 @@ MACHINE = Machine(
 
 
 def everybody() -> list[Contender]:
-    plain: list[Contender] = [Glassnet(1), Yardstick(1), Yardstick(2), Gemm(1)]
+    plain: list[Contender] = [Glassnet(1), Glassnet(2), Yardstick(1), Yardstick(2), Gemm(1)]
     return [*plain, *(Torch(threads, layout) for layout in LAYOUTS for threads in (1, 2))]
 
 

@@ -22,7 +22,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_contest_has_everybody_who_has_a_part() -> None:
     found = measure(layers()[0], everybody(), rounds=2)
-    assert len(found.contenders) == len(found.seconds) == 8
+    assert len(found.contenders) == len(found.seconds) == 9
     assert {len(values) for passes in found.seconds.values() for values in passes.values()} == {2}
     norm = measure(layers()[1], everybody(), rounds=1)
     assert "bare GEMM, 1 thread" not in norm.seconds
