@@ -192,3 +192,9 @@ def test_a_norm_that_a_logarithmic_axis_cannot_show_leaves_a_gap(study: Gradient
     (line,) = figures.gradient_by_layer_figure([lost], "of a test").data
     assert (line.y[0], line.y[-1]) == (None, None)
     assert figures.first_layer_figure([lost]).data[0].y == (None,)
+
+
+def test_one_depth_needs_no_figure_by_depth(study: GradientFlowStudy) -> None:
+    alone = gradient_flow.compose(replace(study, flows=study.flows[:2])).sections[1]
+    several = gradient_flow.compose(study).sections[1]
+    assert (len(alone.blocks), len(several.blocks)) == (1, 2)

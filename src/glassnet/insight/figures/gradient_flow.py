@@ -192,7 +192,8 @@ def _drawable(norms: Sequence[float]) -> list[float | None]:
     return [norm if 0 < norm < float("inf") else None for norm in norms]
 
 
-def _decades(flows: "Sequence[Flow]") -> int:
-    """Powers of ten between two ticks, so that there are at most eight."""
+def _decades(flows: "Sequence[Flow]") -> int | str:
+    """Powers of ten between two ticks, so that there are at most eight; 1, 2 and 5 of each where they are few."""
     drawn = [norm for flow in flows for norms in flow.norms for norm in norms if 0 < norm < float("inf")] or [1.0]
-    return max(1, -(-int(np.ceil(np.log10(max(drawn) / min(drawn)))) // 7))
+    decades = float(np.log10(max(drawn) / min(drawn)))
+    return "D2" if decades < 2 else max(1, -(-int(np.ceil(decades)) // 7))

@@ -58,14 +58,14 @@ def _bars(
         f"{name}: {layer.parameters:,} as convolution, {layer.dense:,} as dense layer"
         for name, layer in zip(names, layers, strict=True)
     )
-    margin = {"l": 16 + text_width(names), "b": _FOOT, "r": 24}
+    left = 16 + text_width(names)
     figure = new_figure(
         title,
         caption=caption,
         alt=f"Bars on a {'logarithmic' if log else 'linear'} axis. {told}.",
         height=TITLE_HEIGHT + _ROW * max(len(names), 2) + _FOOT,
-        margin=margin,
-        min_width=320,
+        margin={"l": left, "b": _FOOT, "r": 24},
+        min_width=left + 220,
     )
     largest = max(layer.dense or 1 for layer in layers)
     for name, colour, values in (
@@ -89,7 +89,8 @@ def _bars(
     figure.update_layout(barmode="group", bargap=0.25, legend=legend() | {"traceorder": "normal"})
     figure.update_yaxes(autorange="reversed", **NAMED)
     if log:
-        figure.update_xaxes(type="log", range=[0, float(np.log10(largest)) * 1.02], dtick=1, exponentformat="power")
+        figure.update_xaxes(type="log", range=[0, float(np.log10(largest)) * 1.02], exponentformat="power", tickangle=0)
+        figure.update_xaxes(dtick=3 if largest > 10**5 else 1)  # powers of ten between two ticks
     else:
         figure.update_xaxes(range=[0, 1.02 * largest], nticks=5)
     return figure.update_xaxes(title_text="parameters", zeroline=True)

@@ -202,14 +202,14 @@ def compose(study: AblationStudy) -> Page:
         "trained again: the block becomes the identity, or, where it changes the shape, its shortcut alone. A network "
         "that still works without a block has another way around it (Veit, Wilber & Belongie 2016)."
     )
-    rows = [
+    rows: list[tuple[str | float, ...]] = [
         (
             block.block,
             block.place,
             block.left,
             block.accuracy,
             100 * block.accuracy_drop,
-            _interval(block.accuracy_interval),
+            *(100 * end for end in block.accuracy_interval),
             block.lost,
             block.gained,
             block.p_value,
@@ -218,8 +218,8 @@ def compose(study: AblationStudy) -> Page:
         )
         for block in study.blocks
     ]
-    columns = ["Without", "Place", "What is left", "Accuracy", "Drop (points)", "95% interval", "Images lost"]
-    columns += ["Images gained", "p-value", "Loss", "Loss added"]
+    columns = ["Without", "Place", "What is left", "Accuracy", "Drop (points)", "95% from", "95% to"]
+    columns += ["Images lost", "Images gained", "p-value", "Loss", "Loss added"]
     return Page(
         f"What each block is worth: {study.run} on {study.data}",
         [

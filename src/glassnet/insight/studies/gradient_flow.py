@@ -316,6 +316,8 @@ def compose(study: GradientFlowStudy) -> Page:
         "Loss at the start",
         "Loss after",
     ]
+    several = len({flow.depth for flow in study.flows}) > 1
+    by_depth = [figures.first_layer_figure(study.flows)] if several else []
     how = (
         f"The norm of the loss's gradient in each convolution, over the same {PROBE} pictures of {study.data}, at the "
         f"start and while the networks learn (SGD, learning rate {RECIPE.lr:g}, batches of {RECIPE.batch_size}, "
@@ -343,7 +345,7 @@ def compose(study: GradientFlowStudy) -> Page:
         study.words,
         [
             Section("Layer by layer", [how, *by_layer]),
-            Section("By depth", [figures.first_layer_figure(study.flows), Table("Norms", columns, rows, folded=True)]),
+            Section("By depth", [*by_depth, Table("Norms", columns, rows, folded=len(by_depth) > 0)]),
             Section(
                 "The identity’s term",
                 [
