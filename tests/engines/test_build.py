@@ -101,6 +101,10 @@ def test_a_copy_is_equal_and_shares_nothing(engine: str) -> None:
     assert not np.array_equal(copy.state_dict()["conv1.weight"], state["conv1.weight"])
 
 
+def test_a_copy_computes_on_as_many_threads() -> None:
+    assert copy_of(gn.build("tiny", threads=2)).threads == 2
+
+
 def test_copying_draws_nothing_from_torchs_own_generator() -> None:
     network = gn.build("tiny", "torch")
     before = torch.get_rng_state()

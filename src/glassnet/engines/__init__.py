@@ -64,9 +64,9 @@ def copy_of(network: Network) -> Network:
         import torch
 
         with torch.random.fork_rng(devices=[]):  # torch.nn's layers draw weights, which are then replaced
-            copy = build(*given)
+            copy = build(*given)  # its number of threads is the process's own
     else:
-        copy = build(*given)
+        copy = build(*given, threads=network.threads)
     copy.load_state_dict(network.state_dict())
     return copy
 
