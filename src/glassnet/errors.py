@@ -41,6 +41,10 @@ class RunError(GlassnetError):
     """A run folder that is missing, unfinished, in the way or of another format; or a training that failed."""
 
 
+class DivergedError(RunError):
+    """A training whose loss or gradients are no longer finite."""
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """`` Near: 'a', 'b'.`` for a message about an unknown name; nothing where no known name is near."""
     matches = get_close_matches(name, list(known))

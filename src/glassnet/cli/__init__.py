@@ -19,11 +19,12 @@ from glassnet.cli import train
 from glassnet.cli import runs
 from glassnet.cli import models
 from glassnet.cli import study
+from glassnet.cli import trials
 from glassnet.cli import check
 from glassnet.cli import bench
 # isort: on
 
-__all__ = ["app", "bench", "check", "main", "models", "runs", "study", "train"]
+__all__ = ["app", "bench", "check", "main", "models", "runs", "study", "train", "trials"]
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from glassnet.data import (
     stratified_split,
 )
 from glassnet.engines import Batch, Network, Trainer
-from glassnet.errors import RunError
+from glassnet.errors import DivergedError
 from glassnet.recipe import Recipe
 from glassnet.training.progress import Progress
 from glassnet.training.run_folder import Checkpoint, Record, RunFolder
@@ -115,7 +115,7 @@ class Loop:
         for name, value in numbers.items():
             if not math.isfinite(value):
                 kept = f"{self.folder.path} keeps the state after epoch {self.epoch}"
-                raise RunError(
+                raise DivergedError(
                     f"The {name} became {value} in epoch {record['epoch']} at a learning rate of {record['lr']:g}; it "
                     f"must stay finite. {kept if self.epoch else 'Nothing was kept'}. Try a lower lr, or clip_gradient."
                 )

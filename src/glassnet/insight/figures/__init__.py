@@ -18,6 +18,7 @@ from glassnet.insight.figures.convolution import (
     output_size_figure,
 )
 from glassnet.insight.figures.curves import accuracy_curve, gradient_norm_curves, loss_curve
+from glassnet.insight.figures.degradation import depth_error_figure, descent_figure
 from glassnet.insight.figures.gradient_flow import (
     first_layer_figure,
     gradient_by_layer_figure,
@@ -43,6 +44,8 @@ __all__ = [
     "confusion_figure",
     "correlation_figure",
     "dense_example_figure",
+    "depth_error_figure",
+    "descent_figure",
     "disagreement_figure",
     "epoch_time_figure",
     "feature_map_figure",

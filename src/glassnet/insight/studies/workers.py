@@ -1,0 +1,97 @@
+"""Trials side by side, each in one of several processes, which end with the one that started them."""
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from glassnet.errors import RunError
+from glassnet.training import Progress
+
+if TYPE_CHECKING:
+    from glassnet.insight.studies.trials import Bench, Outcome, Trial
+
+_SECONDS = 0.2  # between two looks at how far the processes are
+
+
+def usable_cores() -> int:
+    """How many cores this process may compute on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def train_in_processes(
+    bench: "Bench",
+    trials: "Iterable[Trial]",
+    workers: int,
+    advance: "Callable[[Trial, int], None]",
+    finish: "Callable[[Outcome], None]",
+) -> None:
+    """Trains every trial in one of ``workers`` processes; ``advance`` and ``finish`` are called in this one.
+
+    Whatever ends this early, an interrupt too, ends the others at their next step; what they finished is kept.
+
+    :raises RunError: a process that vanished, or whatever ended a training.
+    """
+    context = get_context("spawn")  # a fork would take over locks and threads of BLAS in whatever state they are
+    stop, epochs = context.Event(), context.SimpleQueue()
+    with ProcessPoolExecutor(workers, context, _enter, (bench, epochs, stop)) as pool:
+        running = {pool.submit(_train, trial): trial for trial in trials}
+        by_name = {trial.name: trial for trial in running.values()}
+        try:
+            while running:
+                done, _ = wait(running, _SECONDS, FIRST_COMPLETED)
+                while not epochs.empty():
+                    name, count = epochs.get()
+                    advance(by_name[name], count)
+                for future in done:
+                    running.pop(future)
+                    finish(future.result())
+        except BrokenProcessPool:
+            raise RunError(
+                "A process that trained vanished; often there was not enough memory for all. Try fewer workers."
+            ) from None
+        finally:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Reporting(Progress):
+    """Tells the parent of each epoch, and ends the training when the parent says stop."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def begin(self, title: str, epochs: int, done: int, steps: int) -> None:
+        _HERE["epochs"].put((self.name, done))
+
+    def step(self) -> None:
+        if _HERE["stop"].is_set():
+            raise KeyboardInterrupt
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        _HERE["epochs"].put((self.name, 1))
+
+
+_HERE: dict[str, Any] = {}  # of a process that trains: its bench, the queue of epochs, the sign to stop
+
+
+def _enter(bench: "Bench", epochs: Any, stop: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent says stop
+    Thread(target=_leave_with_parent, daemon=True).start()
+    _HERE.update(bench=bench, epochs=epochs, stop=stop)
+
+
+def _leave_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "this runs in a child"
+    parent.join()
+    os._exit(1)  # a run folder survives a kill at any instant
+
+
+def _train(trial: "Trial") -> "Outcome":
+    outcome: Outcome = _HERE["bench"].train(trial, _Reporting(trial.name))
+    return outcome
