@@ -98,13 +98,19 @@ def integers(name: str, text: str) -> list[int]:
 
 
 def show_study(
-    measured: Study, page: Page, output: Path, as_json: bool, rows: list[dict[str, Any]] | None = None
+    measured: Study,
+    page: Page,
+    output: Path,
+    as_json: bool,
+    rows: list[dict[str, Any]] | None = None,
+    markdown: str | None = None,
 ) -> None:
-    """Write a study's page; print what it says, below a table of ``rows``, or its numbers."""
+    """Write a study's page; print what it says, below a table of ``rows`` or one in Markdown, or its numbers."""
     from glassnet.insight.page import write_page
 
     written = str(write_page(page, output))
-    lines = [*([table(rows)] if rows else []), *measured.words, f"Page {written}"]
+    above = [table(rows)] if rows else [markdown, ""] if markdown else []
+    lines = [*above, *measured.words, f"Page {written}"]
     show({"page": written, **measured.numbers()}, "\n".join(lines), as_json)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,6 +56,59 @@ def degradation(
             workers=_workers(workers, engine),
         )
     show_study(measured, subject.compose(measured), output, as_json, subject.rows(measured))
+
+
+@study.command(
+    epilog="Example: glassnet study sweep digits --model tiny blocks=1,2 pool=max,stride dropout=0,.3 norm=none,batch "
+    "--seeds 3 --epochs 3"
+)
+def sweep(
+    source: Annotated[str, typer.Argument(help="As of train.")],
+    fields: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FIELD=VALUE,VALUE...",
+            help="Fields of the model and of the recipe, as the options of train but with _ for -; one value fixes a "
+            "field. Blocks that differ by stage are written 1+2+3.",
+        ),
+    ],
+    model: Annotated[str | None, typer.Option(help="A preset. The default goes by the pictures' size.")] = None,
+    recipe: Annotated[str, typer.Option(help="A recipe of the preset, see 'glassnet models'.")] = "default",
+    seeds: Seeds = 3,
+    epochs: Annotated[int | None, typer.Option(help="Times through the training pictures.")] = None,
+    validation: Annotated[
+        float, typer.Option(help="Share of the training pictures to compare on; with 0 it is the test pictures.")
+    ] = 0.2,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the runs lie; those there are not run again. [studies/sweep-SOURCE]")
+    ] = None,
+    engine: Engine = "numpy",
+    workers: Workers = None,
+    image_size: ImageSize = None,
+    samples: Samples = None,
+    output: Output = Path("study-sweep.html"),
+    as_json: Json = False,
+) -> None:
+    """Train every combination of values with every seed: what each field brings, and whether chance explains it."""
+    from glassnet.insight.studies import sweep as subject
+    from glassnet.insight.studies.grid import parse
+
+    axes = parse(fields)
+    fixed: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    with _stoppable():
+        measured = subject.measure(
+            gn.load_data(source, image_size=image_size, samples=samples),
+            axes,
+            model=model,
+            recipe=recipe,
+            seeds=seeds,
+            validation=validation,
+            folder=folder,
+            engine=engine,
+            workers=_workers(workers, engine),
+            **fixed,
+        )
+    show_study(measured, subject.compose(measured), output, as_json, markdown=subject.markdown(measured))
 
 
 def _workers(given: int | None, engine: str) -> int:

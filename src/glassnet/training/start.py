@@ -97,7 +97,7 @@ def train(
         size = image_size if image_size is not None or foundation.spec is None else foundation.spec.size
         data = load_data(data, image_size=size, samples=samples, max_bad=max_bad)
     normalization = foundation.normalization_for(data)
-    spec_fields, recipe_fields = _sorted_fields(fields)
+    spec_fields, recipe_fields = sort_fields(fields)
     spec = fit_spec(foundation.model(model, len(data.classes)), data, **spec_fields)
     if isinstance(recipe, str):
         recipe = named_recipe(spec.preset, recipe)
@@ -149,7 +149,7 @@ def fit_spec(model: str | ResNetSpec | None, data: Dataset, **fields: Any) -> Re
     return spec
 
 
-def _sorted_fields(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def sort_fields(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keywords that are ResNetSpec's, and those that are Recipe's."""
     of_spec, of_recipe = ([field.name for field in dataclasses.fields(kind)] for kind in (ResNetSpec, Recipe))
     for name in fields:

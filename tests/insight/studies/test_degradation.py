@@ -56,7 +56,7 @@ WORSE = "more layers make the plain network worse on the very images it learns f
         ),
         (
             DEGRADED | {PLAIN_56: [0.01, 0.9, 0.4]},
-            "no degradation shows: what more layers change of the plain network's training error, chance explains.",
+            "no degradation shows: what depth changes of the plain network's training error, chance may explain.",
         ),
         (
             {PLAIN_8: HIGH, PLAIN_56: LOW, RESIDUAL_8: LOW, RESIDUAL_56: HIGH},

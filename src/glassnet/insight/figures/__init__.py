@@ -30,6 +30,7 @@ from glassnet.insight.figures.maps import feature_map_figure, filter_figure
 from glassnet.insight.figures.parameters import dense_example_figure, parameter_figure
 from glassnet.insight.figures.pictures import NO_MISTAKES, mistake_figure, sample_figure
 from glassnet.insight.figures.speed import ratio_figure, roofline_figure
+from glassnet.insight.figures.sweep import field_figure, settings_figure
 from glassnet.insight.figures.theme import caption
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "disagreement_figure",
     "epoch_time_figure",
     "feature_map_figure",
+    "field_figure",
     "field_growth_figure",
     "field_on_picture_figure",
     "filter_figure",
@@ -66,6 +68,7 @@ __all__ = [
     "ratio_figure",
     "roofline_figure",
     "sample_figure",
+    "settings_figure",
     "split_figure",
     "split_maps_figure",
 ]

@@ -4,7 +4,7 @@ A module for each. Its ``measure(...)`` returns a frozen dataclass, a ``Study``,
 ``words`` what they mean; its ``compose(study)`` makes the page. Figures are functions in ``insight/figures``.
 """
 
-from glassnet.insight.studies import ablation, convolution, degradation, gradient_flow, lr_range, parameters
+from glassnet.insight.studies import ablation, convolution, degradation, gradient_flow, lr_range, parameters, sweep
 from glassnet.insight.studies.study import Study
 
-__all__ = ["Study", "ablation", "convolution", "degradation", "gradient_flow", "lr_range", "parameters"]
+__all__ = ["Study", "ablation", "convolution", "degradation", "gradient_flow", "lr_range", "parameters", "sweep"]

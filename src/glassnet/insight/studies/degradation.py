@@ -131,7 +131,7 @@ class DegradationStudy(Study):
         what = (
             "the opposite of degradation shows: more layers make the plain network better on its training images."
             if plain.sign < 0
-            else "no degradation shows: what more layers change of the plain network's training error, chance explains."
+            else "no degradation shows: what depth changes of the plain network's training error, chance may explain."
         )
         return f"{what} The residual network does get worse with depth." if residual.sign > 0 else what
 
@@ -156,7 +156,7 @@ def _change(difference: Difference | None) -> str:
     if difference.mean == 0:
         return "the deepest ends where the shallowest does"
     side = "above" if difference.mean > 0 else "below"
-    chance = "" if difference.sign else ", which chance explains"
+    chance = "" if difference.sign else ", which chance may explain"
     return f"the deepest ends {points} {side} the shallowest{interval}{chance}"
 
 

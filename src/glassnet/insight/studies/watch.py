@@ -65,7 +65,8 @@ class TerminalWatch(Watch):
         if outcome.last is None:
             self._print(f"{place} diverged. {outcome.failure}")
             return
-        told = {name: outcome.last[name] for name in ("loss", "train_accuracy", "test_accuracy")}
+        held_out = "validation_accuracy" if "validation_accuracy" in outcome.last else "test_accuracy"
+        told = {name: outcome.last[name] for name in ("loss", "train_accuracy", held_out)}
         self._print(f"{place} " + " ".join(f"{name}={value:.4f}" for name, value in told.items()))
 
     def end(self) -> None:
