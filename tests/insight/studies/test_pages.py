@@ -4,8 +4,9 @@ import pytest
 
 import glassnet as gn
 from glassnet.insight.page import Page
-from glassnet.insight.studies import ablation, convolution, gradient_flow, lr_range, parameters
+from glassnet.insight.studies import ablation, convolution, degradation, gradient_flow, lr_range, parameters, sweep
 from glassnet.training import Model
+from tests.insight.studies import test_degradation, test_sweep
 
 RECIPE = gn.Recipe(batch_size=32)
 
@@ -16,15 +17,19 @@ def pages(digits: gn.Dataset, trained: Model) -> dict[str, Page]:
     return {
         "ablation": ablation.compose(ablation.measure(trained, digits)),
         "convolution": convolution.compose(convolution.measure(model="resnet20")),
+        "degradation": degradation.compose(test_degradation.made_up(test_degradation.DEGRADED)),
         "gradient-flow": gradient_flow.compose(flows),
         "lr-range": lr_range.compose(lr_range.measure("tiny", digits, RECIPE, steps=40)),
         "parameters": parameters.compose(parameters.measure("resnet50")),
+        "sweep": sweep.compose(test_sweep.grid_study()),
     }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [400, 1400])
-@pytest.mark.parametrize("name", ["ablation", "convolution", "gradient-flow", "lr-range", "parameters"])
+@pytest.mark.parametrize(
+    "name", ["ablation", "convolution", "degradation", "gradient-flow", "lr-range", "parameters", "sweep"]
+)
 def test_a_page_opens_offline_and_fits(opened, pages: dict[str, Page], name: str, width: int) -> None:  # type: ignore[no-untyped-def]
     tab = opened(pages[name], width)
     assert tab.locator("figure").count() >= 1

@@ -2,11 +2,12 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 from glassnet.errors import RunError
@@ -39,7 +40,8 @@ def train_in_processes(
     context = get_context("spawn")  # a fork would take over locks and threads of BLAS in whatever state they are
     stop, epochs = context.Event(), context.SimpleQueue()
     with ProcessPoolExecutor(workers, context, _enter, (bench, epochs, stop)) as pool:
-        running = {pool.submit(_train, trial): trial for trial in trials}
+        with _deaf_to_interrupts():
+            running = {pool.submit(_train, trial): trial for trial in trials}
         by_name = {trial.name: trial for trial in running.values()}
         try:
             while running:
@@ -57,6 +59,19 @@ def train_in_processes(
         finally:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal; those started in here ignore it, and the parent says stop."""
+    if current_thread() is not main_thread():  # only the main thread is asked
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Reporting(Progress):
@@ -80,7 +95,7 @@ _HERE: dict[str, Any] = {}  # of a process that trains: its bench, the queue of 
 
 
 def _enter(bench: "Bench", epochs: Any, stop: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent says stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     Thread(target=_leave_with_parent, daemon=True).start()
     _HERE.update(bench=bench, epochs=epochs, stop=stop)
 
