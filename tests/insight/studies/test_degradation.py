@@ -77,8 +77,19 @@ def test_the_statement_has_its_numbers() -> None:
         "Plain networks of 8 and 56 layers end at training errors of 1.5% and 72.3%: the deepest ends 70.8 percentage "
         "points above the shallowest (95% interval of the difference +65.8 to +75.9)."
     ) in words
-    assert "Residual networks of 8 and 56 layers end at training errors of 1.5% and 0.1%: the deepest ends" in words
+    assert (
+        "Residual networks of 8 and 56 layers end at training errors of 1.5% and 0.1%: the deepest ends 1.4 percentage "
+        "points below the shallowest (95% interval of the difference −2.5 to −0.2). At 56 layers the residual network "
+        "ends below the plain one by more than chance explains."
+    ) in words
     assert chance.startswith("All errors are means over 3 seeds. Differences are paired by seed")
+
+
+def test_equal_ends_and_no_help_are_said() -> None:
+    words, _ = made_up(dict.fromkeys(DEGRADED, LOW)).words
+    told = "within 0.05 percentage points of the shallowest (95% interval of the difference +0.0 to +0.0)."
+    assert words.count(told) == 2
+    assert words.endswith("At no depth does the residual network end below the plain one by more than chance explains.")
 
 
 def test_one_seed_makes_no_claim_about_chance() -> None:

@@ -112,7 +112,16 @@ class DegradationStudy(Study):
             change = _change(self.deeper(norm, residual))
             depths = _series([str(depth) for depth in self.depths])
             parts.append(f"{kind} networks of {depths} layers end at training errors of {shares}: {change}.")
-        return " ".join(parts)
+        return " ".join([*parts, *self._helped(norm)])
+
+    def _helped(self, norm: str) -> list[str]:
+        """Where the residual network ends below the plain one."""
+        found = {depth: self.skipped(norm, depth) for depth in self.depths}
+        depths = [str(depth) for depth, difference in found.items() if difference and difference.sign > 0]
+        chance = " by more than chance explains" if len(self.seeds) > 1 else ""
+        if not depths:
+            return [f"At no depth does the residual network end below the plain one{chance}."]
+        return [f"At {_series(depths)} layers the residual network ends below the plain one{chance}."]
 
     def _conclusion(self, norm: str) -> str:
         """The study's statement, or the opposite."""
@@ -151,13 +160,18 @@ def _change(difference: Difference | None) -> str:
         return "not all of them can be compared"
     interval = ""
     if difference.low is not None and difference.high is not None:
-        interval = f" (95% interval of the difference {100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
-    points = f"{100 * abs(difference.mean):.1f} percentage points"
-    if difference.mean == 0:
-        return "the deepest ends where the shallowest does"
+        interval = f" (95% interval of the difference {_points(difference.low)} to {_points(difference.high)})"
+    if abs(difference.mean) < 0.0005:
+        return f"the deepest ends within 0.05 percentage points of the shallowest{interval}"
     side = "above" if difference.mean > 0 else "below"
     chance = "" if difference.sign else ", which chance may explain"
-    return f"the deepest ends {points} {side} the shallowest{interval}{chance}"
+    return (
+        f"the deepest ends {100 * abs(difference.mean):.1f} percentage points {side} the shallowest{interval}{chance}"
+    )
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def _difference(first: Spread | None, second: Spread | None) -> Difference | None:
