@@ -89,6 +89,7 @@ def gradient_flow(
         gn.load_data(source or "digits") if model is None else data_for(model, source),
         None if model is None else model.network,
         name=str(run),
+        normalization=None if model is None else model.normalization,
         depths=integers("depths", depths),
         norms=norms.split(","),
         steps=steps,

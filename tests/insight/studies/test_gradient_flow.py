@@ -9,6 +9,7 @@ import pytest
 
 import glassnet as gn
 from glassnet import nn
+from glassnet.data import Normalization
 from glassnet.errors import ConfigError
 from glassnet.insight import figures
 from glassnet.insight.page import render
@@ -159,6 +160,17 @@ def test_a_given_network_is_the_one_that_is_split(digits: gn.Dataset) -> None:
     study = gradient_flow.measure(digits, network, name="mine", depths=(8,), norms=("none",), steps=1, width=2)
     assert [split.block for split in study.splits] == ["layer1.0"]
     assert study.words[0].startswith("In mine the part through the skip and the part through F add up to the whole")
+
+
+def test_a_given_network_reads_pictures_as_it_was_trained_to(digits: gn.Dataset) -> None:
+    """Its mean and std, in the data's scale."""
+    network, quick = gn.build(gn.spec("tiny")), {"depths": (8,), "norms": ("none",), "steps": 1, "width": 2}
+    images, labels = digits.train.images[:16], digits.train.labels[:16]
+    other = Normalization(255.0, (0.3,), (0.5,))
+    study = gradient_flow.measure(digits, network, normalization=other, **quick)
+    expected = split_gradient(network, ((images / 16 - 0.3) / 0.5).transpose(0, 3, 1, 2), labels)
+    assert study.splits[0].whole == pytest.approx(expected[0].whole, rel=1e-5)
+    assert study.splits[0].whole != pytest.approx(gradient_flow.measure(digits, network, **quick).splits[0].whole)
 
 
 @pytest.mark.parametrize(

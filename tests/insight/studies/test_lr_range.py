@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import glassnet as gn
+from glassnet.data import Normalization
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.insight.page import render
 from glassnet.insight.studies import lr_range
@@ -152,6 +153,16 @@ def test_smoothing_keeps_what_is_even_and_does_not_lag() -> None:
 def test_what_is_not_allowed(digits: gn.Dataset, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         lr_range.measure("tiny", digits, **options)
+
+
+def test_a_runs_normalization_is_taken_in_the_datas_scale(digits: gn.Dataset) -> None:
+    own = digits.normalization
+    one, other = (
+        lr_range.measure("tiny", digits, RECIPE, steps=10, normalization=Normalization(255.0, *taken))
+        for taken in ((own.mean, own.std), ((0.3,), (0.5,)))
+    )
+    assert one.losses == lr_range.measure("tiny", digits, RECIPE, steps=10).losses
+    assert other.losses != one.losses
 
 
 def test_a_trainer_of_another_network_is_refused(digits: gn.Dataset) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from glassnet import nn
 from glassnet.architecture import assemble_blank
-from glassnet.data import Dataset, endless_batches, load_data
+from glassnet.data import Dataset, Normalization, endless_batches, load_data
 from glassnet.engines import Batch, Network, build
 from glassnet.errors import ConfigError
 from glassnet.insight import figures
@@ -151,6 +151,7 @@ def measure(
     network: Network | None = None,
     *,
     name: str | None = None,
+    normalization: Normalization | None = None,
     depths: Sequence[int] = DEPTHS,
     norms: Sequence[str] = NORMS,
     steps: int = STEPS,
@@ -168,6 +169,7 @@ def measure(
     :param network: whose gradient is split block by block; it stays as it is. By default the residual network of the
         middle depth after its steps.
     :param name: what the page calls it.
+    :param normalization: what it expects, in place of the data's; of a run, ``model.normalization``.
     :param told: is called with a line for each network.
     :raises ConfigError: a depth that is not 6n + 2, no steps, or a network without shortcuts.
     """
@@ -192,13 +194,14 @@ def measure(
                 if residual and depth == middle and shown is None:
                     shown, name = trained, f"the residual network of {depth} layers, {NORM_NAMES[norm]},"
     assert shown is not None, "depths and norms are not empty"
-    images, labels = _pictures(dataset, shown, SPLIT_IMAGES)
+    expected = dataset.normalization if normalization is None else replace(normalization, scale=dataset.scale)
+    images, labels = _pictures(dataset, expected, shown, SPLIT_IMAGES)
     source = str(dataset.source["source"])
     return GradientFlowStudy(source, tuple(flows), name or shown.spec.preset, split_gradient(shown, images, labels))
 
 
 def _flow(network: Network, data: Dataset, depth: int, moments: Sequence[int], seed: int) -> Flow:
-    images, labels = _pictures(data, network, PROBE)
+    images, labels = _pictures(data, data.normalization, network, PROBE)
     trainer, placed = network.trainer(RECIPE), network.place(data.train, data.normalization)
     batches = endless_batches(len(data.train), RECIPE.batch_size, seed)
     moments = sorted(set(moments))
@@ -287,10 +290,10 @@ def _check_has_shortcuts(network: Network) -> None:
         raise ConfigError("A gradient is split between a shortcut and F. This network has none: skip=False.")
 
 
-def _pictures(data: Dataset, network: Network, count: int) -> tuple[Array, Array]:
+def _pictures(data: Dataset, normalization: Normalization, network: Network, count: int) -> tuple[Array, Array]:
     """The first training pictures, as the network reads them."""
     part = data.train.take(np.arange(min(count, len(data.train))))
-    return data.normalization.apply(part.images, network.dtype), part.labels
+    return normalization.apply(part.images, network.dtype), part.labels
 
 
 def compose(study: GradientFlowStudy) -> Page:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,8 @@ def measure(
     tried = copy_of(network) if isinstance(network, Network) else build(fit_spec(network, dataset), engine, seed)
     chosen = recipe or named_recipe(tried.spec.preset)
     rates = np.geomspace(lowest, highest, steps)
-    losses = _losses(tried, dataset, chosen, trainer, normalization or dataset.normalization, rates, seed, told)
+    expected = dataset.normalization if normalization is None else replace(normalization, scale=dataset.scale)
+    losses = _losses(tried, dataset, chosen, trainer, expected, rates, seed, told)
     tested = rates[: len(losses)]
     smoothed = smooth(tested, losses)
     return LearningRateStudy(
