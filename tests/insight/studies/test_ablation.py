@@ -121,12 +121,12 @@ def test_the_words_follow_the_numbers(study: AblationStudy) -> None:
     most = study.blocks[0]
     assert study.words[0].startswith(f"{most.block} is worth most: without it {round(most.accuracy * 450)} of 450")
     beyond = sum(block.beyond_chance for block in study.blocks)
-    assert any(f"The loss of {beyond} of 4 blocks costs more images than chance explains" in w for w in study.words)
+    assert any(f"{beyond} of 4 blocks cost more images than chance explains when" in w for w in study.words)
     idle = [replace(block, accuracy_drop=0.0, p_value=1.0) for block in study.blocks]
     words = replace(study, blocks=tuple(idle)).words
     assert "no single block is missed" in words[0]
     assert "costs nothing of accuracy" in words[1]
-    assert "The loss of 0 of 4 blocks" in words[2]
+    assert "0 of 4 blocks cost more images" in words[2]
     assert "are worth no more than the others" in words[3]
     better = replace(study, blocks=(most, replace(study.blocks[1], accuracy_drop=-0.015)))
     assert "even gains 1.5 percentage points" in better.words[1]

@@ -63,8 +63,7 @@ def gradient_by_layer_figure(flows: "Sequence[Flow]", norm: str) -> go.Figure:
             hovertemplate=f"{flow.name}<br>%{{text}}: %{{y:.3g}}<extra></extra>",
         )
     moments = {
-        "at the start" if step == 0 else f"after {step} steps": {"y": [_drawable(f.norms[place]) for f in flows]}
-        for place, step in enumerate(flows[0].steps)
+        _moment(step): {"y": [_drawable(f.norms[place]) for f in flows]} for place, step in enumerate(flows[0].steps)
     }
     figure.update_layout(updatemenus=buttons("restyle", moments), legend=legend())
     figure.update_xaxes(title_text="convolution, first to last", zeroline=False)
@@ -185,6 +184,10 @@ def _enlarged(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     rows, columns = (np.arange(new) * old // new for new, old in zip((height, width), maps.shape[1:], strict=True))
     enlarged: np.ndarray = maps[:, rows][:, :, columns]
     return enlarged
+
+
+def _moment(step: int) -> str:
+    return "at the start" if step == 0 else "after 1 step" if step == 1 else f"after {step} steps"
 
 
 def _drawable(norms: Sequence[float]) -> list[float | None]:

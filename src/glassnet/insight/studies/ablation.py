@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from glassnet.errors import ConfigError, DataError
 from glassnet.insight import figures, paired
 from glassnet.insight.geometry import shortcuts
 from glassnet.insight.page import Page, Section, Table
-from glassnet.insight.report import counted, data_name
+from glassnet.insight.report import counted
 from glassnet.insight.studies.study import Study
 from glassnet.insight.verdict import SIGNIFICANT
 
@@ -91,8 +92,8 @@ class AblationStudy(Study):
         test = "McNemar’s exact test at 5%, corrected for the number of blocks as Holm does"
         told = f": {', '.join(beyond)}" if 0 < len(beyond) < len(self.blocks) and len(beyond) <= 12 else ""
         return (
-            f"The loss of {len(beyond)} of {counted(len(self.blocks), 'block')} costs more images than chance explains"
-            f"{told} ({test})."
+            f"{len(beyond)} of {counted(len(self.blocks), 'block')} cost more images than chance explains when "
+            f"switched off{told} ({test})."
         )
 
     def _shapes(self) -> list[str]:
@@ -140,9 +141,13 @@ def measure(
     p_values = paired.holm([block.p_value for block in found])
     corrected = [dataclasses.replace(block, p_value=p) for block, p in zip(found, p_values, strict=True)]
     corrected.sort(key=lambda block: (-block.accuracy_drop, -block.loss_added))
-    name = data_name(model) if dataset is None else str(data.source["source"])
     return AblationStudy(
-        str(model.path), name, len(labels), float(right.mean()), float(losses.mean()), tuple(corrected)
+        str(model.path),
+        Path(str(data.source["source"])).name,
+        len(labels),
+        float(right.mean()),
+        float(losses.mean()),
+        tuple(corrected),
     )
 
 

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from glassnet.errors import ConfigError
 from glassnet.insight import figures
 from glassnet.insight.geometry import SHORTCUTS, shortcuts
 from glassnet.insight.page import Page, Section, Table
+from glassnet.insight.report import counted
 from glassnet.insight.studies.study import Study, plain
 from glassnet.nn import layout
 from glassnet.recipe import Recipe
@@ -196,7 +198,7 @@ def measure(
     assert shown is not None, "depths and norms are not empty"
     expected = dataset.normalization if normalization is None else replace(normalization, scale=dataset.scale)
     images, labels = _pictures(dataset, expected, shown, SPLIT_IMAGES)
-    source = str(dataset.source["source"])
+    source = Path(str(dataset.source["source"])).name
     return GradientFlowStudy(source, tuple(flows), name or shown.spec.preset, split_gradient(shown, images, labels))
 
 
@@ -311,11 +313,11 @@ def compose(study: GradientFlowStudy) -> Page:
         )
         for flow in study.flows
     ]
-    last = study.flows[0].steps[-1]
+    after = f"after {counted(study.flows[0].steps[-1], 'step')}"
     columns = ["Network", "Normalization", "First layer, at the start", "Last layer, at the start"]
     columns += [
-        f"First layer, after {last} steps",
-        f"Last layer, after {last} steps",
+        f"First layer, {after}",
+        f"Last layer, {after}",
         "Loss at the start",
         "Loss after",
     ]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,7 @@ def measure(
     smoothed = smooth(tested, losses)
     return LearningRateStudy(
         tried.spec.preset,
-        str(dataset.source["source"]),
+        Path(str(dataset.source["source"])).name,
         tried.engine,
         chosen.optimizer,
         chosen.batch_size,
