@@ -105,6 +105,14 @@ def test_a_copy_computes_on_as_many_threads() -> None:
     assert copy_of(gn.build("tiny", threads=2)).threads == 2
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_copy_in_another_dtype(engine: str) -> None:
+    network = gn.build("tiny", engine, seed=4)
+    copy = copy_of(network, dtype="float64")
+    assert copy.dtype == np.float64
+    np.testing.assert_array_equal(copy.state_dict()["fc.weight"], network.state_dict()["fc.weight"])
+
+
 def test_copying_draws_nothing_from_torchs_own_generator() -> None:
     network = gn.build("tiny", "torch")
     before = torch.get_rng_state()

@@ -54,19 +54,20 @@ def build(
     return network
 
 
-def copy_of(network: Network) -> Network:
+def copy_of(network: Network, **changes: Any) -> Network:
     """A network on the same engine and device with the same weights and buffers, and dropout masks of its own.
 
-    The two share nothing; what is done to the copy leaves the network, and every generator, as it was.
+    The two share nothing; what is done to the copy leaves the network, and every generator, as it was. ``changes``
+    are arguments of ``build`` that are to differ, such as ``dtype="float64"``.
     """
-    given = (network.spec, network.engine, 0, network.dtype, network.device, network.precision)
+    given: dict[str, Any] = {"dtype": network.dtype, "device": network.device, "precision": network.precision} | changes
     if network.engine == "torch":
         import torch
 
         with torch.random.fork_rng(devices=[]):  # torch.nn's layers draw weights, which are then replaced
-            copy = build(*given)  # its number of threads is the process's own
+            copy = build(network.spec, network.engine, **given)  # its number of threads is the process's own
     else:
-        copy = build(*given, threads=network.threads)
+        copy = build(network.spec, network.engine, threads=network.threads, **given)
     copy.load_state_dict(network.state_dict())
     return copy
 

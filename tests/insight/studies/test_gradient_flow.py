@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import glassnet as gn
 from glassnet import nn
@@ -88,16 +89,17 @@ def test_a_wrong_backward_pass_is_caught(factor: float, digits: gn.Dataset, monk
     assert wrong.numbers()["adds_up"] is False
 
 
-def test_looking_leaves_the_network_as_it_is() -> None:
-    network = built(dropout=0.5)
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_looking_leaves_the_network_as_it_is(engine: str) -> None:
+    network = built(engine, dropout=0.5)
     before = network.state_dict()
-    generators = [d.generator.bit_generator.state for d in network.module.modules() if isinstance(d, nn.Dropout)]
+    generators = [dropout.generator.bit_generator.state for dropout in network._dropouts()]
+    drawn = torch.get_rng_state()
     split_gradient(network, *batch())
+    assert torch.equal(torch.get_rng_state(), drawn)
     for key, array in network.state_dict().items():
         np.testing.assert_array_equal(array, before[key])
-    assert generators == [
-        d.generator.bit_generator.state for d in network.module.modules() if isinstance(d, nn.Dropout)
-    ]
+    assert generators == [dropout.generator.bit_generator.state for dropout in network._dropouts()]
 
 
 def test_norms_are_those_of_the_gradients() -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from glassnet import nn
 from glassnet.architecture import assemble_blank
 from glassnet.data import Dataset, Normalization, endless_batches, load_data
-from glassnet.engines import Batch, Network, build
+from glassnet.engines import Batch, Network, build, copy_of
 from glassnet.errors import ConfigError
 from glassnet.insight import figures
 from glassnet.insight.geometry import SHORTCUTS, shortcuts
@@ -247,12 +247,10 @@ def split_gradient(network: Network, images: Array, labels: Array) -> tuple[Bloc
     :raises ConfigError: a network without shortcuts.
     """
     _check_has_shortcuts(network)
-    state = network.state_dict()
-    precise = build(network.spec, network.engine, dtype="float64", device="cpu")
-    precise.load_state_dict(state)
+    precise = copy_of(network, dtype="float64", device="cpu", precision=None)
     trace = precise.trace(np.asarray(images, np.float64), labels)
     apart = assemble_blank(network.spec).to(np.float64)
-    apart.load_state_dict(state)
+    apart.load_state_dict(precise.state_dict())
     layers, names = dict(apart.named_modules()), network.activation_names
     splits = []
     for block, kind in shortcuts(network.spec).items():
