@@ -6,6 +6,9 @@ BIN := .venv/bin
 # Not compiled ahead: that halves the time, and Python compiles what it imports.
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 
+# Tests on two cores; a test's neighbours share fixtures, so each worker begins with a half and then takes from the other.
+WORKERS ?= -n 2 --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test quick lint format bench bench-store table docs picture lock clean
 
@@ -35,10 +38,10 @@ demo: install  ## train on the handwritten digits with both engines and write ru
 	$(BIN)/glassnet compare runs/demo-numpy runs/demo-torch --output runs/comparison.html
 
 test: install  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 quick: install  ## run the tests without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 lint: install  ## style, formatting, types and the rooms' import rules
 	$(BIN)/ruff check .

@@ -1,6 +1,11 @@
 """What the tests of several rooms share."""
 
 import os
+
+# One thread for each worker of pytest-xdist, and for what it starts. Read when NumPy and PyTorch are first imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
 from collections.abc import Callable
 from pathlib import Path
 

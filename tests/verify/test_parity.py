@@ -16,6 +16,7 @@ from glassnet.architecture import PRESETS
 from glassnet.engines import torch_engine, torch_layers
 from glassnet.errors import ConfigError, GlassnetError, RunError
 from glassnet.recipe import Recipe
+from glassnet.verify.golden import Case
 from glassnet.verify.parity import ParityReport, TensorDifference, check_parity
 
 torch.set_num_threads(1)
@@ -67,15 +68,40 @@ def test_in_float32(variant: gn.ResNetSpec) -> None:
     assert max(needed.values()) <= 1e-3  # networks this shallow amplify little, in training mode too
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("preset", PRESETS)
+SMALL_PRESETS = [name for name, preset in PRESETS.items() if preset.stem == "3x3"]
+LARGE_PRESETS = [name for name in PRESETS if name not in SMALL_PRESETS]
+
+
+@pytest.mark.parametrize(
+    "preset", [*SMALL_PRESETS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_PRESETS)]
+)
 def test_every_preset(preset: str) -> None:
     report = check_parity(preset, steps=0)
     report.raise_if_failed()
     assert report.worst.needed <= 1e-12
-    logits = check_parity(preset, steps=0, dtype="float32")
-    logits.raise_if_failed()
-    assert next(row for row in logits.rows if row.tensor == "eval/activations/fc").tolerance == 1e-4
+
+
+@pytest.mark.parametrize("preset", SMALL_PRESETS)
+def test_every_small_preset_in_float32(preset: str) -> None:
+    """Logits, and with them every activation, are judged; gradients are shown."""
+    report = check_parity(preset, steps=0, dtype="float32")
+    report.raise_if_failed()
+    judged = {row.tensor for row in report.rows if row.tolerance == 1e-4}
+    assert {"eval/activations/fc", "train/activations/fc", "train/loss"} <= judged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", LARGE_PRESETS)
+def test_logits_of_every_large_preset_in_float32(preset: str) -> None:
+    """Seen: 6e-7 at most. All layers, which ``check parity`` judges alike, would take minutes."""
+    case = Case(gn.spec(preset), "float32")
+    state, (images, _) = case.state(), case.batch()
+    logits = []
+    for engine in ("numpy", "torch"):
+        network = gn.build(case.spec, engine, dtype="float32", device="cpu")
+        network.load_state_dict(state)
+        logits.append(network.logits(images))
+    assert np.abs(logits[0] - logits[1]).max() <= 1e-4 * np.abs(logits[0]).max()
 
 
 RECIPES = {
