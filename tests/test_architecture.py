@@ -242,6 +242,15 @@ def test_one_number_of_blocks_counts_for_every_stage() -> None:
     assert spec("resnet20", blocks=(1, 2)).channels == (16, 32)
 
 
+def test_numpys_numbers_become_pythons() -> None:
+    made = spec(
+        "resnet20", classes=np.int64(4), blocks=np.int32(2), image_size=np.array([16, 16]), dropout=np.float32(0)
+    )
+    assert made == spec("resnet20", classes=4, blocks=2, image_size=16)
+    numbers = [made.classes, *made.blocks, made.image_size, made.dropout]
+    assert {type(number) for number in numbers} == {int, float}
+
+
 def test_equal_sides_are_one_number() -> None:
     assert spec("tiny", image_size=(8, 8)) == spec("tiny", image_size=8) == spec("tiny")
     assert spec("tiny", image_size=(8, 6)).size == (8, 6)

@@ -91,6 +91,8 @@ class TestTrain:
     def test_lines_go_to_stderr_and_the_result_to_stdout(self, call: Call, tmp_path: Path) -> None:
         code, out, err = call("train", "digits", *SHORT, "--run", tmp_path / "run", "--no-report")
         assert code == 0
+        threads = gn.load(tmp_path / "run").config["threads"]
+        assert err.splitlines()[0] == f"[NumPy] on cpu, {threads} thread{'s' * (threads > 1)}"
         lines = [line for line in err.splitlines() if " epoch " in line]
         pattern = r"\[NumPy\] epoch (\d)/2 loss=\d\.\d{4} train_acc=\d\.\d{4} test_acc=\d\.\d{4}"
         assert [re.fullmatch(pattern, line)[1] for line in lines] == ["1", "2"]
@@ -522,8 +524,14 @@ class TestBadInput:
         fails("file", "train", "digits", *SHORT, "--run", tmp_path / "file")
         fails("file", "train", "digits", *SHORT, "--run", tmp_path / "file" / "run")
 
-    def test_a_loss_that_is_not_finite(self, fails: Callable[..., None], tmp_path: Path) -> None:
-        fails("Nothing was kept. Try a lower lr", "train", "digits", *SHORT, "--lr", "1e30", "--run", tmp_path / "run")
+    def test_a_loss_that_is_not_finite(self, call: Call, tmp_path: Path) -> None:
+        code, out, err = call("train", "digits", *SHORT, "--lr", "1e30", "--run", tmp_path / "run")
+        assert (code, out) == (1, "")
+        begun, last = err.splitlines()
+        assert begun.startswith("[NumPy] on cpu, ")
+        assert last.startswith("Error: ")
+        assert "Nothing was kept. Try a lower lr" in last
+        assert not (tmp_path / "run").exists()
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,13 @@ def test_the_tutorial_recipe_never_changes() -> None:
     assert recipe("tiny", "tutorial-full") == tutorial.replace(epochs=40)
 
 
+def test_the_tutorial_recipe_of_tiny_bn() -> None:
+    tutorial = recipe("tiny-bn", "tutorial")
+    own = {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "decay_scope": "all", "batch_size": 64, "epochs": 10}
+    assert tutorial == Recipe(**own, schedule="constant", nesterov=False, label_smoothing=0.0, augment="none")
+    assert recipe("tiny-bn", "tutorial-full") == tutorial.replace(epochs=30)
+
+
 def test_every_preset_has_recipes_that_can_be_made() -> None:
     assert list(RECIPES) == list(PRESETS)
     for preset, named in RECIPES.items():

@@ -44,11 +44,10 @@ class ResNetSpec:
     zero_init: bool = False  # each block starts as its shortcut: its last BatchNorm's weight is 0 (Goyal et al. 2017)
 
     def __post_init__(self) -> None:
+        for name, value in list(vars(self).items()):
+            object.__setattr__(self, name, _plain(value))
         for name, (kind, minimum) in COUNTS.items():
             value = getattr(self, name)
-            if isinstance(value, list):  # from a JSON file
-                value = tuple(value)
-                object.__setattr__(self, name, value)
             several = isinstance(value, tuple) and (name == "blocks" or (name == "image_size" and len(value) == 2))
             numbers = value if several else () if name == "blocks" else (value,)
             if not numbers or not all(type(number) is int and number >= minimum for number in numbers):
@@ -88,9 +87,16 @@ class ResNetSpec:
         for name in changes:
             if name not in fields:
                 raise ConfigError(f"A model has no field {name!r}.{near(name, fields)} Fields: {', '.join(fields)}.")
-        if isinstance(changes.get("blocks"), int):
+        if isinstance(changes.get("blocks"), int | np.integer):
             changes["blocks"] = (changes["blocks"],) * len(self.blocks)
         return dataclasses.replace(self, **changes)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's; what a JSON file has as a list, as a tuple."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 COUNTS = {
@@ -155,7 +161,7 @@ def spec(name: str, **changes: Any) -> ResNetSpec:
 
     :raises ConfigError: an unknown preset or field.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ConfigError(f"There is no model {name!r}.{near(name, list(PRESETS))} Models: {', '.join(PRESETS)}.")
     return PRESETS[name].replace(**changes)
 

@@ -14,6 +14,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_of(path)
     temporary.write_bytes(content)
     temporary.replace(path)
+
+
+def temporary_of(path: Path) -> Path:
+    """The file beside ``path`` that a kill may leave."""
+    return path.with_name(f".{path.name}.tmp")

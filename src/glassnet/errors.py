@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
 
 
 class GlassnetError(Exception):
@@ -45,7 +47,17 @@ class DivergedError(RunError):
     """A training whose loss or gradients are no longer finite."""
 
 
+def as_path(name: str, value: object) -> Path:
+    """``value`` as a Path.
+
+    :raises ConfigError: what is none, with the argument's name.
+    """
+    if not isinstance(value, str | PathLike):
+        raise ConfigError(f"{name} must be a path. Got {value!r}.")
+    return Path(value)
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """`` Near: 'a', 'b'.`` for a message about an unknown name; nothing where no known name is near."""
-    matches = get_close_matches(name, list(known))
+    matches = get_close_matches(str(name), list(known))
     return f" Near: {', '.join(map(repr, matches))}." if matches else ""

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
+
 from glassnet.errors import ConfigError, near
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -40,8 +42,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
-            if isinstance(value, float):  # np.float64 is one too, and would turn float32 arithmetic into float64
-                object.__setattr__(self, name, float(value))
+            if isinstance(value, np.generic):  # a float64 would turn float32 arithmetic into float64
+                object.__setattr__(self, name, value.item())
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise _refused(name, getattr(self, name), f"one of {', '.join(map(repr, allowed))}")
@@ -118,6 +120,6 @@ def recipe(preset: str, name: str = "default", **changes: Any) -> Recipe:
     :raises ConfigError: an unknown name or field.
     """
     named = RECIPES.get(preset, {"default": {}})
-    if name not in named:
+    if not isinstance(name, str) or name not in named:
         raise ConfigError(f"There is no recipe {name!r} for {preset}. Recipes: {', '.join(named)}.")
     return Recipe().replace(**named[name]).replace(**changes)

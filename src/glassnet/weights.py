@@ -7,18 +7,18 @@ that are not C-contiguous silently wrong, and orders several metadata keys at ra
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
 from glassnet.atomic import write_atomically
-from glassnet.errors import DataError, GlassnetError
+from glassnet.errors import DataError, GlassnetError, as_path
 
 Array = NDArray[Any]
 
@@ -41,11 +41,29 @@ def load_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         raise DataError(f"There is no file {path}.")
     try:
         with safe_open(path, "numpy") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # safe_open is no mapping
+            keys = list(file.keys())
+            kinds = {key: file.get_slice(key).get_dtype() for key in keys}
+            tensors = {key: file.get_tensor(key) for key in keys if kinds[key] in _NUMPY_HAS}
             about = json.loads((file.metadata() or {}).get("glassnet", "{}"))
+        if wide := [key for key in keys if kinds[key] == "BF16"]:
+            tensors |= _widened(path.read_bytes(), wide)
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise DataError(f"{path} is not a whole safetensors file: {error}.") from None
-    return tensors, about
+    if odd := next((key for key in keys if key not in tensors), None):
+        raise DataError(f"{path} holds {odd} as {kinds[odd]}; weights are read from {', '.join(_NUMPY_HAS)} and BF16.")
+    return {key: tensors[key] for key in keys}, about
+
+
+_NUMPY_HAS = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
+
+
+def _widened(content: bytes, keys: Collection[str]) -> dict[str, Array]:
+    """bfloat16, which NumPy has not, as float32, of which it is the upper half."""
+    return {
+        key: (np.frombuffer(about["data"], "<u2").astype("<u4") << 16).view("<f4").reshape(about["shape"])
+        for key, about in deserialize(content)  # type: ignore[no-untyped-call]
+        if key in keys
+    }
 
 
 def load_weights(path: str | Path) -> dict[str, Array]:
@@ -54,19 +72,26 @@ def load_weights(path: str | Path) -> dict[str, Array]:
     The names of well-known projects become ours: a wrapper's prefix goes (``module.`` of DataParallel, ``_orig_mod.``
     of torch.compile), ``linear.`` becomes ``fc.`` and a block's ``shortcut.`` becomes ``downsample.`` (pytorch-cifar).
     torchvision's and timm's residual networks have our names already. Of a checkpoint with a ``state_dict`` in it that
-    is taken. A pickle is read by ``torch.load(weights_only=True)``, which runs no code.
+    is taken. A pickle is read by ``torch.load(weights_only=True)``, which runs no code. Floats of 16 bits become
+    float32.
 
-    :raises DataError: a file that is missing, broken, of another kind, or that holds anything but tensors.
+    :raises DataError: a file that is missing, broken, of another kind, or that holds anything but finite tensors.
     :raises GlassnetError: a PyTorch file without PyTorch.
     """
-    path = Path(path)
+    path = as_path("The file of weights", path)
     if path.suffix == ".safetensors":
         state = load_tensors(path)[0]
     elif path.suffix in PYTORCH_SUFFIXES:
         state = _load_pytorch(path)
     else:
         raise DataError(f"Weights are read from .safetensors, {', '.join(PYTORCH_SUFFIXES)} files. Got {path}.")
-    return {_own_key(key): array for key, array in state.items()}
+    for key, array in state.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            wrong = array[~np.isfinite(array)]
+            raise DataError(f"{path} holds {wrong.flat[0]} in {key}, {wrong.size} of {array.size}; it must be finite.")
+    return {
+        _own_key(key): array.astype(np.float32) if array.dtype == np.float16 else array for key, array in state.items()
+    }
 
 
 PYTORCH_SUFFIXES = (".pth", ".pt", ".th")

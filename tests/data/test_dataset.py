@@ -141,7 +141,7 @@ def test_arrays_that_cannot_be_trained_on(images, labels, message):
         ({"classes": ["a", "b"]}, DataError, r"labels\[3\] is 3; allowed is 0 to 1, the 2 classes"),
         ({"classes": ["a", "b", "c", "b"]}, DataError, "class name 'b' occurs twice in classes"),
         ({"classes": list("abcde")}, DataError, r"class 'e' \(label 4\) has no training picture"),
-        ({"classes": "abcd"}, DataError, "classes is the string 'abcd'; allowed is a sequence of names"),
+        ({"classes": "abcd"}, DataError, "classes is 'abcd'; allowed is a sequence of names"),
         ({"scale": 0}, ConfigError, "scale is 0; allowed is a finite number above 0"),
         ({"scale": float("nan")}, ConfigError, "scale is nan; allowed"),
         ({"test_images": IMAGES}, ConfigError, "test_images and test_labels belong together"),

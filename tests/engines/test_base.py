@@ -154,9 +154,10 @@ def spoiled(value: float) -> Array:
 
 
 BAD_IMAGES: list[tuple[Any, str]] = [
-    (spoiled(np.nan), "The images must be finite. Got nan in image 1, channel 0, row 3, column 5."),
-    (spoiled(np.inf), "The images must be finite. Got inf in image 1, channel 0, row 3, column 5."),
-    (spoiled(-np.inf), "The images must be finite. Got -inf in image 1"),
+    (spoiled(np.nan), "The images must be finite in float32. Got nan in image 1, channel 0, row 3, column 5."),
+    (spoiled(np.inf), "The images must be finite in float32. Got inf in image 1, channel 0, row 3, column 5."),
+    (spoiled(-np.inf), "The images must be finite in float32. Got -inf in image 1"),
+    (spoiled(1e300), "The images must be finite in float32. Got 1e+300 in image 1, channel 0, row 3, column 5."),
     (np.zeros((2, 3, 8, 8)), "The images must have shape (N, 1, H, W). Got (2, 3, 8, 8)."),
     (np.zeros((2, 8, 8, 1)), "The images must have shape (N, 1, H, W). Got (2, 8, 8, 1)."),
     (np.zeros((1, 8, 8)), "The images must have shape (N, 1, H, W). Got (1, 8, 8)."),
@@ -182,6 +183,10 @@ def test_bad_images(images: Any, told: str) -> None:
     ):
         with pytest.raises(DataError, match=re.escape(told)):
             use(images)
+
+
+def test_what_is_finite_in_float64_alone() -> None:
+    assert np.isfinite(gn.build("tiny", dtype="float64").logits(spoiled(1e200))).all()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from glassnet.data import Augmentation, Normalization, Split, random_stream
 from glassnet.engines import Batch, Network, torch_engine
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.recipe import Recipe
+from glassnet.training import Progress
 from tests.engines.oracle import Array, batch
 from tests.training.runs import assert_same_run, train, untimed
 
@@ -242,6 +242,76 @@ def test_compiled() -> None:
     assert_close(plain.state_dict(), compiled.state_dict())
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_training(digits: gn.Dataset, tmp_path: Path) -> None:
+    """It begins as it is written and goes on compiled: evaluation, steps of two sizes, and the last epoch's weights."""
+    options: dict[str, Any] = {"engine": "torch", "device": "cpu", "dtype": "float64", "epochs": 3, "batch_size": 64}
+    whole = train(digits, tmp_path / "whole", **options)
+    train(digits, tmp_path / "parts", **options, stop_after=1)
+    run = train(digits, tmp_path / "parts", **options, compile=True, resume=True)
+    assert gn.load(run.path).config["compile"] is True
+    assert_close(weights(whole.path), weights(run.path), 1e-10)
+    assert [record["test_accuracy"] for record in run.history] == [record["test_accuracy"] for record in whole.history]
+
+
+# Memory order.
+
+
+@pytest.mark.parametrize("preset", ["tiny-bn", "resnet20", "resnet50"])
+def test_channels_last_computes_the_same(preset: str) -> None:
+    spec = gn.spec(preset, width=4, **({} if preset == "tiny-bn" else {"blocks": 1, "image_size": 32}))
+    usual, other = (
+        gn.build(spec, "torch", dtype="float64", device="cpu", channels_last=chosen) for chosen in (False, True)
+    )
+    assert isinstance(other, torch_engine.TorchNetwork)
+    kernels = [p for p in other.module.parameters() if p.ndim == 4 and p.shape[1] > 1]
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+    images, labels = batch(spec, 4)
+    assert_close({"logits": usual.logits(images)}, {"logits": other.logits(images)})
+    assert_close(usual.gradients(images, labels)[1], other.gradients(images, labels)[1])
+    for network in (usual, other):
+        trainer = network.trainer(Recipe(lr=1e-3))
+        for _ in range(3):
+            trainer.step(images, labels)
+    assert_close(usual.state_dict(), other.state_dict(), 1e-10)
+
+
+@pytest.mark.parametrize("width", [2, 4, 8, 16])
+def test_channels_last_in_float32_over_few_channels(width: int) -> None:
+    """Projections of stride 2 over few channels, where oneDNN writes beside its memory.
+
+    Rounding may flip a ReLU whose input is almost 0, which moves gradients by a few hundredths (seen: .024 at width 16).
+    """
+    spec = gn.spec("resnet20", width=width, blocks=1, image_size=16, shortcut="projection")
+    numpy = gn.build(spec)
+    network = gn.build(spec, "torch", device="cpu", channels_last=True)
+    images, labels = batch(spec, 8, dtype="float32")
+    expected, first = numpy.gradients(images, labels)[1], network.gradients(images, labels)[1]
+    np.testing.assert_allclose(network.logits(images), numpy.logits(images), rtol=0, atol=1e-4)
+    for key, gradient in expected.items():
+        assert np.linalg.norm(first[key] - gradient) <= 0.05 * np.linalg.norm(gradient), key
+    for _ in range(5):
+        assert_close(first, network.gradients(images, labels)[1], 0)
+
+
+def test_a_training_in_channels_last(digits: gn.Dataset, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"engine": "torch", "device": "cpu", "dtype": "float64", "epochs": 2}
+    train(digits, tmp_path / "usual", **options, stop_after=1)
+    assert gn.load(tmp_path / "usual").config["channels_last"] is False
+    train(digits, tmp_path / "whole", **options)
+    run = train(digits, tmp_path / "usual", **options, channels_last=True, resume=True)
+    assert gn.load(run.path).config["channels_last"] is True
+    assert_close(weights(tmp_path / "whole"), weights(run.path))
+
+
+def test_the_numpy_engine_has_no_other_order() -> None:
+    told = "The channels_last of the NumPy engine must be None or True. Got False."
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        gn.build("tiny", channels_last=False)
+
+
 # Whole trainings.
 
 
@@ -342,32 +412,6 @@ def test_killed_and_resumed_to_the_same_bits(tmp_path: Path) -> None:
 # Devices, precision, and a torch that is not there.
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("device", ["cuda", "cuda:3", "mps", "tpu", "", "cpu:x:y", "cpu:1", "auto:0"])
-def test_a_device_that_is_not_there(device: str) -> None:
-    if device == "mps" and torch.backends.mps.is_available():
-        pytest.skip("there is an MPS device")
-    message = f"The device {device!r} is not to be had here. Available: auto, cpu"
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        gn.build("tiny", "torch", device=device)
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"precision": "8-true"}, "The precision must be one of 32-true, bf16-mixed, 16-mixed. Got '8-true'."),
-        (
-            {"precision": "bf16-mixed", "dtype": "float64"},
-            "The precision 'bf16-mixed' mixes in shorter numbers; it needs dtype float32.",
-        ),
-        ({"precision": "16-mixed", "device": "cpu"}, "The precision '16-mixed' needs a GPU. Got the device 'cpu'."),
-    ],
-)
-def test_a_precision_that_is_not_to_be_had(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(told)):
-        gn.build("tiny", "torch", **options)
-
-
 def test_mixed_precision_trains_in_float32_weights() -> None:
     network = gn.build("tiny-bn", "torch", device="cpu", precision="bf16-mixed")
     exact = gn.build("tiny-bn", "torch", device="cpu")
@@ -391,15 +435,6 @@ def test_float64_is_float64_throughout() -> None:
     trainer = network.trainer(Recipe(optimizer="adam", lr=1e-3))
     trainer.step(images, labels)
     assert trainer.state()["fc.weight/exp_avg"].dtype == np.float64
-
-
-def test_a_cuda_that_cannot_start_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def warn() -> bool:
-        warnings.warn("CUDA initialization: the driver is too old", UserWarning, stacklevel=2)
-        return False
-
-    monkeypatch.setattr(torch.cuda, "is_available", warn)
-    assert gn.build("tiny", "torch").device in ("cpu", "mps:0")
 
 
 def test_images_that_do_not_fit_are_one_line() -> None:
@@ -451,33 +486,24 @@ def test_a_torch_that_is_missing_or_broken(tmp_path: Path, module: str, error: s
     assert not (tmp_path / "run").exists()
 
 
+def test_what_computed_stands_in_the_config(digits: gn.Dataset, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Noting(Progress):
+        def note(self, line: str) -> None:
+            told.append(line)
+
+    run = train(digits, tmp_path / "run", engine="torch", threads=1, epochs=1, progress=Noting())
+    config = gn.load(run.path).config
+    assert (config["compile"], config["versions"]["torch"]) == (False, torch.__version__)
+    assert told == [f"[PyTorch] on {config['device']}{', 1 thread' if config['device'] == 'cpu' else ''}"]
+
+
 def test_torch_is_imported_only_when_asked_for() -> None:
     program = (
         "import sys, glassnet as gn; gn.build('tiny'); assert 'torch' not in sys.modules; gn.build('tiny', 'torch')"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
-
-
-def test_the_devices_that_fabric_knows_are_the_ones_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
-
-    def fabric(**options: Any) -> Any:
-        asked.update(options)
-        return real(accelerator="cpu", devices=1)
-
-    real = torch_engine.Fabric
-    monkeypatch.setattr(torch_engine, "Fabric", fabric)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    for device, expected in (
-        ("auto", ("cuda", 1)),
-        ("cuda", ("cuda", 1)),
-        ("cuda:1", ("cuda", [1])),
-        ("cpu", ("cpu", 1)),
-    ):
-        gn.build("tiny", "torch", device=device, precision="bf16-mixed")
-        assert (asked["accelerator"], asked["devices"]) == expected
-        assert asked["precision"] == "bf16-mixed"
 
 
 def test_dropout_masks_are_the_numpy_generators() -> None:

@@ -137,6 +137,16 @@ def test_a_whole_network_is_torchs_keys_order_and_values(dtype: type) -> None:
     assert list(network.state_dict()) == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [([[nn.ReLU()]], "Got list as 0."), ([nn.ReLU(), None], "Got NoneType as 1."), ([{"fc": 3}], "Got int as 'fc'.")],
+)
+def test_sequential_of_what_are_no_layers(given: list[Any], told: str) -> None:
+    told = f"Sequential takes layers, one after another, or one dict of them. {told}"
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        nn.Sequential(*given)
+
+
 def test_layers_without_names_are_numbered() -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     assert [name for name, _ in network.named_children()] == ["0", "1", "2"]

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,20 +120,31 @@ def test_at_every_instant_between_two_changes_to_a_file(few: gn.Dataset, tmp_pat
 
 
 def test_at_every_instant_of_replacing_an_old_run(few: gn.Dataset, tmp_path: Path) -> None:
-    """The old run is whole, or gone and the folder free; the two are never mixed."""
+    """The old run is whole, or the new one goes on; the two are never mixed, and never are both gone."""
     train(few, tmp_path / "whole", **SHORT)
     old = {"model": "tiny", "epochs": 1, "validation": 0.2}
     train(few, tmp_path / "old", **old)
-    for instant in range(12):
+    (tmp_path / "old" / "report.html").touch()
+    outcomes: list[str] = []
+    for instant in range(100):
         run = tmp_path / str(instant)
-        train(few, run, **old)
-        assert is_killed(instant, few, run, overwrite=True)
-        if (run / "state" / "checkpoint.safetensors").is_file():
+        shutil.copytree(tmp_path / "old", run)
+        if not is_killed(instant, few, run, overwrite=True):
+            break
+        if RunFolder(run / ".next").is_committed:  # the new one has an epoch, which must not be lost
+            outcomes.append("new")
+            is_killed(instant % 7, few, run, resume=True)
+        elif gn.load(run).network.spec.preset == "tiny":
+            outcomes.append("old")
+            shutil.rmtree(run / ".next", ignore_errors=True)
             assert_same_run(run, tmp_path / "old")
-            train(few, run, **SHORT, overwrite=True)
-        else:
-            train(few, run, **SHORT, resume=True)
+            assert (run / "report.html").is_file()
+            train(few, run, **SHORT, overwrite=True, stop_after=1)
+        train(few, run, **SHORT, resume=True)
         assert_same_run(run, tmp_path / "whole")
+        assert not (run / "report.html").exists()
+    assert {"old", "new"} == set(outcomes)
+    assert instant > 40
 
 
 PROGRAM = """
@@ -198,7 +210,14 @@ def test_ten_processes_killed_at_random_instants(uninterrupted: Path, tmp_path: 
 def test_ctrl_c_ends_the_command_with_one_line_and_keeps_the_last_epoch(tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "glassnet", "train", "digits", "--epochs", "1000", "--run", str(run)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Where the tests run in the background of a shell, they ignore Ctrl-C, and what they start would.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     assert process.stderr is not None
     lines = [process.stderr.readline()]
     while "epoch 0003/1000" not in lines[-1]:

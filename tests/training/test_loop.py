@@ -1,6 +1,7 @@
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ def test_the_run_folder(digits: gn.Dataset, tmp_path: Path) -> None:
 def test_the_config_says_all_that_is_needed(digits: gn.Dataset, tmp_path: Path) -> None:
     config = json.loads((train(digits, tmp_path / "run").path / "config.json").read_text(encoding="utf-8"))
     assert config["format"] == 1
-    assert (config["engine"], config["dtype"], config["device"], config["precision"], config["threads"]) == (
-        *("numpy", "float32", "cpu", None, 1),
-    )
+    machine = ("engine", "dtype", "device", "devices", "strategy", "precision", "threads", "compile", "channels_last")
+    threads = gn.build("tiny").threads
+    assert [config[name] for name in machine] == ["numpy", "float32", "cpu", 1, "auto", None, threads, False, True]
     assert gn.ResNetSpec(**config["spec"]) == gn.spec("tiny")
     assert gn.Recipe(**config["recipe"]).epochs == 2
     assert config["seed"] == config["recipe"]["seed"] == 42
@@ -257,9 +258,16 @@ class TestLossThatIsNotFinite:
     def test_in_the_first_epoch_nothing_is_kept(self, digits: gn.Dataset, tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"in epoch 1 .* Nothing was kept\. Try a lower lr"):
             train(digits, tmp_path / "run", lr=1e30)
-        assert not tensors(tmp_path / "run")
-        assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == b""
-        train(digits, tmp_path / "run")  # the folder is free
+        assert not (tmp_path / "run").exists()
+
+    def test_in_the_first_epoch_of_a_run_that_replaces_another(
+        self, digits: gn.Dataset, tmp_path: Path, snapshot: Any
+    ) -> None:
+        train(digits, tmp_path / "run")
+        before = snapshot(tmp_path)
+        with pytest.raises(RunError, match=r"in epoch 1 .* Nothing was kept\. Try a lower lr"):
+            train(digits, tmp_path / "run", lr=1e30, overwrite=True)
+        assert snapshot(tmp_path) == before
 
     @pytest.mark.parametrize(
         ("place", "told"),
@@ -284,7 +292,7 @@ class TestLossThatIsNotFinite:
         monkeypatch.setattr(NumpyTrainer, "_norms", lambda self: {"conv1.weight": math.inf})
         with pytest.raises(RunError, match=re.escape("The gradient norm of conv1.weight became inf in epoch 1")):
             train(digits, tmp_path / "run")
-        assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == b""
+        assert not (tmp_path / "run").exists()
 
 
 class TestResume:
@@ -368,6 +376,7 @@ class TestResume:
         path = tmp_path / "run" / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         elsewhere = {**config, "engine": "torch", "device": "cuda:0", "precision": "bf16", "threads": 8, "versions": {}}
+        elsewhere |= {"devices": 4, "strategy": "ddp", "compile": True, "channels_last": False}
         path.write_text(json.dumps(elsewhere), encoding="utf-8")
         train(digits, tmp_path / "run", device="cpu", resume=True)
         assert json.loads(path.read_text(encoding="utf-8")) == config
@@ -381,7 +390,7 @@ class TestResume:
         if state == "uncommitted":
             (run / "state").mkdir()
             (run / "metrics.jsonl").write_text('{"epoch": 1}\n{"ep', encoding="utf-8")
-            (run / "config.json").write_text('{"format": 1', encoding="utf-8")
+            shutil.copy(tmp_path / "whole" / "config.json", run)
         train(digits, run, resume=True)
         assert_same_run(run, tmp_path / "whole")
 
@@ -451,6 +460,16 @@ def test_a_run_without_a_name_gets_a_new_folder(
     assert train(gn.Dataset(digits.train.images, digits.train.labels), None, epochs=1).path == Path("runs/tiny-arrays")
 
 
+def test_numpys_numbers_are_numbers(digits: gn.Dataset, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"lr": np.float32(0.125), "epochs": np.int64(1), "nesterov": np.True_, "seed": np.uint8(3)}
+    given |= {"width": np.int32(4), "blocks": np.array([1]), "dropout": np.float64(0.5), "validation": np.float32(0.5)}
+    run = train(digits, tmp_path / "run", **given, stop_after=np.int64(1), evaluate_train=np.True_)
+    config = gn.load(run.path).config
+    own = {"lr": 0.125, "epochs": 1, "nesterov": True, "seed": 3, "validation": 0.5}
+    assert {name: config["recipe"][name] for name in own} == own
+    assert (config["spec"]["width"], config["spec"]["blocks"], config["spec"]["dropout"]) == (4, [1], 0.5)
+
+
 class TestWhatDoesNotFit:
     """Refused before anything is written, or written over."""
 
@@ -465,7 +484,7 @@ class TestWhatDoesNotFit:
         ({"dtype": "float16"}, ConfigError, "The dtype must be float32 or float64. Got 'float16'."),
         ({"device": "cuda"}, ConfigError, "The device of the NumPy engine must be 'auto' or 'cpu'. Got 'cuda'."),
         ({"precision": "bf16"}, ConfigError, "The precision of the NumPy engine must be None"),
-        ({"stop_after": 0}, ConfigError, "stop_after must be at least 1. Got 0."),
+        ({"stop_after": 0}, ConfigError, "The stop_after of a training must be an int of at least 1. Got 0."),
         ({"resume": True}, ConfigError, "resume and overwrite exclude each other."),
         ({"seed": 2**32}, ConfigError, "seed is 4294967296; allowed"),
         ({"data": "no such folder"}, DataError, "source 'no such folder' does not exist"),
@@ -488,6 +507,18 @@ class TestWhatDoesNotFit:
             "layer4.0.bn1: BatchNorm2d needs more than one value per channel to train. Got (1, 128, 1, 1)",
         ),
         ({"validation": 0.01}, DataError, "a share of 0.01 of 200 pictures"),
+        # Of the wrong type.
+        ({"model": 5}, ConfigError, "There is no model 5."),
+        ({"recipe": 5}, ConfigError, "There is no recipe 5 for tiny. Recipes: default"),
+        ({"recipe": {"lr": 1}}, ConfigError, "There is no recipe {'lr': 1} for tiny."),
+        ({"data": 5}, ConfigError, "A data source must be a path. Got 5."),
+        ({"run": 5}, ConfigError, "A run folder must be a path. Got 5."),
+        ({"init": 5}, ConfigError, "init must be a path. Got 5."),
+        ({"samples": "many"}, ConfigError, "samples is 'many'; allowed is an integer, 1 or more"),
+        ({"stop_after": 1.5}, ConfigError, "The stop_after of a training must be an int of at least 1. Got 1.5."),
+        ({"device": 5}, ConfigError, "The device of the NumPy engine must be 'auto' or 'cpu'. Got 5."),
+        ({"device": 5, "engine": "torch"}, ConfigError, "The device 5 is not to be had here."),
+        ({"threads": "2", "engine": "torch"}, ConfigError, "must be an int of at least 1. Got '2'."),
     )
 
     @pytest.mark.parametrize(("changes", "kind", "told"), CASES, ids=lambda case: str(case)[:40])

@@ -1,7 +1,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -179,10 +179,36 @@ class TestWhetherAFolderIsFree:
         folder.check_is_free(resume=True)
         folder.check_is_free(overwrite=True)
 
-    def test_what_a_kill_before_the_first_epoch_left(self, folder: RunFolder) -> None:
-        folder.checkpoint_path.unlink()
-        (folder.path / ".last.safetensors.tmp").touch()
+    def test_what_a_kill_before_the_first_epoch_left(self, tmp_path: Path) -> None:
+        folder = RunFolder(tmp_path)
+        folder.create(CONFIG)
+        folder.metrics_path.write_text('{"epoch": 1', encoding="utf-8")
+        for name in (".config.json.tmp", "state/.checkpoint.safetensors.tmp", ".next/config.json"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
         folder.check_is_free()
+
+    @pytest.mark.parametrize("arguments", [{}, {"resume": True}, {"overwrite": True}])
+    @pytest.mark.parametrize(
+        "name", ["last.safetensors", "best.safetensors", "report.html", "metrics.jsonl", "state/best.safetensors"]
+    )
+    @pytest.mark.parametrize("with_config", [False, True])
+    def test_what_no_kill_leaves(
+        self, tmp_path: Path, name: str, arguments: dict[str, bool], with_config: bool
+    ) -> None:
+        """Before the first commit there are no weights and no report, and no metrics without a configuration."""
+        folder = RunFolder(tmp_path)
+        if with_config:
+            folder.create(CONFIG)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("theirs", encoding="utf-8")
+        if with_config and name == "metrics.jsonl":
+            folder.check_is_free(**arguments)
+            return
+        told = f"{tmp_path} holds {name!r}, which is no run's. Choose a new or empty folder."
+        with pytest.raises(RunError, match=re.escape(told)):
+            folder.check_is_free(**arguments)
+        assert (tmp_path / name).read_text(encoding="utf-8") == "theirs"
 
     @pytest.mark.parametrize("arguments", [{}, {"resume": True}, {"overwrite": True}])
     def test_somebody_elses_folder(self, tmp_path: Path, arguments: dict[str, bool]) -> None:
@@ -197,20 +223,51 @@ class TestWhetherAFolderIsFree:
             RunFolder(tmp_path / "file").check_is_free(overwrite=True)
 
 
-def test_clear_removes_the_runs_own_files_and_no_others(folder: RunFolder) -> None:
-    notes = folder.path / "notes.txt"
-    notes.write_text("mine", encoding="utf-8")
-    folder.report_path.touch()
-    folder.commit(checkpoint(2, best_epoch=2))
-    folder.clear()
-    assert [path for path in folder.path.rglob("*") if path.is_file()] == [notes]
+class TestReplacing:
+    NEW: ClassVar = {**CONFIG, "seed": 7}
 
+    def test_the_old_run_is_whole_until_the_new_one_commits(self, folder: RunFolder, snapshot: Any) -> None:
+        folder.commit(checkpoint(2, best_epoch=2))
+        folder.report_path.touch()
+        (folder.path / "notes.txt").write_text("mine", encoding="utf-8")
+        before = snapshot(folder.path)
+        folder.create(self.NEW)
+        after = snapshot(folder.path)
+        assert {name: after[name] for name in after if not name.startswith(".next/")} == before
+        folder.commit(checkpoint(1))
+        files = {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file()}
+        assert files == {
+            *("config.json", "metrics.jsonl", "last.safetensors", "state/checkpoint.safetensors", "notes.txt")
+        }
+        assert not folder.next_path.exists()
+        assert (folder.read_config(), folder.restore().epoch) == (self.NEW, 1)
+        folder.commit(checkpoint(2))
+        assert folder.restore().epoch == 2
 
-def test_clear_removes_the_checkpoint_first(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    removed: list[Path] = []
-    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: removed.append(self))
-    folder.clear()
-    assert removed[0] == folder.checkpoint_path
+    def test_abandoned_it_leaves_the_old_run(self, folder: RunFolder, snapshot: Any) -> None:
+        before = snapshot(folder.path)
+        folder.create(self.NEW)
+        folder.abandon()
+        assert snapshot(folder.path) == before
+        assert not folder.next_path.exists()
+
+    def test_abandoned_where_nothing_was_it_leaves_nothing(self, tmp_path: Path) -> None:
+        folder = RunFolder(tmp_path / "a" / "run")
+        folder.create(CONFIG)
+        folder.abandon()
+        assert not folder.path.exists()
+
+    def test_abandoned_beside_somebodys_notes_it_leaves_them(self, tmp_path: Path) -> None:
+        folder = RunFolder(tmp_path)
+        folder.create(CONFIG)
+        (tmp_path / "notes.txt").touch()
+        folder.abandon()
+        assert list(tmp_path.iterdir()) == [tmp_path / "notes.txt"]
+
+    def test_a_committed_run_is_not_abandoned(self, folder: RunFolder, snapshot: Any) -> None:
+        before = snapshot(folder.path)
+        folder.abandon()
+        assert snapshot(folder.path) == before
 
 
 def test_a_record_that_is_not_finite_is_never_written(folder: RunFolder) -> None:
@@ -230,8 +287,6 @@ def test_every_line_is_one_object(folder: RunFolder) -> None:
 
 def test_another_programs_config_is_not_a_leftover_of_ours(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
-    (tmp_path / "report.html").write_text("theirs", encoding="utf-8")
     for given in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(RunError, match="has format None. This glassnet reads format 1"):
             RunFolder(tmp_path).check_is_free(**given)
-    assert (tmp_path / "report.html").read_text(encoding="utf-8") == "theirs"

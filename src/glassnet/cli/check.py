@@ -50,6 +50,7 @@ def parity(
     """Compare every tensor that the two engines compute; exit code 1 if one differs."""
     from glassnet.verify.parity import check_parity
 
+    typer.echo(f"NumPy and {'PyTorch' if against is None else against}, in {dtype} on cpu", err=True)
     checked = check_parity(
         model,
         dtype=dtype,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,7 +87,16 @@ def data_for(model: Model, source: str | None) -> Dataset:
 
 
 def show(data: dict[str, Any], text: str, as_json: bool) -> None:
-    typer.echo(json.dumps(data) if as_json else text)
+    typer.echo(json.dumps(_told(data), allow_nan=False) if as_json else text)
+
+
+def _told(value: Any) -> Any:
+    """JSON has no number for what is not finite: null."""
+    if isinstance(value, dict):
+        return {name: _told(own) for name, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(own) for own in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def integers(name: str, text: str) -> list[int]:

@@ -44,6 +44,12 @@ def train(
     threads: Annotated[
         int | None, typer.Option(help="On a CPU, by default all; small pictures are quicker on one in torch.")
     ] = None,
+    channels_last: Annotated[
+        bool | None,
+        typer.Option(help="Of torch: the memory order of pictures; by default on with CUDA.", show_default=False),
+    ] = None,
+    devices: Annotated[int, typer.Option(help="Of torch: GPUs, or processes on a CPU, that share each batch.")] = 1,
+    strategy: Annotated[str, typer.Option(help="Of several devices: auto or ddp, which is the same.")] = "auto",
     init: Annotated[Path | None, typer.Option(help="A run or a weights file to start from, all but its head.")] = None,
     freeze: Annotated[str | None, typer.Option(help="body: with --init, train the head alone.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder.")] = False,

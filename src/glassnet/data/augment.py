@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ class Augmentation:
     flips: NDArray[np.bool_]  # (N,): mirrored left to right, after the crop
     offsets: NDArray[np.int64]  # (N, 2): row and column of the crop in the padded picture, 0..2·padding
     padding: int = 4  # black pixels added on each side
+
+    def take(self, rows: slice) -> Augmentation:
+        """Those of these pictures of the batch."""
+        return replace(self, flips=self.flips[rows], offsets=self.offsets[rows])
 
     def apply(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The pictures (N, H, W, C) padded, cropped back to H×W and flipped, as a fresh array.

@@ -78,6 +78,7 @@ class Dataset:
                     f"labels go up to {last} for {len(train)} pictures; allowed is 0 to classes-1, each in use"
                 )
             classes = [str(label) for label in range(last + 1)]
+        _check_is_sequence(classes)
         if test_images is None or test_labels is None:
             _check_labels(train, classes, "labels")
             rest, held_out = stratified_split(train.labels, test_share, seed, classes)
@@ -98,16 +99,15 @@ class Dataset:
         return dataset
 
     def _hold(self, train: Split, test: Split, classes: Sequence[str], scale: float) -> None:
-        if isinstance(classes, str):
-            raise DataError(f"classes is the string {classes!r}; allowed is a sequence of names")
+        _check_is_sequence(classes)
         names = [str(name) for name in classes]
         if len(names) < 2:
             raise DataError(f"the data has {len(names)} class(es): {names}; at least 2 are needed")
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise DataError(f"class name {twice!r} occurs twice in classes; each must occur once")
-        if not (math.isfinite(scale) and scale > 0):
-            raise ConfigError(f"scale is {scale}; allowed is a finite number above 0")
+        if not (isinstance(scale, int | float | np.number) and math.isfinite(scale) and scale > 0):
+            raise ConfigError(f"scale is {scale!r}; allowed is a finite number above 0")
         if train.images.shape[1:] != test.images.shape[1:]:
             raise DataError(
                 f"test pictures are (H, W, C) = {test.images.shape[1:]}, "
@@ -188,6 +188,11 @@ def _checked_split(images: ArrayLike, labels: ArrayLike, prefix: str) -> Split:
         wrong = targets.min() if targets.min() < 0 else targets.max()
         raise DataError(f"{prefix}labels hold {wrong}; allowed is 0 and above, one number for each class")
     return Split(np.ascontiguousarray(pictures), targets.astype(np.int64, copy=False))
+
+
+def _check_is_sequence(classes: Any) -> None:
+    if isinstance(classes, str | bytes) or not isinstance(classes, Sequence | np.ndarray):
+        raise DataError(f"classes is {classes!r}; allowed is a sequence of names")
 
 
 def _check_labels(split: Split, classes: Sequence[str], name: str) -> None:

@@ -14,7 +14,7 @@ from glassnet.data.folder import read_folder
 from glassnet.data.idx import find_idx, read_idx_pair
 from glassnet.data.normalization import Normalization
 from glassnet.data.splitting import stratified_sample, stratified_split
-from glassnet.errors import ConfigError, DataError
+from glassnet.errors import ConfigError, DataError, as_path
 
 _DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
 _FASHION_CLASSES = (
@@ -51,9 +51,9 @@ def load_data(
     check_seed(seed)
     _check_share("test_share", test_share, 0 < test_share < 1, "more than 0 and less than 1")
     _check_share("max_bad", max_bad, 0 <= max_bad <= 1, "0 to 1")
-    if samples is not None and samples < 1:
-        raise ConfigError(f"samples is {samples}; allowed is 1 or more")
-    path = Path(source)
+    if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
+        raise ConfigError(f"samples is {samples!r}; allowed is an integer, 1 or more")
+    path = as_path("A data source", source)
     name = str(source)
     if name == "digits":
         dataset = _sampled(_digits(), samples, seed)

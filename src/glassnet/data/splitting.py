@@ -23,8 +23,8 @@ def stratified_split(
     classes, if given), where either part would have fewer members than there are classes, or where a class would
     be missing in the rest. A class of very few members may be missing in the share.
     """
-    if not 0 < share < 1:
-        raise ConfigError(f"the share to hold out is {share}; allowed is more than 0 and less than 1")
+    if not isinstance(share, int | float | np.floating) or not 0 < share < 1:
+        raise ConfigError(f"the share to hold out is {share!r}; allowed is more than 0 and less than 1")
     count = len(labels)
     values, members = np.unique(labels, return_counts=True)
     if members.min() < 2:

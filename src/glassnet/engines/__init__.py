@@ -12,12 +12,24 @@ from glassnet.architecture import ResNetSpec, initial_state
 from glassnet.architecture import spec as preset
 from glassnet.data import random_stream
 from glassnet.engines.base import Batch, Evaluation, Network, Totals, Trainer
+from glassnet.engines.processes import ALONE, Processes
 from glassnet.errors import ConfigError, GlassnetError
 
 ENGINES = ("numpy", "torch")
 DTYPES = ("float32", "float64")
 
-__all__ = ["DTYPES", "ENGINES", "Batch", "Evaluation", "Network", "Totals", "Trainer", "build", "copy_of"]
+__all__ = [
+    "DTYPES",
+    "ENGINES",
+    "Batch",
+    "Evaluation",
+    "Network",
+    "Processes",
+    "Totals",
+    "Trainer",
+    "build",
+    "copy_of",
+]
 
 
 def build(
@@ -29,6 +41,8 @@ def build(
     precision: str | None = None,
     compile: bool = False,
     threads: int | None = None,
+    channels_last: bool | None = None,
+    processes: Processes = ALONE,
 ) -> Network:
     """A network with initial weights that follow from ``seed`` alone, whatever the engine.
 
@@ -36,19 +50,21 @@ def build(
     cores: the NumPy engine gets the same bits from any number, PyTorch takes it for the whole process (small pictures
     are quicker on one). The rest is the torch engine's: ``device`` "auto" (a GPU where there is one), "cpu", "cuda",
     "cuda:1" or "mps"; ``precision`` None, "32-true", "bf16-mixed" or "16-mixed"; ``compile`` hands the network to
-    torch.compile.
+    torch.compile; ``channels_last`` is the memory order of pictures, by default on where CUDA computes and off
+    elsewhere; ``processes`` says which of several this one is: ``train`` starts them.
 
     :raises ConfigError: an unknown preset, engine, dtype or precision, a device that is not there, a seed that is none.
     :raises GlassnetError: the torch engine without PyTorch, or with one that fails to import.
     """
-    if isinstance(spec, str):
+    if not isinstance(spec, ResNetSpec):
         spec = preset(spec)
     if engine not in ENGINES:
         raise ConfigError(f"The engine must be one of {', '.join(map(repr, ENGINES))}. Got {engine!r}.")
     if str(dtype) not in DTYPES and dtype not in (np.float32, np.float64):
         raise ConfigError(f"The dtype must be float32 or float64. Got {dtype!r}.")
     dropout = random_stream(seed, "dropout")
-    network = (_torch if engine == "torch" else _numpy)(spec, np.dtype(dtype), device, precision, compile, threads)
+    kind = _torch if engine == "torch" else _numpy
+    network = kind(spec, np.dtype(dtype), device, precision, compile, threads, channels_last, processes)
     network.load_state_dict(initial_state(spec, seed))
     network.seed_dropout(dropout)
     return network
@@ -73,12 +89,21 @@ def copy_of(network: Network, **changes: Any) -> Network:
 
 
 def _numpy(
-    spec: ResNetSpec, dtype: np.dtype[Any], device: str, precision: str | None, compile: bool, threads: int | None
+    spec: ResNetSpec,
+    dtype: np.dtype[Any],
+    device: str,
+    precision: str | None,
+    compile: bool,
+    threads: int | None,
+    channels_last: bool | None,
+    processes: Processes,
 ) -> Network:
     for name, value, allowed in (
         ("device", device, ("auto", "cpu")),
         ("precision", precision, (None,)),
         ("compile", compile, (False,)),
+        ("channels_last", channels_last, (None, True)),
+        ("devices", processes.count, (1,)),
     ):
         if value not in allowed:
             choices = " or ".join(map(repr, allowed))
@@ -89,7 +114,14 @@ def _numpy(
 
 
 def _torch(
-    spec: ResNetSpec, dtype: np.dtype[Any], device: str, precision: str | None, compile: bool, threads: int | None
+    spec: ResNetSpec,
+    dtype: np.dtype[Any],
+    device: str,
+    precision: str | None,
+    compile: bool,
+    threads: int | None,
+    channels_last: bool | None,
+    processes: Processes,
 ) -> Network:
     for name in ("torch", "lightning_fabric"):
         try:
@@ -101,4 +133,4 @@ def _torch(
             raise GlassnetError(f"PyTorch is installed but fails to import: {reason}") from error
     from glassnet.engines.torch_engine import TorchNetwork
 
-    return TorchNetwork(spec, dtype, device, precision, compile, threads)
+    return TorchNetwork(spec, dtype, device, precision, compile, threads, channels_last, processes)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Augmentation, Normalization, Split
+from glassnet.engines.processes import ALONE
 from glassnet.errors import ConfigError, DataError, near
 from glassnet.nn import CrossEntropyLoss
 from glassnet.recipe import Recipe
@@ -28,6 +29,14 @@ class Batch:
     placed: Any  # the engine's own handle, from Network.place
     indices: NDArray[np.int64]
     augmentation: Augmentation | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, rows: slice) -> Batch:
+        """These of its pictures."""
+        changes = self.augmentation
+        return Batch(self.placed, self.indices[rows], changes and changes.take(rows))
 
 
 @dataclass(frozen=True)
@@ -78,11 +87,25 @@ class Network(ABC):
         self.device = "cpu"
         self.threads = 1
         self.precision: str | None = None
+        self.compile = False
+        self.channels_last = True
+        self.processes = ALONE
+
+    @property
+    def place_title(self) -> str:
+        """Where it computes, for people: ``cpu, 2 processes, 1 thread each``."""
+        several = self.processes.count > 1
+        parts = [self.device.partition(":")[0] if several else self.device]
+        if several:
+            parts.append(f"{self.processes.count} processes")
+        if self.device == "cpu":
+            parts.append(f"{self.threads} thread{'s' * (self.threads > 1)}{' each' * several}")
+        return ", ".join(parts)
 
     def logits(self, images: Array) -> Array:
         """Logits (N, classes) of float images (N, C, H, W), in evaluation mode, computed in chunks.
 
-        :raises DataError: images that are not finite floats.
+        :raises DataError: images that are not floats, or not finite in the network's dtype.
         :raises ShapeError: images that do not fit the network; names the layer.
         """
         images = self._checked(images)
@@ -96,6 +119,8 @@ class Network(ABC):
         :raises ConfigError: an unknown name, with the near ones.
         """
         known = self.dataflow_names
+        if isinstance(names, str) or not isinstance(names, Iterable | None):
+            raise ConfigError(f"The names of activations must be several, as in ['conv1']. Got {names!r}.")
         wanted = self.activation_names if names is None else list(names)
         for name in wanted:
             if name not in known:
@@ -137,13 +162,15 @@ class Network(ABC):
             raise DataError(
                 f"The images must be floats, as Normalization.apply makes them of uint8 pictures. Got {images.dtype}."
             )
-        if not np.isfinite(images).all():
-            first = np.argwhere(~np.isfinite(images))[0]
+        with np.errstate(over="ignore"):
+            cast = images.astype(self.dtype, copy=False)
+        if not np.isfinite(cast).all():
+            first = np.argwhere(~np.isfinite(cast))[0]
             raise DataError(
-                f"The images must be finite. Got {images[tuple(first)]} in image {first[0]}, channel {first[1]}, "
-                f"row {first[2]}, column {first[3]}."
+                f"The images must be finite in {self.dtype}. Got {images[tuple(first)]} in image {first[0]}, "
+                f"channel {first[1]}, row {first[2]}, column {first[3]}."
             )
-        return images
+        return cast
 
     def _checked_labels(self, labels: Array, count: int) -> Array:
         labels = np.asarray(labels)
@@ -185,13 +212,22 @@ class Network(ABC):
         :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; nothing has changed then.
         """
 
-    @abstractmethod
     def trainer(self, recipe: Recipe, freeze: str | None = None) -> Trainer:
         """What trains this network by the recipe's optimizer, one step at a time.
 
         With ``freeze="body"`` only the head learns (``fc``, behind its dropout); the layers before it stay as they
         are, running statistics included.
+
+        :raises ConfigError: no Recipe, or something else to freeze.
         """
+        if not isinstance(recipe, Recipe):
+            raise ConfigError(f"A trainer needs a Recipe, as in glassnet.Recipe(lr=0.1). Got {recipe!r}.")
+        if freeze not in (None, "body"):
+            raise ConfigError(f"freeze must be None or 'body'. Got {freeze!r}.")
+        return self._trainer(recipe, freeze)
+
+    @abstractmethod
+    def _trainer(self, recipe: Recipe, freeze: str | None) -> Trainer: ...
 
     @abstractmethod
     def place(self, split: Split, normalization: Normalization) -> Any:

@@ -61,7 +61,7 @@ class NumpyNetwork(Network):
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         self.module.load_state_dict(state)
 
-    def trainer(self, recipe: Recipe, freeze: str | None = None) -> NumpyTrainer:
+    def _trainer(self, recipe: Recipe, freeze: str | None) -> NumpyTrainer:
         return NumpyTrainer(self, recipe, freeze)
 
     def place(self, split: Split, normalization: Normalization) -> Placed:

@@ -1,12 +1,11 @@
 """The PyTorch engine: the same architecture from torch.nn's layers, gradients by autograd, where it scales.
 
-Lightning Fabric carries device and mixed precision. Weights, batches, augmentation and dropout masks come from the
-same NumPy generators as in the NumPy engine, so in float64 the two engines' trainings agree.
+Lightning Fabric carries device, mixed precision and processes (torch_fabric.py). Weights, batches, augmentation and
+dropout masks come from the same NumPy generators as in the NumPy engine: in float64 the two engines' trainings agree.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,13 +20,15 @@ from glassnet.architecture import ResNetSpec, assemble
 from glassnet.data import Augmentation, Normalization, Split
 from glassnet.engines import torch_layers
 from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, shown
-from glassnet.errors import ConfigError, GlassnetError
+from glassnet.engines.processes import ALONE, Processes
+from glassnet.engines.threads import usable_cores
+from glassnet.engines.torch_fabric import fabric_for
+from glassnet.errors import GlassnetError
 from glassnet.nn import arguments
 from glassnet.nn.module import check_state
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Placed:
 
 
 class TorchNetwork(Network):
-    """``module`` is the bare network; ``_compute`` is what Fabric and torch.compile make of it."""
+    """``module`` is the bare network; ``compiled`` is what torch.compile makes of it, where that was asked for."""
 
     engine = "torch"
     engine_title = "PyTorch"
@@ -56,20 +56,26 @@ class TorchNetwork(Network):
         precision: str | None = None,
         compile: bool = False,
         threads: int | None = None,
+        channels_last: bool | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         super().__init__(spec, dtype)
         if threads is not None:
             torch.set_num_threads(arguments.integer("the PyTorch engine", "threads", threads))
-        self.fabric = _fabric(device, precision, dtype)
+        elif processes.count > 1:  # they share the cores
+            torch.set_num_threads(max(1, usable_cores() // processes.count))
+        self.fabric = fabric_for(device, precision, dtype, processes)
         self.device, self.precision, self.threads = str(self.fabric.device), precision, torch.get_num_threads()
+        self.compile, self.processes = compile, processes
         self.torch_dtype = getattr(torch, dtype.name)
         self.module: torch.nn.Module = assemble(spec, torch_layers)
         # Channels-last is what tensor cores want. On CPUs PyTorch 2.13 can corrupt memory in float32 convolutions of
-        # few channels in that order (torch_layers.Conv2d avoids the case we know), so there the order is NCHW.
+        # few channels in that order; torch_layers.Conv2d avoids the case we know, and the default all cases.
         on_gpu = self.fabric.device.type == "cuda"
-        self.memory_format = torch.channels_last if on_gpu else torch.contiguous_format
+        self.channels_last = on_gpu if channels_last is None else channels_last
+        self.memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
         self.module.to(self.fabric.device, self.torch_dtype, memory_format=self.memory_format)
-        self._compute: Any = self.fabric.setup_module(torch.compile(self.module) if compile else self.module)
+        self.compiled: Any = torch.compile(self.module) if compile else self.module
 
     @property
     def activation_names(self) -> list[str]:
@@ -90,7 +96,7 @@ class TorchNetwork(Network):
                 if key in state:
                     tensor.copy_(torch.from_numpy(np.array(state[key])))
 
-    def trainer(self, recipe: Recipe, freeze: str | None = None) -> TorchTrainer:
+    def _trainer(self, recipe: Recipe, freeze: str | None) -> TorchTrainer:
         return TorchTrainer(self, recipe, freeze)
 
     def place(self, split: Split, normalization: Normalization) -> Placed:
@@ -117,12 +123,16 @@ class TorchNetwork(Network):
     def _logits(self, images: Array | Tensor) -> Array:
         self.module.eval()
         with torch.inference_mode(), _stated():
-            return _array(self._compute(self._ready(images)).to(self.torch_dtype))
+            return _array(self._computed(self.compiled, images))
 
     def _bare_logits(self, images: Array) -> Tensor:
-        """For looking: compiled code has no place to look, and Fabric's wrapper refuses gradients it does not take."""
+        """For looking: compiled code has no place to look."""
+        return self._computed(self.module, images)
+
+    def _computed(self, module: Any, images: Array | Tensor) -> Tensor:
+        """Without Fabric's wrapper, which waits for the other processes and refuses gradients that it does not take."""
         with self.fabric.autocast():
-            logits: Tensor = self.module(self._ready(images)).to(self.torch_dtype)
+            logits: Tensor = module(self._ready(images)).to(self.torch_dtype)
         return logits
 
     @contextmanager
@@ -208,6 +218,11 @@ class TorchTrainer(Trainer):
             layer.requires_grad_(freeze is None or name in HEAD)
         self.parameters = {key: p for key, p in network.module.named_parameters() if p.requires_grad}
         network.module.eval()  # the first step, as the first after an evaluation, sets who trains
+        with _stated():
+            if network.processes.count > 1:
+                network.fabric.launch()  # the processes meet here
+            self._compute: Any = network.fabric.setup_module(network.compiled)
+        self.dropouts = network._dropouts()
         self.loss = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self.optimizer: Any = network.fabric.setup_optimizers(_optimizer(recipe, list(self.parameters.values())))
         self._clear()
@@ -222,41 +237,66 @@ class TorchTrainer(Trainer):
 
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> Tensor:
         network = self.network
-        if isinstance(batch, Batch):
-            images, targets = network._gather(batch)
-        else:
-            images = network._ready(network._checked(batch))
-            checked = network._checked_labels(np.asarray(labels), len(images))
-            targets = torch.from_numpy(checked).to(images.device, torch.int64)
+        if not isinstance(batch, Batch):
+            batch = network._checked(batch)
+            labels = network._checked_labels(np.asarray(labels), len(batch))
+        total = len(batch)
+        share = network.processes.share(total)
+        count = share.stop - share.start
+        # With fewer pictures than processes some have none; they compute all of them, and it counts nothing.
+        rows = share if count else slice(total)
+        images, targets = self._taken(batch, labels, rows)
         if not network.module.training:
             network.module.train()
             for layer in self.frozen:
                 layer.eval()
-        with _stated():
-            logits = network._compute(images)
+        with _stated(), self._share_of_dropout(total, rows):
+            logits = self._compute(images)
             loss: Tensor = self.loss(logits, targets)
             self.optimizer.zero_grad()
-            network.fabric.backward(loss)
+            # The mean over processes of their gradients is that of the whole batch when each counts by its pictures.
+            weight = count * network.processes.count / max(1, total)
+            network.fabric.backward(loss if weight == 1 else loss * weight)
         if self.recipe.clip_gradient is not None:
-            network.fabric.clip_gradients(network._compute, self.optimizer, max_norm=self.recipe.clip_gradient)
+            network.fabric.clip_gradients(self._compute, self.optimizer, max_norm=self.recipe.clip_gradient)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.lr if lr is None else lr
         self.optimizer.step()
         loss = loss.detach()
-        self._loss_sum += loss * len(targets)
-        self._right += (logits.argmax(dim=1) == targets).sum()
-        self._count += len(targets)
+        if count:
+            self._loss_sum += loss * count
+            self._right += (logits.argmax(dim=1) == targets).sum()
+            self._count += count
         return loss
+
+    @contextmanager
+    def _share_of_dropout(self, total: int, rows: slice) -> Iterator[None]:
+        """Draw masks for ``total`` pictures and use these rows of them: what one process would use there."""
+        for dropout in self.dropouts:
+            dropout.share = total, rows
+        try:
+            yield
+        finally:
+            for dropout in self.dropouts:
+                dropout.share = None
+
+    def _taken(self, batch: Any, labels: Array | None, rows: slice) -> tuple[Tensor, Tensor]:
+        """Pictures and labels of these rows of a batch, where and as the network computes."""
+        if labels is None:
+            return self.network._gather(batch.take(rows))
+        images = self.network._ready(batch[rows])
+        return images, torch.from_numpy(labels[rows]).to(images.device, torch.int64)
 
     def totals(self) -> Totals:
         norms = {
             key: 0.0 if p.grad is None else float(torch.linalg.vector_norm(p.grad))
             for key, p in self.parameters.items()
         }
-        count = max(1, self._count)
-        totals = Totals(self._loss_sum.item() / count, self._right.item() / count, self._count, norms)
+        sums = torch.stack([self._loss_sum, self._right.to(self._loss_sum), self._loss_sum.new_tensor(self._count)])
+        with _stated():
+            loss, right, count = self.network.fabric.all_reduce(sums, reduce_op="sum").tolist()
         self._clear()
-        return totals
+        return Totals(loss / max(1, count), right / max(1, count), int(count), norms)
 
     def state(self) -> dict[str, Array]:
         return {
@@ -280,36 +320,9 @@ class TorchTrainer(Trainer):
             self.optimizer.state[parameter][name] = own.detach()
 
 
-def _fabric(device: str, precision: str | None, dtype: np.dtype[Any]) -> Any:
-    """:raises ConfigError: a device or precision that is unknown or not to be had here."""
-    if precision not in (None, *PRECISIONS):
-        raise ConfigError(f"The precision must be one of {', '.join(PRECISIONS)}. Got {precision!r}.")
-    if dtype == np.float64 and precision not in (None, "32-true"):
-        raise ConfigError(f"The precision {precision!r} mixes in shorter numbers; it needs dtype float32.")
-    with warnings.catch_warnings():
-        # CUDA that cannot be initialized only means that there is no GPU to use.
-        warnings.filterwarnings("ignore", message=".*CUDA.*", category=UserWarning)
-        counts = {
-            "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-            "mps": int(torch.backends.mps.is_available()),
-            "cpu": 1,
-        }
-        usable = [name for name, count in counts.items() if count]
-        kind, _, number = (usable[0] if device == "auto" else device).partition(":")
-        if number not in ("", *map(str, range(counts.get(kind, 0)))) or kind not in usable:
-            raise ConfigError(
-                f"The device {device!r} is not to be had here. Available: {', '.join(['auto', *usable])}."
-            )
-        if (kind, precision) == ("cpu", "16-mixed"):
-            raise ConfigError("The precision '16-mixed' needs a GPU. Got the device 'cpu'.")
-        devices: Any = [int(number)] if number and kind != "cpu" else 1
-        chosen: Any = precision or "32-true"
-        return Fabric(accelerator=kind, devices=devices, precision=chosen)
-
-
 @contextmanager
 def _stated() -> Iterator[None]:
-    """What torch says of shapes that do not fit, as a stated failure."""
+    """What torch says of shapes that do not fit, and of processes that do not meet, as a stated failure."""
     try:
         yield
     except RuntimeError as error:

@@ -96,10 +96,12 @@ class Dropout(Module):
         super().__init__()
         self.p = p
         self.generator: Any = np.random.default_rng()
+        self.share: tuple[int, slice] | None = None  # of how many pictures x is which rows; None: x is all
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
         scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        mask = torch.from_numpy(self.generator.random(tuple(x.shape)) >= self.p)
+        total, rows = self.share or (len(x), slice(None))
+        mask = torch.from_numpy(self.generator.random((total, *x.shape[1:]))[rows] >= self.p)
         return x * (mask.to(x.device, x.dtype) * scale)

@@ -26,12 +26,19 @@ class Sequential(Module):
     """Layers one after another, from a dict of named layers, or from layers, which are then named 0, 1, ...::
 
     y = f_n(… f_2(f_1(x)))        dx = f_1'(f_2'(… f_n'(dy)))
+
+    :raises ConfigError: where anything else is given than layers.
     """
 
     def __init__(self, *layers: Any) -> None:
         super().__init__()
         named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else dict(enumerate(layers))
         for name, layer in named.items():
+            if not isinstance(layer, Module):
+                raise ConfigError(
+                    f"Sequential takes layers, one after another, or one dict of them. Got {type(layer).__name__} "
+                    f"as {name!r}."
+                )
             setattr(self, str(name), layer)
 
     def forward(self, x: Array) -> Array:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from glassnet.errors import GlassnetError
+from glassnet.errors import ConfigError, GlassnetError
 from glassnet.nn.parallel import Workers
 
 Array = NDArray[Any]
@@ -168,6 +168,8 @@ def check_state(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Array
 
     :raises GlassnetError: lists missing, unexpected and wrongly shaped keys.
     """
+    if not isinstance(state, Mapping):
+        raise ConfigError(f"A state is a mapping from keys to arrays. Got {type(state).__name__}.")
     faults = {
         "missing": [key for key in shapes if key not in state and not key.endswith("num_batches_tracked")],
         "unexpected": [key for key in state if key not in shapes],

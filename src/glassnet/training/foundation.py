@@ -6,14 +6,13 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization
-from glassnet.errors import ConfigError
+from glassnet.errors import ConfigError, as_path
 from glassnet.training.model import load
 from glassnet.weights import load_weights
 
@@ -34,7 +33,7 @@ class Foundation:
 
         :raises GlassnetError: whatever ``load`` and ``load_weights`` have to object.
         """
-        path = Path(source)
+        path = as_path("init", source)
         if path.is_dir():
             model = load(path)
             state, spec, normalization = model.network.state_dict(), model.network.spec, model.normalization

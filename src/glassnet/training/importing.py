@@ -61,7 +61,6 @@ def import_weights(
         raise ConfigError(f"The scale must be a finite number above 0. Got {scale!r}.")
     network = build(spec)
     network.load_state_dict(state)
-    folder.clear()
     source = {"source": "imported", "weights": str(Path(weights).resolve())}
     data = describe_data(source, Normalization(scale, tuple(mean), tuple(std)), classes)
     folder.create(describe_run(network, 0, data, recipe=None))

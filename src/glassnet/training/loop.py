@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from time import perf_counter
 
 from glassnet.data import (
@@ -14,7 +15,7 @@ from glassnet.data import (
     random_stream,
     stratified_split,
 )
-from glassnet.engines import Batch, Network, Trainer
+from glassnet.engines import Batch, Network, Processes, Totals, Trainer
 from glassnet.errors import DivergedError
 from glassnet.recipe import Recipe
 from glassnet.training.progress import Progress
@@ -22,44 +23,79 @@ from glassnet.training.run_folder import Checkpoint, Record, RunFolder
 from glassnet.training.schedule import learning_rates
 
 
+class Course:
+    """The steps of a training, epoch by epoch: the same for each of the processes that take them together."""
+
+    def __init__(
+        self, network: Network, recipe: Recipe, split: Split, normalization: Normalization, freeze: str | None
+    ) -> None:
+        self.network, self.recipe = network, recipe
+        self.placed = network.place(split, normalization)
+        self.count = len(split)
+        self.steps = math.ceil(self.count / recipe.batch_size)
+        self.rates = learning_rates(recipe, recipe.epochs * self.steps)
+        self.trainer: Trainer = network.trainer(recipe, freeze)
+
+    def take(self, done: int, after_step: Callable[[], None] = lambda: None) -> tuple[Totals, float]:
+        """The epoch after ``done`` epochs: what its steps add up to, and the last learning rate."""
+        recipe, epoch = self.recipe, done + 1
+        augmentation = random_stream(recipe.seed, "augment", epoch)
+        self.network.seed_dropout(random_stream(recipe.seed, "dropout", epoch))
+        rates = self.rates[done * self.steps : epoch * self.steps]
+        batches = epoch_batches(self.count, recipe.batch_size, random_stream(recipe.seed, "shuffle", epoch))
+        for rate, indices in zip(rates, batches, strict=True):
+            changes = draw(recipe.augment, len(indices), augmentation)
+            self.trainer.step(Batch(self.placed, indices, changes), lr=float(rate))
+            after_step()
+        return self.trainer.totals(), float(rates[-1])
+
+
+def take_part(
+    processes: Processes,
+    network: Callable[..., Network],
+    course: tuple[Recipe, Split, Normalization, str | None],
+    begun: Checkpoint | None,
+    epochs: range,
+) -> None:
+    """What each process beside the first does: the same steps. The weights come from the first one."""
+    steps = Course(network(processes=processes), *course)
+    if begun:
+        steps.trainer.load_state(begun.optimizer)
+    for done in epochs:
+        steps.take(done)
+
+
 class Loop:
     """One training: where it stands, and how it takes the next epoch."""
 
     def __init__(
         self,
-        network: Network,
-        recipe: Recipe,
+        course: Course,
         data: Dataset,
+        validation: Split | None,
         normalization: Normalization,
         folder: RunFolder,
         progress: Progress,
         evaluate_train: bool,
-        freeze: str | None,
     ) -> None:
-        self.network, self.recipe, self.folder = network, recipe, folder
+        self.course, self.network, self.folder = course, course.network, folder
         self.evaluate_train, self.progress = evaluate_train, progress
-        train_split, validation_split = _held_out(data.train, recipe, data.classes)
-        self.train = network.place(train_split, normalization)
-        self.validation = validation_split and network.place(validation_split, normalization)
-        self.test = network.place(data.test, normalization)
-        self.count = len(train_split)
-        self.steps = math.ceil(self.count / recipe.batch_size)
-        self.rates = learning_rates(recipe, recipe.epochs * self.steps)
-        self.trainer: Trainer = network.trainer(recipe, freeze)
+        self.validation = validation and self.network.place(validation, normalization)
+        self.test = self.network.place(data.test, normalization)
         self.epoch = 0
         self.best_epoch: int | None = None
         self.records: list[Record] = []
 
     def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from here; the network has the checkpoint's weights already."""
         self.epoch, self.best_epoch, self.records = checkpoint.epoch, checkpoint.best_epoch, checkpoint.records
-        self.network.load_state_dict(checkpoint.network)
-        self.trainer.load_state(checkpoint.optimizer)
+        self.course.trainer.load_state(checkpoint.optimizer)
 
     def run(self, epochs: int) -> None:
         if self.epoch >= epochs:
             return
         start, seconds = perf_counter(), None
-        self.progress.begin(self.network.engine_title, self.recipe.epochs, self.epoch, self.steps)
+        self.progress.begin(self.network.engine_title, self.course.recipe.epochs, self.epoch, self.course.steps)
         try:
             while self.epoch < epochs:
                 self._take_epoch()
@@ -70,26 +106,17 @@ class Loop:
 
     def _take_epoch(self) -> None:
         start = perf_counter()
-        recipe, epoch = self.recipe, self.epoch + 1
-        augmentation = random_stream(recipe.seed, "augment", epoch)
-        self.network.seed_dropout(random_stream(recipe.seed, "dropout", epoch))
-        rates = self.rates[self.epoch * self.steps : epoch * self.steps]
-        batches = epoch_batches(self.count, recipe.batch_size, random_stream(recipe.seed, "shuffle", epoch))
-        for rate, indices in zip(rates, batches, strict=True):
-            changes = draw(recipe.augment, len(indices), augmentation)
-            self.trainer.step(Batch(self.train, indices, changes), lr=float(rate))
-            self.progress.step()
-        record = self._measured(epoch, float(rates[-1]))
+        epoch = self.epoch + 1
+        record = self._measured(epoch, *self.course.take(self.epoch, self.progress.step))
         record["seconds"] = perf_counter() - start
         if self.validation is not None and self._is_best(record):
             self.best_epoch = epoch
         records = [*self.records, record]
         state = self.network.state_dict()
-        self.folder.commit(Checkpoint(epoch, self.best_epoch, state, self.trainer.state(), records))
+        self.folder.commit(Checkpoint(epoch, self.best_epoch, state, self.course.trainer.state(), records))
         self.epoch, self.records = epoch, records
 
-    def _measured(self, epoch: int, lr: float) -> Record:
-        totals = self.trainer.totals()
+    def _measured(self, epoch: int, totals: Totals, lr: float) -> Record:
         test = self.network.evaluate(self.test)
         record = {
             "epoch": epoch,
@@ -104,7 +131,7 @@ class Loop:
             validation = self.network.evaluate(self.validation)
             record |= {"validation_loss": validation.loss, "validation_accuracy": validation.accuracy}
         if self.evaluate_train:
-            evaluated = self.network.evaluate(self.train)
+            evaluated = self.network.evaluate(self.course.placed)
             record |= {"train_evaluated_loss": evaluated.loss, "train_evaluated_accuracy": evaluated.accuracy}
         self._check_finite(record)
         return record
@@ -131,7 +158,7 @@ class Loop:
         )
 
 
-def _held_out(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, Split | None]:
+def held_out(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, Split | None]:
     """The training split without, and with only, the validation share."""
     if not recipe.validation:
         return split, None

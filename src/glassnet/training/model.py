@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization, decode_picture, load_data
 from glassnet.engines import Network, build
-from glassnet.errors import DataError, RunError
+from glassnet.errors import ConfigError, DataError, RunError
+from glassnet.nn import arguments
 from glassnet.nn.loss import softmax
-from glassnet.training.config import source_of
+from glassnet.training.config import check_described, source_of
 from glassnet.training.run_folder import Record, RunFolder
 from glassnet.weights import load_weights
 
@@ -51,6 +52,7 @@ class Model:
         """
         if isinstance(pictures, str | PathLike):
             pictures = [pictures]
+        top = arguments.integer("a prediction", "top", top)
         spec = self.network.spec
         shape = (*spec.size, spec.in_channels)
         of_files, dtype = self._normalization(scale=255.0), self.network.dtype
@@ -71,7 +73,7 @@ class Model:
         return dataclasses.replace(self.normalization, scale=scale)
 
     def _prediction(self, probabilities: NDArray[Any], top: int) -> Prediction:
-        order = np.argsort(-probabilities, kind="stable")[: max(1, top)]
+        order = np.argsort(-probabilities, kind="stable")[:top]
         ranked = [(self.classes[index], float(probabilities[index])) for index in order]
         return Prediction(*ranked[0], ranked)
 
@@ -80,6 +82,8 @@ class Model:
 
         :raises DataError: data of other classes, channels or, for a flatten head, another size.
         """
+        if not isinstance(data, Dataset):
+            raise DataError(f"A model is evaluated on a Dataset, as glassnet.load_data gives it. Got {data!r}.")
         if data.classes != self.classes:
             raise DataError(f"The data's classes are {data.classes}, the model's {self.classes}; they must be equal.")
         placed = self.network.place(data.test, self._normalization(data.scale))
@@ -117,10 +121,14 @@ def load(run: str | PathLike[str], weights: str | None = None, engine: str = "nu
     if not path.is_file():
         raise RunError(f"{folder.path} has no {path.name}: no epoch of this run was finished, or none was chosen.")
     try:
-        network = build(ResNetSpec(**config["spec"]), engine, config["seed"], config["dtype"])
-        model = Model(folder.path, config, network, folder.read_records())
-    except (TypeError, KeyError) as error:
+        spec = ResNetSpec(**config["spec"])
+        check_described(config, spec, folder.config_path)
+    except ConfigError as error:
+        raise RunError(f"{folder.config_path}: {error}") from None
+    except (TypeError, ValueError, KeyError) as error:
         raise RunError(f"{folder.config_path} does not describe a model: {error}.") from None
+    network = build(spec, engine, config["seed"], config["dtype"])
+    model = Model(folder.path, config, network, folder.read_records())
     network.load_state_dict(load_weights(path))
     return model
 
@@ -128,6 +136,8 @@ def load(run: str | PathLike[str], weights: str | None = None, engine: str = "nu
 def _single(picture: Any, shape: tuple[int, ...]) -> list[Any]:
     """An array of one picture or of several, as a list of pictures."""
     picture = np.asarray(picture)
+    if not picture.ndim:
+        raise DataError(f"Pictures are paths or uint8 arrays. Got {picture.item()!r}.")
     return [picture] if picture.ndim == len(shape) else list(picture)
 
 

@@ -12,6 +12,9 @@ STEPS_TO_ESTIMATE = 20  # after so many the expected time is told
 class Progress:
     """Shows nothing. The loop calls these; whoever wants to show something overrides them."""
 
+    def note(self, line: str) -> None:
+        """What is good to know before the training begins."""
+
     def begin(self, title: str, epochs: int, done: int, steps: int) -> None:
         """``done`` of ``epochs`` epochs are behind us; each takes ``steps`` steps."""
 
@@ -28,10 +31,14 @@ class Progress:
 class TerminalProgress(Progress):
     """One line per epoch on stderr, and below it, on a terminal, a bar for the epoch that runs."""
 
+    bar: Any = None
+
+    def note(self, line: str) -> None:
+        self._print(line)
+
     def begin(self, title: str, epochs: int, done: int, steps: int) -> None:
         self.title, self.epochs, self.steps = title, epochs, steps
         self.taken, self.left, self.start = 0, (epochs - done) * steps, perf_counter()
-        self.bar = None
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

@@ -3,12 +3,17 @@
 A run commits through one file, ``state/checkpoint.safetensors``, replaced in one step. Everything else follows
 from it: ``metrics.jsonl`` may be a line ahead of it, ``last.safetensors`` and ``best.safetensors`` an epoch
 behind, after a kill between two writes; ``restore`` puts that right.
+
+A run that replaces another one waits in ``.next`` until its first epoch is committed there; until then the old one
+is whole.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -16,8 +21,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from glassnet.atomic import write_atomically
-from glassnet.errors import DataError, RunError
+from glassnet.atomic import temporary_of, write_atomically
+from glassnet.errors import DataError, RunError, as_path
 from glassnet.weights import load_tensors, save_tensors
 
 FORMAT = 1
@@ -40,13 +45,15 @@ class RunFolder:
     """The files of one run and the order in which they are written."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = as_path("A run folder", path)
         self.config_path = self.path / "config.json"
         self.metrics_path = self.path / "metrics.jsonl"
         self.last_path = self.path / "last.safetensors"
         self.best_path = self.path / "best.safetensors"
         self.report_path = self.path / "report.html"
         self.checkpoint_path = self.path / "state" / "checkpoint.safetensors"
+        self.next_path = self.path / ".next"
+        self._next: RunFolder | None = None  # where epochs are committed, while it waits
 
     @property
     def is_committed(self) -> bool:
@@ -55,9 +62,13 @@ class RunFolder:
     def check_is_free(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Refuse a folder in which something lies that a new run would write over or mix with.
 
+        What a run left that was killed before its first epoch was committed is in nobody's way.
+
         :raises RunError: a committed run that is neither to be resumed nor replaced, another folder that is not
             empty, or a file.
         """
+        if RunFolder(self.next_path).is_committed:  # killed while it took its place
+            self._put_next_in_place()
         if self.is_committed:
             if not (resume or overwrite):
                 state, way = (
@@ -67,23 +78,19 @@ class RunFolder:
         elif self.path.is_file():
             raise RunError(f"{self.path} is a file. A run needs a folder.")
         elif self.path.is_dir():
-            strangers = sorted(path.name for path in self.path.iterdir() if path not in self._own)
-            if strangers:
-                raise RunError(f"{self.path} holds {strangers[0]!r}, which is no run's. Choose a new or empty folder.")
-            self._check_config_is_ours()
+            self._check_leftovers()
 
-    def _check_config_is_ours(self) -> None:
-        """Another program's config.json is no leftover of a run; a torn one says nothing."""
-        try:
-            found = json.loads(self.config_path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return
-        self._check_format(self.config_path, found)
-
-    @property
-    def _own(self) -> set[Path]:
-        files = {self.config_path, self.metrics_path, self.last_path, self.best_path, self.report_path}
-        return {*files, *(path.with_name(f".{path.name}.tmp") for path in files), self.checkpoint_path.parent}
+    def _check_leftovers(self) -> None:
+        """What a run writes before its first commit, and no more, is a killed run's; a configuration comes first."""
+        state = self.checkpoint_path.parent
+        possible = {temporary_of(self.config_path), state, temporary_of(self.checkpoint_path), self.next_path}
+        if self.config_path.is_file():
+            self.read_config()
+            possible |= {self.config_path, self.metrics_path}
+        found = [*self.path.iterdir(), *(state.iterdir() if state.is_dir() else ())]
+        strangers = sorted(path.relative_to(self.path).as_posix() for path in found if path not in possible)
+        if strangers:
+            raise RunError(f"{self.path} holds {strangers[0]!r}, which is no run's. Choose a new or empty folder.")
 
     @property
     def is_finished(self) -> bool:
@@ -93,22 +100,53 @@ class RunFolder:
         except (KeyError, TypeError, ValueError):
             raise RunError(f"{self.config_path} has a recipe without a number of epochs: {recipe!r}.") from None
 
-    def clear(self) -> None:
-        """Remove a run's own files, the checkpoint first, so that no instant shows half of an old run."""
-        self.checkpoint_path.unlink(missing_ok=True)
-        for path in self._own - {self.checkpoint_path.parent}:
-            path.unlink(missing_ok=True)
-
     def create(self, config: Mapping[str, Any]) -> None:
-        self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
-        self.metrics_path.write_text("", encoding="utf-8")
-        self.write_config(config)
+        """Begin a new run. One that is here already stays, until the new one's first epoch is committed."""
+        if self.is_committed:
+            shutil.rmtree(self.next_path, ignore_errors=True)
+            self._next = RunFolder(self.next_path)
+            self._next.create(config)
+        else:
+            self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+            self.write_config(config)
+            self.metrics_path.write_text("", encoding="utf-8")
+
+    def abandon(self) -> None:
+        """Remove a new run that ended before its first epoch was committed; otherwise change nothing."""
+        if self._next is not None:
+            self._next.abandon()
+        elif not self.is_committed:
+            for path in (temporary_of(self.checkpoint_path), self.metrics_path, self.config_path):
+                path.unlink(missing_ok=True)
+            for folder in (self.checkpoint_path.parent, self.path):
+                with suppress(OSError):  # somebody else's files
+                    folder.rmdir()
+
+    def _put_next_in_place(self) -> None:
+        """Replace the old run: after a kill at any instant, do it again. No instant shows half of a run."""
+        new = RunFolder(self.next_path)
+        self.checkpoint_path.unlink(missing_ok=True)
+        self.config_path.unlink(missing_ok=True)
+        for path in (self.report_path, self.best_path, self.last_path, self.metrics_path):
+            if (source := new.path / path.name).is_file():
+                write_atomically(path, source.read_bytes())
+            else:
+                path.unlink(missing_ok=True)
+        write_atomically(self.config_path, new.config_path.read_bytes())
+        write_atomically(self.checkpoint_path, new.checkpoint_path.read_bytes())
+        new.checkpoint_path.unlink()
+        shutil.rmtree(new.path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         write_atomically(self.config_path, (json.dumps(config, indent=2) + "\n").encode())
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """Make the epoch that just ended part of the run: its line of metrics, the checkpoint, the weights."""
+        if self._next is not None:
+            self._next.commit(checkpoint)
+            self._put_next_in_place()
+            self._next = None
+            return
         with self.metrics_path.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(map(_line, checkpoint.records[-1:]))
         tensors = {f"network/{key}": array for key, array in checkpoint.network.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from os import PathLike
 from pathlib import Path
@@ -15,15 +16,19 @@ import numpy as np
 from glassnet.architecture import ResNetSpec, suited_preset
 from glassnet.architecture import spec as preset
 from glassnet.data import Dataset, Normalization, load_data
-from glassnet.engines import Network, build
+from glassnet.engines import Network, Processes, build
+from glassnet.engines.processes import beside
 from glassnet.errors import ConfigError, near
+from glassnet.nn import arguments
 from glassnet.recipe import Recipe
 from glassnet.recipe import recipe as named_recipe
 from glassnet.training.config import check_same, describe_data, describe_run
 from glassnet.training.foundation import Foundation
-from glassnet.training.loop import Loop
+from glassnet.training.loop import Course, Loop, held_out, take_part
 from glassnet.training.progress import Progress, TerminalProgress
 from glassnet.training.run_folder import Record, RunFolder
+
+STRATEGIES = ("auto", "ddp")  # how several devices share a training: by torch's DistributedDataParallel, either way
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,9 @@ def train(
     precision: str | None = None,
     compile: bool = False,
     threads: int | None = None,
+    channels_last: bool | None = None,
+    devices: int = 1,
+    strategy: str = "auto",
     init: str | PathLike[str] | None = None,
     freeze: str | None = None,
     resume: bool = False,
@@ -71,7 +79,12 @@ def train(
     with ``image_size``, ``samples`` and ``max_bad``. ``recipe`` is a Recipe or the name of one of the preset's;
     further keywords are fields of Recipe or ResNetSpec. ``run`` is the folder, by default a new one in ``runs/``.
     ``init`` is a run folder or a weights file to start from: all but the head (``fc``) is taken over, and from a run
-    its model, its picture size and its mean and std as well; ``freeze="body"`` then trains the head alone.
+    its model, its picture size and its mean and std as well (a file has none; ``import_weights`` makes a run of it);
+    ``freeze="body"`` then trains the head alone.
+    ``devices`` is how many GPUs, or on a CPU processes, of the torch engine share each batch: their gradients add up to
+    the whole batch's, and so the training is the one of a single device, but for BatchNorm, which normalizes each
+    share by itself and keeps the first one's running statistics. A script then trains under
+    ``if __name__ == "__main__":``.
     ``stop_after`` ends early, after so many epochs of the whole schedule; ``resume`` continues. ``evaluate_train``
     also measures the training split in evaluation mode after each epoch. ``before`` is called with the network and
     the data before the first epoch; what it raises ends the training before anything is written. ``progress`` shows
@@ -82,12 +95,16 @@ def train(
     :raises RunError: a folder in use, a resume with other settings, or a loss that is not finite; the folder then
         holds the last good epoch.
     """
-    if stop_after is not None and stop_after < 1:
-        raise ConfigError(f"stop_after must be at least 1. Got {stop_after}.")
+    if stop_after is not None:
+        arguments.integer("a training", "stop_after", stop_after)
+    evaluate_train = bool(evaluate_train)
     if resume and overwrite:
         raise ConfigError("resume and overwrite exclude each other.")
     if resume and run is None:
         raise ConfigError("resume needs run, the folder of the run that is to go on.")
+    if strategy not in STRATEGIES:
+        raise ConfigError(f"strategy must be one of {', '.join(map(repr, STRATEGIES))}. Got {strategy!r}.")
+    devices = arguments.integer("a training", "devices", devices)
     if freeze not in (None, "body") or (freeze and init is None):
         raise ConfigError(f"freeze must be None, or 'body' together with init. Got {freeze!r}.")
     if run is not None:
@@ -99,11 +116,12 @@ def train(
     normalization = foundation.normalization_for(data)
     spec_fields, recipe_fields = sort_fields(fields)
     spec = fit_spec(foundation.model(model, len(data.classes)), data, **spec_fields)
-    if isinstance(recipe, str):
+    if not isinstance(recipe, Recipe):
         recipe = named_recipe(spec.preset, recipe)
     recipe = recipe.replace(**recipe_fields)
     folder = RunFolder(_new_path(spec, data) if run is None else run)
-    network = build(spec, engine, recipe.seed, dtype, device, precision, compile, threads)
+    built = partial(build, spec, engine, recipe.seed, dtype, device, precision, compile, threads, channels_last)
+    network = built(processes=Processes.first_of(devices))
     if init is not None:
         head = {key: array for key, array in network.state_dict().items() if key.startswith("fc.")}
         network.load_state_dict({**foundation.body, **head})
@@ -116,19 +134,39 @@ def train(
         init=foundation.described,
         freeze=freeze,
     )
-    loop = Loop(network, recipe, data, normalization, folder, progress or TerminalProgress(), evaluate_train, freeze)
+    training, validation = held_out(data.train, recipe, data.classes)
+    begun = None
     if resume and folder.is_committed:
         check_same(folder.read_config(), config, folder.path)
-        loop.restore(folder.restore())
-        if loop.epoch < recipe.epochs:
+        begun = folder.restore()
+        network.load_state_dict(begun.network)
+        if begun.epoch < recipe.epochs:
             folder.write_config(config)
     else:
-        _check_fit(network, data, normalization, loop.count % recipe.batch_size or recipe.batch_size)
+        _check_fit(network, data, normalization, len(training) % recipe.batch_size or recipe.batch_size)
         if before is not None:
             before(network, data)
-        folder.clear()
         folder.create(config)
-    loop.run(min(recipe.epochs, stop_after or recipe.epochs))
+    epochs = range(begun.epoch if begun else 0, min(recipe.epochs, stop_after or recipe.epochs))
+    if begun and not epochs:
+        return Run(folder.path, begun.records)
+    course = (recipe, training, normalization, freeze)
+    progress = progress or TerminalProgress()
+    progress.note(f"[{network.engine_title}] on {network.place_title}")
+    if init is not None and foundation.normalization is None:
+        progress.note(
+            f"[{network.engine_title}] {init} is a file of weights, which says nothing of mean and std: the data's are "
+            "used. To keep others, make a run of it with glassnet import."
+        )
+    try:
+        with beside(network.processes, take_part, built, course, begun, epochs):
+            loop = Loop(Course(network, *course), data, validation, normalization, folder, progress, evaluate_train)
+            if begun:
+                loop.restore(begun)
+            loop.run(epochs.stop)
+    except (Exception, KeyboardInterrupt):
+        folder.abandon()
+        raise
     return Run(folder.path, loop.records)
 
 
@@ -138,10 +176,11 @@ def fit_spec(model: str | ResNetSpec | None, data: Dataset, **fields: Any) -> Re
     :raises ConfigError: an unknown preset or field, or a spec that disagrees with the data; names the field.
     """
     measured = {"in_channels": data.channels, "image_size": data.image_size, "classes": len(data.classes)}
-    if model is None or isinstance(model, str):
-        spec = preset(model or suited_preset(data.image_size), **{**measured, **fields})
-    else:
+    if isinstance(model, ResNetSpec):
         spec = model.replace(**fields)
+    else:
+        name = suited_preset(data.image_size) if model is None else model
+        spec = preset(name, **{**measured, **fields})
     own = {"in_channels": spec.in_channels, "image_size": spec.size, "classes": spec.classes}
     for name, value in measured.items():
         if own[name] != value:
