@@ -282,7 +282,7 @@ def test_channels_last_computes_the_same(preset: str) -> None:
 def test_channels_last_in_float32_over_few_channels(width: int) -> None:
     """Projections of stride 2 over few channels, where oneDNN writes beside its memory.
 
-    Rounding may flip a ReLU whose input is almost 0, which moves gradients by a few hundredths (seen: .024 at width 16).
+    Rounding may flip a ReLU whose input is almost 0, which moves gradients by some hundredths (seen: .024 at width 16).
     """
     spec = gn.spec("resnet20", width=width, blocks=1, image_size=16, shortcut="projection")
     numpy = gn.build(spec)
