@@ -107,6 +107,7 @@ def test_what_diverged_is_said_and_left_out() -> None:
     assert blocks.difference.mean == pytest.approx(0.095)  # of the pair that is whole
     assert lr.difference.mean == pytest.approx(0.71)
     assert study.best_first[-1].name == "blocks=1, lr=9"
+    assert study.numbers()["effects"][1]["difference"]["mean"] == lr.difference.mean
     assert "| 1 | 9 | 1,234 | diverged | diverged | 2.5 |" in sweep.markdown(study)
     render(sweep.compose(study))
     json.dumps(study.numbers(), allow_nan=False)

@@ -32,8 +32,8 @@ def field_figure(study: "SweepStudy") -> go.Figure:
     figure = new_figure(
         f"{study.split.capitalize()} accuracy by field",
         caption=(
-            "For each value of a field, the mean over all settings that have it. A gray line is one seed: where all "
-            "gray lines of a field lead the same way, chance is not what moves them. The blue line is the mean."
+            "For each value of a field, the mean over all settings that have it; the blue line is the mean of all "
+            "seeds. A gray line is one seed: the more alike a field's gray lines run, the surer is what it brings."
         ),
         alt=f"Line chart of the {study.split} accuracy by field. "
         + " ".join(
@@ -96,15 +96,15 @@ def settings_figure(study: "SweepStudy") -> go.Figure:
     figure = new_figure(
         f"{study.split.capitalize()} accuracy of every setting",
         caption=(
-            f"One dot a seed, a bar at the mean; a label is {order or 'the model'}. Settings whose dots overlap are "
-            f"not told apart by these seeds, whatever their order.{cut}"
+            f"One dot a seed, a bar at the mean; a label is {order or 'the model'}. Settings whose dots lie "
+            f"among each other's are hard to tell apart, whatever their order.{cut}"
         ),
         alt=f"Dot chart of the {study.split} accuracy of {len(shown)} settings, best first: "
         + "; ".join(f"{one.name}: {one.spread.told()}" for one in shown[:10] if one.spread)
         + ".",
         height=TITLE_HEIGHT + 96 + _ROW * max(2, len(names)),
         margin=margin,
-        min_width=margin["l"] + 240,
+        min_width=margin["l"] + 160,
     )
     dots = [(value, place) for place, one in enumerate(shown) if one.spread for value in one.spread.values]
     means = [(one.spread.mean, place) for place, one in enumerate(shown) if one.spread]

@@ -11,13 +11,13 @@ from glassnet.architecture import ResNetSpec, parameter_count
 from glassnet.data import Dataset, load_data, stratified_split
 from glassnet.errors import ConfigError
 from glassnet.insight import figures
-from glassnet.insight.page import Code, Page, Section, Table
+from glassnet.insight.page import Code, Page, Section, Table, format_cell
 from glassnet.insight.paired import holm
 from glassnet.insight.report import counted
 from glassnet.insight.seeds import Difference, Spread, paired_difference
 from glassnet.insight.studies import grid
 from glassnet.insight.studies.grid import Axes, told
-from glassnet.insight.studies.study import Study
+from glassnet.insight.studies.study import Study, plain
 from glassnet.insight.studies.sweep_verdict import in_words
 from glassnet.insight.studies.trials import Outcome, train_all
 from glassnet.insight.studies.watch import Watch
@@ -39,7 +39,7 @@ class Setting:
 
     @property
     def name(self) -> str:
-        return ", ".join(f"{field}={told(value)}" for field, value in self.values) or "the defaults"
+        return str(grid.Combination(self.values))
 
     @property
     def label(self) -> str:
@@ -132,6 +132,9 @@ class SweepStudy(Study):
     def words(self) -> list[str]:
         return in_words(self)
 
+    def numbers(self) -> dict[str, Any]:
+        return super().numbers() | {"effects": plain(self.effects)}
+
 
 def measure(
     data: str | Dataset,
@@ -218,7 +221,7 @@ def _spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(there) if len(there) == len(tuple(values)) else None
 
 
-def rows(study: SweepStudy) -> list[dict[str, str | int]]:
+def rows(study: SweepStudy) -> list[dict[str, str | int | float]]:
     """The table of settings, best first: values, parameters, accuracy and loss as mean ± standard deviation."""
 
     def ends(values: Sequence[float | None]) -> str:
@@ -231,7 +234,7 @@ def rows(study: SweepStudy) -> list[dict[str, str | int]]:
             "parameters": one.parameters,
             f"{study.split} accuracy": ends(one.accuracy),
             f"{study.split} loss": ends(one.loss),
-            "seconds": f"{one.seconds:.1f}",
+            "seconds": round(one.seconds, 1),
         }
         for one in study.best_first
     ]
@@ -240,7 +243,7 @@ def rows(study: SweepStudy) -> list[dict[str, str | int]]:
 def markdown(study: SweepStudy) -> str:
     """The table of settings, to paste."""
     found = rows(study)
-    cells = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row.values()] for row in found]
+    cells = [[format_cell(cell) for cell in row.values()] for row in found]
     return "\n".join(f"| {' | '.join(line)} |" for line in ([*found[0]], ["---"] * len(found[0]), *cells))
 
 

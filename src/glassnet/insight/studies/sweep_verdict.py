@@ -38,11 +38,12 @@ def _rivals(study: "SweepStudy", ranked: Sequence["Setting"]) -> str:
         return f"{follows}; whether chance explains that, one seed does not tell."
     p_values = holm([1.0 if one.p_value is None else one.p_value for one in differences])
     close = sum(p_value >= SIGNIFICANT for p_value in p_values)
-    rest = (
-        f"These seeds do not tell the best from {close} of the {counted(len(others), 'other')}"
-        if close
-        else "All others are behind by more than chance explains"
-    )
+    if not close:
+        rest = "All others are behind by more than chance explains"
+    elif close == len(others):
+        rest = "These seeds do not tell the best from any other"
+    else:
+        rest = f"These seeds do not tell the best from {close} of the {len(others)} others"
     return f"{follows}{_interval(differences[0])}. {rest}."
 
 
@@ -101,4 +102,4 @@ def _interval(difference: Difference) -> str:
     if difference.low is None or difference.high is None:
         return ""
     low, high = (difference.low, difference.high) if difference.mean >= 0 else (-difference.high, -difference.low)
-    return f" (95% interval {100 * low:+.2f} to {100 * high:+.2f})"
+    return f" (95% interval {100 * low:+.2f} to {100 * high:+.2f})".replace("-", "−")

@@ -51,7 +51,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Workshop:
     """Where trials are trained: on which data, into which folder, and how it is computed."""
 
     data: Dataset
@@ -144,11 +144,11 @@ def train_all(
     if workers < 1:
         raise ConfigError(f"workers must be at least 1. Got {workers}.")
     watch = watch or TerminalWatch()
-    bench = Bench(data, Path(folder), engine, 1 if workers > 1 else None, evaluate_train)
-    begun = [trial for trial in trials if RunFolder(bench.path(trial)).is_committed]
-    finished = [trial for trial in begun if RunFolder(bench.path(trial)).is_finished]
+    workshop = Workshop(data, Path(folder), engine, 1 if workers > 1 else None, evaluate_train)
+    begun = [trial for trial in trials if RunFolder(workshop.path(trial)).is_committed]
+    finished = [trial for trial in begun if RunFolder(workshop.path(trial)).is_finished]
     for trial in _of_one_seed(trial for trial in trials if trial not in begun):
-        bench.check(trial)
+        workshop.check(trial)
     # Then the longest first, so that no process is left alone with one at the end.
     rest = sorted(
         (trial for trial in trials if trial not in finished), key=lambda trial: (trial not in begun, -trial.work)
@@ -159,12 +159,12 @@ def train_all(
         outcomes[outcome.trial.name] = outcome
         watch.finish(outcome)
 
-    watch.begin(bench.folder, trials, len(begun))
+    watch.begin(workshop.folder, trials, len(begun))
     try:
         for trial in [*finished, *(rest if workers == 1 else [])]:
-            finish(bench.train(trial, _Epochs(partial(watch.advance, trial))))
+            finish(workshop.train(trial, _Epochs(partial(watch.advance, trial))))
         if workers > 1 and rest:
-            train_in_processes(bench, rest, min(workers, len(rest)), watch.advance, finish)
+            train_in_processes(workshop, rest, min(workers, len(rest)), watch.advance, finish)
     finally:
         watch.end()
     return [outcomes[name] for name in names]

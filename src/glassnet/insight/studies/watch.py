@@ -56,11 +56,11 @@ class TerminalWatch(Watch):
         self._print(f"{self.count} runs in {folder}{present}")
 
     def advance(self, trial: "Trial", epochs: int) -> None:
-        self._reach(trial, self.done[trial.name] + trial.work * epochs / trial.recipe.epochs)
+        self._reach(trial, self.done[trial.name] + self.work[trial.name] * epochs / trial.recipe.epochs)
 
     def finish(self, outcome: "Outcome") -> None:
         self.over += 1
-        self._reach(outcome.trial, outcome.trial.work)
+        self._reach(outcome.trial, self.work[outcome.trial.name])
         place = f"[{self.over:{len(str(self.count))}}/{self.count}] {outcome.trial.name}:"
         if outcome.last is None:
             self._print(f"{place} diverged. {outcome.failure}")

@@ -14,7 +14,7 @@ from glassnet.errors import RunError
 from glassnet.training import Progress
 
 if TYPE_CHECKING:
-    from glassnet.insight.studies.trials import Bench, Outcome, Trial
+    from glassnet.insight.studies.trials import Outcome, Trial, Workshop
 
 _SECONDS = 0.2  # between two looks at how far the processes are
 
@@ -25,7 +25,7 @@ def usable_cores() -> int:
 
 
 def train_in_processes(
-    bench: "Bench",
+    workshop: "Workshop",
     trials: "Iterable[Trial]",
     workers: int,
     advance: "Callable[[Trial, int], None]",
@@ -39,7 +39,7 @@ def train_in_processes(
     """
     context = get_context("spawn")  # a fork would take over locks and threads of BLAS in whatever state they are
     stop, epochs = context.Event(), context.SimpleQueue()
-    with ProcessPoolExecutor(workers, context, _enter, (bench, epochs, stop)) as pool:
+    with ProcessPoolExecutor(workers, context, _enter, (workshop, epochs, stop)) as pool:
         with _deaf_to_interrupts():
             running = {pool.submit(_train, trial): trial for trial in trials}
         by_name = {trial.name: trial for trial in running.values()}
@@ -91,13 +91,13 @@ class _Reporting(Progress):
         _HERE["epochs"].put((self.name, 1))
 
 
-_HERE: dict[str, Any] = {}  # of a process that trains: its bench, the queue of epochs, the sign to stop
+_HERE: dict[str, Any] = {}  # of a process that trains: its workshop, the queue of epochs, the sign to stop
 
 
-def _enter(bench: "Bench", epochs: Any, stop: Any) -> None:
+def _enter(workshop: "Workshop", epochs: Any, stop: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     Thread(target=_leave_with_parent, daemon=True).start()
-    _HERE.update(bench=bench, epochs=epochs, stop=stop)
+    _HERE.update(workshop=workshop, epochs=epochs, stop=stop)
 
 
 def _leave_with_parent() -> None:
@@ -108,5 +108,5 @@ def _leave_with_parent() -> None:
 
 
 def _train(trial: "Trial") -> "Outcome":
-    outcome: Outcome = _HERE["bench"].train(trial, _Reporting(trial.name))
+    outcome: Outcome = _HERE["workshop"].train(trial, _Reporting(trial.name))
     return outcome
