@@ -112,9 +112,9 @@ def sweep(
 
 
 def _workers(given: int | None, engine: str) -> int:
-    from glassnet.insight.studies.workers import usable_cores
+    from glassnet.engines.threads import usable_cores
 
-    return given or (usable_cores() if engine == "numpy" else 1)  # NumPy's engine computes on one core, torch's on all
+    return given or (usable_cores() if engine == "numpy" else 1)  # such small networks gain little from threads
 
 
 @contextmanager

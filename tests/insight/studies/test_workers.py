@@ -11,15 +11,10 @@ import pytest
 
 import glassnet as gn
 from glassnet.errors import RunError
-from glassnet.insight.studies import workers
 from glassnet.insight.studies.trials import Trial, train_all
 from glassnet.training import RunFolder
 from tests.insight.studies.test_trials import Told, trial
 from tests.training.runs import assert_same_run
-
-
-def test_this_process_may_use_a_core() -> None:
-    assert 1 <= workers.usable_cores() <= (os.cpu_count() or 1)
 
 
 def test_processes_train_to_the_same_bits_as_this_one(digits: gn.Dataset, tmp_path: Path) -> None:

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 _SECONDS = 0.2  # between two looks at how far the processes are
 
 
-def usable_cores() -> int:
-    """How many cores this process may compute on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def train_in_processes(
     workshop: "Workshop",
     trials: "Iterable[Trial]",
