@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _KINDS = ((False, "plain", TEST, "diamond"), (True, "residual", TRAIN, "circle"))
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # from the deepest network on
 _NORMS = {"batch": "batch normalization", "none": "no normalization"}
+_LAGGING = (
+    " High values midway come from batch normalization: in evaluation mode it uses running averages, which lag behind "
+    "weights that move fast."
+)
 _QUANTITIES = {"error": "training error", "loss": "training loss"}
 
 
@@ -86,6 +90,7 @@ def descent_figure(study: "DegradationStudy", norm: str, what: str) -> go.Figure
         caption=(
             f"Of all training images, measured after each epoch in evaluation mode ({over}a solid line is the deepest "
             "network). Compare the solid lines of the two colours, and within a colour the solid with the others."
+            + (_LAGGING if norm == "batch" else "")
         ),
         alt=f"Line chart of the {quantity} by epoch of {2 * len(study.depths)} networks. {_ends(study, norm)}",
         height=480,

@@ -300,7 +300,7 @@ def rows(study: DegradationStudy) -> list[dict[str, str | int]]:
 def _table(study: DegradationStudy) -> Table:
     found = rows(study)
     title = f"After the last epoch, mean ± standard deviation over {counted(len(study.seeds), 'seed')}"
-    return Table(title, [name.capitalize() for name in found[0]], [list(row.values()) for row in found])
+    return Table(title, [name.capitalize() for name in found[0]], [list(row.values()) for row in found], one_line=True)
 
 
 def _differences(study: DegradationStudy) -> Table:
@@ -316,7 +316,7 @@ def _differences(study: DegradationStudy) -> Table:
         for (name, norm), difference in compared.items()
     ]
     columns = ["Difference of training errors", "Norm", "Mean", "95% from", "to", "p-value (paired t)"]
-    return Table("Differences, paired by seed", columns, cells)
+    return Table("Differences, paired by seed", columns, cells, one_line=True)
 
 
 def _series(words: Sequence[str]) -> str:

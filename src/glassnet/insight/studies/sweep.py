@@ -273,12 +273,13 @@ def compose(study: SweepStudy) -> Page:
         [name.capitalize() for name in found[0]],
         [list(row.values()) for row in found],
         folded=count > MOST_OPEN_ROWS,
+        one_line=True,
     )
     pasted = Code("The table as Markdown", markdown(study))
     sections = [Section("Every setting", [figures.settings_figure(study), every, pasted])]
     if study.swept:
         title = "Every two values of a field, paired by seed"
-        effects = Table(title, columns, cells, folded=len(cells) > MOST_OPEN_ROWS)
+        effects = Table(title, columns, cells, folded=len(cells) > MOST_OPEN_ROWS, one_line=True)
         sections.insert(0, Section("Field by field", [figures.field_figure(study), effects]))
     fields = ", ".join(name for name, _ in study.swept) or "its defaults"
     return Page(f"Sweep of {study.model} on {study.data}: {fields}", facts, study.words, sections)
