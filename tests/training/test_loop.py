@@ -13,7 +13,7 @@ import glassnet as gn
 from glassnet.data import random_stream, stratified_split
 from glassnet.engines.numpy_engine import NumpyTrainer
 from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, ShapeError
-from glassnet.training import Progress, fit_spec
+from glassnet.training import Progress, RunFolder, fit_spec
 from glassnet.training.schedule import learning_rates
 from tests.training.runs import EVERYTHING, assert_same_run, tensors, train, untimed
 
@@ -258,7 +258,13 @@ class TestLossThatIsNotFinite:
     def test_in_the_first_epoch_nothing_is_kept(self, digits: gn.Dataset, tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"in epoch 1 .* Nothing was kept\. Try a lower lr"):
             train(digits, tmp_path / "run", lr=1e30)
-        assert not (tmp_path / "run").exists()
+        left = {path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*")}
+        assert left == {"config.json", "metrics.jsonl", "state", "state/failure.json"}
+        failure = RunFolder(tmp_path / "run").read_failure()
+        assert failure is not None
+        assert (failure["epoch"], failure["lr"], failure["value"] in ("nan", "inf")) == (1, 1e30, True)
+        train(digits, tmp_path / "run")  # the folder is free
+        assert not (tmp_path / "run" / "state" / "failure.json").exists()
 
     def test_in_the_first_epoch_of_a_run_that_replaces_another(
         self, digits: gn.Dataset, tmp_path: Path, snapshot: Any
@@ -292,7 +298,8 @@ class TestLossThatIsNotFinite:
         monkeypatch.setattr(NumpyTrainer, "_norms", lambda self: {"conv1.weight": math.inf})
         with pytest.raises(RunError, match=re.escape("The gradient norm of conv1.weight became inf in epoch 1")):
             train(digits, tmp_path / "run")
-        assert not (tmp_path / "run").exists()
+        assert not (tmp_path / "run" / "last.safetensors").exists()
+        assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == b""
 
 
 class TestResume:

@@ -290,3 +290,40 @@ def test_another_programs_config_is_not_a_leftover_of_ours(tmp_path: Path) -> No
     for given in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(RunError, match="has format None. This glassnet reads format 1"):
             RunFolder(tmp_path).check_is_free(**given)
+
+
+class TestFailure:
+    FAILURE: ClassVar[dict[str, Any]] = {"epoch": 2, "name": "loss", "value": "nan", "lr": 0.1}
+
+    def test_it_comes_back(self, folder: RunFolder) -> None:
+        assert folder.read_failure() is None
+        folder.write_failure(self.FAILURE)
+        assert folder.read_failure() == self.FAILURE
+
+    def test_a_run_that_went_on_after_it_did_not_fail(self, folder: RunFolder) -> None:
+        folder.write_failure(self.FAILURE)
+        folder.commit(checkpoint(2))
+        assert folder.read_failure() is None
+
+    def test_a_new_run_in_the_folder_has_none(self, folder: RunFolder) -> None:
+        folder.write_failure(self.FAILURE)
+        folder.diagnosis_path.touch()
+        folder.create(CONFIG)
+        folder.commit(checkpoint(1))
+        assert folder.read_failure() is None
+        assert not folder.diagnosis_path.exists()
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"epoch": "two"}'])
+    def test_a_damaged_one(self, folder: RunFolder, text: str) -> None:
+        folder.failure_path.write_text(text)
+        with pytest.raises(RunError, match=re.escape(f"{folder.failure_path} is not the record of a failure.")):
+            folder.read_failure()
+
+    def test_it_stays_where_nothing_was_committed_and_is_no_stranger(self, tmp_path: Path) -> None:
+        folder = RunFolder(tmp_path / "failed")
+        folder.create(CONFIG)
+        folder.write_failure({**self.FAILURE, "epoch": 1})
+        folder.abandon()
+        assert folder.read_failure() is not None
+        folder.diagnosis_path.touch()
+        folder.check_is_free()

@@ -17,6 +17,7 @@ from glassnet.errors import GlassnetError
 # isort: off
 from glassnet.cli import train
 from glassnet.cli import runs
+from glassnet.cli import doctor
 from glassnet.cli import models
 from glassnet.cli import study
 from glassnet.cli import trials
@@ -24,7 +25,7 @@ from glassnet.cli import check
 from glassnet.cli import bench
 # isort: on
 
-__all__ = ["app", "bench", "check", "main", "models", "runs", "study", "train", "trials"]
+__all__ = ["app", "bench", "check", "doctor", "main", "models", "runs", "study", "train", "trials"]
 
 
 def main() -> None:

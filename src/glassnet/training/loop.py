@@ -141,6 +141,8 @@ class Loop:
         numbers |= {f"gradient norm of {key}": norm for key, norm in record["gradient_norms"].items()}
         for name, value in numbers.items():
             if not math.isfinite(value):
+                failure = {"epoch": record["epoch"], "name": name, "value": str(value), "lr": record["lr"]}
+                self.folder.write_failure(failure)
                 kept = f"{self.folder.path} keeps the state after epoch {self.epoch}"
                 raise DivergedError(
                     f"The {name} became {value} in epoch {record['epoch']} at a learning rate of {record['lr']:g}; it "

@@ -95,14 +95,7 @@ class Model:
 
         :raises DataError: where it cannot be loaded again, or is no longer the same.
         """
-        source, fingerprint = source_of(self.config["data"]), self.config["data"]["fingerprint"]
-        if source["source"] in ("arrays", "imported"):
-            came = "was trained on arrays" if source["source"] == "arrays" else "was imported without data"
-            raise DataError(f"{self.path} {came}; a run folder keeps no pictures. Pass the data.")
-        dataset = load_data(**source)
-        if dataset.fingerprint != fingerprint:
-            raise DataError(f"The data in {source['source']} is no longer what {self.path} was trained on.")
-        return dataset
+        return recorded_dataset(self.path, self.config)
 
 
 def load(run: str | PathLike[str], weights: str | None = None, engine: str = "numpy") -> Model:
@@ -131,6 +124,21 @@ def load(run: str | PathLike[str], weights: str | None = None, engine: str = "nu
     model = Model(folder.path, config, network, folder.read_records())
     network.load_state_dict(load_weights(path))
     return model
+
+
+def recorded_dataset(path: Path, config: dict[str, Any]) -> Dataset:
+    """The data that a run's configuration names, loaded again.
+
+    :raises DataError: where it cannot be loaded again, or is no longer the same.
+    """
+    source, fingerprint = source_of(config["data"]), config["data"]["fingerprint"]
+    if source["source"] in ("arrays", "imported"):
+        came = "was trained on arrays" if source["source"] == "arrays" else "was imported without data"
+        raise DataError(f"{path} {came}; a run folder keeps no pictures. Pass the data.")
+    dataset = load_data(**source)
+    if dataset.fingerprint != fingerprint:
+        raise DataError(f"The data in {source['source']} is no longer what {path} was trained on.")
+    return dataset
 
 
 def _single(picture: Any, shape: tuple[int, ...]) -> list[Any]:

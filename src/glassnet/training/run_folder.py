@@ -51,7 +51,9 @@ class RunFolder:
         self.last_path = self.path / "last.safetensors"
         self.best_path = self.path / "best.safetensors"
         self.report_path = self.path / "report.html"
+        self.diagnosis_path = self.path / "doctor.html"
         self.checkpoint_path = self.path / "state" / "checkpoint.safetensors"
+        self.failure_path = self.path / "state" / "failure.json"
         self.next_path = self.path / ".next"
         self._next: RunFolder | None = None  # where epochs are committed, while it waits
 
@@ -86,7 +88,7 @@ class RunFolder:
         possible = {temporary_of(self.config_path), state, temporary_of(self.checkpoint_path), self.next_path}
         if self.config_path.is_file():
             self.read_config()
-            possible |= {self.config_path, self.metrics_path}
+            possible |= {self.config_path, self.metrics_path, self.failure_path, self.diagnosis_path}
         found = [*self.path.iterdir(), *(state.iterdir() if state.is_dir() else ())]
         strangers = sorted(path.relative_to(self.path).as_posix() for path in found if path not in possible)
         if strangers:
@@ -108,14 +110,17 @@ class RunFolder:
             self._next.create(config)
         else:
             self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+            self.failure_path.unlink(missing_ok=True)
+            self.diagnosis_path.unlink(missing_ok=True)
             self.write_config(config)
             self.metrics_path.write_text("", encoding="utf-8")
 
     def abandon(self) -> None:
-        """Remove a new run that ended before its first epoch was committed; otherwise change nothing."""
+        """Remove a new run that ended before its first epoch was committed; otherwise change nothing. One that failed
+        leaves its settings and its failure to the doctor, unless it was to replace another."""
         if self._next is not None:
             self._next.abandon()
-        elif not self.is_committed:
+        elif not self.is_committed and not self.failure_path.is_file():
             for path in (temporary_of(self.checkpoint_path), self.metrics_path, self.config_path):
                 path.unlink(missing_ok=True)
             for folder in (self.checkpoint_path.parent, self.path):
@@ -127,7 +132,8 @@ class RunFolder:
         new = RunFolder(self.next_path)
         self.checkpoint_path.unlink(missing_ok=True)
         self.config_path.unlink(missing_ok=True)
-        for path in (self.report_path, self.best_path, self.last_path, self.metrics_path):
+        self.failure_path.unlink(missing_ok=True)
+        for path in (self.report_path, self.diagnosis_path, self.best_path, self.last_path, self.metrics_path):
             if (source := new.path / path.name).is_file():
                 write_atomically(path, source.read_bytes())
             else:
@@ -154,6 +160,21 @@ class RunFolder:
         about = {"format": FORMAT, "epoch": checkpoint.epoch, "best_epoch": checkpoint.best_epoch}
         save_tensors(self.checkpoint_path, tensors, about)
         self._write_weights(checkpoint)
+
+    def write_failure(self, failure: Record) -> None:
+        """What ended the training in an epoch that is not committed, for whoever asks why."""
+        if self._next is None:
+            write_atomically(self.failure_path, _line(failure).encode())
+
+    def read_failure(self) -> Record | None:
+        """What ``write_failure`` was given; None where the training did not fail, or went on after it."""
+        try:
+            failure = dict(json.loads(self.failure_path.read_text(encoding="utf-8")))
+            return failure if failure["epoch"] > len(self.read_records()) else None
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError):
+            raise RunError(f"{self.failure_path} is not the record of a failure.") from None
 
     def _write_weights(self, checkpoint: Checkpoint) -> None:
         save_tensors(self.last_path, checkpoint.network)

@@ -1,0 +1,149 @@
+"""The doctor's round: every diagnosis of the table, in the order of causes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glassnet.data import Dataset, load_data
+from glassnet.errors import ConfigError, GlassnetError
+from glassnet.insight.doctor import of_data, of_network, of_speed, of_training
+from glassnet.insight.doctor.diagnosis import SURENESS, Diagnosis, Reading
+from glassnet.insight.doctor.evidence import Evidence, picture_size
+
+# Causes stand before what they cause: wrong gradients and data spoil every training, a bad start or step size kills
+# ReLUs, and what is left to say of a sound training is its capacity, its gap, its speed.
+DIAGNOSES: tuple[Diagnosis, ...] = (
+    of_network.WrongGradient(),
+    of_data.WrongNormalization(),
+    of_data.DuplicatedClass(),
+    of_data.WrongLabels(),
+    of_data.BlankPictures(),
+    of_data.Leak(),
+    of_data.Duplicates(),
+    of_data.Unbalanced(),
+    of_network.DeadFromTheStart(),
+    of_network.BadInitialization(),
+    of_training.RateTooHigh(),
+    of_network.DiedInTraining(),
+    of_training.RateTooLow(),
+    of_training.LowCapacity(),
+    of_training.Overfitting(),
+    of_speed.SlowDecoding(),
+    of_speed.SmallBatch(),
+    of_speed.Float64(),
+    of_speed.Threads(),
+)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A diagnosis and what it measured, or why it could not measure."""
+
+    diagnosis: Diagnosis
+    reading: Reading | None
+    why_not: str = ""
+
+    @property
+    def rank(self) -> int:
+        """0 for the surest findings; beyond SURENESS for none."""
+        found = self.reading is not None and self.reading.sure
+        return SURENESS.index(found) if found else len(SURENESS)
+
+    def plain(self) -> dict[str, Any]:
+        reading = self.reading
+        if reading is None:
+            return {"name": self.diagnosis.name, "why": self.why_not}
+        about = {
+            "name": self.diagnosis.name,
+            "measured": reading.measured,
+            "value": reading.value if math.isfinite(reading.value) else None,
+            "normal": self.diagnosis.normal,
+        }
+        if not reading.sure:
+            return about
+        return {**about, "sure": reading.sure, "says": reading.says, "advice": list(self.diagnosis.advice)}
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found, the likeliest root cause first, and everything that was looked at."""
+
+    subject: str
+    evidence: Evidence
+    checked: Sequence[Checked]
+
+    @property
+    def findings(self) -> list[Checked]:
+        """What is wrong: the surest first, and of equally sure ones causes before what they cause."""
+        return sorted((one for one in self.checked if one.rank < len(SURENESS)), key=lambda one: one.rank)
+
+    @property
+    def sound(self) -> list[Checked]:
+        return [one for one in self.checked if one.reading is not None and not one.reading.sure]
+
+    @property
+    def unseen(self) -> list[Checked]:
+        return [one for one in self.checked if one.reading is None]
+
+    @property
+    def sentence(self) -> str:
+        """The short of it."""
+        looked, findings = len(self.sound) + len(self.findings), self.findings
+        rest = f" {len(self.unseen)} could not be looked at." if self.unseen else ""
+        if not findings:
+            state = "looks healthy" if looked else "cannot be judged"
+            return f"{self.subject} {state}: {looked} of {len(self.checked)} possible faults were looked for.{rest}"
+        first = findings[0]
+        assert first.reading is not None
+        others = "" if len(findings) == 1 else f" {len(findings) - 1} more below, which may follow from it."
+        return f"{self.subject}: {first.diagnosis.name} (sureness: {first.reading.sure}).{others}{rest}"
+
+    def plain(self) -> dict[str, Any]:
+        """The whole as JSON holds it."""
+        return {
+            "subject": self.subject,
+            "healthy": not self.findings,
+            "summary": self.sentence,
+            "findings": [one.plain() for one in self.findings],
+            "sound": [one.plain() for one in self.sound],
+            "not_checked": [one.plain() for one in self.unseen],
+        }
+
+
+def examine(run: str | PathLike[str] | None = None, data: str | PathLike[str] | Dataset | None = None) -> Examination:
+    """Look for everything in ``DIAGNOSES``: in a run, in pictures before any training, or in both together.
+
+    ``run`` is a run folder, of a training that finished, was stopped or failed, or of imported weights. ``data`` is a
+    Dataset or what ``load_data`` takes, by default what the run was trained on. Nothing is changed or written.
+
+    :raises ConfigError: neither was given.
+    :raises RunError: a folder that is missing, holds no run, or a damaged one.
+    :raises DataError: pictures that cannot be used, or do not fit the run's network.
+    """
+    if run is None and data is None:
+        raise ConfigError("The doctor needs a run, data, or both. Got neither.")
+    path = None if run is None else Path(run)
+    if data is not None and not isinstance(data, Dataset):
+        data = load_data(data, image_size=None if path is None else picture_size(path))
+    evidence = Evidence(path, data)
+    subject = str(path) if path is not None else repr(data)
+    # Networks that diverged compute with infinities; that is what is looked for.
+    with np.errstate(all="ignore"):
+        return Examination(subject, evidence, [_checked(diagnosis, evidence) for diagnosis in DIAGNOSES])
+
+
+def _checked(diagnosis: Diagnosis, evidence: Evidence) -> Checked:
+    if missing := evidence.lacks(diagnosis.needs):
+        return Checked(diagnosis, None, missing)
+    try:
+        reading = diagnosis.read(evidence)
+    except GlassnetError as error:  # such as pictures too small for the network: the other diagnoses can still be made
+        return Checked(diagnosis, None, str(error))
+    return Checked(diagnosis, None, reading) if isinstance(reading, str) else Checked(diagnosis, reading)

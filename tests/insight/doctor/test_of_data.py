@@ -1,0 +1,136 @@
+"""Each diagnosis of pictures beside pictures with which nothing is wrong."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import glassnet as gn
+from glassnet.data import Split
+from glassnet.insight.doctor import of_data
+from glassnet.insight.doctor.diagnosis import Diagnosis, Reading
+from glassnet.insight.doctor.evidence import Evidence
+
+
+@pytest.fixture(scope="module")
+def good() -> gn.Dataset:
+    return gn.load_data("digits", samples=400)
+
+
+def read(diagnosis: Diagnosis, data: gn.Dataset) -> Reading:
+    reading = diagnosis.read(Evidence(dataset=data))
+    assert isinstance(reading, Reading), reading
+    return reading
+
+
+def changed(data: gn.Dataset, train: Split, test: Split | None = None, classes: list[str] | None = None) -> gn.Dataset:
+    return gn.Dataset.from_splits(train, test or data.test, classes or data.classes, scale=data.scale)
+
+
+OF_PICTURES = [
+    *(of_data.DuplicatedClass(), of_data.WrongLabels(), of_data.BlankPictures()),
+    *(of_data.Leak(), of_data.Duplicates(), of_data.Unbalanced()),
+]
+
+
+@pytest.mark.parametrize("diagnosis", OF_PICTURES, ids=lambda diagnosis: diagnosis.name)
+def test_the_digits_are_sound(diagnosis: Diagnosis, good: gn.Dataset) -> None:
+    assert read(diagnosis, good).sure is None
+
+
+def test_a_duplicated_class(good: gn.Dataset) -> None:
+    own = np.flatnonzero(good.train.labels == 3)
+    train = Split(
+        np.concatenate([good.train.images, good.train.images[own]]),
+        np.concatenate([good.train.labels, np.full(len(own), 10)]),
+    )
+    reading = read(of_data.DuplicatedClass(), changed(good, train, classes=[*good.classes, "three"]))
+    assert reading.sure == "high"
+    assert "'3' or 'three'" in reading.says
+
+
+@pytest.mark.parametrize(("share", "says"), [(0.3, "about so many labels are wrong"), (1.0, "They are shuffled")])
+def test_wrong_labels(good: gn.Dataset, share: float, says: str) -> None:
+    rng = np.random.default_rng(0)
+    labels, chosen = good.train.labels.copy(), rng.permutation(400)[: int(share * 400)]
+    labels[chosen] = rng.permutation(labels[chosen])
+    reading = read(of_data.WrongLabels(), changed(good, Split(good.train.images, labels)))
+    assert reading.sure in ("medium", "high")
+    assert says in reading.says
+
+
+def test_a_training_at_chance_makes_shuffled_labels_sure(good: gn.Dataset, retold: Any) -> None:
+    labels = np.random.default_rng(0).permutation(good.train.labels)
+    bad = changed(good, Split(good.train.images, labels))
+    for accuracy, sure in ((0.1, "high"), (0.6, "medium")):
+        evidence = retold([{"loss": 2.3, "train_accuracy": 0.2, "test_accuracy": accuracy}])
+        evidence.dataset = bad
+        assert of_data.WrongLabels().read(evidence).sure == sure
+
+
+def test_too_few_pictures_to_judge_labels(good: gn.Dataset) -> None:
+    data = changed(good, good.train.take(np.arange(80)))
+    told = of_data.WrongLabels().read(Evidence(dataset=data))
+    assert told == "80 training pictures are too few to judge labels by their neighbours"
+
+
+def test_neighbours_that_are_no_judges(monkeypatch: pytest.MonkeyPatch, good: gn.Dataset) -> None:
+    """Of photographs, pixels say little: 30 % agreement is far from chance, and far from a judge's."""
+    found = of_data.pictures.Neighbours(agreement=0.3, chance=0.1, contradicted=0.4, clear=0.2, asked=1500)
+    monkeypatch.setattr(of_data, "_neighbours", lambda data: found)
+    told = of_data.WrongLabels().read(Evidence(dataset=good))
+    assert told == "neighbours by pixels agree with only 30% of the labels, so they cannot judge them"
+
+
+@pytest.mark.parametrize(("count", "sure"), [(1, None), (2, "medium"), (12, "high")])
+def test_blank_pictures(good: gn.Dataset, count: int, sure: str | None) -> None:
+    images = good.train.images.copy()
+    images[:count] = 16
+    assert read(of_data.BlankPictures(), changed(good, Split(images, good.train.labels))).sure == sure
+
+
+@pytest.mark.parametrize(("count", "sure"), [(2, None), (6, "medium"), (30, "high")])
+def test_pictures_in_both_splits(good: gn.Dataset, count: int, sure: str | None) -> None:
+    images = good.test.images.copy()
+    images[:count] = good.train.images[:count]
+    reading = read(of_data.Leak(), changed(good, good.train, Split(images, good.test.labels)))
+    assert reading.sure == sure
+
+
+@pytest.mark.parametrize(("count", "sure"), [(2, None), (8, "medium"), (30, "high")])
+def test_duplicates(good: gn.Dataset, count: int, sure: str | None) -> None:
+    twice = good.train.take(np.concatenate([np.arange(400), np.arange(count)]))
+    assert read(of_data.Duplicates(), changed(good, twice)).sure == sure
+
+
+@pytest.mark.parametrize(("kept", "sure"), [(20, None), (11, "medium"), (5, "high")])
+def test_unbalanced_classes(good: gn.Dataset, kept: int, sure: str | None) -> None:
+    fives = np.flatnonzero(good.train.labels == 5)
+    train = good.train.take(np.setdiff1d(np.arange(400), fives[kept:]))
+    reading = read(of_data.Unbalanced(), changed(good, train))
+    assert reading.sure == sure
+    assert f"'5' {kept}" in reading.says
+
+
+def test_counts_that_chance_explains(good: gn.Dataset) -> None:
+    """Six pictures of one class and two of another are three to one, and nothing."""
+    order = [np.flatnonzero(good.train.labels == label)[: 6 if label else 2] for label in range(10)]
+    assert read(of_data.Unbalanced(), changed(good, good.train.take(np.concatenate(order)))).sure is None
+
+
+@pytest.mark.parametrize(
+    ("scale", "mean", "std", "says"),
+    [
+        (16.0, 0.0, 1.0, ""),  # the tutorial's: 0 to 1
+        (16.0, 0.305, 0.376, ""),  # 0 ± 1
+        (1.0, 0.0, 1.0, "normalization was forgotten"),
+        (1.0, 4.88, 1.0, "normalization was forgotten"),  # the mean alone taken off
+        (256.0, 0.0, 1.0, "normalization was doubled"),
+        (16.0, 0.305 + 0.305 * 0.376, 0.376**2, "normalization was doubled"),  # what was 0 ± 1, once more
+    ],
+)
+def test_normalization(retold: Any, scale: float, mean: float, std: float, says: str) -> None:
+    evidence = retold(data__scale=scale, data__mean=[mean], data__std=[std])
+    reading = of_data.WrongNormalization().read(evidence)
+    assert reading.sure == ("high" if says else None)
+    assert says in reading.says
