@@ -10,10 +10,10 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 WORKERS ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint format bench bench-store table docs picture lock clean
+.PHONY: help install demo test quick lint format bench bench-store doctor-bench table docs picture lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1 /' | awk '{name = $$1; $$1 = ""; printf "  make %-12s%s\n", name, $$0}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1 /' | awk '{name = $$1; $$1 = ""; printf "  make %-13s%s\n", name, $$0}'
 
 # Two stamps: what needs the NumPy engine alone does not wait for PyTorch and the development tools.
 .venv/.runtime: requirements.lock pyproject.toml
@@ -66,6 +66,9 @@ bench-store: install  ## measure, and store the ratios that `make bench` compare
 
 table: .venv/.runtime  ## repeat the digits table of benchmarks/README.md, ten seeds a row
 	$(BIN)/python benchmarks/digits_recipes.py table
+
+doctor-bench: install  ## ask the doctor about 240 runs made on purpose, and print the table of benchmarks/doctor.md
+	$(BIN)/python benchmarks/doctor_bed.py
 
 docs: install  ## check the pages: commands, targets and links exist, their Python runs
 	$(BIN)/python -m pytest tests/test_docs.py
