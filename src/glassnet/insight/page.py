@@ -10,8 +10,9 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -51,12 +52,15 @@ class Code:
     text: str
 
 
+Block: TypeAlias = str | Table | Code | go.Figure
+
+
 @dataclass(frozen=True)
 class Section:
     """A heading and what stands below it: a string is a paragraph."""
 
     title: str
-    blocks: Sequence[str | Table | Code | go.Figure]
+    blocks: Sequence[Block]
 
     @property
     def anchor(self) -> str:
@@ -75,20 +79,35 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML. All text is escaped, plotly.js is inlined once, and a content policy forbids any request."""
+    environment = _environment()
+    scripts = {"plotly": get_plotlyjs(), "draw": template_source("draw.js")}
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        style=Markup(template_source("page.css")),
+        scripts={name: Markup(text) for name, text in scripts.items()},
+        policy=_policy(scripts.values()),
+    )
+
+
+def render_block(block: Block, captioned: bool = True) -> str:
+    """One block as it stands in a page; whatever page holds figures must bring plotly.js and draw.js."""
+    return _environment().get_template("block.html.j2").render(block=block, captioned=captioned)
+
+
+def template_source(name: str) -> str:
+    """A file of ``templates/`` as it is, such as draw.js."""
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
     loader = PackageLoader("glassnet.insight")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["cell"] = format_cell
     environment.tests["figure"] = lambda block: isinstance(block, go.Figure)
     environment.tests["code"] = lambda block: isinstance(block, Code)
-    scripts = {"plotly": get_plotlyjs(), "draw": loader.get_source(environment, "draw.js")[0]}
-    return environment.get_template("page.html.j2").render(
-        page=page,
-        style=Markup(loader.get_source(environment, "page.css")[0]),
-        scripts={name: Markup(text) for name, text in scripts.items()},
-        policy=_policy(scripts.values()),
-        drawing=_drawing,
-        caption=caption,
-    )
+    environment.globals |= {"drawing": _drawing, "caption": caption, "captioned": True}
+    return environment
 
 
 def write_page(page: Page, path: Path) -> Path:
