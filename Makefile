@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 WORKERS ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint format bench bench-store doctor-bench table docs picture lock clean
+.PHONY: help install demo test quick lint format bench bench-store doctor-bench table docs tour picture lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1 /' | awk '{name = $$1; $$1 = ""; printf "  make %-13s%s\n", name, $$0}'
@@ -28,6 +28,11 @@ help:  ## list the targets
 	@# Only the tests look at torchvision, and skip what needs it where it cannot be had. Its own requirements would
 	@# replace the pinned PyTorch.
 	-$(PIP) --no-deps torchvision==0.28.0
+	@touch $@
+
+# Sphinx and JupyterLab are a hundred packages that the tests do without.
+.venv/.docs: .venv/.development requirements-docs.lock
+	$(PIP) --requirement requirements-docs.lock
 	@touch $@
 
 install: .venv/.development  ## make .venv with everything that requirements.lock pins, and glassnet itself, editable
@@ -70,14 +75,20 @@ table: .venv/.runtime  ## repeat the digits table of benchmarks/README.md, ten s
 doctor-bench: install  ## ask the doctor about 240 runs made on purpose, and print the table of benchmarks/doctor.md
 	$(BIN)/python benchmarks/doctor_bed.py
 
-docs: install  ## check the pages: commands, targets and links exist, their Python runs
-	$(BIN)/python -m pytest tests/test_docs.py
+docs: build/tour/tour.ipynb .venv/.docs  ## run the tour and build the site: build/docs/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+build/tour/tour.ipynb: docs/tour.md docs/notebook.py | .venv/.docs
+	$(BIN)/python docs/notebook.py $@
+
+tour: build/tour/tour.ipynb  ## open the tour in JupyterLab
+	$(BIN)/jupyter lab $<
 
 # The tests compare with this release of PyTorch. It pins its CUDA packages itself where it has any; they are left
 # out, as is the build's suffix (+cpu), so that one lock serves every platform.
 TORCH := torch==2.13.0
 
-lock:  ## renew requirements.lock from the ranges in pyproject.toml
+lock:  ## renew requirements.lock and requirements-docs.lock from the ranges in pyproject.toml
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
 	"$$fresh/bin/python" -m pip install --quiet --upgrade pip; \
@@ -85,7 +96,12 @@ lock:  ## renew requirements.lock from the ranges in pyproject.toml
 	{ echo '# Written by `make lock` (pip freeze in a new environment): change the ranges in pyproject.toml, not this file.'; \
 	  "$$fresh/bin/python" -m pip freeze --exclude glassnet \
 	    | sed 's/+.*//' | grep -vE '^(nvidia-|cuda-|triton==)' | LC_ALL=C sort -f; } > requirements.lock.new; \
-	mv requirements.lock.new requirements.lock
+	mv requirements.lock.new requirements.lock; \
+	"$$fresh/bin/python" -m pip install --quiet '.[docs]'; \
+	{ echo '# Written by `make lock`: what the extra docs needs besides requirements.lock.'; \
+	  "$$fresh/bin/python" -m pip freeze --exclude glassnet \
+	    | sed 's/+.*//' | grep -vE '^(nvidia-|cuda-|triton==)' | grep -vxFf requirements.lock | LC_ALL=C sort -f; \
+	} > requirements-docs.lock
 
 clean:  ## remove .venv and what the tools leave behind
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

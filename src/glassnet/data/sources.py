@@ -32,20 +32,20 @@ def load_data(
     test_share: float = TEST_SHARE,
     max_bad: float = 0.01,
 ) -> Dataset:
-    """Load pictures from a source; load_data(**dataset.source) loads the same again.
+    """Load pictures from a source; ``load_data(**dataset.source)`` loads the same again.
 
-    source: "digits", scikit-learn's, always split into the same 1,347 and 450;
+    :param source: "digits", scikit-learn's, always split into the same 1,347 and 450;
         "fashion-mnist", from GLASSNET_DATA, or from where Debian's package installs it;
         a folder of IDX files, or one IDX images file (its labels, and test files if there are any, beside it);
         a folder with one folder of pictures for each class, or train/ and test/ of those. A folder named like
         one of the two data sets is written "./digits".
-    image_size: side, or (height, width), to which a folder's pictures are brought; None keeps a size that all
+    :param image_size: side, or (height, width), to which a folder's pictures are brought; None keeps a size that all
         have, up to 256 pixels. The other sources have a size of their own.
-    samples: as many training pictures, in the proportions of the classes; the test split stays whole.
-    seed: of the samples, and of the stratified test_share held out where a source has no test pictures.
-    max_bad: the share of a folder's files that may be unreadable; up to there they are skipped and listed.
-
-    Raises DataError for pictures or files that cannot be used, ConfigError for an argument that is not allowed.
+    :param samples: as many training pictures, in the proportions of the classes; the test split stays whole.
+    :param seed: of the samples, and of the stratified test_share held out where a source has no test pictures.
+    :param max_bad: the share of a folder's files that may be unreadable; up to there they are skipped and listed.
+    :raises DataError: pictures or files that cannot be used.
+    :raises ConfigError: an argument that is not allowed.
     """
     size = _checked_size(image_size)
     check_seed(seed)

@@ -1,0 +1,91 @@
+"""How `make docs` builds the site: MyST pages and the executed tour, offline, with the library's own figures."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from docutils import nodes
+from latex2mathml.converter import convert
+from plotly.offline import get_plotlyjs
+from sphinx.application import Sphinx
+from typer.cli import get_docs_for_click
+from typer.main import get_command
+
+import glassnet
+from glassnet.cli import app as program
+from glassnet.insight.page import template_source
+
+project = "glassnet"
+author = "the authors of glassnet"
+release = glassnet.__version__
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
+exclude_patterns = ["images"]
+html_theme = "sphinx_book_theme"
+html_title = "glassnet"
+html_static_path = ["_static"]
+html_css_files = ["figures.css"]
+html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "use_download_button": False}
+html_math_renderer = "mathml"  # the browsers' own; MathJax would come from a network
+html_show_copyright = False
+smartquotes = False  # -- begins an option
+
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+
+nb_execution_mode = "force"
+nb_execution_in_temp = True  # runs leave folders
+nb_execution_timeout = 240
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+suppress_warnings = ["mystnb.unknown_mime_type"]  # Plotly's own stands beside the HTML that is shown
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the signature has them
+
+
+def _inline_math(translator: Any, node: nodes.math) -> None:
+    translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def _block_math(translator: Any, node: nodes.math_block) -> None:
+    translator.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
+
+
+def _add_commands(app: Sphinx, page: str, source: list[str]) -> None:
+    """What the commands say of themselves, so that their page cannot be stale."""
+    if page == "commands":
+        command = get_command(program)
+        context = click.Context(command, info_name="glassnet")
+        _, told = get_docs_for_click(obj=command, ctx=context, name="glassnet").split("\n", 1)
+        source[0] += re.sub(r"^Example: (.+)$", r"Example: `\1`", told, flags=re.MULTILINE)
+
+
+def _indent_equations(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """A docstring of one sentence and equations: with nothing behind them, they lost their indentation."""
+    if len(lines) > 2 and lines[0].endswith("::") and not lines[2].startswith(" "):
+        lines[2:] = ["    " + line for line in lines[2:]]
+
+
+def _write_scripts(app: Sphinx, error: Exception | None) -> None:
+    """What draws figures: Plotly as its package ships it, and the reports' own script."""
+    if error is None:
+        static = Path(app.outdir, "_static")
+        (static / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+        (static / "draw.js").write_text(template_source("draw.js"), encoding="utf-8")
+
+
+def _add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    if '<div class="plot">' in context.get("body", ""):
+        for name in ("plotly.min.js", "draw.js"):
+            app.add_js_file(name, loading_method="defer")
+
+
+def setup(app: Sphinx) -> None:
+    app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
+    app.connect("autodoc-process-docstring", _indent_equations)
+    app.connect("source-read", _add_commands)
+    app.connect("html-page-context", _add_scripts)
+    app.connect("build-finished", _write_scripts)

@@ -1,0 +1,29 @@
+"""Writes the tour as a notebook without outputs, for `make tour`: python docs/notebook.py build/tour/tour.ipynb"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from myst_nb.core.read import read_myst_markdown_notebook
+
+TOUR = Path(__file__).with_name("tour.md")
+
+
+def main(path: Path) -> None:
+    pages = os.path.relpath(TOUR.parent, path.parent)  # links lead to the other pages' sources
+    tour = re.sub(r"\]\((?=[\w-]+\.md)", f"]({pages}/", TOUR.read_text(encoding="utf-8"))
+    notebook = read_myst_markdown_notebook(tour)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"  # nbformat draws random ones
+        if "hide-cell" in cell.metadata.get("tags", ()):  # a solution: JupyterLab folds it by this name
+            cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        path.replace(path.with_suffix(".ipynb~"))  # what a learner wrote there is kept
+    nbformat.write(notebook, path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
