@@ -192,7 +192,7 @@ def test_a_device_is_no_source():
         ({"image_size": 0}, "image_size is 0; allowed is a side or"),
         ({"image_size": (8, -1)}, r"image_size is \(8, -1\); allowed"),
         ({"image_size": (8, 8, 1)}, r"image_size is \(8, 8, 1\); allowed"),
-        ({"samples": 0}, "samples is 0; allowed is 1 or more"),
+        ({"samples": 0}, "samples is 0; allowed is an integer, 1 or more"),
         ({"samples": 9}, "samples is 9; allowed is 10"),
         ({"seed": -1}, "seed is -1; allowed"),
         ({"test_share": 1.0}, "test_share is 1.0; allowed is more than 0 and less than 1"),
