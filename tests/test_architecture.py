@@ -292,7 +292,7 @@ COUNT = "must be an integer of at least 1. Got "
 SIZE = "must be an integer or a (height, width) pair of at least 1. Got "
 BLOCKS = "must be a tuple of integers of at least 1. Got "
 BAD_VALUES = [
-    *[("in_channels", value, COUNT) for value in (0, -1, True, "3", 1.0, None, np.int64(3), (1,), [1])],
+    *[("in_channels", value, COUNT) for value in (0, -1, True, "3", 1.0, None, (1,), [1])],
     *[("width", value, COUNT) for value in (0, True, "8", 8.0, (8, 8))],
     *[("classes", value, "must be an integer of at least 2. Got ") for value in (1, 0, True, "10", 10.0)],
     *[("image_size", value, SIZE) for value in (0, True, "8", 8.0, None, (8,), (8, 8, 8), (8, 0), (8.5, 8), ("8", 8))],

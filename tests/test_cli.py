@@ -461,7 +461,7 @@ class TestBadInput:
             ("image_size is (9, 9); the pictures of 'digits' are (8, 8)", ("--image-size", "9")),
             ("resume and overwrite exclude each other.", ("--resume", "--overwrite")),
             ("resume needs run, the folder", ("--resume",)),
-            ("stop_after must be at least 1. Got 0.", ("--stop-after", "0")),
+            ("The stop_after of a training must be an int of at least 1. Got 0.", ("--stop-after", "0")),
             ("seed is 4294967296; allowed", ("--seed", "4294967296")),
         ],
     )

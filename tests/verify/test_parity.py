@@ -442,8 +442,9 @@ def test_the_command_on_a_difference(monkeypatch: pytest.MonkeyPatch, capsys: py
     found = json.loads(shown.out, parse_constant=pytest.fail)  # no Infinity, no NaN
     assert (found["passed"], found["first"]) == (False, "eval/activations/flatten")
     assert {row["tensor"]: row["passed"] for row in found["rows"]}["eval/activations/pool"]
-    assert shown.err.startswith("Error: tiny is not the same network in NumPy and in PyTorch: ")
-    assert shown.err.count("\n") == 1
+    where, error = shown.err.splitlines()
+    assert where == "NumPy and PyTorch, in float32 on cpu"
+    assert error.startswith("Error: tiny is not the same network in NumPy and in PyTorch: ")
 
 
 def test_the_command_dumps_and_compares(

@@ -104,8 +104,10 @@ def beside(first: Processes, task: Callable[..., None], *arguments: Any) -> Iter
             other.await_beginning()
         yield
     except Exception as error:
-        wait([other.process.sentinel for other in others], PATIENCE)
+        ended = wait([other.process.sentinel for other in others], PATIENCE)
         for other in others:
+            if other.process.sentinel in ended:
+                other.process.join()  # its exit code comes a moment after its sentinel
             other.check(error)
         raise
     else:

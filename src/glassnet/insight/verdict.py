@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SIGNIFICANT = 0.05
 _SAME_SPEED = 1.1  # times that differ by less say nothing on a machine that does other things, too
-_COMPUTED = frozenset({"engine", "device", "precision"})  # how a run is computed, not what
+_COMPUTED = frozenset({"engine", "device", "precision", "threads", "compile", "channels last"})  # how, not what
 _FEWEST = 6  # below six images not even the most uneven split has a p-value under 0.05
 
 

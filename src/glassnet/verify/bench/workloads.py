@@ -38,8 +38,7 @@ def pytorch() -> Contenders:
 
 
 def numpy_contenders() -> list[Contender]:
-    plain = [kind(threads) for kind in (Yardstick, Gemm) for threads in _thread_counts()]
-    return [Glassnet(usable_cores()), *plain]
+    return [kind(threads) for kind in (Glassnet, Yardstick, Gemm) for threads in _thread_counts()]
 
 
 def engines() -> Contenders:
