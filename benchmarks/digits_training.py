@@ -1,10 +1,10 @@
-"""How long a digits step takes, beside the usual NCHW im2col implementation (glassnet.verify.yardstick).
+"""How long a whole digits training takes, beside the bare steps of the usual NCHW implementation.
 
-    python benchmarks/digits_step.py
+    python benchmarks/digits_training.py
 
-`tiny`, batch 64, float32, the recipe "tutorial"; the two in turn in one process, BLAS on one thread for both and then
-on all for the yardstick. Prints medians and the median ratio of neighbours; then a whole 10-epoch `gn.train`
-(run folder, evaluation and checkpoints included) beside the yardstick's 220 bare steps, and its peak memory.
+`tiny`, recipe "tutorial", 10 epochs: `gn.train` with run folder, evaluation and checkpoints, in turn with the 220 steps
+of `glassnet.verify.yardstick` on the same batches, prepared before. Prints medians, the median ratio of neighbours and
+the peak memory. What a single step takes is measured by `glassnet bench digits`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ import resource
 import statistics
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from time import perf_counter
 
 import numpy as np
 
 import glassnet as gn
 from glassnet.data import epoch_batches, random_stream
-from glassnet.engines.threads import one_blas_thread
-from glassnet.recipe import recipe
 from glassnet.training import Progress
 from glassnet.verify.yardstick import Yardstick
 
@@ -40,20 +37,6 @@ def main() -> None:
         for epoch in range(10)
         for chosen in epoch_batches(len(images), 64, random_stream(42, "shuffle", epoch))
     ]
-    full = [batch for batch in batches if len(batch[1]) == 64]
-    for threads, context in (("one BLAS thread each", one_blas_thread), ("the yardstick on all", nullcontext)):
-        network = gn.build("tiny")
-        trainer, yardstick = network.trainer(recipe("tiny", "tutorial")), Yardstick(network.spec, network.state_dict())
-        ours, theirs = [], []
-        for x, labels in full:
-            ours.append(seconds(trainer.step, x, labels))
-            with context():
-                theirs.append(seconds(yardstick.step, x, labels))
-        ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-        print(
-            f"step, {threads}: glassnet {statistics.median(ours) * 1e3:.2f} ms, yardstick "
-            f"{statistics.median(theirs) * 1e3:.2f} ms, ratio {ratio:.3f}"
-        )
 
     def train() -> None:
         with tempfile.TemporaryDirectory() as folder:
