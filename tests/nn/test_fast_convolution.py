@@ -128,6 +128,14 @@ def test_a_larger_batch_after_a_small_one_and_back() -> None:
         compare("output", y, convolution.correlate(x, weight, bias, other))
 
 
+def test_one_scratch_serves_both_dtypes() -> None:
+    workers, laid = Workers(), window((3, 3), padding=1)
+    x, weight, bias, _ = drawn((laid, (2, 6, 8, 3), 4))
+    for dtype in (np.float64, np.float32, np.float64):
+        own = x.astype(dtype), weight.astype(dtype), bias.astype(dtype)
+        compare("output", fast_convolution.correlate(*own, laid, workers), convolution.correlate(*own, laid))
+
+
 def test_a_band_has_as_many_windows_as_fit() -> None:
     for outputs, line, width in [(1, 8, 4), (8, 8, 4), (9, 8, 2), (16, 6, 2), (16, 7, 1), (17, 8, 1), (8, 6, 2)]:
         band = Band(window((3, 3), padding=1), (4, line), 5, outputs)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
+from glassnet.nn import parallel
 from tests.nn.oracle import Array, compare, examples, parity, pictures, tensor
 
 
@@ -33,6 +34,12 @@ def test_batch_norm_is_torchs(
         ours.running_mean[...], ours.running_var[...] = normal(x.shape[1]), normal(x.shape[1]) ** 2 + 0.5
         ours.num_batches_tracked[...] = 7
     parity(ours.train(training), theirs, x, batches=3)
+
+
+def test_it_is_torchs_over_blocks_of_different_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)  # each picture is a block
+    x = normal(5, 3, 2, 4) + 3 * normal(5, 3, 1, 1, seed=1)
+    parity(nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3), x, batches=2)
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import threading
 from copy import deepcopy
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,24 @@ def test_what_one_thread_raises_is_raised_when_all_have_stopped(bad: int, monkey
         workers.map(work, 8, 1)
     assert working == [slice(bad, bad + 1)]
     assert workers.map(lambda part, _: part.start, 3, 1) == [0, 1, 2]  # and they go on
+
+
+@pytest.mark.parametrize("in_caller", [True, False])
+def test_an_error_is_raised_whichever_thread_has_it(in_caller: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
+    both = threading.Barrier(2, timeout=20)
+    ended: list[bool] = []
+
+    def work(part: slice, _: Scratch) -> None:
+        both.wait()  # each thread has one of the two blocks
+        if (threading.current_thread() is threading.main_thread()) == in_caller:
+            raise ValueError("bad")
+        sleep(0.05)
+        ended.append(True)
+
+    with pytest.raises(ValueError, match="bad"):
+        Workers(2).map(work, 2, 1)
+    assert ended == [True]
 
 
 def test_elementwise_keeps_dtype_and_memory_order(monkeypatch: pytest.MonkeyPatch) -> None:

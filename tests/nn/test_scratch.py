@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from glassnet.nn.scratch import Scratch
+from tests.nn.oracle import Array
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -54,3 +55,21 @@ def test_pictures_of_different_borders_values_and_types_do_not_meet() -> None:
     for position, array in enumerate(arrays):
         assert not any(np.shares_memory(array, other) for other in arrays[position + 1 :])
     assert np.shares_memory(arrays[0], scratch.bordered((1, 3, 4, 2), border, 0.0, np.float64))
+
+
+def test_views_are_made_once_and_let_go_of_memory_that_was_replaced() -> None:
+    scratch = Scratch()
+    made: list[int] = []
+
+    def views() -> tuple[Array, Array]:
+        made.append(1)
+        padded = scratch.bordered((1, 3, 4, 2), ((1, 1), (1, 1)), 0.0, np.float64)
+        return padded, scratch.empty("columns", (4,), np.float64)
+
+    first = scratch.views("key", views)
+    assert scratch.views("key", views) is first
+    scratch.empty("columns", (9,), np.float64)
+    scratch.views("key", views)
+    scratch.bordered((2, 3, 4, 2), ((1, 1), (1, 1)), 0.0, np.float64)
+    scratch.views("key", views)
+    assert len(made) == 3
