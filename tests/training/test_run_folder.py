@@ -114,6 +114,24 @@ def test_a_whole_line_that_is_no_record(folder: RunFolder) -> None:
             folder.read_records()
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[]",
+        "{}",
+        '{"epoch": "1"}',
+        '{"epoch": 1, "loss": "low"}',
+        '{"epoch": 1, "gradient_norms": 3}',
+        '{"epoch": 1, "gradient_norms": {"fc": "x"}}',
+    ],
+)
+def test_a_line_of_something_else_than_numbers(folder: RunFolder, record: str) -> None:
+    folder.metrics_path.write_text(f"{record}\n", encoding="utf-8")
+    told = f"metrics.jsonl, line 1, is not the record of an epoch: {record!r}."
+    with pytest.raises(RunError, match=re.escape(told)):
+        folder.read_records()
+
+
 def test_a_run_without_metrics_has_no_records(folder: RunFolder) -> None:
     folder.metrics_path.unlink()
     assert folder.read_records() == []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
+from sys import float_info
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Normalization
 from glassnet.engines import ENGINES, Network
-from glassnet.errors import RunError
+from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe
 from glassnet.training.run_folder import FORMAT
 
@@ -82,32 +83,53 @@ def source_of(described: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in described.items() if name not in own}
 
 
-def check_described(config: Mapping[str, Any], spec: ResNetSpec, path: Path) -> None:
-    """Refuse what no run writes; people edit the file.
+def read_described(config: Mapping[str, Any], path: Path) -> tuple[ResNetSpec, Recipe | None]:
+    """The model and the recipe (None of imported weights) that a configuration names.
 
-    :raises RunError: names the first setting that is none, with what is allowed.
+    :raises RunError: what no run writes, since people edit the file: names the first such setting and what is allowed.
     """
-    data = config["data"]
+    try:
+        spec = ResNetSpec(**config["spec"])
+        recipe = None if config["recipe"] is None else Recipe(**config["recipe"])
+        for name, value, fits, allowed in _rules(config, spec):
+            if not fits:
+                raise RunError(f"{path}: {name} must be {allowed}. Got {value!r}.")
+    except ConfigError as error:
+        raise RunError(f"{path}: {error}") from None
+    except (TypeError, ValueError, KeyError) as error:
+        raise RunError(f"{path} does not describe a model: {error}.") from None
+    return spec, recipe
+
+
+def _rules(config: Mapping[str, Any], spec: ResNetSpec) -> Iterator[tuple[str, Any, bool, str]]:
+    """The name of each setting, its value, whether that fits, and what is allowed."""
+    data, init, freeze, threads = config["data"], config.get("init"), config.get("freeze"), config.get("threads")
     names, numbers = f"{spec.classes} different names, one for each output", f"{spec.in_channels} finite numbers"
-    rules: tuple[tuple[str, Any, bool, str], ...] = (
-        ("data.classes", data["classes"], _are(str, data["classes"], spec.classes, different=True), names),
-        ("data.scale", data["scale"], _are_numbers([data["scale"]], 1, above=0), "a finite number above 0"),
-        ("data.mean", data["mean"], _are_numbers(data["mean"], spec.in_channels), numbers),
-        ("data.std", data["std"], _are_numbers(data["std"], spec.in_channels, above=0), f"{numbers} above 0"),
-        ("data.train", data["train"], _are(int, [data["train"]], 1), "an integer"),
-        ("data.test", data["test"], _are(int, [data["test"]], 1), "an integer"),
-        ("data.source", data["source"], isinstance(data["source"], str), "a name or a path"),
-        ("data.fingerprint", data["fingerprint"], isinstance(data["fingerprint"], str | None), "a digest or null"),
-        ("data.skipped", data["skipped"], _are(str, data["skipped"]), "a list of lines"),
-        ("engine", config["engine"], config["engine"] in ENGINES, " or ".join(ENGINES)),
-        ("device", config["device"], isinstance(config["device"], str), "a name"),
-        ("versions", config["versions"], isinstance(config["versions"], dict), "an object"),
+    fewest = 0 if config["recipe"] is None else 1
+    yield "data.classes", data["classes"], _are(str, data["classes"], spec.classes, different=True), names
+    yield "data.scale", data["scale"], _are_numbers([data["scale"]], 1, above=0), "a finite number above 0"
+    yield "data.mean", data["mean"], _are_numbers(data["mean"], spec.in_channels), numbers
+    yield "data.std", data["std"], _are_numbers(data["std"], spec.in_channels, above=0), f"{numbers} above 0"
+    for name in ("train", "test"):
+        yield f"data.{name}", data[name], _is_integer(data[name], fewest), f"an integer of at least {fewest}"
+    yield "data.source", data["source"], isinstance(data["source"], str), "a name or a path"
+    yield "data.fingerprint", data["fingerprint"], isinstance(data["fingerprint"], str | None), "a digest or null"
+    yield "data.skipped", data["skipped"], _are(str, data["skipped"]), "a list of lines"
+    yield "engine", config["engine"], config["engine"] in ENGINES, " or ".join(ENGINES)
+    yield "device", config["device"], isinstance(config["device"], str), "a name"
+    yield "threads", threads, threads is None or _is_integer(threads, 1), "an integer of at least 1 or null"
+    yield (
+        "init",
+        init,
+        init is None or (isinstance(init, dict) and _are(str, [init.get("from")])),
+        "null or an object with a path as its from",
     )
-    for name, value, fits, allowed in rules:
-        if not fits:
-            raise RunError(f"{path}: {name} must be {allowed}. Got {value!r}.")
-    if config["recipe"] is not None:
-        Recipe(**config["recipe"])
+    yield "freeze", freeze, freeze in (None, "body"), "null or body"
+    yield "versions", config["versions"], isinstance(config["versions"], dict), "an object"
+
+
+def _is_integer(value: Any, least: int) -> bool:
+    return type(value) is int and value >= least
 
 
 def _are(kind: type, values: Any, count: int | None = None, different: bool = False) -> bool:
@@ -124,7 +146,7 @@ def _are_numbers(values: Any, count: int, above: float = -inf) -> bool:
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(type(value) in (int, float) and isfinite(value) and value > above for value in values)
+        and all(type(value) in (int, float) and above < value and abs(value) <= float_info.max for value in values)
     )
 
 

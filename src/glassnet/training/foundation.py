@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization
+from glassnet.engines import Network
 from glassnet.errors import ConfigError, as_path
 from glassnet.training.model import load
 from glassnet.weights import load_weights
@@ -55,6 +56,11 @@ class Foundation:
         if asked is not None and asked != self.spec.preset:
             raise ConfigError(f"The run that init names holds a {self.spec.preset}. Leave model out. Got {asked!r}.")
         return self.spec.replace(classes=classes)
+
+    def lay(self, network: Network) -> None:
+        """Give a network these weights; its head keeps its own."""
+        head = {key: array for key, array in network.state_dict().items() if key.startswith("fc.")}
+        network.load_state_dict({**self.body, **head})
 
     def normalization_for(self, data: Dataset) -> Normalization:
         """The run's mean and std, which its weights expect, in the data's scale; or else the data's own."""

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization, decode_picture, load_data
 from glassnet.engines import Network, build
-from glassnet.errors import ConfigError, DataError, RunError
+from glassnet.errors import DataError, RunError
 from glassnet.nn import arguments
 from glassnet.nn.loss import softmax
-from glassnet.training.config import check_described, source_of
+from glassnet.training.config import read_described, source_of
 from glassnet.training.run_folder import Record, RunFolder
 from glassnet.weights import load_weights
 
@@ -113,13 +112,7 @@ def load(run: str | PathLike[str], weights: str | None = None, engine: str = "nu
         raise RunError(f"The weights of a run are 'best' or 'last'. Got {weights!r}.")
     if not path.is_file():
         raise RunError(f"{folder.path} has no {path.name}: no epoch of this run was finished, or none was chosen.")
-    try:
-        spec = ResNetSpec(**config["spec"])
-        check_described(config, spec, folder.config_path)
-    except ConfigError as error:
-        raise RunError(f"{folder.config_path}: {error}") from None
-    except (TypeError, ValueError, KeyError) as error:
-        raise RunError(f"{folder.config_path} does not describe a model: {error}.") from None
+    spec, _ = read_described(config, folder.config_path)
     network = build(spec, engine, config["seed"], config["dtype"])
     model = Model(folder.path, config, network, folder.read_records())
     network.load_state_dict(load_weights(path))
@@ -135,7 +128,10 @@ def recorded_dataset(path: Path, config: dict[str, Any]) -> Dataset:
     if source["source"] in ("arrays", "imported"):
         came = "was trained on arrays" if source["source"] == "arrays" else "was imported without data"
         raise DataError(f"{path} {came}; a run folder keeps no pictures. Pass the data.")
-    dataset = load_data(**source)
+    try:
+        dataset = load_data(**source)
+    except TypeError as error:  # people edit the file
+        raise DataError(f"{RunFolder(path).config_path} does not say how to load the data: {error}.") from None
     if dataset.fingerprint != fingerprint:
         raise DataError(f"The data in {source['source']} is no longer what {path} was trained on.")
     return dataset

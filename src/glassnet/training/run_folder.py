@@ -237,10 +237,24 @@ class RunFolder:
         lines = self.metrics_path.read_text(encoding="utf-8", errors="replace").split("\n")
         for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end is torn, or empty
             try:
-                records.append(dict(json.loads(line)))
-            except (ValueError, TypeError):
+                record = json.loads(line)
+            except ValueError:
                 raise RunError(f"{self.metrics_path}, line {number}, is not JSON: {line[:60]!r}.") from None
+            if not _is_record(record):
+                raise RunError(f"{self.metrics_path}, line {number}, is not the record of an epoch: {line[:60]!r}.")
+            records.append(record)
         return records
+
+
+def _is_record(record: Any) -> bool:
+    """Whether these are an epoch's numbers by name; None is one that is not known."""
+    if not isinstance(record, dict) or type(record.get("epoch")) is not int:
+        return False
+    norms = record.get("gradient_norms", {})
+    numbers = [value for name, value in record.items() if name != "gradient_norms"]
+    return isinstance(norms, dict) and all(
+        value is None or type(value) in (int, float) for value in [*numbers, *norms.values()]
+    )
 
 
 def _line(record: Record) -> str:

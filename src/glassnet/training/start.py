@@ -123,8 +123,7 @@ def train(
     built = partial(build, spec, engine, recipe.seed, dtype, device, precision, compile, threads, channels_last)
     network = built(processes=Processes.first_of(devices))
     if init is not None:
-        head = {key: array for key, array in network.state_dict().items() if key.startswith("fc.")}
-        network.load_state_dict({**foundation.body, **head})
+        foundation.lay(network)
     config = describe_run(
         network,
         recipe.seed,

@@ -9,7 +9,7 @@ import pytest
 
 import glassnet as gn
 from glassnet.errors import DataError, RunError
-from glassnet.insight.doctor.evidence import PARTS, Evidence, least_loss
+from glassnet.insight.doctor.evidence import PARTS, Evidence, least_loss, picture_size
 from glassnet.nn import CrossEntropyLoss
 from glassnet.training import Progress
 from glassnet.weights import save_tensors
@@ -66,8 +66,23 @@ def test_a_damaged_run(sound: Path, tmp_path: Path, damage: Any, told: str) -> N
 
 
 def test_settings_that_describe_no_run(retold: Any) -> None:
-    with pytest.raises(RunError, match="does not describe a run"):
+    with pytest.raises(RunError, match="does not describe a model"):
         retold(spec={"no": "spec"})
+    with pytest.raises(RunError, match=r"config\.json: freeze must be null or body\. Got 'head'\."):
+        retold(freeze="head")
+
+
+def test_the_picture_size_of_no_model(sound: Path, tmp_path: Path) -> None:
+    assert picture_size(sound) == 8
+    shutil.copytree(sound, tmp_path / "run")
+    config = json.loads((sound / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "spec": "tiny"}))
+    with pytest.raises(RunError, match="does not describe a model"):
+        picture_size(tmp_path / "run")
+
+
+def test_settings_that_do_not_say_how_to_load_the_data(retold: Any) -> None:
+    assert "config.json does not say how to load the data: " in retold(data__speed=1).lacks(("data",))
 
 
 def test_data_that_does_not_fit(sound: Path) -> None:

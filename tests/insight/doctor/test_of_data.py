@@ -10,6 +10,7 @@ from glassnet.data import Split
 from glassnet.insight.doctor import of_data
 from glassnet.insight.doctor.diagnosis import Diagnosis, Reading
 from glassnet.insight.doctor.evidence import Evidence
+from glassnet.insight.doctor.pictures import Neighbours
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +75,17 @@ def test_too_few_pictures_to_judge_labels(good: gn.Dataset) -> None:
     assert told == "80 training pictures are too few to judge labels by their neighbours"
 
 
-def test_neighbours_that_are_no_judges(monkeypatch: pytest.MonkeyPatch, good: gn.Dataset) -> None:
-    """Of photographs, pixels say little: 30 % agreement is far from chance, and far from a judge's."""
-    found = of_data.pictures.Neighbours(agreement=0.3, chance=0.1, contradicted=0.4, clear=0.2, asked=1500)
-    monkeypatch.setattr(of_data, "_neighbours", lambda data: found)
-    told = of_data.WrongLabels().read(Evidence(dataset=good))
-    assert told == "neighbours by pixels agree with only 30% of the labels, so they cannot judge them"
+@pytest.mark.parametrize(("agreement", "clear", "asked"), [(0.3, 0.2, 1500), (0.86, 0.4, 100)])
+def test_neighbours_that_are_no_judges(good: gn.Dataset, agreement: float, clear: float, asked: int) -> None:
+    """Of photographs, pixels say little: 30 % agreement is far from chance, and far from a judge's. Of few pictures
+    few neighbourhoods are clear."""
+    evidence = Evidence(dataset=good)
+    evidence.neighbours = Neighbours(agreement=agreement, chance=0.1, contradicted=0.4, clear=clear, asked=asked)
+    told = of_data.WrongLabels().read(evidence)
+    assert told == (
+        f"neighbours by pixels agree with {agreement:.0%} of the labels, and with one another about "
+        f"{clear * asked:.0f} pictures: too few to judge labels"
+    )
 
 
 @pytest.mark.parametrize(("count", "sure"), [(1, None), (2, "medium"), (12, "high")])

@@ -14,7 +14,9 @@ from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization
 from glassnet.engines import Network, build
 from glassnet.errors import DataError, GlassnetError, RunError
+from glassnet.insight.doctor.pictures import Copies, Neighbours, copies, neighbours
 from glassnet.recipe import Recipe
+from glassnet.training.config import read_described
 from glassnet.training.foundation import Foundation
 from glassnet.training.model import load, recorded_dataset
 from glassnet.training.run_folder import Record, RunFolder
@@ -60,15 +62,11 @@ class Evidence:
     def _read(self, folder: RunFolder) -> None:
         config = self.config = folder.read_config()
         self.history, self.failure = folder.read_records(), folder.read_failure()
-        try:
-            self.spec = ResNetSpec(**config["spec"])
-            self.recipe = None if config["recipe"] is None else Recipe(**config["recipe"])
-            data = config["data"]
-            other = self.dataset is not None and self.dataset.fingerprint != data["fingerprint"]
-            scale = self.dataset.scale if self.dataset is not None and other else data["scale"]
-            self.normalization = Normalization(scale, tuple(data["mean"]), tuple(data["std"]))
-        except (TypeError, KeyError) as error:
-            raise RunError(f"{folder.config_path} does not describe a run: {error}.") from None
+        self.spec, self.recipe = read_described(config, folder.config_path)
+        data = config["data"]
+        other = self.dataset is not None and self.dataset.fingerprint != data["fingerprint"]
+        scale = self.dataset.scale if self.dataset is not None and other else data["scale"]
+        self.normalization = Normalization(scale, tuple(data["mean"]), tuple(data["std"]))
         if self.recipe is None:
             self.missing["recipe"] = PARTS["recipe"]
         if not self.history:
@@ -120,6 +118,18 @@ class Evidence:
         return (loss - least) / (self.chance_loss - least)
 
     @cached_property
+    def copies(self) -> Copies:
+        """Which pictures stand in the data more than once."""
+        assert self.dataset is not None
+        return copies(self.dataset)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """What the pictures' neighbours say of their labels."""
+        assert self.dataset is not None
+        return neighbours(self.dataset)
+
+    @cached_property
     def initial(self) -> Network:
         """The network that the training began with, on the NumPy engine.
 
@@ -131,8 +141,7 @@ class Evidence:
             foundation = Foundation.read(described["from"])
             if foundation.described != described:
                 raise RunError(f"The weights in {described['from']} are no longer those that the training began with.")
-            head = {key: array for key, array in network.state_dict().items() if key.startswith("fc.")}
-            network.load_state_dict({**foundation.body, **head})
+            foundation.lay(network)
         return network
 
     def batch(self, most: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -161,4 +170,5 @@ def picture_size(path: Path) -> Any:
 
     :raises RunError: a folder that holds no run.
     """
-    return RunFolder(path).read_config()["spec"].get("image_size")
+    folder = RunFolder(path)
+    return read_described(folder.read_config(), folder.config_path)[0].image_size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from glassnet.data import Dataset
 from glassnet.insight.doctor import pictures
 from glassnet.insight.doctor.diagnosis import Diagnosis, Reading, graded
 from glassnet.insight.doctor.evidence import Evidence
-
-_copies = cache(pictures.copies)  # a Dataset is itself alone: it has no equality of its own
-_neighbours = cache(pictures.neighbours)
 
 
 class WrongNormalization(Diagnosis):
@@ -65,9 +61,8 @@ class DuplicatedClass(Diagnosis):
     medium, high = 0.1, 0.3
 
     def read(self, evidence: Evidence) -> Reading | str:
-        data = _data(evidence)
-        found = _copies(data)
-        first, second = (data.classes[label] for label in found.pair)
+        classes, found = _data(evidence).classes, evidence.copies
+        first, second = (classes[label] for label in found.pair)
         measured = f"{found.in_pair:.1%} of a class at most"
         says = f"{found.in_pair:.0%} of the pictures of {first!r} or {second!r} stand in the other class, too."
         return Reading(found.in_pair, measured, graded(found.in_pair, self.medium, self.high), says)
@@ -90,7 +85,7 @@ class WrongLabels(Diagnosis):
     fewest, fewest_clear = 100, 50  # pictures
 
     def read(self, evidence: Evidence) -> Reading | str:
-        found = _neighbours(_data(evidence))
+        found = evidence.neighbours
         if found.asked < self.fewest:
             return f"{found.asked} training pictures are too few to judge labels by their neighbours"
         margin = 3 * math.sqrt(found.chance * (1 - found.chance) / found.asked)
@@ -100,7 +95,8 @@ class WrongLabels(Diagnosis):
             return Reading(1.0, measured, self._sure_of_shuffle(evidence), says)
         if found.agreement < self.competent or found.clear * found.asked < self.fewest_clear:
             return (
-                f"neighbours by pixels agree with only {found.agreement:.0%} of the labels, so they cannot judge them"
+                f"neighbours by pixels agree with {found.agreement:.0%} of the labels, and with one another about "
+                f"{found.clear * found.asked:.0f} pictures: too few to judge labels"
             )
         share = found.contradicted
         measured = f"{share:.1%} contradicted"
@@ -148,7 +144,7 @@ class Leak(Diagnosis):
     medium, high = 0.01, 0.03
 
     def read(self, evidence: Evidence) -> Reading | str:
-        share = _copies(_data(evidence)).in_both
+        share = evidence.copies.in_both
         says = f"{share:.1%} of the test pictures are, to the byte, training pictures: the test accuracy is too good."
         return Reading(share, f"{share:.1%}", graded(share, self.medium, self.high), says)
 
@@ -162,7 +158,7 @@ class Duplicates(Diagnosis):
     medium, high = 0.01, 0.03
 
     def read(self, evidence: Evidence) -> Reading | str:
-        share = _copies(_data(evidence)).in_training
+        share = evidence.copies.in_training
         says = f"{share:.1%} of the training pictures are exact copies of another one."
         return Reading(share, f"{share:.1%}", graded(share, self.medium, self.high), says)
 
