@@ -68,6 +68,12 @@ def test_neighbours_contradict_as_many_labels_as_are_wrong(clusters: gn.Dataset,
     assert neighbours(bad).contradicted == pytest.approx(share, abs=0.03)
 
 
+@pytest.mark.parametrize("size", [1, 4])
+def test_pictures_of_a_single_colour_have_no_neighbours(size: int) -> None:
+    images = np.repeat(np.arange(20, dtype=np.uint8), size * size).reshape(20, size, size, 1)
+    assert neighbours(gn.Dataset(images, np.arange(20) % 2, ["a", "b"])).asked == 0
+
+
 def test_neighbours_of_shuffled_labels_are_at_chance(clusters: gn.Dataset) -> None:
     labels = np.random.default_rng(2).permutation(clusters.train.labels)
     bad = gn.Dataset(clusters.train.images, labels, test_images=clusters.test.images, test_labels=clusters.test.labels)

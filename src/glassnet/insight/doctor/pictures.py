@@ -89,6 +89,8 @@ def neighbours(data: Dataset) -> Neighbours:
     _, first = np.unique(_digests(images), return_index=True)  # a copy would be its own best witness
     kept = first[~blank(images[first])]
     order = np.random.default_rng(0).permutation(kept)[:_MOST_NEIGHBOURS]
+    if not len(order):
+        return Neighbours(agreement=0.0, chance=1.0, contradicted=0.0, clear=0.0, asked=0)
     pixels, labels = _small(images[order]), labels[order]
     asked = min(_MOST_ASKED, len(order))
     votes = np.zeros((asked, len(data.classes)), np.int64)
