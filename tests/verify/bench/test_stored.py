@@ -68,6 +68,9 @@ def test_another_machine_is_told() -> None:
         (b"{", r"bench\.json is no stored bench: it is not JSON\."),
         (b"[]", r"bench\.json is no stored bench of format 1: `glassnet bench --save` writes one\."),
         (b'{"format": 2, "workloads": {}}', r"no stored bench of format 1"),
+        (b'{"format": 1, "workloads": {}}', r"no stored bench of format 1"),
+        (b'{"format": 1, "workloads": {"digits": {"ratios": [{}]}}}', r"no stored bench of format 1"),
+        (b'{"format": 1, "workloads": [], "machine": {}}', r"no stored bench of format 1"),
     ],
 )
 def test_files_that_are_none(content: bytes | None, told: str, tmp_path: Path) -> None:

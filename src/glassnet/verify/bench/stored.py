@@ -89,24 +89,38 @@ def read_stored(path: Path) -> dict[str, Any]:
         raise RunError(f"The stored bench {path} cannot be read: {error.strerror or error}.") from error
     except ValueError as error:
         raise RunError(f"{path} is no stored bench: it is not JSON.") from error
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT or "workloads" not in stored:
-        raise RunError(f"{path} is no stored bench of format {FORMAT}: `glassnet bench --save` writes one.")
-    return stored
+    none = RunError(f"{path} is no stored bench of format {FORMAT}: `glassnet bench --save` writes one.")
+    try:
+        if stored["format"] != FORMAT:
+            raise none
+        _ratios(stored), _machine(stored)  # rather now than after a long bench
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise none from None
+    return dict(stored)
+
+
+def _ratios(stored: Mapping[str, Any]) -> dict[tuple[str, str, str, str], float]:
+    """By workload, task, measure and engine."""
+    return {
+        (workload, row["task"], row["measure"], row["engine"]): float(row["median"])
+        for workload, held in stored["workloads"].items()
+        for row in held["ratios"]
+    }
+
+
+def _machine(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells one machine from another, its versions included."""
+    machine = stored["machine"]
+    return {"processor": machine["processor"], "cores": machine["cores"], **machine["versions"]}
 
 
 def compare(report: BenchReport, stored: Mapping[str, Any]) -> Comparison:
     """Every ratio of ``report`` beside the one of the same workload, task, measure and engine in ``stored``."""
-    known = {
-        (workload, row["task"], row["measure"], row["engine"]): row["median"]
-        for workload, held in stored["workloads"].items()
-        for row in held["ratios"]
-    }
+    known = _ratios(stored)
     changes = []
     for workload, ratio in report.ratios():
         key = (workload, ratio.task, ratio.measure, ratio.engine)
         changes.append(Change(*key, ratio.spread.median, known.get(key)))
-    here = {"processor": report.machine.processor, "cores": report.machine.cores, **report.machine.versions}
-    there = {"processor": stored["machine"]["processor"], "cores": stored["machine"]["cores"]}
-    there |= stored["machine"]["versions"]
+    here, there = _machine(report.as_json()), _machine(stored)
     other = [f"{name} {there.get(name)}, here {value}" for name, value in here.items() if there.get(name) != value]
     return Comparison(tuple(changes), f"Stored elsewhere: {'; '.join(other)}." if other else None)
