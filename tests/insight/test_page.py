@@ -129,6 +129,8 @@ def test_a_table_may_be_empty():
         (math.inf, "inf"),
         ("x", "x"),
         (True, "True"),
+        (-0.0123456, "−0.01235"),
+        (-1200, "−1,200"),
     ],
 )
 def test_cells(value, text):

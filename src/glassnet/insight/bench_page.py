@@ -24,10 +24,11 @@ def compose(report: BenchReport) -> Page:
         for ratio in quoted(contests)
         if ratio.engine == "PyTorch"
     ]
+    turns = "1 round" if report.rounds == 1 else f"{report.rounds} rounds"
     how = (
-        f"Everybody computes the same numbers, which was checked first in float64, and had a turn in each of "
-        f"{report.rounds} rounds in one process. A ratio is glassnet's time by the other's in the same round; of "
-        "several settings of an engine the quickest counts."
+        "Everybody computes the same numbers, which was checked first in float64, and had a turn in each of "
+        f"{turns} in one process. A ratio is glassnet's time by the other's in the same round; of several settings of "
+        "an engine the quickest counts."
     )
     sections = [_ratios(report), *(_workload(report, name) for name in report.contests), _machine(report)]
     return Page("Speed and memory of glassnet", facts, [how, *report.notes], sections)

@@ -127,9 +127,9 @@ def format_cell(value: str | int | float | None) -> str:
     """A table's cell in words: 40,551,040; 0.9711; – where there is nothing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return (f"{value:.4g}" if isinstance(value, float) else f"{value:,}").replace("-", "−")
 
 
 def _policy(scripts: Iterable[str]) -> str:

@@ -102,8 +102,8 @@ def _summary(model: "Model", outcome: _Outcome | None) -> list[str]:
         low, high = measures.accuracy_interval(right, count)
         sentences.append(
             f"After the last epoch it names {right:,} of {count:,} test images correctly: a test accuracy of "
-            f"{accuracy:.1%}, with a 95% interval from {low:.1%} to {high:.1%}. This is the last epoch, not the best "
-            "one; the test images chose nothing."
+            f"{accuracy:.1%}, with a 95% interval from {low:.1%} to {high:.1%}. This is the last epoch, be it the "
+            "best or not; the test images chose nothing."
         )
     if outcome is not None and outcome.right != round((accuracy or 0) * len(outcome.labels)):
         chosen = "weights that the validation images chose" if recipe.get("validation") else "weights of this run"

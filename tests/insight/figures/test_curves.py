@@ -92,7 +92,7 @@ def test_gradient_norms_have_a_line_for_each_layer_on_a_logarithmic_axis():
     assert all(trace.showlegend for trace in figure.data)
 
 
-@pytest.mark.parametrize(("smallest", "step"), [(0.5, "D2"), (1e-6, 1)])
+@pytest.mark.parametrize(("smallest", "step"), [(0.5, None), (0.1, "D2"), (1e-6, 1)])
 def test_the_logarithmic_axis_always_has_ticks(smallest, step):
     figure = gradient_norm_curves([{"epoch": 1, "gradient_norms": {"a.weight": smallest, "b.weight": 0.9}}])
     assert figure.layout.yaxis.dtick == step

@@ -1,7 +1,7 @@
 import pytest
 
 from glassnet.insight.figures import caption, loss_curve
-from glassnet.insight.figures.theme import new_figure, text_width, written
+from glassnet.insight.figures.theme import logarithmic, new_figure, text_width, written
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,15 @@ def test_width_counts_what_is_seen_not_how_it_is_escaped():
     assert text_width(["猫"]) == text_width(["ab"])
     assert text_width(["a", "abc"]) == 3 * text_width(["a"])
     assert text_width([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "step", "full"),
+    [((2.1, 2.3), None, True), ((0.07, 0.5), "D2", True), ((1e-3, 1.0), 1, False), ((1e-12, 1e3, 0.0), 3, False)],
+)
+def test_ticks_of_a_logarithmic_axis_are_few_and_say_their_powers(values, step, full):
+    axis = logarithmic([*values, float("inf"), float("nan")])
+    assert (axis["dtick"], axis.get("tickformat") == "~g") == (step, full)
 
 
 def test_a_figure_has_the_houses_template_and_carries_its_words():

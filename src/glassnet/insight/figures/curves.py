@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from glassnet.insight.figures.theme import TEST, TRAIN, VALIDATION, new_figure
+from glassnet.insight.figures.theme import TEST, TRAIN, VALIDATION, logarithmic, new_figure
 from glassnet.insight.measures import layer_gradient_norms
 
 Records = Sequence[Mapping[str, Any]]
@@ -96,14 +96,8 @@ def gradient_norm_curves(history: Records) -> go.Figure:
     if many:
         _add_depth_bar(figure, list(norms))
     epoch_axis(figure, epochs)
-    drawn = [value for values in norms.values() for value in values if 0 < value < math.inf]
-    wide = bool(drawn) and max(drawn) > 100 * min(drawn)
-    figure.update_yaxes(
-        title_text="L2 norm of the gradient",
-        type="log",
-        exponentformat="power",
-        dtick=1 if wide else "D2",  # powers of ten alone, or 1, 2 and 5 of each
-    )
+    drawn = (value for values in norms.values() for value in values)
+    figure.update_yaxes(title_text="L2 norm of the gradient", **logarithmic(drawn))
     figure.update_layout(legend=legend())
     return figure
 

@@ -12,6 +12,7 @@ from glassnet.insight.figures.theme import (
     TITLE_HEIGHT,
     TRAIN,
     buttons,
+    logarithmic,
     new_figure,
 )
 
@@ -123,9 +124,8 @@ def descent_figure(study: "DegradationStudy", norm: str, what: str) -> go.Figure
     epoch_axis(figure, [1, study.epochs])
     figure.update_layout(legend=legend())
     if what == "loss":
-        return figure.update_yaxes(
-            title_text="cross-entropy (nats per image)", type="log", exponentformat="power", dtick=1
-        )
+        drawn = (y for shade in shades for y in shade["y"] if y is not None)
+        return figure.update_yaxes(title_text="cross-entropy (nats per image)", **logarithmic(drawn))
     return figure.update_yaxes(title_text="share of images named wrongly", tickformat=".0%", range=[-0.02, 1])
 
 

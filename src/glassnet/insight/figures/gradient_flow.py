@@ -17,6 +17,7 @@ from glassnet.insight.figures.theme import (
     TRAIN,
     buttons,
     colour_bar,
+    logarithmic,
     new_figure,
     text_width,
 )
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from glassnet.insight.studies.gradient_flow import BlockSplit, Flow
 
 _DASHES = ("dot", "dash", "solid", "dashdot", "longdash", "longdashdot")
-_LOG: dict[str, Any] = {"type": "log", "exponentformat": "power"}
 MOST_NAMED_BLOCKS = 12
 
 
@@ -67,7 +67,7 @@ def gradient_by_layer_figure(flows: "Sequence[Flow]", norm: str) -> go.Figure:
     }
     figure.update_layout(updatemenus=buttons("restyle", moments), legend=legend())
     figure.update_xaxes(title_text="convolution, first to last", zeroline=False)
-    return figure.update_yaxes(title_text="L2 norm of the gradient", dtick=_decades(flows), **_LOG)
+    return figure.update_yaxes(title_text="L2 norm of the gradient", **_logarithmic(flows))
 
 
 def first_layer_figure(flows: "Sequence[Flow]") -> go.Figure:
@@ -101,7 +101,7 @@ def first_layer_figure(flows: "Sequence[Flow]") -> go.Figure:
             )
     depths = sorted({flow.depth for flow in flows})
     figure.update_xaxes(title_text="layers", type="log", tickvals=depths, ticktext=list(map(str, depths)))
-    figure.update_yaxes(title_text="L2 norm of the gradient", dtick=_decades(flows), **_LOG)
+    figure.update_yaxes(title_text="L2 norm of the gradient", **_logarithmic(flows))
     return figure.update_layout(legend=legend())
 
 
@@ -143,7 +143,8 @@ def split_figure(splits: "Sequence[BlockSplit]") -> go.Figure:
         figure.update_xaxes(title_text="block, first to last", zeroline=False)
     else:
         figure.update_xaxes(tickvals=places, ticktext=names, tickangle=-45, zeroline=False)
-    figure.update_yaxes(title_text="L2 norm of the gradient", dtick="D2", **_LOG)
+    drawn = [norm for split in splits for norm in (split.whole, split.skip, split.body)]
+    figure.update_yaxes(title_text="L2 norm of the gradient", **logarithmic(drawn))
     return figure.update_layout(legend=legend())
 
 
@@ -195,8 +196,5 @@ def _drawable(norms: Sequence[float]) -> list[float | None]:
     return [norm if 0 < norm < float("inf") else None for norm in norms]
 
 
-def _decades(flows: "Sequence[Flow]") -> int | str:
-    """Powers of ten between two ticks, so that there are at most eight; 1, 2 and 5 of each where they are few."""
-    drawn = [norm for flow in flows for norms in flow.norms for norm in norms if 0 < norm < float("inf")] or [1.0]
-    decades = float(np.log10(max(drawn) / min(drawn)))
-    return "D2" if decades < 2 else max(1, -(-int(np.ceil(decades)) // 7))
+def _logarithmic(flows: "Sequence[Flow]") -> dict[str, Any]:
+    return logarithmic(norm for flow in flows for norms in flow.norms for norm in norms)

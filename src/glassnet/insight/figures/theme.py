@@ -1,8 +1,9 @@
 """What all figures share: the template, the colours, and how class names are written on them."""
 
 import html
+import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -75,6 +76,16 @@ def colour_bar(title: str, below: float = 8, **more: Any) -> dict[str, Any]:
     """A colour bar ``below`` so many pixels under the plotting area, where it takes no width from a narrow figure."""
     place = {"orientation": "h", "len": 0.9, "thickness": 10, "y": 0, "yanchor": "top", "ypad": below}
     return place | {"title": {"text": title, "side": "top", "font": {"size": TICK_SIZE}}} | more
+
+
+def logarithmic(values: Iterable[float]) -> dict[str, Any]:
+    """A logarithmic axis for these values: at most eight powers of ten; below two of them 1, 2 and 5 of each, and
+    below half of one equal steps, both written in full."""
+    drawn = [value for value in values if 0 < value < math.inf] or [1.0]
+    decades = math.log10(max(drawn) / min(drawn))
+    if decades < 2:
+        return {"type": "log", "dtick": None if decades < 0.5 else "D2", "tickformat": "~g"}
+    return {"type": "log", "dtick": max(1, math.ceil(math.ceil(decades) / 7)), "exponentformat": "power"}
 
 
 def buttons(method: str, choices: Mapping[str, Mapping[str, Any]], active: int = 0) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ class ParameterStudy(Study):
         shares = {kind: self.total(kind) for kind in ("convolution", "normalization", "dense")}
         everything = sum(shares.values())
         told = ", ".join(f"{count / everything:.1%} in {name}" for name, count in _named(shares) if count)
-        return [*sentences, f"Of its {everything:,} parameters stand {told}."]
+        return [*sentences, f"Its {everything:,} parameters: {told}."]
 
 
 def measure(model: str | ResNetSpec = "tiny") -> ParameterStudy:
@@ -114,7 +114,7 @@ def compose(study: ParameterStudy) -> Page:
     """The study as a page, not yet written."""
     facts = [
         ("In convolutions", f"{study.total('convolution'):,}"),
-        ("Dense instead", f"{study.dense / study.total('convolution'):,.1f}×"),
+        ("Dense layers instead", f"{study.dense / study.total('convolution'):,.0f}×"),
         ("The example", f"{study.example.parameters:,} against {study.example.dense:,}"),
     ]
     rows = [
@@ -129,7 +129,7 @@ def compose(study: ParameterStudy) -> Page:
         )
         for layer in study.layers
     ]
-    columns = ["Layer", "Kind", "Input", "Output", "Parameters", "Dense", "Dense is so many times"]
+    columns = ["Layer", "Kind", "Input", "Output", "Parameters", "Dense", "Times as many"]
     why = (
         "A convolution uses the same few weights at every place of the picture, so its parameters do not depend on the "
         "picture's size, and what it learned in one corner it knows in all others. A dense layer has a weight of its "
