@@ -53,7 +53,7 @@ def test_a_run_that_failed_is_exit_code_0_and_says_why(doctor: Call, tmp_path: P
     code, out, _ = doctor(tmp_path / "run")
     assert code == 0
     assert ": learning rate too high (sureness: high)." in out.splitlines()[0]
-    assert "\n  1. train again with the lr named above\n" in out
+    assert "\n  1. train again with the smaller lr named above\n" in out
     assert "; normal: finite, " in out
 
 
@@ -68,6 +68,7 @@ def test_pictures_alone_leave_no_page(doctor: Call, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     code, out, _ = doctor("--data", "digits", "--json")
     assert (code, json.loads(out)["page"], list(tmp_path.iterdir())) == (0, None, [])
+    assert "\nNot looked for (there is no run, only pictures): a wrong gradient, " in doctor("--data", "digits")[1]
 
 
 def test_neither_is_wrong_usage(doctor: Call) -> None:

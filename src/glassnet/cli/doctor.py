@@ -40,5 +40,7 @@ def doctor(
         ]
     looked = ", ".join(dict.fromkeys(one.diagnosis.name for one in examination.sound))
     lines += [f"\nLooked for and not found: {looked}."] if looked else []
+    for why, names in examination.unseen_by_reason.items():
+        lines.append(f"Not looked for ({why.rstrip('.')}): {', '.join(names)}.")
     lines += [f"Page {written}"] if written else []
     show({**examination.plain(), "page": written}, "\n".join(lines), as_json)

@@ -39,7 +39,16 @@ def test_findings_stand_in_the_order_of_use(examined: Examination) -> None:
 def test_a_healthy_page_says_so(seen: Any) -> None:
     page = compose(Examination("runs/a", seen, [Checked(WrongGradient(), Reading(0, "0"))]))
     assert page.summary == ["runs/a looks healthy: 1 of 1 possible faults were looked for."]
-    assert page.facts[0] == ("First finding", "none")
+    assert page.facts[0] == ("First finding", "None")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 1400])
+def test_it_opens_offline_and_fits(opened: Any, examined: Examination, width: int) -> None:
+    tab = opened(compose(examined), width)
+    assert tab.locator("figure").count() == 2
+    fits = "[...document.querySelectorAll('.table')].map(table => table.scrollWidth <= table.clientWidth)"
+    assert tab.evaluate(fits) == [True] * 4  # all that was found and looked for can be read without scrolling sideways
 
 
 def test_it_is_one_file_and_escaped(examined: Examination, tmp_path: Path) -> None:

@@ -68,15 +68,25 @@ def test_the_surest_cause_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "b (sureness: high). 2 more below, which may follow from it. 2 could not" in examined.sentence
     plain = examined.plain()
     assert plain["not_checked"] == [{"name": "e", "why": "nothing to see"}, {"name": "f", "why": "too small"}]
+    assert examined.unseen_by_reason == {"nothing to see": ["e"], "too small": ["f"]}
     assert plain["findings"][0]["value"] is None  # JSON has no infinity
     assert plain["findings"][0]["advice"] == ["do something"]
     assert all(finding["sure"] in SURENESS for finding in plain["findings"])
 
 
+def test_what_was_found_in_one_way_is_not_called_sound_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = Reading(0, "0 before"), Reading(1, "1 after", "high", "A.")
+    made = (Made("a", before), Made("a", after), Made("b", before))
+    monkeypatch.setattr(examination, "DIAGNOSES", made)
+    examined = examine(data=gn.load_data("digits", samples=100))
+    assert [one.diagnosis.name for one in examined.sound] == ["b"]
+
+
 def test_pictures_before_any_training() -> None:
     examined = examine(data="digits")
-    assert examined.sentence.endswith(
-        "looks healthy: 6 of 19 possible faults were looked for. 13 could not be looked at."
+    assert examined.sentence == (
+        "digits (1,347 training and 450 test pictures) looks healthy: 6 of 19 possible faults were looked for. "
+        "13 could not be looked for."
     )
 
 

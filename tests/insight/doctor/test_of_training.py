@@ -46,9 +46,9 @@ class TestRateTooHigh:
     @pytest.mark.parametrize(
         ("losses", "says"),
         [
-            ((2.5, 3.5, 2.3), "The loss stood at 1.5 times what guessing gives at lr 0.1."),
-            ((2.0, 1.0, 1.4, 1.0, 1.5, 1.1), "The loss rose in 2 of 5 epochs at lr 0.1."),
-            ((2.3, 2.3, 2.29), "The loss is still 0.99 times what guessing gives at lr 0.1."),
+            ((2.5, 3.5, 2.3), "At lr 0.1 the loss stood at 1.5 times what guessing gives."),
+            ((2.0, 1.0, 1.4, 1.0, 1.5, 1.1), "At lr 0.1 the loss rose in 2 of 5 epochs."),
+            ((2.3, 2.3, 2.29), "At lr 0.1 the loss is still 0.99 times what guessing gives."),
         ],
     )
     def test_trouble_and_a_smaller_rate_that_is_better(self, retold: Any, trials: Any, losses: Any, says: str) -> None:
@@ -60,7 +60,9 @@ class TestRateTooHigh:
 
     def test_trouble_that_no_rate_mends(self, retold: Any, trials: Any) -> None:
         trials(dict.fromkeys((0.1, 0.033, 0.01, 0.001, 1e-4, 1e-5), 2.3))
-        assert of_training.RateTooHigh().read(retold(epochs(2.3, 2.3))).sure is None
+        reading = of_training.RateTooHigh().read(retold(epochs(2.3, 2.3)))
+        assert reading.sure is None
+        assert reading.measured.endswith("in a short trial loss 2.3 at lr 0.1, not less at any other")
 
     @pytest.mark.parametrize(("better", "sure"), [(0.8, "high"), (math.inf, "medium")])
     def test_a_training_that_failed(self, retold: Any, trials: Any, better: float, sure: str) -> None:
@@ -68,7 +70,7 @@ class TestRateTooHigh:
         failure = {"epoch": 1, "name": "loss", "value": "nan", "lr": 0.1}
         reading = of_training.RateTooHigh().read(retold([], failure))
         assert reading.sure == sure
-        assert reading.says.startswith("The loss became nan in epoch 1 at lr 0.1. The same first steps reach loss not")
+        assert reading.says.startswith("At lr 0.1 the loss became nan in epoch 1. The same first steps reach loss not")
 
     def test_without_pictures(self, retold: Any) -> None:
         failure = {"epoch": 1, "name": "loss", "value": "nan", "lr": 0.1}

@@ -39,6 +39,11 @@ class Diagnosis(ABC):
         """The measurement; or, in words, why it cannot be made."""
 
 
+def rounded(value: float, digits: int = 2) -> str:
+    """A number of so many significant digits, written out: 0.65, 9.2, 1,100."""
+    return f"{float(f'{value:.{digits}g}'):,.10g}"
+
+
 def graded(value: float, medium: float, high: float) -> str | None:
     """How sure a value makes us that lies above ``medium``, or above ``high``."""
     return "high" if value >= high else "medium" if value >= medium else None

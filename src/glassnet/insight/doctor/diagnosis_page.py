@@ -21,16 +21,16 @@ def compose(examination: Examination) -> Page:
     """The examination as a page, not yet written."""
     findings, sound, unseen = examination.findings, examination.sound, examination.unseen
     facts = [
-        ("First finding", findings[0].diagnosis.name if findings else "none"),
+        ("First finding", _capitalized(findings[0].diagnosis.name) if findings else "None"),
         ("Findings", str(len(findings))),
         ("Sound", str(len(sound))),
-        ("Not looked at", str(len(unseen))),
+        ("Not looked for", str(len(unseen))),
     ]
     sections = [_finding(number, one) for number, one in enumerate(findings, start=1)]
     if examination.evidence.history:
         history = examination.evidence.history
         sections.append(Section("The training", [figures.loss_curve(history), figures.accuracy_curve(history)]))
-    sections.append(_looked_at(sound, unseen))
+    sections.append(_looked_at(sound, examination.unseen_by_reason))
     return Page(f"The doctor on {Path(examination.subject).name}", facts, [examination.sentence], sections)
 
 
@@ -39,7 +39,7 @@ def _finding(number: int, one: Checked) -> Section:
     assert reading is not None
     evidence = Table(
         "How it knows",
-        ["Question", "Answer"],
+        ["What", "Finding"],
         [
             ["Measured", reading.measured],
             ["Normal", diagnosis.normal],
@@ -47,17 +47,21 @@ def _finding(number: int, one: Checked) -> Section:
             ["Why this limit", diagnosis.source],
         ],
     )
-    steps = [f"{step}. {advice[:1].upper()}{advice[1:]}." for step, advice in enumerate(diagnosis.advice, start=1)]
-    title = f"{number}. {diagnosis.name[:1].upper()}{diagnosis.name[1:]}"
+    steps = [f"{step}. {_capitalized(advice)}." for step, advice in enumerate(diagnosis.advice, start=1)]
+    title = f"{number}. {_capitalized(diagnosis.name)}"
     return Section(title, [reading.says, evidence, "What to do next, in this order:", *steps])
 
 
-def _looked_at(sound: list[Checked], unseen: list[Checked]) -> Section:
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _looked_at(sound: list[Checked], unseen: dict[str, list[str]]) -> Section:
     rows = [[one.diagnosis.name, one.reading.measured, one.diagnosis.normal] for one in sound if one.reading]
     blocks: list[str | Table] = []
     if rows:
         blocks.append(Table("Looked for and not found", ["Fault", "Measured", "Normal"], rows))
     if unseen:
-        columns = ["Fault", "Why not"]
-        blocks.append(Table("Not looked for", columns, [[one.diagnosis.name, one.why_not] for one in unseen]))
+        rows = [[why, ", ".join(names)] for why, names in unseen.items()]
+        blocks.append(Table("Not looked for", ["Why not", "Faults"], rows))
     return Section("What was checked", blocks or ["Nothing else."])

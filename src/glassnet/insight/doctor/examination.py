@@ -86,17 +86,30 @@ class Examination:
 
     @property
     def sound(self) -> list[Checked]:
-        return [one for one in self.checked if one.reading is not None and not one.reading.sure]
+        """What was looked for and not found, in no other way either."""
+        found = {one.diagnosis.name for one in self.findings}
+        sound = (one for one in self.checked if one.reading is not None and not one.reading.sure)
+        return [one for one in sound if one.diagnosis.name not in found]
 
     @property
     def unseen(self) -> list[Checked]:
         return [one for one in self.checked if one.reading is None]
 
     @property
+    def unseen_by_reason(self) -> dict[str, list[str]]:
+        """The names of what could not be looked for, below why not."""
+        reasons: dict[str, list[str]] = {}
+        for one in self.unseen:
+            names = reasons.setdefault(one.why_not, [])
+            if one.diagnosis.name not in names:
+                names.append(one.diagnosis.name)
+        return reasons
+
+    @property
     def sentence(self) -> str:
         """The short of it."""
         looked, findings = len(self.sound) + len(self.findings), self.findings
-        rest = f" {len(self.unseen)} could not be looked at." if self.unseen else ""
+        rest = f" {len(self.unseen)} could not be looked for." if self.unseen else ""
         if not findings:
             state = "looks healthy" if looked else "cannot be judged"
             return f"{self.subject} {state}: {looked} of {len(self.checked)} possible faults were looked for.{rest}"
@@ -133,10 +146,16 @@ def examine(run: str | PathLike[str] | None = None, data: str | PathLike[str] | 
     if data is not None and not isinstance(data, Dataset):
         data = load_data(data, image_size=None if path is None else picture_size(path))
     evidence = Evidence(path, data)
-    subject = str(path) if path is not None else repr(data)
+    subject = str(path) if path is not None else _named(evidence.dataset)
     # Networks that diverged compute with infinities; that is what is looked for.
     with np.errstate(all="ignore"):
         return Examination(subject, evidence, [_checked(diagnosis, evidence) for diagnosis in DIAGNOSES])
+
+
+def _named(data: Dataset | None) -> str:
+    assert data is not None
+    name = Path(str(data.source["source"])).name
+    return f"{name} ({len(data.train):,} training and {len(data.test):,} test pictures)"
 
 
 def _checked(diagnosis: Diagnosis, evidence: Evidence) -> Checked:

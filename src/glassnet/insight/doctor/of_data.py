@@ -118,7 +118,7 @@ class WrongLabels(Diagnosis):
 class BlankPictures(Diagnosis):
     name = "constant or blank images"
     needs = ("data",)
-    normal = "fewer than 1% of the training pictures have a single colour"
+    normal = "fewer than 0.3% of the training pictures have a single colour"
     source = "a blank picture has nothing to learn; the data sets of benchmarks/doctor.md have none"
     advice = ("find out what wrote them (a failed export, a camera's cap) and remove them", "train anew")
     medium, high = 0.003, 0.01
@@ -127,7 +127,7 @@ class BlankPictures(Diagnosis):
         images = _data(evidence).train.images
         blank = int(pictures.blank(images).sum())
         share = blank / len(images)
-        measured = f"{share:.1%} ({blank:,})"
+        measured = f"{blank:,} of {len(images):,} ({share:.1%})"
         says = f"{blank:,} of {len(images):,} training pictures ({share:.1%}) have a single colour."
         return Reading(share, measured, graded(share, self.medium, self.high), says)
 
@@ -184,7 +184,8 @@ class Unbalanced(Diagnosis):
         if counts.max() - counts.min() < self.chance * math.sqrt(counts.mean()):
             sure = None
         says = (
-            f"{common!r} has {counts.max():,} training pictures and {rare!r} {counts.min():,}, {ratio:.1f} times fewer."
+            f"{common!r} has {counts.max():,} training pictures, {ratio:.1f} times as many as {rare!r} with "
+            f"{counts.min():,}."
         )
         return Reading(ratio, f"{ratio:.1f} times", sure, says)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from glassnet.architecture import initial_state
 from glassnet.engines import Network
 from glassnet.errors import GlassnetError
-from glassnet.insight.doctor.diagnosis import Diagnosis, Reading, graded
+from glassnet.insight.doctor.diagnosis import Diagnosis, Reading, graded, rounded
 from glassnet.insight.doctor.evidence import Evidence
 from glassnet.insight.measures import stages
 from glassnet.verify.gradients import TOLERANCE, check_state
@@ -85,7 +85,7 @@ class DiedInTraining(DeadFromTheStart):
             return _too_few(len(images))
         share = dead_share(evidence.network, images)
         says = f"{share:.0%} of the channels behind a ReLU are 0 for every picture; their weights can learn no more."
-        return Reading(share, f"{share:.0%}", graded(share, self.medium, self.high), says)
+        return Reading(share, f"{share:.0%} after training", graded(share, self.medium, self.high), says)
 
 
 class BadInitialization(Diagnosis):
@@ -110,8 +110,10 @@ class BadInitialization(Diagnosis):
         if sure and evidence.loss < LEARNED:
             sure = "low"  # odd, but it learned
         verb = "explode" if change > 1 else "vanish"
-        measured = f"activations ×{forward:.2g}, gradients ×{backward:.2g}"
-        says = f"At the first step {name} {verb}: on their way through the network their size changes ×{change:.2g}."
+        measured = f"activations ×{rounded(forward)}, gradients ×{rounded(backward)}"
+        says = (
+            f"At the first step {name} {verb}: on their way through the network their size changes ×{rounded(change)}."
+        )
         return Reading(times, measured, sure, says)
 
 

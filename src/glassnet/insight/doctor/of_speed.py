@@ -41,7 +41,7 @@ class SmallBatch(Diagnosis):
 class Float64(Diagnosis):
     name = "training slow: float64"
     needs = ("recipe", "data")
-    normal = "float32, or less than 1.3 times quicker in it"
+    normal = "float32, or less than 1.15 times quicker in it"
     source = "measured now: the quickest of five steps of each"
     advice = ("train with dtype='float32'; float64 is for proofs",)
     medium, high = 1.15, 1.3

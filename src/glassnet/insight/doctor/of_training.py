@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from glassnet.insight.doctor.diagnosis import Diagnosis, Reading, graded
+from glassnet.insight.doctor.diagnosis import Diagnosis, Reading, graded, rounded
 from glassnet.insight.doctor.evidence import Evidence
 from glassnet.insight.doctor.probe import FEWEST_STEPS, Trial, try_training
 from glassnet.insight.measures import accuracy_interval
@@ -42,8 +42,9 @@ class Rates:
         return 1.0 if not math.isfinite(best) or best >= own else best / own
 
     def __str__(self) -> str:
-        own, best = self.trials[self.own].loss, self.trials[self.best].loss
-        return f"loss {_told(own)} at lr {self.own:.2g}, {_told(best)} at lr {self.best:.2g}"
+        told = {lr: f"{_told(trial.loss)} at lr {rounded(lr, 3)}" for lr, trial in self.trials.items()}
+        other = told[self.best] if self.gain < 1 else "not less at any other"
+        return f"loss {told[self.own]}, {other}"
 
 
 def try_rates(evidence: Evidence, factors: tuple[float, ...]) -> Rates | str:
@@ -70,12 +71,12 @@ class RateTooHigh(Diagnosis):
 
     name = "learning rate too high"
     needs = ("recipe",)
-    normal = "finite, never 1.2 times what guessing gives after the first epoch, at most one rise in four epochs"
+    normal = "finite, never above 1.2 times what guessing gives after the first epoch, at most one rise in four epochs"
     source = "an experiment: the run's own first steps again with smaller rates (Smith 2017); benchmarks/doctor.md"
     advice = (
-        "train again with the lr named above",
+        "train again with the smaller lr named above",
         "then try clip_gradient=1, and the schedule one-cycle, which begins with small steps",
-        "see the whole range: a few short trainings with lr from a hundredth to ten times this one",
+        "see the whole range of rates: 'glassnet study lr-range' with this data and model",
     )
     above = 1.2  # of chance's loss
     rise, noise = 1.1, 0.2  # a rise is to this multiple of the last epoch's loss, and above this share of chance's
@@ -88,7 +89,7 @@ class RateTooHigh(Diagnosis):
         trouble, failed = self._trouble(evidence), evidence.failure is not None
         if not trouble:
             return Reading(0.0, "none of these")
-        begun = f"{trouble[:1].upper()}{trouble[1:]} at lr {evidence.recipe.lr:g}."
+        begun = f"At lr {evidence.recipe.lr:g} {trouble}."
         if evidence.dataset is None:
             return Reading(1.0, trouble, "high" if failed else "medium", begun)
         rates = try_rates(evidence, self.smaller)
@@ -108,12 +109,12 @@ class RateTooHigh(Diagnosis):
             return ""
         highest = max([losses[0] / 3, *losses[1:]])  # fresh weights may begin somewhat above chance's loss
         if highest > self.above:
-            return f"the loss stood at {max(losses):.2g} times what guessing gives"
+            return f"the loss stood at {rounded(max(losses))} times what guessing gives"
         rises = sum(after > max(self.rise * before, self.noise) for before, after in pairwise(losses))
         if rises > (len(losses) - 1) / 4 and rises > 1:
             return f"the loss rose in {rises} of {len(losses) - 1} epochs"
         if losses[-1] > STUCK:
-            return f"the loss is still {losses[-1]:.2g} times what guessing gives"
+            return f"the loss is still {rounded(losses[-1])} times what guessing gives"
         return ""
 
 
@@ -122,20 +123,20 @@ class RateTooLow(Diagnosis):
     needs = ("recipe", "history", "data")
     normal = "the loss falls below half of what guessing gives, or larger rates are no better"
     source = "an experiment: the run's own first steps again with larger rates (Smith 2017); benchmarks/doctor.md"
-    advice = ("train again with the lr named above", "or train for many more epochs")
+    advice = ("train again with the larger lr named above", "or train for many more epochs")
     unlearned = 0.5  # of chance's loss
     larger = (10.0, 100.0, 1e3, 1e4, 1e5)
 
     def read(self, evidence: Evidence) -> Reading | str:
         if evidence.loss < self.unlearned:
-            return Reading(0.0, f"loss {evidence.loss:.2g} times what guessing gives")
+            return Reading(0.0, f"loss {rounded(evidence.loss)} times what guessing gives")
         if not math.isfinite(evidence.loss):
             return "the training failed"
         rates = try_rates(evidence, self.larger)
         if isinstance(rates, str):
             return rates
         sure = "high" if rates.gain < CLEARLY else None
-        measured = f"loss {evidence.loss:.2g} times what guessing gives; in a short trial {rates}"
+        measured = f"loss {rounded(evidence.loss)} times what guessing gives; in a short trial {rates}"
         says = f"The loss is still {evidence.loss:.0%} of what guessing gives. The same first steps reach {rates}."
         return Reading(rates.gain, measured, sure, says)
 
@@ -183,7 +184,7 @@ class Overfitting(Diagnosis):
     source = "Wilson's interval (measures.accuracy_interval); benchmarks/doctor.md"
     advice = (
         "more pictures, or augment='flip-crop' where a mirrored picture is still one of its class",
-        "weight_decay=5e-4, dropout=0.3, label_smoothing=0.1",
+        "set weight_decay=5e-4, dropout=0.3, label_smoothing=0.1",
         "fewer epochs: validation=0.1 keeps the best one",
     )
     medium, high = 0.08, 0.12
@@ -196,8 +197,8 @@ class Overfitting(Diagnosis):
         gap, certain = train - test, train - accuracy_interval(round(test * data["test"]), data["test"])[1]
         sure = graded(certain, self.medium, self.high)
         says = f"It names {train:.1%} of the training pictures correctly and {test:.1%} of the test pictures."
-        return Reading(gap, f"{100 * gap:+.0f} points ({train:.1%} and {test:.1%})", sure, says)
+        return Reading(gap, f"{100 * gap:+.0f} points ({train:.1%} and {test:.1%})".replace("-", "−"), sure, says)
 
 
 def _told(loss: float) -> str:
-    return f"{loss:.3g}" if math.isfinite(loss) else "not finite"
+    return rounded(loss, 3) if math.isfinite(loss) else "not finite"
