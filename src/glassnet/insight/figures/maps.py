@@ -49,7 +49,7 @@ def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
         zmin=-limit,
         zmax=limit,
         hovertemplate="weight %{z:.4g}<extra></extra>",
-        colorbar=colour_bar("weight"),
+        colorbar=colour_bar("weight", exponentformat="power"),
     )
     if channels > 1:
         names = "RGB" if channels == 3 else [str(channel) for channel in range(channels)]
