@@ -77,10 +77,12 @@ class Threads(Diagnosis):
         if isinstance(network, str):
             return network
         before, taken = network.threads, {}
-        for number in sorted({1, usable_cores(), threads}):
-            network = build(network.spec, "torch", 0, evidence.config["dtype"], "cpu", threads=number)
-            taken[number] = seconds_per_picture(network, evidence, batch)
-        build(network.spec, "torch", device="cpu", threads=before)  # the number holds for the whole process
+        try:
+            for number in sorted({1, usable_cores(), threads}):
+                network = build(network.spec, "torch", 0, evidence.config["dtype"], "cpu", threads=number)
+                taken[number] = seconds_per_picture(network, evidence, batch)
+        finally:
+            build(network.spec, "torch", device="cpu", threads=before)  # the number holds for the whole process
         best = min(taken, key=lambda number: taken[number])
         gain = taken[threads] / taken[best]
         says = f"A step takes {gain:.1f} times as long on {threads} threads as on {best}."
