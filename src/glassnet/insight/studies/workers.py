@@ -53,7 +53,8 @@ def train_in_processes(
             ) from None
         finally:
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            # One that is only just starting still looks for what this process shares with it.
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
