@@ -54,6 +54,11 @@ def _block_math(translator: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def _read_tour_first(app: Sphinx, env: Any, pages: list[str]) -> None:
+    """Running it makes the notebook that the index offers."""
+    pages.sort(key=lambda page: page != "tour")
+
+
 def _add_commands(app: Sphinx, page: str, source: list[str]) -> None:
     """What the commands say of themselves, so that their page cannot be stale."""
     if page == "commands":
@@ -86,6 +91,7 @@ def _add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any],
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _indent_equations)
+    app.connect("env-before-read-docs", _read_tour_first)
     app.connect("source-read", _add_commands)
     app.connect("html-page-context", _add_scripts)
     app.connect("build-finished", _write_scripts)
