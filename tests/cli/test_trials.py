@@ -134,8 +134,20 @@ def test_an_interrupt_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch) -
     assert err.splitlines()[-1] == "Error: Stopped. What is finished is kept; the same command goes on from there."
 
 
+def _trains(pid: int, runs: Path) -> bool:
+    return any(runs.glob("*/state/checkpoint.safetensors"))
+
+
+def _starts(pid: int, runs: Path) -> bool:
+    """Its processes are there, and still importing."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return len(children.read_text("ascii").split()) > 1  # multiprocessing's own watcher, and one that trains
+
+
 @pytest.mark.slow
-def test_ctrl_c_at_a_terminal_ends_all_processes(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("moment", [_trains, _starts])
+def test_ctrl_c_at_a_terminal_ends_all_processes(moment: Callable[[int, Path], bool], tmp_path: Path) -> None:
     """The terminal sends the signal to every process of its group; none of them may answer with a traceback."""
     command = [sys.executable, "-m", "glassnet", "study", *DEGRADATION, "--workers", "2"]
     endless = [*command, "--epochs", "20000"]
@@ -144,9 +156,9 @@ def test_ctrl_c_at_a_terminal_ends_all_processes(tmp_path: Path) -> None:
     )
     runs = tmp_path / "studies" / "degradation"
     try:
-        while not any(runs.glob("*/state/checkpoint.safetensors")):
+        while not moment(process.pid, runs):
             assert process.poll() is None
-            time.sleep(0.1)
+            time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:

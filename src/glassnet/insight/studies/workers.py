@@ -35,10 +35,10 @@ def train_in_processes(
     context = get_context("spawn")  # a fork would take over locks and threads of BLAS in whatever state they are
     stop, epochs = context.Event(), context.SimpleQueue()
     with ProcessPoolExecutor(workers, context, _enter, (workshop, epochs, stop)) as pool:
-        with _deaf_to_interrupts():
-            running = {pool.submit(_train, trial): trial for trial in trials}
-        by_name = {trial.name: trial for trial in running.values()}
         try:
+            with _interrupts_held_back():
+                running = {pool.submit(_train, trial): trial for trial in trials}
+            by_name = {trial.name: trial for trial in running.values()}
             while running:
                 done, _ = wait(running, _SECONDS, FIRST_COMPLETED)
                 while not epochs.empty():
@@ -58,16 +58,27 @@ def train_in_processes(
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; those started in here ignore it, and the parent says stop."""
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal. Those started in here never see one: the parent does, when this ends,
+    and says stop.
+
+    :raises KeyboardInterrupt: at the end, where there was one.
+    """
     if current_thread() is not main_thread():  # only the main thread is asked
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows; whoever is started inherits what is blocked
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         signal.signal(signal.SIGINT, before)
+    if caught:
+        raise KeyboardInterrupt
 
 
 class _Reporting(Progress):
