@@ -131,8 +131,12 @@ def test_at_every_instant_of_replacing_an_old_run(few: gn.Dataset, tmp_path: Pat
         shutil.copytree(tmp_path / "old", run)
         if not is_killed(instant, few, run, overwrite=True):
             break
-        if RunFolder(run / ".next").is_committed:  # the new one has an epoch, which must not be lost
+        here, new = RunFolder(run), RunFolder(run / ".next")
+        if new.is_committed:  # the new one has an epoch, which must not be lost
             outcomes.append("new")
+            if here.is_committed:  # wholly the old one or wholly the new one
+                pairs = [(one.config_path, one.metrics_path, one.checkpoint_path) for one in (here, new)]
+                assert len({old.read_bytes() == new.read_bytes() for old, new in zip(*pairs, strict=True)}) == 1
             is_killed(instant % 7, few, run, resume=True)
         elif gn.load(run).network.spec.preset == "tiny":
             outcomes.append("old")
