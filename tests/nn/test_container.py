@@ -81,6 +81,18 @@ def test_a_residual_block_of_identities_doubles_and_its_gradient_is_whole() -> N
     np.testing.assert_array_equal(block.backward(dy), 2 * dy)
 
 
+@pytest.mark.parametrize("shortcut", [nn.Identity(), nn.Sequential(), nn.Sequential(nn.Identity()), None])
+def test_a_block_changes_nothing_that_it_was_given(shortcut: nn.Module | None) -> None:
+    block = nn.Residual(nn.Sequential(nn.Identity()), shortcut, None)
+    x, dy = np.random.default_rng(0).standard_normal((2, 2, 3, 4, 4))
+    before = x.copy(), dy.copy()
+    y = block(x)
+    dx = block.backward(dy)
+    np.testing.assert_array_equal(y, x if shortcut is None else 2 * x)
+    np.testing.assert_array_equal(dx, dy if shortcut is None else 2 * dy)
+    np.testing.assert_array_equal((x, dy), before)
+
+
 def test_an_empty_sequential_is_an_identity_shortcut_that_owns_nothing() -> None:
     block = nn.Residual(nn.Sequential(nn.Identity()), nn.Sequential(), None)
     x, dy = normal(2, 3, 4, 4), normal(2, 3, 4, 4, seed=1)

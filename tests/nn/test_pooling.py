@@ -65,6 +65,17 @@ def test_the_gradient_goes_to_the_first_of_equal_maxima() -> None:
     np.testing.assert_array_equal(pool.backward(np.array([[[[7.0]]]])), [[[[0, 7], [0, 0]]]])
 
 
+def test_its_decisions_are_the_places_of_the_maxima() -> None:
+    pool = nn.MaxPool2d((2, 3), stride=(2, 1), padding=(0, 1))
+    assert pool.decisions() == []
+    x = np.random.default_rng(0).permutation(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(float)
+    pool(x)
+    padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (1, 1)), constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2, 3), axis=(2, 3))[:, :, ::2]
+    expected = windows.reshape(*windows.shape[:4], 6).argmax(axis=4)
+    np.testing.assert_array_equal(layout.nchw(*pool.decisions()), expected)
+
+
 def test_overlapping_windows_add_their_gradients() -> None:
     pool = nn.MaxPool2d(2, stride=1)
     pool(np.array([[[[1.0, 2.0, 1.0], [1.0, 9.0, 1.0], [1.0, 2.0, 1.0]]]]))

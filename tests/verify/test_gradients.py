@@ -194,9 +194,9 @@ def missing_skip_term(block: nn.Residual, dy: Array) -> Array:
 
 
 def gradient_to_another_place(pool: nn.MaxPool2d, dy: Array) -> Array:
-    """As if the last place of the window were the first."""
-    winners, shape = pool.kept()
-    pool.keep(winners[::-1], shape)
+    """As if the larger of two places were the smaller."""
+    across, down, shape = pool.kept()
+    pool.keep(~across, down, shape)
     return POOL_BACK(pool, dy)
 
 

@@ -158,12 +158,14 @@ class Network(ABC):
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1] != self.spec.in_channels:
             raise DataError(f"The images must have shape (N, {self.spec.in_channels}, H, W). Got {images.shape}.")
-        if not np.issubdtype(images.dtype, np.floating):
+        if images.dtype.kind != "f":
             raise DataError(
                 f"The images must be floats, as Normalization.apply makes them of uint8 pictures. Got {images.dtype}."
             )
-        with np.errstate(over="ignore"):
-            cast = images.astype(self.dtype, copy=False)
+        cast = images
+        if images.dtype != self.dtype:
+            with np.errstate(over="ignore"):
+                cast = images.astype(self.dtype)
         if not np.isfinite(cast).all():
             first = np.argwhere(~np.isfinite(cast))[0]
             raise DataError(
@@ -174,7 +176,7 @@ class Network(ABC):
 
     def _checked_labels(self, labels: Array, count: int) -> Array:
         labels = np.asarray(labels)
-        if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        if labels.shape != (count,) or labels.dtype.kind not in "iu":
             raise DataError(f"The labels must be {count} integers. Got {labels.dtype} of shape {labels.shape}.")
         if count and not (labels.min() >= 0 and labels.max() < self.spec.classes):
             wrong = labels[(labels < 0) | (labels >= self.spec.classes)][0]

@@ -17,6 +17,7 @@ from glassnet.engines.threads import one_blas_thread, usable_cores
 from glassnet.errors import GlassnetError
 from glassnet.nn import arguments
 from glassnet.nn.layout import channels_last
+from glassnet.nn.memory import Recycled
 from glassnet.nn.parallel import Workers
 from glassnet.recipe import Recipe
 
@@ -43,7 +44,8 @@ class NumpyNetwork(Network):
             usable_cores() if threads is None else arguments.integer("the NumPy engine", "threads", threads)
         )
         self.module: nn.Module = assemble_blank(spec).to(dtype)
-        workers = Workers(threads)
+        self.recycled = Recycled()  # shapes are the same at each step, so its arrays can be, too
+        workers = Workers(threads, self.recycled)
         for module in self.module.modules():
             module.workers = workers
 
@@ -79,6 +81,7 @@ class NumpyNetwork(Network):
         return channels_last(images.astype(self.dtype, copy=False))
 
     def _logits(self, images: Array) -> Array:
+        self.recycled.serve(("logits", images.shape))
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             return self.module.eval()(self._ready(images))
 
@@ -102,6 +105,7 @@ class NumpyNetwork(Network):
         def look_back(name: str, dy: Array, dx: Array) -> None:
             seen_back.update(_copies(shown(name, dx, dy, names)))
 
+        self.recycled.serve(("trace", images.shape))
         before = self.module.state_dict()
         drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
         held = [(parameter, parameter.grad.copy(order="K")) for parameter in self.module.parameters()]
@@ -160,6 +164,7 @@ class NumpyTrainer(Trainer):
         else:
             images = network._ready(network._checked(batch))
             labels = network._checked_labels(np.asarray(labels), len(images))
+        network.recycled.serve(("step", images.shape))
         # What overflows or turns NaN shows in the loss, which the loop checks once an epoch.
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             if not network.module.training:
@@ -174,7 +179,7 @@ class NumpyTrainer(Trainer):
                 group["lr"] = self.recipe.lr if lr is None else float(lr)  # np.float64 would compute in float64
             self.optimizer.step()
         self._loss_sum += loss * len(labels)
-        self._right += int((logits.argmax(axis=1) == labels).sum())
+        self._right += int(np.count_nonzero(logits.argmax(axis=1) == labels))
         self._count += len(labels)
         return loss
 

@@ -132,9 +132,15 @@ def _work(channel: Connection, task: Callable[..., None], processes: Processes, 
     _leave_group(processes)
 
 
+_left: list[Any] = []  # the group that this process was in last
+
+
 def _leave_group(processes: Processes) -> None:
     if processes.count > 1:
         import torch.distributed
 
         if torch.distributed.is_initialized():
+            # A group's end waits for its threads and holds Python's lock meanwhile (PyTorch 2.13); one that was just
+            # letting go of failed work would wait for that lock. So this one ends with the next, or with the program.
+            _left[:] = [torch.distributed.group.WORLD]
             torch.distributed.destroy_process_group()

@@ -22,7 +22,7 @@ class ReLU(Module):
     """
 
     def forward(self, x: Array) -> Array:
-        y, positive = np.empty_like(x), np.empty_like(x, np.bool_)
+        y, positive = self.workers.empty_like(x), self.workers.empty_like(x, np.bool_)
 
         def work(part: slice, _: Scratch) -> None:
             np.greater(x[part], 0, out=positive[part])

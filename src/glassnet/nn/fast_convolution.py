@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.nn import layout
+from glassnet.nn.memory import aligned
 from glassnet.nn.parallel import Workers
 from glassnet.nn.scratch import Scratch
 from glassnet.nn.window import Window
@@ -36,7 +37,7 @@ BAND_OUTPUTS = 32  # numbers that all its windows make, at most
 SMALL_PRODUCT = 950_000  # multiply-adds; OpenBLAS's own bound is 100³
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Band:
     """Windows side by side on pictures of one size, taken as one window over a longer run of pixels."""
 
@@ -75,26 +76,28 @@ class Band:
         """The pixels under each band as one row: x (n, H, W, C) -> (n·Ho·Wo/width, columns), in the scratch."""
         if self.window.has_padding:
             key = (self, len(x), x.dtype)
-            inside, runs, columns = scratch.views(key, lambda: self._views(x, scratch))
+            inside, runs, columns, matrix = scratch.views(key, lambda: self._views(x, scratch))
             inside[...] = x
         else:
-            runs, columns = self._runs(x, scratch)
+            runs, columns, matrix = self._runs(x, scratch)
         np.copyto(columns, runs)
-        matrix: Array = columns.reshape(-1).view(x.dtype).reshape(-1, self.columns)
         return matrix
 
-    def _views(self, x: Array, scratch: Scratch) -> tuple[Array, Array, Array]:
-        """The picture inside its border, the runs of memory under each band, and the columns that they become."""
+    def _views(self, x: Array, scratch: Scratch) -> tuple[Array, Array, Array, Array]:
+        """The picture inside its border, and its ``_runs``."""
         padded = scratch.bordered(x.shape, self.window.padding, 0, x.dtype)
         return self.window.crop(padded, self.size), *self._runs(padded, scratch)
 
-    def _runs(self, padded: Array, scratch: Scratch) -> tuple[Array, Array]:
+    def _runs(self, padded: Array, scratch: Scratch) -> tuple[Array, Array, Array]:
+        """The runs of memory under each band, and the columns that they become, as runs and as a matrix."""
         runs = self.window.runs(padded, self.output_size, self.width, self.run)
-        return runs, scratch.empty("columns", runs.shape, runs.dtype)
+        columns = scratch.empty("columns", runs.shape, runs.dtype)
+        return runs, columns, columns.reshape(-1).view(padded.dtype).reshape(-1, self.columns)
 
     def matrix(self, weight: Array) -> Array:
         """The kernel (O, kh, kw, C) written once for each window: (columns, width·O)."""
-        matrix = np.zeros((self.columns, self.width * self.outputs), weight.dtype)
+        matrix = aligned((self.columns, self.width * self.outputs), weight.dtype)
+        matrix.fill(0)
         self._written(matrix)[...] = weight.transpose(1, 2, 3, 0)[:, :, :, None]
         return matrix
 
@@ -121,7 +124,7 @@ def correlate(x: Array, weight: Array, bias: Array | None, window: Window, worke
     """``convolution.correlate``: (N, H, W, C) -> (N, Ho, Wo, O)."""
     band = band_of(window, x.shape[1:3], x.shape[3], len(weight))
     matrix = band.matrix(weight)
-    y = np.empty((len(x), *band.output_size, len(weight)), x.dtype)
+    y = workers.empty((len(x), *band.output_size, len(weight)), x.dtype)
     line = None if bias is None else layout.along_line(bias, band.output_size[1])
 
     def work(part: slice, scratch: Scratch) -> None:
@@ -145,7 +148,7 @@ def gradients(x: Array, dy: Array, weight: Array, window: Window, workers: Worke
         return _scattered(dy, weight, window, x.shape, workers), kernel_gradient(x, dy, window, workers)
     band = band_of(turned, dy.shape[1:3], dy.shape[3], x.shape[3])
     matrix = band.matrix(weight[:, ::-1, ::-1].transpose(3, 1, 2, 0))
-    dx = np.empty(x.shape, x.dtype)
+    dx = workers.empty(x.shape, x.dtype)
 
     def work(part: slice, scratch: Scratch) -> Array:
         columns = band.im2col(dy[part], scratch)
@@ -171,7 +174,7 @@ def _scattered(dy: Array, weight: Array, window: Window, shape: tuple[int, ...],
     """dx with strides: each row of the columns' gradient is added back to the pixels that it came from."""
     N, H, W, C = shape
     kernel = weight.reshape(len(weight), -1)
-    dx = np.empty(shape, dy.dtype)
+    dx = workers.empty(shape, dy.dtype)
 
     def work(part: slice, scratch: Scratch) -> None:
         pixels = dy[part].reshape(-1, len(weight))

@@ -33,6 +33,14 @@ def is_channels_last(x: Array) -> bool:
     return x.ndim == 4 and nhwc(x).flags.c_contiguous
 
 
+def pixels(x: Array) -> Array:
+    """The view of x (N, H, W, C) whose items are whole pixels, (N, H, W): they are copied as one.
+
+    :raises ValueError: where the numbers of a pixel do not lie side by side.
+    """
+    return x.view(np.dtype((np.void, x.shape[3] * x.itemsize)))[..., 0]
+
+
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """An uninitialized channels-last array of shape (N, C, H, W)."""
     N, C, H, W = shape

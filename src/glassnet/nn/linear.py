@@ -82,8 +82,12 @@ class Identity(Module):
 
     def forward(self, x: Array) -> Array:
         self.keep()
-        return self.workers.elementwise(np.positive, x)
+        return self.workers.elementwise(_copy, x)
 
     def backward(self, dy: Array) -> Array:
         self.kept()
-        return self.workers.elementwise(np.positive, dy)
+        return self.workers.elementwise(_copy, dy)
+
+
+def _copy(x: Array, out: Array) -> None:
+    np.copyto(out, x)

@@ -47,14 +47,15 @@ class CrossEntropyLoss(Module):
         if logits.ndim != 2 or 0 in logits.shape:
             raise ShapeError(f"CrossEntropyLoss takes logits of shape (N, K), neither 0. Got {logits.shape}.")
         N, K = logits.shape
-        if labels.shape != (N,) or not np.issubdtype(labels.dtype, np.integer):
+        if labels.shape != (N,) or labels.dtype.kind not in "iu":
             raise ShapeError(f"CrossEntropyLoss takes {N} integer labels. Got {labels.dtype} of shape {labels.shape}.")
         if not (labels.min() >= 0 and labels.max() < K):
             wrong = labels[(labels < 0) | (labels >= K)][0]
             raise ShapeError(f"CrossEntropyLoss takes labels from 0 to {K - 1}. Got {wrong}.")
         log_p = log_softmax(logits)
-        target = np.full_like(log_p, self.label_smoothing / K)
-        target[np.arange(N), labels] += 1 - self.label_smoothing
+        others = self.label_smoothing / K
+        target = np.full((N, K), others, log_p.dtype)
+        target[np.arange(N), labels] = others + 1 - self.label_smoothing
         self.keep(log_p, target)
         loss: float = np.vdot(target, log_p).item() / -N
         return loss

@@ -71,7 +71,7 @@ class BatchNorm2d(Module):
         wide = partial(layout.along_line, width=x.shape[3])
         middle, scale = wide(mean), wide(inverse_std if self.weight is None else inverse_std * self.weight.data)
         shift = None if self.bias is None else wide(self.bias.data)
-        y = layout.empty(x.shape, x.dtype)
+        y = layout.nchw(self.workers.empty(layout.nhwc(x).shape, x.dtype))
 
         def normalize(part: slice, _: Scratch) -> None:
             lines = np.subtract(layout.lines(x[part]), middle, out=layout.lines(y[part]))
@@ -133,7 +133,7 @@ class BatchNorm2d(Module):
             self.weight.grad[...], self.bias.grad[...] = dgamma, dbeta
             scale = inverse_std * self.weight.data
         slope, shift, scale = wide(-inverse_std * dgamma / M), wide(dbeta / M), wide(scale)
-        dx = layout.empty(dy.shape, dy.dtype)
+        dx = layout.nchw(self.workers.empty(layout.nhwc(dy).shape, dy.dtype))
 
         def combine(part: slice, _: Scratch) -> None:
             lines = np.subtract(layout.lines(x[part]), middle, out=layout.lines(dx[part]))

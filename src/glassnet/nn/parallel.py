@@ -10,8 +10,10 @@ from itertools import count
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from glassnet.nn import layout
+from glassnet.nn.memory import Recycled
 from glassnet.nn.scratch import Scratch
 
 Array = NDArray[Any]
@@ -20,19 +22,32 @@ Work = Callable[[slice, Scratch], Result]
 
 # What a thread works on at a time: little enough to be in its cache still when the next operation reads it, and enough
 # that the threads seldom meet at Python's lock, which each operation takes again when it is done.
-BLOCK_BYTES = 1 << 21
+BLOCK_BYTES = 1 << 20
 
 
 class Workers:
     """Threads that share the blocks of a batch, each with a scratch of its own.
 
     How a batch is cut depends on shapes alone and results come in the order of the blocks, so whoever adds them up
-    gets the same bits from any number of threads. The layers of one network share their workers; a network, like
-    torch's, is used by one caller at a time.
+    gets the same bits from any number of threads. The layers of one network share their workers, and the memory of
+    their arrays where that is recycled; a network, like torch's, is used by one caller at a time.
     """
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, recycled: Recycled | None = None) -> None:
         self.scratches = [Scratch() for _ in range(threads)]
+        self.recycled = recycled
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """An uninitialized C-contiguous array for a layer to return or keep."""
+        return np.empty(shape, dtype) if self.recycled is None else self.recycled.empty(shape, dtype)
+
+    def empty_like(self, x: Array, dtype: DTypeLike | None = None) -> Array:
+        """One of the shape of x, of its memory order, and of its dtype unless another is given."""
+        rows = layout.nhwc(x) if x.ndim == 4 else x
+        if not rows.flags.c_contiguous:
+            return np.empty_like(x, dtype)
+        like = self.empty(rows.shape, x.dtype if dtype is None else dtype)
+        return layout.nchw(like) if x.ndim == 4 else like
 
     def map(self, work: Work[Result], items: int, item_bytes: int) -> list[Result]:
         """``work(part, scratch)`` for each block of ``items`` things (pictures, rows) of ``item_bytes`` each.
@@ -41,6 +56,8 @@ class Workers:
         threads have stopped.
         """
         size = max(1, BLOCK_BYTES // max(1, item_bytes))
+        if 0 < items <= size:
+            return [work(slice(0, items), self.scratches[0])]
         parts = [slice(start, min(start + size, items)) for start in range(0, items, size)]
         if len(parts) < 2 or len(self.scratches) == 1:
             return [work(part, self.scratches[0]) for part in parts]
@@ -67,9 +84,14 @@ class Workers:
         first, *others = self.map(work, items, item_bytes) or [work(slice(0, 0), self.scratches[0])]
         return sum(others, start=first)
 
-    def elementwise(self, operation: Callable[..., Any], first: Array, *others: Array) -> Array:
-        """``operation(first, *others)``, a ufunc of arrays of one shape, in the dtype and memory order of the first."""
-        result = np.empty_like(first)
+    def elementwise(
+        self, operation: Callable[..., Any], first: Array, *others: Array, out: Array | None = None
+    ) -> Array:
+        """``operation(first, *others)``, a ufunc of arrays of one shape, in the dtype and memory order of the first.
+
+        In a new array, or in ``out``.
+        """
+        result = self.empty_like(first) if out is None else out
 
         def work(part: slice, _: Scratch) -> None:
             operation(first[part], *(other[part] for other in others), out=result[part])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,11 @@ def _pooling_window(
 class MaxPool2d(Module):
     """The largest value under each window, with torch.nn.MaxPool2d's arguments (stride None: the kernel's size)::
 
-        y[n,c,i,j] = max_{u,v} x[n, c, s·i + d·u, s·j + d·v]
+        y[n,c,i,j] = max_u max_v x[n, c, s·i + d·u, s·j + d·v]
 
-    dy goes to the place of the maximum, the first of them, row by row, where several are equal. NaN counts as
-    the largest (where its gradient goes is left open). The padding is −∞, sizes round down.
+    It is the maximum of its lines' maxima, which takes kh + kw comparisons instead of kh·kw. dy goes to the place of
+    the maximum, the first of them, row by row, where several are equal. NaN counts as the largest (where its gradient
+    goes is left open). The padding is −∞, sizes round down.
 
     :raises ShapeError: where x is not (N, C, H, W) or is too small for one window.
     """
@@ -56,41 +57,88 @@ class MaxPool2d(Module):
     ) -> None:
         super().__init__()
         self.window = _pooling_window("MaxPool2d", kernel_size, stride, padding, dilation)
+        self._across, self._down = self.window.axes
 
     def forward(self, x: Array) -> Array:
         arguments.images("MaxPool2d", x)
-        output_size = self.window.output_size((x.shape[2], x.shape[3]))
-        y = np.empty((len(x), *output_size, x.shape[1]), x.dtype)
-        winners = np.empty((prod(self.window.kernel_size), *y.shape), np.bool_)  # did the maximum come from this place?
+        N, C = x.shape[:2]
+        (kh, kw), (Ho, Wo) = self.window.kernel_size, self.window.output_size((x.shape[2], x.shape[3]))
+        Hp = x.shape[2] + sum(self.window.padding[0])
+        y = self.workers.empty((N, Ho, Wo, C), x.dtype)
+        # Of the 2nd, 3rd, … place in a line, and of the 2nd, 3rd, … line: is it larger than all before?
+        across, down = np.empty((kw - 1, N, Hp, Wo, C), np.bool_), np.empty((kh - 1, N, Ho, Wo, C), np.bool_)
 
         def work(part: slice, scratch: Scratch) -> None:
-            padded = self.window.pad(layout.nhwc(x[part]), -np.inf, scratch)
-            # Side by side, since NumPy's inner loops over the strided pixels themselves are only C numbers long.
-            values = scratch.empty("taps", winners[:, part].shape, x.dtype)
-            np.stack(list(self.window.taps(padded, output_size)), out=values)
-            np.maximum.reduce(values, axis=0, out=y[part])
-            np.equal(values, y[part], out=winners[:, part])
-            undecided = np.ones(y[part].shape, np.bool_)
-            for won in winners[:, part]:
-                won &= undecided
-                undecided ^= won
+            padded = np.ascontiguousarray(self.window.pad(layout.nhwc(x[part]), -np.inf, scratch))
+            places = scratch.empty("places", (kw, len(padded), Hp, Wo, C), x.dtype)
+            for place, pixels in zip(places, self._across.taps(layout.pixels(padded), (Hp, Wo)), strict=True):
+                layout.pixels(place)[...] = pixels
+            lines = _largest(places, across[:, part], places[0])
+            _largest(self._down.taps(lines, (Ho, Wo)), down[:, part], y[part])
 
-        self.workers.map(work, len(x), x[:1].nbytes)
-        self.keep(winners, x.shape)
+        self.workers.map(work, N, x[:1].nbytes)
+        self.keep(across, down, x.shape)
         return layout.nchw(y)
 
     def backward(self, dy: Array) -> Array:
-        winners, (N, C, H, W) = self.kept()
+        across, down, (N, C, H, W) = self.kept()
         dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
         dy = layout.nhwc(dy)
 
-        def work(part: slice, _: Scratch) -> None:
-            shares = dy[part] * winners[:, part]
-            for share, pixels in zip(shares, self.window.taps(dx[part], dy.shape[1:3]), strict=True):
-                pixels += share
+        def work(part: slice, scratch: Scratch) -> None:
+            lines = np.zeros((len(dy[part]), *across.shape[2:]), dy.dtype)
+            _collect(_shares(dy[part], down[:, part]), self._down, lines)
+            _collect(_shares(lines, across[:, part]), self._across, dx[part])
 
         self.workers.map(work, N, dx[:1].nbytes)
         return layout.nchw(np.ascontiguousarray(self.window.crop(dx, (H, W))))
+
+    def decisions(self) -> list[Array]:
+        """The place of each window's maximum, counted row by row."""
+        if self._kept is None:
+            return []
+        across, down, _ = self._kept
+        column, line = _last(across), _last(down)
+        columns = np.stack(list(self._down.taps(column, line.shape[1:3])))
+        return [line * self.window.kernel_size[1] + np.take_along_axis(columns, line[None], axis=0)[0]]
+
+
+def _last(larger: Array) -> Array:
+    """The number of the last that was larger than all before."""
+    numbers = np.arange(1, len(larger) + 1).reshape(-1, 1, 1, 1, 1)
+    last: Array = (numbers * larger).max(axis=0, initial=0)
+    return last
+
+
+def _largest(values: Iterable[Array], larger: Array, out: Array) -> Array:
+    """The largest of several arrays, in ``out``; ``larger`` of each but the first: is it larger than all before?"""
+    best, *others = values
+    for value, won in zip(others, larger, strict=True):
+        np.greater(value, best, out=won)
+        best = np.maximum(best, value, out=out)
+    if best is not out:
+        out[...] = best
+    return out
+
+
+def _shares(dy: Array, larger: Array) -> list[Array]:
+    """dy where each place was the largest, else 0: the last that was larger than all before has it."""
+    shares = []
+    for won in larger[::-1]:
+        shares.append(dy * won)
+        dy = dy - shares[-1]
+    return [dy, *shares[::-1]]
+
+
+def _collect(shares: list[Array], window: Window, dx: Array) -> None:
+    """Add to each place under the windows its share."""
+    size = shares[0].shape[1:3]
+    if window.is_disjoint:
+        for share, pixels in zip(shares, window.taps(layout.pixels(dx), size), strict=True):
+            pixels[...] = layout.pixels(np.ascontiguousarray(share))
+    else:
+        for share, numbers in zip(shares, window.taps(dx, size), strict=True):
+            numbers += share
 
 
 class AvgPool2d(Module):
@@ -141,11 +189,25 @@ class AdaptiveAvgPool2d(Module):
 
     def forward(self, x: Array) -> Array:
         arguments.images("AdaptiveAvgPool2d", x)
+        N, C, H, W = x.shape
+        y = np.empty((N, C, 1, 1), x.dtype)
+
+        def work(part: slice, _: Scratch) -> None:
+            # Over the lines first: NumPy's inner loops are then W·C numbers long, and only once C.
+            line = layout.lines(x[part]).reshape(-1, H, W * C).sum(axis=1)
+            np.divide(line.reshape(-1, W, C).sum(axis=1), H * W, out=y[part, :, 0, 0])
+
+        self.workers.map(work, N, x[:1].nbytes)
         self.keep(x.shape)
-        return layout.nchw(layout.nhwc(x).mean(axis=(1, 2), keepdims=True))
+        return y
 
     def backward(self, dy: Array) -> Array:
         ((N, C, H, W),) = self.kept()
-        dx = layout.empty((N, C, H, W), dy.dtype)
-        dx[...] = dy / (H * W)
-        return dx
+        dx = self.workers.empty((N, H, W * C), dy.dtype)
+
+        def work(part: slice, _: Scratch) -> None:
+            share = dy[part].reshape(-1, 1, C) / (H * W)
+            dx[part] = np.concatenate((share,) * W, axis=2)  # the line that all lines are
+
+        self.workers.map(work, N, dx[:1].nbytes)
+        return layout.nchw(dx.reshape(N, H, W, C))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from glassnet.nn.arguments import Pair
+from glassnet.nn.memory import aligned
 
 Views = TypeVar("Views")
 
@@ -31,7 +32,7 @@ class Scratch:
         count = prod(shape) * np.dtype(dtype).itemsize
         memory = self._memory.get(purpose)
         if memory is None or memory.size < count:
-            memory = self._memory[purpose] = np.empty(count, np.uint8)
+            memory = self._memory[purpose] = aligned((count,), np.uint8)
             self._views.clear()
         return memory[:count].view(dtype).reshape(shape)
 
@@ -47,7 +48,8 @@ class Scratch:
         key = (H, W, C, border, value, np.dtype(dtype))
         memory = self._bordered.get(key)
         if memory is None or len(memory) < N:
-            memory = self._bordered[key] = np.full((N, top + H + bottom, left + W + right, C), value, dtype)
+            memory = self._bordered[key] = aligned((N, top + H + bottom, left + W + right, C), dtype)
+            memory.fill(value)
             self._views.clear()
         return memory[:N]
 

@@ -81,17 +81,29 @@ class Window:
 
     def taps(self, padded: Array, output_size: Pair) -> Iterator[Array]:
         """For each place in the kernel, row by row, the pixels that lie under it: views (N, Ho, Wo, C)."""
-        rows = self.stride[0] * (output_size[0] - 1) + 1
-        columns = self.stride[1] * (output_size[1] - 1) + 1
-        for i in np.arange(self.kernel_size[0]) * self.dilation[0]:
-            for j in np.arange(self.kernel_size[1]) * self.dilation[1]:
-                yield padded[:, i : i + rows : self.stride[0], j : j + columns : self.stride[1]]
+        (kh, kw), (sh, sw), (dh, dw) = self.kernel_size, self.stride, self.dilation
+        rows, columns = sh * (output_size[0] - 1) + 1, sw * (output_size[1] - 1) + 1
+        for i in range(0, kh * dh, dh):
+            for j in range(0, kw * dw, dw):
+                yield padded[:, i : i + rows : sh, j : j + columns : sw]
 
     def padded_zeros(self, shape: tuple[int, int, int, int], dtype: Any) -> Array:
         """Zeros of the padded size of pictures (N, H, W, C), to collect a gradient in."""
         N, H, W, C = shape
         (top, bottom), (left, right) = self.padding
         return np.zeros((N, top + H + bottom, left + W + right, C), dtype)
+
+    @property
+    def axes(self) -> tuple[Window, Window]:
+        """It alone across a padded picture and it alone down: one line high, and one pixel wide."""
+        (kh, kw), (sh, sw), (dh, dw), none = self.kernel_size, self.stride, self.dilation, ((0, 0), (0, 0))
+        return Window(self.layer, (1, kw), (1, sw), none, (1, dw)), Window(self.layer, (kh, 1), (sh, 1), none, (dh, 1))
+
+    @property
+    def is_disjoint(self) -> bool:
+        """Does each pixel lie under one window at most?"""
+        reach = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        return all(step >= length for step, length in zip(self.stride, reach, strict=True))
 
     @cached_property
     def turned(self) -> Window | None:

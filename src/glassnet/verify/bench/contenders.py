@@ -20,6 +20,7 @@ from glassnet import nn
 from glassnet.engines import build
 from glassnet.engines.threads import one_blas_thread
 from glassnet.nn.layout import channels_last
+from glassnet.nn.memory import Recycled
 from glassnet.nn.parallel import Workers
 from glassnet.recipe import Recipe
 from glassnet.verify import yardstick
@@ -127,7 +128,7 @@ class Glassnet(Contender):
 
     def layer(self, task: Layer, dtype: str) -> Part:
         layer: nn.Module = task.make(nn).to(dtype)
-        layer.workers = Workers(self.threads)
+        layer.workers = Workers(self.threads, Recycled())
         layer.load_state_dict(task.state())
         x, dy = map(channels_last, task.arrays(dtype))
         return module_part(layer, task, (x, dy), one_blas_thread)

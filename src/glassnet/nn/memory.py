@@ -1,0 +1,76 @@
+"""Memory for arrays: aligned to the processor's vectors, and used again where nobody holds an array in it any more."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+ALIGNMENT = 64  # bytes: a line of the cache, and the widest vector
+RECYCLED = 1 << 16  # bytes from which on it pays to look for a piece
+
+
+class Piece:
+    """Memory for one array, beginning at a line of the cache: additions in the cache take half the time there, and
+    products with a matrix of 64 columns two thirds."""
+
+    __slots__ = ("_memory", "_start")
+
+    def __init__(self, size: int) -> None:
+        self._memory = np.empty(size + ALIGNMENT, np.uint8)
+        self._start = -self._memory.ctypes.data % ALIGNMENT
+
+    def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        return np.ndarray(shape, dtype, self._memory, self._start)
+
+    def references(self) -> int:
+        """How many hold the memory. Each array in it does, and each view of one: NumPy sees to that."""
+        return sys.getrefcount(self._memory)
+
+
+UNHELD = Piece(0).references()  # the piece itself
+
+
+def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """An uninitialized array, C-contiguous and aligned."""
+    return Piece(prod(shape) * np.dtype(dtype).itemsize).array(shape, dtype)
+
+
+class Recycled:
+    """The large arrays of a network that does the same again and again, as a training does.
+
+    Memory that is asked for anew comes from the system page by page, each cleared first, at every step: a fifth of the
+    time of a residual block. Here a piece is kept, and used again once no array lies in it any more. What was handed
+    out stays untouched for as long as anybody holds it or a view of it.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, list[Piece]] = {}
+        self._work: Hashable = None
+
+    def serve(self, work: Hashable) -> None:
+        """Let go of the pieces where ``work`` is not what it was: it will need others."""
+        if work != self._work:
+            self._pieces.clear()
+            self._work = work
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """An uninitialized C-contiguous array, aligned where it is large."""
+        size = prod(shape) * np.dtype(dtype).itemsize
+        if size < RECYCLED:
+            return np.empty(shape, dtype)
+        pieces = self._pieces.setdefault(size, [])
+        for piece in pieces:
+            if piece.references() == UNHELD:
+                return piece.array(shape, dtype)
+        pieces.append(piece := Piece(size))
+        return piece.array(shape, dtype)
+
+    def __reduce__(self) -> tuple[type[Recycled], tuple[()]]:
+        return Recycled, ()  # a copy begins without pieces
