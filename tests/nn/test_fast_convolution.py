@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from glassnet.nn import convolution, fast_convolution, parallel
 from glassnet.nn.fast_convolution import Band
 from glassnet.nn.parallel import Workers
+from glassnet.nn.scratch import Scratch
 from glassnet.nn.window import Window
 from tests.nn.oracle import Array, compare, examples
 
@@ -89,7 +90,7 @@ def test_the_two_ways_between_kernel_and_matrix_are_transposes(
     band = Band(laid, shape[1:3], shape[3], outputs)
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((outputs, *laid.kernel_size, shape[3]))
-    matrix = band.matrix(weight)
+    matrix = band.matrix(weight, Scratch())
     assert matrix.shape == (band.columns, band.width * outputs)
     assert np.count_nonzero(matrix) == band.width * weight.size
     sums = rng.standard_normal(matrix.shape)

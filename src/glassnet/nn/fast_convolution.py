@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.nn import layout
-from glassnet.nn.memory import aligned
 from glassnet.nn.parallel import Workers
 from glassnet.nn.scratch import Scratch
 from glassnet.nn.window import Window
@@ -94,9 +93,9 @@ class Band:
         columns = scratch.empty("columns", runs.shape, runs.dtype)
         return runs, columns, columns.reshape(-1).view(padded.dtype).reshape(-1, self.columns)
 
-    def matrix(self, weight: Array) -> Array:
-        """The kernel (O, kh, kw, C) written once for each window: (columns, width·O)."""
-        matrix = aligned((self.columns, self.width * self.outputs), weight.dtype)
+    def matrix(self, weight: Array, scratch: Scratch) -> Array:
+        """The kernel (O, kh, kw, C) written once for each window: (columns, width·O), in the scratch."""
+        matrix = scratch.empty("kernel", (self.columns, self.width * self.outputs), weight.dtype)
         matrix.fill(0)
         self._written(matrix)[...] = weight.transpose(1, 2, 3, 0)[:, :, :, None]
         return matrix
@@ -123,7 +122,7 @@ band_of = lru_cache(1024)(Band)  # a training asks for the same few at each step
 def correlate(x: Array, weight: Array, bias: Array | None, window: Window, workers: Workers) -> Array:
     """``convolution.correlate``: (N, H, W, C) -> (N, Ho, Wo, O)."""
     band = band_of(window, x.shape[1:3], x.shape[3], len(weight))
-    matrix = band.matrix(weight)
+    matrix = band.matrix(weight, workers.scratches[0])
     y = workers.empty((len(x), *band.output_size, len(weight)), x.dtype)
     line = None if bias is None else layout.along_line(bias, band.output_size[1])
 
@@ -147,7 +146,7 @@ def gradients(x: Array, dy: Array, weight: Array, window: Window, workers: Worke
     if turned is None:
         return _scattered(dy, weight, window, x.shape, workers), kernel_gradient(x, dy, window, workers)
     band = band_of(turned, dy.shape[1:3], dy.shape[3], x.shape[3])
-    matrix = band.matrix(weight[:, ::-1, ::-1].transpose(3, 1, 2, 0))
+    matrix = band.matrix(weight[:, ::-1, ::-1].transpose(3, 1, 2, 0), workers.scratches[0])
     dx = workers.empty(x.shape, x.dtype)
 
     def work(part: slice, scratch: Scratch) -> Array:
