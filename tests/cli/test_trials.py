@@ -12,30 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from glassnet import cli
 from glassnet.insight.studies import trials
-
-Result = tuple[int, str, str]
-Call = Callable[..., Result]
+from tests.cli.conftest import Call
 
 SHORT = ("--samples", "200", "--epochs", "1", "--workers", "1")
 DEGRADATION = ("degradation", "--depths", "8,14", "--norms", "batch", "--width", "2", "--seeds", "2", *SHORT)
 SWEEP = ("sweep", "digits", "--model", "tiny", "width=2,3", "norm=none,batch", "--seeds", "2", *SHORT)
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """``glassnet study ...`` in this process, inside ``tmp_path``: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def called(*arguments: str | Path) -> Result:
-        monkeypatch.setattr(sys, "argv", ["glassnet", "study", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return called
 
 
 def test_degradation_writes_its_page_and_says_what_it_found(call: Call, tmp_path: Path) -> None:

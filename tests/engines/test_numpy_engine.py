@@ -1,6 +1,8 @@
 """The NumPy engine against torch's autograd and optimizers, in float64."""
 
+import pickle
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +361,17 @@ def test_golden_logits(golden: Network, samples: dict[str, Array]) -> None:
 # Recycled memory.
 
 
+def test_a_copy_after_a_step_computes_the_same() -> None:
+    """Its scratch and its arrays are its own."""
+    network: Any = build64("resnet20", image_size=16)
+    images, labels = batch(network.spec)
+    network.trainer(Recipe()).step(images, labels)
+    for copy in (deepcopy(network), pickle.loads(pickle.dumps(network))):
+        other, _ = batch(network.spec, seed=1)
+        np.testing.assert_array_equal(copy.logits(other), network.logits(other))
+        assert copy.recycled is copy.module.workers.recycled is copy.module.layer1.workers.recycled
+
+
 def trained(name: str, recycled: bool) -> tuple[dict[str, Array], list[Array]]:
     """Five steps of different batches, logits, gradients and activations between them; all that was handed out."""
     preset, changes = NETWORKS[name]
@@ -408,7 +421,8 @@ def test_memory_that_were_recycled_too_early_would_be_seen(monkeypatch: pytest.M
 
 
 def test_a_network_asks_for_no_more_memory_after_its_first_step() -> None:
-    network: Any = gn.build(gn.spec("resnet20", image_size=16))
+    # One thread: another may hold an array for a moment after its work.
+    network: Any = gn.build(gn.spec("resnet20", image_size=16), threads=1)
     trainer = network.trainer(Recipe())
     images, labels = (array.astype(kind) for array, kind in zip(batch(network.spec, 32), ("f", "i"), strict=True))
     counts = []

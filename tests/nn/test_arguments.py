@@ -55,10 +55,17 @@ def test_a_probability_that_is_none(value: object) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "channels", "allowed"),
-    [((2, 3, 4), None, "(N, C, H, W)"), ((2, 3, 4, 4), 1, "(N, 1, H, W)"), ((2, 3), 3, "(N, 3, H, W)")],
+    [
+        ((2, 3, 4), None, "(N, C, H, W)"),
+        ((2, 3, 4, 4), 1, "(N, 1, H, W)"),
+        ((2, 3), 3, "(N, 3, H, W)"),
+        ((2, 0, 4, 4), None, "(N, C, H, W), of which only N may be 0"),
+        ((2, 3, 0, 4), 3, "(N, 3, H, W), of which only N may be 0"),
+    ],
 )
 def test_images_of_another_shape(shape: tuple[int, ...], channels: int | None, allowed: str) -> None:
     message = f"Conv2d takes images of shape {allowed}. Got {shape}."
     with pytest.raises(ShapeError, match=re.escape(message)):
         arguments.images("Conv2d", np.zeros(shape), channels)
-    arguments.images("Conv2d", np.zeros((2, 3, 4, 4)), 3)
+    for count in (0, 2):
+        arguments.images("Conv2d", np.zeros((count, 3, 4, 4)), 3)

@@ -95,6 +95,40 @@ def test_other_work_begins_with_other_pieces() -> None:
     assert (held == 3).all()
 
 
+def test_only_the_network_that_worked_last_keeps_pieces() -> None:
+    first, second = Recycled(), Recycled()
+    first.serve("training")
+    first.empty(SHAPE, np.float32)
+    second.serve("training")
+    second.empty(SHAPE, np.float32)
+    assert (pieces_of(first), pieces_of(second)) == (0, 1)
+    first.serve("training")
+    assert (pieces_of(first), pieces_of(second)) == (0, 0)
+    del first
+    second.serve("training")  # what is gone keeps nothing
+    assert pieces_of(second) == 0
+
+
+def test_no_more_is_kept_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST", 3 * RECYCLED)
+    recycled = Recycled()
+    for work in ("training", "evaluation"):
+        recycled.serve(work)
+        arrays = [recycled.empty(SHAPE, np.float32) for _ in range(5)]
+        for number, array in enumerate(arrays):
+            array[...] = number
+        assert [array.max() for array in arrays] == [array.min() for array in arrays] == [0, 1, 2, 3, 4]
+        assert pieces_of(recycled) == 3
+        del array, arrays
+
+
+def test_without_a_count_of_references_nothing_is_recycled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "COUNTED", False)
+    recycled = Recycled()
+    recycled.empty(SHAPE, np.float32)
+    assert pieces_of(recycled) == 0
+
+
 def test_a_copy_begins_without_pieces() -> None:
     recycled = Recycled()
     recycled.empty(SHAPE, np.float32)
@@ -109,5 +143,7 @@ def test_the_count_that_means_nobody_is_no_guess() -> None:
     assert piece.references() == memory.UNHELD
     array = piece.array((5,), np.float32)
     assert piece.references() == memory.UNHELD + 1
+    for _ in range(10_000):  # nor does it change where an interpreter makes often-used code quicker
+        assert piece.references() == memory.UNHELD + 1
     del array
     assert piece.references() == memory.UNHELD

@@ -1,3 +1,6 @@
+import pickle
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
@@ -55,6 +58,15 @@ def test_pictures_of_different_borders_values_and_types_do_not_meet() -> None:
     for position, array in enumerate(arrays):
         assert not any(np.shares_memory(array, other) for other in arrays[position + 1 :])
     assert np.shares_memory(arrays[0], scratch.bordered((1, 3, 4, 2), border, 0.0, np.float64))
+
+
+def test_a_copy_begins_without_memory() -> None:
+    scratch = Scratch()
+    scratch.bordered((1, 3, 4, 2), ((1, 1), (1, 1)), 0.0, np.float64)
+    scratch.views("key", lambda: scratch.empty("columns", (1000,), np.float64))
+    for copy in (deepcopy(scratch), pickle.loads(pickle.dumps(scratch))):
+        assert copy.views("key", lambda: "made anew") == "made anew"
+        assert len(pickle.dumps(copy)) < 200
 
 
 def test_views_are_made_once_and_let_go_of_memory_that_was_replaced() -> None:

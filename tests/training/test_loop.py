@@ -513,6 +513,16 @@ class TestWhatDoesNotFit:
             ShapeError,
             "layer4.0.bn1: BatchNorm2d needs more than one value per channel to train. Got (1, 128, 1, 1)",
         ),
+        (
+            {"model": "resnet20", "blocks": (1,) * 4, "batch_size": 199, "engine": "torch"},
+            GlassnetError,
+            "Expected more than 1 value per channel when training",
+        ),
+        (  # each of two processes has one of the last two pictures
+            {"model": "resnet20", "blocks": (1,) * 4, "batch_size": 198, "engine": "torch", "devices": 2},
+            GlassnetError,
+            "Expected more than 1 value per channel when training",
+        ),
         ({"validation": 0.01}, DataError, "a share of 0.01 of 200 pictures"),
         # Of the wrong type.
         ({"model": 5}, ConfigError, "There is no model 5."),

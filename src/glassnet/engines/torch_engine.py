@@ -325,7 +325,7 @@ def _stated() -> Iterator[None]:
     """What torch says of shapes that do not fit, and of processes that do not meet, as a stated failure."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise GlassnetError(str(error).strip().splitlines()[0]) from error
 
 

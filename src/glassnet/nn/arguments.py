@@ -40,7 +40,8 @@ def probability(layer: str, name: str, value: Any) -> float:
 
 
 def images(layer: str, x: NDArray[Any], channels: int | None = None) -> None:
-    """x must be (N, C, H, W), with ``channels`` channels where that is given."""
-    if x.ndim != 4 or (channels is not None and x.shape[1] != channels):
+    """x must be (N, C, H, W), with ``channels`` channels where that is given; only N may be 0."""
+    if x.ndim != 4 or (channels is not None and x.shape[1] != channels) or 0 in x.shape[1:]:
         allowed = f"(N, {channels if channels is not None else 'C'}, H, W)"
-        raise ShapeError(f"{layer} takes images of shape {allowed}. Got {x.shape}.")
+        empty = ", of which only N may be 0" if x.ndim == 4 and 0 in x.shape[1:] else ""
+        raise ShapeError(f"{layer} takes images of shape {allowed}{empty}. Got {x.shape}.")

@@ -94,7 +94,7 @@ class Residual(Module):
             carried = _call(self, self._shortcut, x)
             if carried.shape != y.shape:
                 raise ShapeError(f"The body gives {y.shape} and the shortcut {carried.shape}; they must be equal.")
-            y = self._sum(x, carried, y)
+            y = self.workers.elementwise(np.add, carried, y)
         return _call(self, "relu", y) if hasattr(self, "relu") else y
 
     def backward(self, dy: Array) -> Array:
@@ -105,11 +105,7 @@ class Residual(Module):
             dx = children[name].backward(dx)
         if self._shortcut not in children:
             return dx
-        return self._sum(g, children[self._shortcut].backward(g), dx)
-
-    def _sum(self, given: Array, carried: Array, x: Array) -> Array:
-        """carried + x, written over what the shortcut made of what it was given, unless this is the given itself."""
-        return self.workers.elementwise(np.add, carried, x, out=None if carried is given else carried)
+        return self.workers.elementwise(np.add, children[self._shortcut].backward(g), dx)
 
 
 class ZeroPadShortcut(Module):

@@ -17,7 +17,7 @@ pixel also reaches the outputs of the band's other windows, as NaN.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from math import prod
 from typing import Any
 
@@ -116,7 +116,7 @@ class Band:
         return np.ndarray((kh, kw, C, self.width, O), matrix.dtype, matrix, strides=strides)
 
 
-band_of = lru_cache(1024)(Band)  # a training asks for the same few at each step
+band_of = cache(Band)  # a training asks for the same few at each step; scratch knows them by identity
 
 
 def correlate(x: Array, weight: Array, bias: Array | None, window: Window, workers: Workers) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Hashable
 from math import prod
 from typing import Any
@@ -14,6 +15,7 @@ Array = NDArray[Any]
 
 ALIGNMENT = 64  # bytes: a line of the cache, and the widest vector
 RECYCLED = 1 << 16  # bytes from which on it pays to look for a piece
+MOST = 1 << 29  # bytes that a network may keep
 
 
 class Piece:
@@ -34,7 +36,8 @@ class Piece:
         return sys.getrefcount(self._memory)
 
 
-UNHELD = Piece(0).references()  # the piece itself
+COUNTED = sys.implementation.name == "cpython"  # others do not count references
+UNHELD = Piece(0).references() if COUNTED else 0  # the piece itself
 
 
 def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -48,28 +51,42 @@ class Recycled:
     Memory that is asked for anew comes from the system page by page, each cleared first, at every step: a fifth of the
     time of a residual block. Here a piece is kept, and used again once no array lies in it any more. What was handed
     out stays untouched for as long as anybody holds it or a view of it.
+
+    Of all networks only the one that worked last keeps pieces, ``MOST`` bytes of them. Like its network, it is used by
+    one caller at a time.
     """
+
+    _latest: weakref.ref[Recycled] | None = None
 
     def __init__(self) -> None:
         self._pieces: dict[int, list[Piece]] = {}
+        self._kept = 0
         self._work: Hashable = None
 
     def serve(self, work: Hashable) -> None:
-        """Let go of the pieces where ``work`` is not what it was: it will need others."""
-        if work != self._work:
-            self._pieces.clear()
-            self._work = work
+        """From now on it is ``work`` that arrays are for: equal works ask for equal ones. Others' pieces go."""
+        latest = Recycled._latest() if Recycled._latest else None
+        if latest is self and work == self._work:
+            return
+        for one in (latest, self):
+            if one is not None:
+                one._pieces, one._kept = {}, 0
+        self._work = work
+        Recycled._latest = weakref.ref(self)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        """An uninitialized C-contiguous array, aligned where it is large."""
+        """An uninitialized C-contiguous array, aligned where its memory is kept."""
         size = prod(shape) * np.dtype(dtype).itemsize
-        if size < RECYCLED:
+        if size < RECYCLED or not COUNTED:
             return np.empty(shape, dtype)
         pieces = self._pieces.setdefault(size, [])
         for piece in pieces:
             if piece.references() == UNHELD:
                 return piece.array(shape, dtype)
-        pieces.append(piece := Piece(size))
+        piece = Piece(size)
+        if self._kept + size <= MOST:
+            pieces.append(piece)
+            self._kept += size
         return piece.array(shape, dtype)
 
     def __reduce__(self) -> tuple[type[Recycled], tuple[()]]:

@@ -74,9 +74,10 @@ class Module:
         return values
 
     def decisions(self) -> list[Array]:
-        """The choices of the forward pass just made: what was kept and is no float, as ReLU's mask or a pool's winners.
+        """The choices of the forward pass just made, as ReLU's mask or the places of a pool's maxima.
 
-        Where they change, the gradient has a kink or a jump.
+        Where they change, the gradient has a kink or a jump. Unless a layer says otherwise, what it kept and is no
+        float.
         """
         return [value for value in self._kept or () if isinstance(value, np.ndarray) and value.dtype.kind in "bi"]
 

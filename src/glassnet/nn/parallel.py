@@ -84,14 +84,9 @@ class Workers:
         first, *others = self.map(work, items, item_bytes) or [work(slice(0, 0), self.scratches[0])]
         return sum(others, start=first)
 
-    def elementwise(
-        self, operation: Callable[..., Any], first: Array, *others: Array, out: Array | None = None
-    ) -> Array:
-        """``operation(first, *others)``, a ufunc of arrays of one shape, in the dtype and memory order of the first.
-
-        In a new array, or in ``out``.
-        """
-        result = self.empty_like(first) if out is None else out
+    def elementwise(self, operation: Callable[..., Any], first: Array, *others: Array) -> Array:
+        """``operation(first, *others)``, a ufunc of arrays of one shape, in the dtype and memory order of the first."""
+        result = self.empty_like(first)
 
         def work(part: slice, _: Scratch) -> None:
             operation(first[part], *(other[part] for other in others), out=result[part])

@@ -41,9 +41,9 @@ class MaxPool2d(Module):
 
         y[n,c,i,j] = max_u max_v x[n, c, s·i + d·u, s·j + d·v]
 
-    It is the maximum of its lines' maxima, which takes kh + kw comparisons instead of kh·kw. dy goes to the place of
-    the maximum, the first of them, row by row, where several are equal. NaN counts as the largest (where its gradient
-    goes is left open). The padding is −∞, sizes round down.
+    It is the maximum of its lines' maxima, and windows of neighbouring lines share those. dy goes to the place of the
+    maximum, the first of them, row by row, where several are equal. NaN counts as the largest (where its gradient goes
+    is left open). The padding is −∞, sizes round down.
 
     :raises ShapeError: where x is not (N, C, H, W) or is too small for one window.
     """
@@ -66,7 +66,8 @@ class MaxPool2d(Module):
         Hp = x.shape[2] + sum(self.window.padding[0])
         y = self.workers.empty((N, Ho, Wo, C), x.dtype)
         # Of the 2nd, 3rd, … place in a line, and of the 2nd, 3rd, … line: is it larger than all before?
-        across, down = np.empty((kw - 1, N, Hp, Wo, C), np.bool_), np.empty((kh - 1, N, Ho, Wo, C), np.bool_)
+        across = self.workers.empty((kw - 1, N, Hp, Wo, C), np.bool_)
+        down = self.workers.empty((kh - 1, N, Ho, Wo, C), np.bool_)
 
         def work(part: slice, scratch: Scratch) -> None:
             padded = np.ascontiguousarray(self.window.pad(layout.nhwc(x[part]), -np.inf, scratch))

@@ -27,6 +27,9 @@ class Scratch:
         self._bordered: dict[tuple[object, ...], NDArray[Any]] = {}
         self._views: dict[object, Any] = {}
 
+    def __reduce__(self) -> tuple[type[Scratch], tuple[()]]:
+        return Scratch, ()  # a copy begins without memory: copied views would no longer lie in it
+
     def empty(self, purpose: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An uninitialized C-contiguous array; the next call with the same purpose overwrites it."""
         count = prod(shape) * np.dtype(dtype).itemsize

@@ -142,7 +142,8 @@ def train(
         if begun.epoch < recipe.epochs:
             folder.write_config(config)
     else:
-        _check_fit(network, data, normalization, len(training) % recipe.batch_size or recipe.batch_size)
+        smallest = len(training) % recipe.batch_size or recipe.batch_size
+        _check_fit(network, data, normalization, max(1, smallest // network.processes.count))
         if before is not None:
             before(network, data)
         folder.create(config)

@@ -28,8 +28,25 @@ class Greedy(Glassnet):
         return Part(self.at_work, once, dict)
 
 
+def measured_in_a_process_of_its_own(contender: str, *imports: str, task: str) -> int:
+    """What other tests let go would be taken again, or let go meanwhile."""
+    program = "; ".join(
+        [
+            "from glassnet import spec",
+            "from glassnet.verify.bench import memory",
+            "from glassnet.verify.bench.tasks import Training",
+            *imports,
+            f"print(memory.measure({task}, {contender}))",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
+    return int(done.stdout)
+
+
 def test_what_a_run_takes_is_what_is_measured() -> None:
-    taken = memory.measure(Training(SMALL, 4), Greedy(1))
+    taken = measured_in_a_process_of_its_own(
+        "Greedy(1)", "from tests.verify.bench.test_memory import SMALL, Greedy", task="Training(SMALL, 4)"
+    )
     assert 63 * MEBI < taken < 72 * MEBI  # the system counts in batches of pages
 
 
@@ -40,15 +57,13 @@ def test_a_process_of_its_own_measures_a_workload() -> None:
 
 
 def test_the_columns_that_the_yardstick_keeps_show() -> None:
-    """In a process of its own: what other tests let go would be taken again."""
     columns = 4 * 32 * 9 * (3 * 1024 + 16 * 1024 * 2 + 16 * 256 + 32 * 256)
-    program = (
-        "from glassnet import spec; from glassnet.verify.bench import memory; "
-        "from glassnet.verify.bench.contenders import Yardstick; from glassnet.verify.bench.tasks import Training; "
-        "print(memory.measure(Training(spec('resnet20', blocks=(1, 1)), 32), Yardstick(1)))"
+    taken = measured_in_a_process_of_its_own(
+        "Yardstick(1)",
+        "from glassnet.verify.bench.contenders import Yardstick",
+        task="Training(spec('resnet20', blocks=(1, 1)), 32)",
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
-    assert int(done.stdout) > columns
+    assert taken > columns
 
 
 def test_a_process_that_fails_is_a_stated_failure() -> None:
