@@ -8,7 +8,6 @@ from glassnet.errors import GlassnetError
 from glassnet.verify.bench import memory
 from glassnet.verify.bench.contenders import Glassnet, Part
 from glassnet.verify.bench.tasks import Training
-from tests.verify.bench.small import SMALL
 
 pytestmark = pytest.mark.skipif(not memory.CLEAR.exists(), reason="only Linux tells the highest resident memory anew")
 
