@@ -255,6 +255,21 @@ class TestLossThatIsNotFinite:
         train(digits, tmp_path / "good", **recipe, stop_after=good)
         assert_same_run(run, tmp_path / "good")
 
+    @pytest.mark.parametrize("engine", ["numpy", "torch"])
+    def test_nor_may_a_number_of_the_network_be(self, engine: str, digits: gn.Dataset, tmp_path: Path) -> None:
+        """The loss may stay finite then: what is divided by an infinite variance is 0."""
+
+        def before(network: Any, data: gn.Dataset) -> None:
+            state = network.state_dict()
+            state["bn1.running_var"][1] = np.inf
+            network.load_state_dict(state)
+
+        told = (
+            "The bn1.running_var became inf in epoch 1 at a learning rate of .*; it must stay finite. Nothing was kept."
+        )
+        with pytest.raises(RunError, match=told):
+            train(digits, tmp_path / "run", model="tiny-bn", engine=engine, before=before)
+
     def test_in_the_first_epoch_nothing_is_kept(self, digits: gn.Dataset, tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"in epoch 1 .* Nothing was kept\. Try a lower lr"):
             train(digits, tmp_path / "run", lr=1e30)

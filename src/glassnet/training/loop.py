@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from glassnet.data import (
     Dataset,
@@ -21,6 +25,8 @@ from glassnet.recipe import Recipe
 from glassnet.training.progress import Progress
 from glassnet.training.run_folder import Checkpoint, Record, RunFolder
 from glassnet.training.schedule import learning_rates
+
+Array = NDArray[Any]
 
 
 class Course:
@@ -109,11 +115,12 @@ class Loop:
         epoch = self.epoch + 1
         record = self._measured(epoch, *self.course.take(self.epoch, self.progress.step))
         record["seconds"] = perf_counter() - start
+        state, optimizer = self.network.state_dict(), self.course.trainer.state()
+        self._check_finite(record, state | optimizer)
         if self.validation is not None and self._is_best(record):
             self.best_epoch = epoch
         records = [*self.records, record]
-        state = self.network.state_dict()
-        self.folder.commit(Checkpoint(epoch, self.best_epoch, state, self.course.trainer.state(), records))
+        self.folder.commit(Checkpoint(epoch, self.best_epoch, state, optimizer, records))
         self.epoch, self.records = epoch, records
 
     def _measured(self, epoch: int, totals: Totals, lr: float) -> Record:
@@ -133,12 +140,13 @@ class Loop:
         if self.evaluate_train:
             evaluated = self.network.evaluate(self.course.placed)
             record |= {"train_evaluated_loss": evaluated.loss, "train_evaluated_accuracy": evaluated.accuracy}
-        self._check_finite(record)
         return record
 
-    def _check_finite(self, record: Record) -> None:
+    def _check_finite(self, record: Record, state: Mapping[str, Array]) -> None:
+        """Of each array of the state its first number that is not finite, where there is one, stands for it."""
         numbers = {name.replace("_", " "): value for name, value in record.items() if isinstance(value, float)}
         numbers |= {f"gradient norm of {key}": norm for key, norm in record["gradient_norms"].items()}
+        numbers |= {key: array.flat[np.isfinite(array).argmin()] for key, array in state.items()}
         for name, value in numbers.items():
             if not math.isfinite(value):
                 failure = {"epoch": record["epoch"], "name": name, "value": str(value), "lr": record["lr"]}
