@@ -91,6 +91,21 @@ def test_an_error_is_raised_whichever_thread_has_it(in_caller: bool, monkeypatch
     assert ended == [True]
 
 
+def test_each_thread_has_its_callers_errstate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What overflows warns, raises or is silent as the caller wants it, in whichever thread it happens."""
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
+    both = threading.Barrier(2, timeout=20)
+
+    def work(part: slice, _: Scratch) -> dict[str, str]:
+        both.wait()  # each thread has one of the two blocks
+        np.ones(1000) / np.zeros(1000)
+        return dict(np.geterr())
+
+    for setting in ("ignore", "raise"):
+        with np.errstate(divide="ignore", over=setting):  # type: ignore[arg-type]
+            assert Workers(2).map(work, 2, 1) == [np.geterr()] * 2
+
+
 def test_elementwise_keeps_dtype_and_memory_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 100)
     x = np.random.default_rng(0).standard_normal((5, 4, 4, 3)).astype(np.float32).transpose(0, 3, 1, 2)

@@ -62,11 +62,12 @@ class Workers:
         if len(parts) < 2 or len(self.scratches) == 1:
             return [work(part, self.scratches[0]) for part in parts]
         results: list[Any] = [None] * len(parts)
-        taken = count()
+        taken, errors = count(), np.geterr()  # how NumPy treats them is each thread's own
 
         def share(scratch: Scratch) -> None:
-            while (place := next(taken)) < len(parts):  # a step of count() is one step of the interpreter
-                results[place] = work(parts[place], scratch)
+            with np.errstate(**errors):
+                while (place := next(taken)) < len(parts):  # a step of count() is one step of the interpreter
+                    results[place] = work(parts[place], scratch)
 
         # The caller is a thread, too: the last to start, and the first to be at work.
         others = [_pool(os.getpid()).submit(share, scratch) for scratch in self.scratches[1 : len(parts)]]
