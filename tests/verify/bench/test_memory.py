@@ -44,7 +44,10 @@ def measured_in_a_process_of_its_own(contender: str, *imports: str, task: str) -
 
 def test_what_a_run_takes_is_what_is_measured() -> None:
     taken = measured_in_a_process_of_its_own(
-        "Greedy(1)", "from tests.verify.bench.test_memory import SMALL, Greedy", task="Training(SMALL, 4)"
+        "Greedy(1)",
+        "from tests.verify.bench.small import SMALL",
+        "from tests.verify.bench.test_memory import Greedy",
+        task="Training(SMALL, 4)",
     )
     assert 63 * MEBI < taken < 72 * MEBI  # the system counts in batches of pages
 
