@@ -58,16 +58,17 @@ def test_everybody_has_a_turn_in_each_round(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(clock, "TURN", 1e-9)  # one run fills a turn
     monkeypatch.setattr(clock, "REST", 0)
     log: list[str] = []
-    workers = {name: Worker(name, [0.0, 0.0, first, second], log) for name, first, second in (("a", 1, 2), ("b", 3, 4))}
+    seconds = {"a": [0.0, 0.0, 9.0, 1.0, 9.0, 2.0], "b": [0.0, 0.0, 9.0, 3.0, 9.0, 4.0]}  # the nines are not timed
+    workers = {name: Worker(name, own, log) for name, own in seconds.items()}
     assert in_turn(workers, rounds=2) == {"a": {"forward": [1, 2]}, "b": {"forward": [3, 4]}}
     before = ["a begins", "a", "a", "a ends", "b begins", "b", "b", "b ends"]
-    one_round = ["a begins", "a", "a ends", "b begins", "b", "b ends"]
+    one_round = ["a begins", "a", "a", "a ends", "b begins", "b", "b", "b ends"]
     assert log == before + 2 * one_round
 
 
 def test_a_turn_is_the_median_of_its_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "MOST_REPEATS", 3)
     monkeypatch.setattr(clock, "REST", 0)
-    worker = Worker("a", [0.0, 0.0, 9.0, 1.0, 2.0], [])
+    worker = Worker("a", [0.0, 0.0, 5.0, 9.0, 1.0, 2.0], [])
     assert in_turn({"a": worker}, rounds=1) == {"a": {"forward": [2.0]}}
-    assert worker.log == ["a begins", "a", "a", "a ends", "a begins", "a", "a", "a", "a ends"]
+    assert worker.log == ["a begins", "a", "a", "a ends", "a begins", "a", "a", "a", "a", "a ends"]

@@ -85,7 +85,9 @@ class Timed(Protocol):
 def in_turn(parts: Mapping[str, Timed], rounds: int) -> dict[str, dict[str, list[float]]]:
     """Seconds of each pass in each round, by part. A turn's value is the median of its repeats.
 
-    Each part runs twice before: the first time makes its memory and caches, the second says how often to repeat.
+    Each part runs twice before: the first time makes its memory and caches, the second says how often to repeat. And
+    once more at the beginning of each turn, since others have used memory and caches meanwhile; in a training the
+    step before was the same.
     """
     repeats = {}
     for name, part in parts.items():
@@ -99,6 +101,7 @@ def in_turn(parts: Mapping[str, Timed], rounds: int) -> dict[str, dict[str, list
         for name, part in parts.items():
             sleep(REST)
             with part.at_work():
+                part.once()
                 runs = [part.once() for _ in range(repeats[name])]
             for key in runs[0]:
                 seconds[name].setdefault(key, []).append(statistics.median(run[key] for run in runs))
