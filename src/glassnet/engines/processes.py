@@ -7,6 +7,7 @@ folder holds the last epoch that all of them had finished.
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import socket
 import sys
@@ -97,6 +98,7 @@ def beside(first: Processes, task: Callable[..., None], *arguments: Any) -> Iter
     :raises RunError: where one of them failed.
     """
     others: list[_Other] = []
+    in_order = False
     try:
         for rank in range(1, first.count):
             others.append(_Other(replace(first, rank=rank), task, arguments))
@@ -114,10 +116,11 @@ def beside(first: Processes, task: Callable[..., None], *arguments: Any) -> Iter
         for other in others:
             other.process.join()
             other.check()
+        in_order = True
     finally:
         for other in others:
             other.end()
-        _leave_group(first)
+        _leave_group(first, in_order=in_order)
 
 
 def _work(channel: Connection, task: Callable[..., None], processes: Processes, arguments: tuple[Any, ...]) -> None:
@@ -132,15 +135,13 @@ def _work(channel: Connection, task: Callable[..., None], processes: Processes, 
     _leave_group(processes)
 
 
-_left: list[Any] = []  # the group that this process was in last
-
-
-def _leave_group(processes: Processes) -> None:
+def _leave_group(processes: Processes, *, in_order: bool = True) -> None:
     if processes.count > 1:
         import torch.distributed
 
         if torch.distributed.is_initialized():
-            # A group's end waits for its threads and holds Python's lock meanwhile (PyTorch 2.13); one that was just
-            # letting go of failed work would wait for that lock. So this one ends with the next, or with the program.
-            _left[:] = [torch.distributed.group.WORLD]
+            if not in_order:
+                # Its end would wait for its threads and hold Python's lock meanwhile (PyTorch 2.13), and one that is
+                # just letting go of failed work waits for that lock. So this group stays until the process ends.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(torch.distributed.group.WORLD))
             torch.distributed.destroy_process_group()
