@@ -270,6 +270,14 @@ class TestLossThatIsNotFinite:
         with pytest.raises(RunError, match=told):
             train(digits, tmp_path / "run", model="tiny-bn", engine=engine, before=before)
 
+    def test_nor_may_one_of_the_optimizer_be(
+        self, digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        state = {"fc.weight/exp_avg_sq": np.array([1.0, np.inf])}
+        monkeypatch.setattr(NumpyTrainer, "state", lambda trainer: state)
+        with pytest.raises(RunError, match="The fc.weight/exp_avg_sq became inf in epoch 1"):
+            train(digits, tmp_path / "run")
+
     def test_in_the_first_epoch_nothing_is_kept(self, digits: gn.Dataset, tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"in epoch 1 .* Nothing was kept\. Try a lower lr"):
             train(digits, tmp_path / "run", lr=1e30)
@@ -580,6 +588,23 @@ class TestWhatDoesNotFit:
         assert network.spec == gn.spec("tiny")
         assert data is digits
         assert not (tmp_path / "run").exists()
+
+
+def test_a_process_with_one_picture_is_refused_before_it_starts(
+    digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glassnet.training.start.beside", lambda *_: pytest.fail("the processes were started"))
+    with pytest.raises(GlassnetError, match="Expected more than 1 value per channel"):
+        train(
+            digits,
+            tmp_path / "run",
+            model="resnet20",
+            blocks=(1,) * 4,
+            batch_size=198,
+            engine="torch",
+            device="cpu",
+            devices=2,
+        )
 
 
 def test_trying_the_fit_trains_nothing(digits: gn.Dataset, tmp_path: Path) -> None:
