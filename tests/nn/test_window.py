@@ -45,12 +45,12 @@ def test_the_geometry_is_that_of_counting(case: tuple[Window, tuple[int, int, in
     output_size = window.output_size(shape[1:3])
     assert output_size == tuple(map(len, starts))
 
-    taps = list(window.taps(padded, output_size))
-    assert len(taps) == window.kernel_size[0] * window.kernel_size[1]
+    taps = window.taps(np.ascontiguousarray(padded), output_size)
+    assert taps.shape == (*window.kernel_size, shape[0], *output_size, shape[3])
     for (i, top), (j, left) in [(row, column) for row in enumerate(starts[0]) for column in enumerate(starts[1])]:
-        for place, (u, v) in enumerate(np.ndindex(*window.kernel_size)):
+        for u, v in np.ndindex(*window.kernel_size):
             under = expected[:, top + window.dilation[0] * u, left + window.dilation[1] * v]
-            np.testing.assert_array_equal(taps[place][:, i, j], under)
+            np.testing.assert_array_equal(taps[u, v, :, i, j], under)
 
     reach = window.dilation[1] * (window.kernel_size[1] - 1) + 1
     for windows in (count for count in (1, 2, 3) if output_size[1] % count == 0):

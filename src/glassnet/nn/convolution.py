@@ -24,9 +24,9 @@ Array = NDArray[Any]
 
 def im2col(x: Array, window: Window) -> Array:
     """The pixels under each window as one row: x (N, H, W, C) -> (N·Ho·Wo, kh·kw·C)."""
-    padded = window.pad(x, 0, Scratch())
+    padded = window.pad(np.ascontiguousarray(x), 0, Scratch())
     taps = window.taps(padded, window.output_size((x.shape[1], x.shape[2])))
-    return np.stack(list(taps), axis=3).reshape(-1, prod(window.kernel_size) * x.shape[3])
+    return taps.transpose(2, 3, 4, 0, 1, 5).reshape(-1, prod(window.kernel_size) * x.shape[3])
 
 
 def correlate(x: Array, weight: Array, bias: Array | None, window: Window) -> Array:
@@ -43,9 +43,9 @@ def gradients(x: Array, dy: Array, weight: Array, window: Window) -> tuple[Array
     dweight = (rows.T @ im2col(x, window)).reshape(weight.shape)
     dcolumns = (rows @ weight.reshape(len(weight), -1)).reshape(*dy.shape[:3], *weight.shape[1:])
     dx = window.padded_zeros(x.shape, x.dtype)
-    places = np.ndindex(window.kernel_size)
-    for (i, j), pixels in zip(places, window.taps(dx, dy.shape[1:3]), strict=True):  # col2im: im2col's transpose
-        pixels += dcolumns[:, :, :, i, j]
+    taps = window.taps(dx, dy.shape[1:3])
+    for i, j in np.ndindex(window.kernel_size):  # col2im: im2col's transpose
+        taps[i, j] += dcolumns[:, :, :, i, j]
     return np.ascontiguousarray(window.crop(dx, x.shape[1:3])), dweight
 
 

@@ -179,10 +179,11 @@ def _scattered(dy: Array, weight: Array, window: Window, shape: tuple[int, ...],
         pixels = dy[part].reshape(-1, len(weight))
         dcolumns = scratch.empty("columns", (len(pixels), kernel.shape[1]), dy.dtype)
         _product(pixels, kernel, dcolumns)
-        places = dcolumns.reshape(*dy[part].shape[:3], prod(window.kernel_size), C)
+        places = dcolumns.reshape(*dy[part].shape[:3], *window.kernel_size, C)
         padded = window.padded_zeros((len(places), H, W, C), dy.dtype)
-        for place, under in enumerate(window.taps(padded, dy.shape[1:3])):
-            under += places[:, :, :, place]
+        taps = window.taps(padded, dy.shape[1:3])
+        for i, j in np.ndindex(window.kernel_size):
+            taps[i, j] += places[:, :, :, i, j]
         dx[part] = window.crop(padded, (H, W))
 
     workers.map(work, N, prod(dy.shape[1:3]) * kernel.shape[1] * dy.itemsize)

@@ -34,11 +34,11 @@ def is_channels_last(x: Array) -> bool:
 
 
 def pixels(x: Array) -> Array:
-    """The view of x (N, H, W, C) whose items are whole pixels, (N, H, W): they are copied as one.
+    """The view of x (..., H, W, C) whose items are whole pixels, (..., H, W): they are copied as one.
 
     :raises ValueError: where the numbers of a pixel do not lie side by side.
     """
-    return x.view(np.dtype((np.void, x.shape[3] * x.itemsize)))[..., 0]
+    return x.view(np.dtype((np.void, x.shape[-1] * x.itemsize)))[..., 0]
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:

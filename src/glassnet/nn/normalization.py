@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,49 +64,48 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Array) -> Array:
         arguments.images("BatchNorm2d", x, self.num_features)
-        mean, var = self._statistics(x)
+        y = layout.nchw(self.workers.empty(layout.nhwc(x).shape, x.dtype))
+        if self.training or not self.track_running_stats:
+            source, offset, mean, var = self._centre(x, y)
+        else:
+            source, offset, mean, var = x, self.running_mean, self.running_mean, self.running_var
         inverse_std = 1 / np.sqrt(var + self.eps)
         self.keep(x, mean, inverse_std)
-        wide = partial(layout.along_line, width=x.shape[3])
-        middle, scale = wide(mean), wide(inverse_std if self.weight is None else inverse_std * self.weight.data)
-        shift = None if self.bias is None else wide(self.bias.data)
-        y = layout.nchw(self.workers.empty(layout.nhwc(x).shape, x.dtype))
+        scale = inverse_std if self.weight is None else inverse_std * self.weight.data
+        shift = -offset * scale if self.bias is None else self.bias.data - offset * scale
+        scale, shift = (layout.along_line(vector, x.shape[3]) for vector in (scale, shift))
 
         def normalize(part: slice, _: Scratch) -> None:
-            lines = np.subtract(layout.lines(x[part]), middle, out=layout.lines(y[part]))
-            lines *= scale
-            if shift is not None:
-                lines += shift
+            lines = np.multiply(layout.lines(source[part]), scale, out=layout.lines(y[part]))
+            lines += shift
 
         self.workers.map(normalize, len(x), x[:1].nbytes)
         return y
 
-    def _statistics(self, x: Array) -> tuple[Array, Array]:
-        """μ and σ² (C,) of the batch, or the running ones."""
-        if not self.training and self.track_running_stats:
-            return self.running_mean, self.running_var
-        C = self.num_features
-        M = x.size // C
+    def _centre(self, x: Array, y: Array) -> tuple[Array, Array, Array, Array]:
+        """y = x − K for a K near the mean; y, its mean, and the batch's μ and σ², each (C,).
+
+        K is the mean of the first of N pictures, so |μ − K| ≤ √(N − 1)·σ, and hardly a digit of σ² cancels (shifted
+        data: Chan, Golub & LeVeque 1983, sec. 3).
+        """
+        N, C, H, W = x.shape
+        M = N * H * W
         if M < 2 and self.training:
             raise ShapeError(
                 f"BatchNorm2d needs more than one value per channel to train. Got {x.shape}: use a larger batch."
             )
+        K = layout.channel_sum(layout.lines(x[:1]), C) / (H * W)
+        middle = layout.along_line(K, W)
 
-        def moments(part: slice, scratch: Scratch) -> tuple[int, Array, Array]:
-            lines = layout.lines(x[part])
-            count = lines.size // C
-            mean = layout.channel_sum(lines, C) / count
-            centred = _centred(lines, layout.along_line(mean, x.shape[3]), scratch)
-            return count, mean, layout.channel_dot(centred, centred, C)
+        def moments(part: slice, _: Scratch) -> Array:
+            lines = np.subtract(layout.lines(x[part]), middle, out=layout.lines(y[part]))
+            return np.stack([layout.channel_sum(lines, C), layout.channel_dot(lines, lines, C)])
 
-        # How the blocks' means differ is the rest of the variance (Chan, Golub & LeVeque 1983, eq. 1.5).
-        counts, means, squares = map(np.array, zip(*self.workers.map(moments, len(x), x[:1].nbytes), strict=True))
-        shares = (counts / M).astype(x.dtype)
-        mean = shares @ means
-        var = squares.sum(axis=0) / M + shares @ (means - mean) ** 2
+        offset, square = self.workers.sum(moments, N, x[:1].nbytes) / M
+        mean, var = K + offset, np.maximum(square - offset**2, 0)
         if self.training and self.track_running_stats:
             self._track(mean, var * (M / (M - 1)))
-        return mean, var
+        return y, offset, mean, var
 
     def _track(self, mean: Array, unbiased_var: Array) -> None:
         self.num_batches_tracked += 1
@@ -118,12 +116,12 @@ class BatchNorm2d(Module):
     def backward(self, dy: Array) -> Array:
         x, mean, inverse_std = self.kept()
         C, M = self.num_features, dy.size // self.num_features
-        wide = partial(layout.along_line, width=dy.shape[3])
-        middle = wide(mean)
+        dx = layout.nchw(self.workers.empty(layout.nhwc(dy).shape, dy.dtype))
+        middle = layout.along_line(mean, dy.shape[3])
 
-        def totals(part: slice, scratch: Scratch) -> Array:
+        def totals(part: slice, _: Scratch) -> Array:
+            centred = np.subtract(layout.lines(x[part]), middle, out=layout.lines(dx[part]))
             lines = layout.lines(dy[part])
-            centred = _centred(layout.lines(x[part]), middle, scratch)
             return np.stack([layout.channel_sum(lines, C), layout.channel_dot(lines, centred, C)])
 
         dbeta, dgamma = self.workers.sum(totals, len(dy), dy[:1].nbytes)
@@ -132,11 +130,11 @@ class BatchNorm2d(Module):
         if self.weight is not None and self.bias is not None:
             self.weight.grad[...], self.bias.grad[...] = dgamma, dbeta
             scale = inverse_std * self.weight.data
-        slope, shift, scale = wide(-inverse_std * dgamma / M), wide(dbeta / M), wide(scale)
-        dx = layout.nchw(self.workers.empty(layout.nhwc(dy).shape, dy.dtype))
+        constants = (-inverse_std * dgamma / M, dbeta / M, scale)
+        slope, shift, scale = (layout.along_line(vector, dy.shape[3]) for vector in constants)
 
         def combine(part: slice, _: Scratch) -> None:
-            lines = np.subtract(layout.lines(x[part]), middle, out=layout.lines(dx[part]))
+            lines = layout.lines(dx[part])
             lines *= slope
             lines += layout.lines(dy[part])
             lines -= shift
@@ -144,9 +142,3 @@ class BatchNorm2d(Module):
 
         self.workers.map(combine, len(dy), dy[:1].nbytes)
         return dx
-
-
-def _centred(lines: Array, middle: Array, scratch: Scratch) -> Array:
-    """x − μ, in the scratch."""
-    centred: Array = np.subtract(lines, middle, out=scratch.empty("centred", lines.shape, lines.dtype))
-    return centred

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -71,11 +70,10 @@ class MaxPool2d(Module):
 
         def work(part: slice, scratch: Scratch) -> None:
             padded = np.ascontiguousarray(self.window.pad(layout.nhwc(x[part]), -np.inf, scratch))
-            places = scratch.empty("places", (kw, len(padded), Hp, Wo, C), x.dtype)
-            for place, pixels in zip(places, self._across.taps(layout.pixels(padded), (Hp, Wo)), strict=True):
-                layout.pixels(place)[...] = pixels
-            lines = _largest(places, across[:, part], places[0])
-            _largest(self._down.taps(lines, (Ho, Wo)), down[:, part], y[part])
+            columns = scratch.empty("places", (kw, len(padded), Hp, Wo, C), x.dtype)
+            layout.pixels(columns)[...] = self._across.taps(layout.pixels(padded), (Hp, Wo))[0]
+            lines = _largest(columns, across[:, part], columns[0])
+            _largest(self._down.taps(lines, (Ho, Wo))[:, 0], down[:, part], y[part])
 
         self.workers.map(work, N, x[:1].nbytes)
         self.keep(across, down, x.shape)
@@ -83,13 +81,16 @@ class MaxPool2d(Module):
 
     def backward(self, dy: Array) -> Array:
         across, down, (N, C, H, W) = self.kept()
+        Hp, Ho, Wo = across.shape[2], *down.shape[2:4]
         dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
         dy = layout.nhwc(dy)
 
         def work(part: slice, scratch: Scratch) -> None:
             lines = np.zeros((len(dy[part]), *across.shape[2:]), dy.dtype)
-            _collect(_shares(dy[part], down[:, part]), self._down, lines)
-            _collect(_shares(lines, across[:, part]), self._across, dx[part])
+            places = self._down.taps(lines, (Ho, Wo))[:, 0]
+            _collect(dy[part], down[:, part], places, self._down.is_disjoint, scratch)
+            places = self._across.taps(dx[part], (Hp, Wo))[0]
+            _collect(lines, across[:, part], places, self._across.is_disjoint, scratch)
 
         self.workers.map(work, N, dx[:1].nbytes)
         return layout.nchw(np.ascontiguousarray(self.window.crop(dx, (H, W))))
@@ -100,7 +101,7 @@ class MaxPool2d(Module):
             return []
         across, down, _ = self._kept
         column, line = _last(across), _last(down)
-        columns = np.stack(list(self._down.taps(column, line.shape[1:3])))
+        columns = self._down.taps(column, line.shape[1:3])[:, 0]
         return [line * self.window.kernel_size[1] + np.take_along_axis(columns, line[None], axis=0)[0]]
 
 
@@ -111,10 +112,10 @@ def _last(larger: Array) -> Array:
     return last
 
 
-def _largest(values: Iterable[Array], larger: Array, out: Array) -> Array:
+def _largest(values: Array, larger: Array, out: Array) -> Array:
     """The largest of several arrays, in ``out``; ``larger`` of each but the first: is it larger than all before?"""
-    best, *others = values
-    for value, won in zip(others, larger, strict=True):
+    best = values[0]
+    for value, won in zip(values[1:], larger, strict=True):
         np.greater(value, best, out=won)
         best = np.maximum(best, value, out=out)
     if best is not out:
@@ -122,24 +123,19 @@ def _largest(values: Iterable[Array], larger: Array, out: Array) -> Array:
     return out
 
 
-def _shares(dy: Array, larger: Array) -> list[Array]:
-    """dy where each place was the largest, else 0: the last that was larger than all before has it."""
-    shares = []
-    for won in larger[::-1]:
-        shares.append(dy * won)
-        dy = dy - shares[-1]
-    return [dy, *shares[::-1]]
-
-
-def _collect(shares: list[Array], window: Window, dx: Array) -> None:
-    """Add to each place under the windows its share."""
-    size = shares[0].shape[1:3]
-    if window.is_disjoint:
-        for share, pixels in zip(shares, window.taps(layout.pixels(dx), size), strict=True):
-            pixels[...] = layout.pixels(np.ascontiguousarray(share))
+def _collect(dy: Array, larger: Array, places: Array, disjoint: bool, scratch: Scratch) -> None:
+    """Add dy to the place that was the largest under each window: the last that was larger than all before."""
+    shares = scratch.empty("places", places.shape, dy.dtype)
+    rest = shares[0]
+    rest[...] = dy
+    for share, won in zip(shares[:0:-1], larger[::-1], strict=True):
+        np.multiply(rest, won, out=share)
+        rest -= share
+    if disjoint:
+        layout.pixels(places)[...] = layout.pixels(shares)
     else:
-        for share, numbers in zip(shares, window.taps(dx, size), strict=True):
-            numbers += share
+        for place, share in zip(places, shares, strict=True):
+            place += share
 
 
 class AvgPool2d(Module):
@@ -158,10 +154,8 @@ class AvgPool2d(Module):
     def forward(self, x: Array) -> Array:
         arguments.images("AvgPool2d", x)
         output_size = self.window.output_size((x.shape[2], x.shape[3]))
-        taps = self.window.taps(self.window.pad(layout.nhwc(x), 0, self.workers.scratches[0]), output_size)
-        y = np.array(next(taps), order="C")
-        for pixels in taps:
-            y += pixels
+        padded = np.ascontiguousarray(self.window.pad(layout.nhwc(x), 0, self.workers.scratches[0]))
+        y = self.window.taps(padded, output_size).sum(axis=(0, 1))
         y /= self.area
         self.keep(x.shape)
         return layout.nchw(y)
@@ -170,8 +164,9 @@ class AvgPool2d(Module):
         ((N, C, H, W),) = self.kept()
         dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
         share = layout.nhwc(dy) / self.area
-        for pixels in self.window.taps(dx, dy.shape[2:]):
-            pixels += share
+        for line in self.window.taps(dx, (dy.shape[2], dy.shape[3])):
+            for place in line:
+                place += share
         return layout.nchw(np.ascontiguousarray(self.window.crop(dx, (H, W))))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -79,13 +78,14 @@ class Window:
         runs.flags.writeable = False
         return runs
 
-    def taps(self, padded: Array, output_size: Pair) -> Iterator[Array]:
-        """For each place in the kernel, row by row, the pixels that lie under it: views (N, Ho, Wo, C)."""
-        (kh, kw), (sh, sw), (dh, dw) = self.kernel_size, self.stride, self.dilation
-        rows, columns = sh * (output_size[0] - 1) + 1, sw * (output_size[1] - 1) + 1
-        for i in range(0, kh * dh, dh):
-            for j in range(0, kw * dw, dw):
-                yield padded[:, i : i + rows : sh, j : j + columns : sw]
+    def taps(self, padded: Array, output_size: Pair) -> Array:
+        """For each place in the kernel the pixels that lie under it: a view (kh, kw, N, Ho, Wo, ...) of a contiguous
+        (N, Hp, Wp, ...). Where windows overlap it has the same number at several places."""
+        n, h, w, *within = padded.strides
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        shape = (*self.kernel_size, len(padded), *output_size, *padded.shape[3:])
+        strides = (h * dh, w * dw, n, h * sh, w * sw, *within)
+        return np.ndarray(shape, padded.dtype, padded, strides=strides)
 
     def padded_zeros(self, shape: tuple[int, int, int, int], dtype: Any) -> Array:
         """Zeros of the padded size of pictures (N, H, W, C), to collect a gradient in."""
