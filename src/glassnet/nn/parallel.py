@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import cache, partial
 from itertools import count
 from queue import SimpleQueue
@@ -59,21 +60,18 @@ class Workers:
         size = max(1, BLOCK_BYTES // max(1, item_bytes))
         if 0 < items <= size:
             return [work(slice(0, items), self.scratches[0])]
-        parts = [slice(start, min(start + size, items)) for start in range(0, items, size)]
-        if len(parts) < 2 or len(self.scratches) == 1:
-            return [work(part, self.scratches[0]) for part in parts]
-        results: list[Any] = [None] * len(parts)
-        taken, errors = count(), np.geterr()  # how NumPy treats them is each thread's own
+        blocks = -(-items // size)
+        results: list[Any] = [None] * blocks
+        taken = count()
 
         def share(scratch: Scratch) -> None:
-            with np.errstate(**errors):
-                while (place := next(taken)) < len(parts):  # a step of count() is one step of the interpreter
-                    results[place] = work(parts[place], scratch)
+            while (place := next(taken)) < blocks:  # a step of count() is one step of the interpreter
+                results[place] = work(slice(place * size, min(items, (place + 1) * size)), scratch)
 
         # The caller is a thread, too: the last to start, and the first to be at work.
-        others, ended = self.scratches[1 : len(parts)], SimpleQueue[BaseException | None]()
-        for scratch in others:
-            _waiting_threads(os.getpid()).put((partial(share, scratch), ended))
+        others, ended = self.scratches[1:blocks], SimpleQueue[BaseException | None]()
+        for scratch in others:  # in the caller's context, where its np.errstate is
+            _waiting_threads(os.getpid()).put((partial(copy_context().run, share, scratch), ended))
         try:
             share(self.scratches[0])
         finally:
