@@ -395,15 +395,15 @@ def trained(name: str, recycled: bool) -> tuple[dict[str, Array], list[Array]]:
 def test_recycled_memory_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All arrays recycled, the small ones, too, and full of NaN when they are handed out."""
     expected, expected_seen = trained(name, recycled=False)
-    hand_out = memory.Piece.array
+    hand_out = memory.Recycled.empty
 
-    def spoilt(piece: memory.Piece, shape: tuple[int, ...], dtype: Any) -> Array:
-        array = hand_out(piece, shape, dtype)
+    def spoilt(recycled: memory.Recycled, shape: tuple[int, ...], dtype: Any) -> Array:
+        array = hand_out(recycled, shape, dtype)
         array.fill(np.nan if array.dtype.kind == "f" else 1)
         return array
 
     monkeypatch.setattr(memory, "RECYCLED", 1)
-    monkeypatch.setattr(memory.Piece, "array", spoilt)
+    monkeypatch.setattr(memory.Recycled, "empty", spoilt)
     state, seen = trained(name, recycled=True)
     for key, value in expected.items():
         np.testing.assert_array_equal(state[key], value)
@@ -425,14 +425,17 @@ def test_a_network_asks_for_no_more_memory_after_its_first_step() -> None:
     network: Any = gn.build(gn.spec("resnet20", image_size=16), threads=1)
     trainer = network.trainer(Recipe())
     images, labels = (array.astype(kind) for array, kind in zip(batch(network.spec, 32), ("f", "i"), strict=True))
-    counts = []
+
+    def kept() -> list[int]:
+        return [piece.nbytes for pieces in network.recycled._pieces.values() for piece in pieces]
+
+    steps = []
     for _ in range(4):
         trainer.step(images, labels)
-        counts.append(sum(map(len, network.recycled._pieces.values())))
-    assert counts[0] > 10
-    assert counts == [counts[0]] * 4
-    largest = max(network.recycled._pieces)
+        steps.append(kept())
+    assert len(steps[0]) > 10
+    assert steps == [steps[0]] * 4
     trainer.step(images[:8], labels[:8])  # other work
-    assert max(network.recycled._pieces) < largest
+    assert max(kept()) < max(steps[0])
     network.logits(images)
-    assert sum(map(len, network.recycled._pieces.values())) < counts[0] / 3
+    assert len(kept()) < len(steps[0]) / 3

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from glassnet.nn import memory
-from glassnet.nn.memory import ALIGNMENT, RECYCLED, Recycled, aligned
+from glassnet.nn.memory import ALIGNMENT, RECYCLED, UNHELD, Recycled, aligned, references
 from tests.nn.oracle import Array
 
 SHAPE = (RECYCLED // 32, 2, 4)  # of float32: exactly as large as is recycled
@@ -44,9 +44,9 @@ def test_memory_is_aligned_whatever_its_size_and_dtype(shape: tuple[int, ...], d
 
 def test_what_nobody_holds_is_handed_out_again() -> None:
     recycled = Recycled()
-    places = {recycled.empty(SHAPE, np.float32).ctypes.data for _ in range(5)}
-    places |= {recycled.empty((SHAPE[0], 4), np.float64).ctypes.data for _ in range(5)}  # as many bytes
-    assert len(places) == 1
+    assert len({recycled.empty(SHAPE, np.float32).ctypes.data for _ in range(5)}) == 1
+    assert len({recycled.empty(SHAPE, np.float64).ctypes.data for _ in range(5)}) == 1
+    assert pieces_of(recycled) == 2
 
 
 @pytest.mark.parametrize("what", HOLDS)
@@ -139,11 +139,11 @@ def test_a_copy_begins_without_pieces() -> None:
 
 def test_the_count_that_means_nobody_is_no_guess() -> None:
     """Python counts its own temporary references differently from version to version."""
-    piece = memory.Piece(100)
-    assert piece.references() == memory.UNHELD
-    array = piece.array((5,), np.float32)
-    assert piece.references() == memory.UNHELD + 1
+    piece = aligned((5,), np.float32)
+    assert references(piece) == UNHELD
+    array = piece.view()
+    assert references(piece) == UNHELD + 1
     for _ in range(10_000):  # nor does it change where an interpreter makes often-used code quicker
-        assert piece.references() == memory.UNHELD + 1
+        assert references(piece) == UNHELD + 1
     del array
-    assert piece.references() == memory.UNHELD
+    assert references(piece) == UNHELD

@@ -22,9 +22,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from glassnet.nn import layout
+from glassnet.nn.memory import aligned
 from glassnet.nn.parallel import Workers
 from glassnet.nn.scratch import Scratch
 from glassnet.nn.window import Window
@@ -95,10 +96,15 @@ class Band:
 
     def matrix(self, weight: Array, scratch: Scratch) -> Array:
         """The kernel (O, kh, kw, C) written once for each window: (columns, width·O), in the scratch."""
-        matrix = scratch.empty("kernel", (self.columns, self.width * self.outputs), weight.dtype)
-        matrix.fill(0)
-        self._written(matrix)[...] = weight.transpose(1, 2, 3, 0)[:, :, :, None]
+        written, matrix = scratch.views((self, weight.dtype), lambda: self._blank(weight.dtype))
+        written[...] = weight.transpose(1, 2, 3, 0)[:, :, :, None]
         return matrix
+
+    def _blank(self, dtype: DTypeLike) -> tuple[Array, Array]:
+        """Where to write a kernel, in the matrix of zeros that is around it."""
+        matrix = aligned((self.columns, self.width * self.outputs), dtype)
+        matrix.fill(0)
+        return self._written(matrix), matrix
 
     def kernel(self, matrix: Array) -> Array:
         """The transpose of ``matrix``: all that was summed where the kernel is written, (O, kh, kw, C)."""

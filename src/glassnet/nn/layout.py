@@ -6,6 +6,7 @@ a convolution's matrices need no transposing. Shapes stay torch's; only strides 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,12 @@ def pixels(x: Array) -> Array:
 
     :raises ValueError: where the numbers of a pixel do not lie side by side.
     """
-    return x.view(np.dtype((np.void, x.shape[-1] * x.itemsize)))[..., 0]
+    return x.view(_pixel(x.shape[-1] * x.itemsize))[..., 0]
+
+
+@cache
+def _pixel(size: int) -> np.dtype[np.void]:
+    return np.dtype((np.void, size))
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:

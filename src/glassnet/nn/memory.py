@@ -18,31 +18,20 @@ RECYCLED = 1 << 16  # bytes from which on it pays to look for a piece
 MOST = 1 << 29  # bytes that a network may keep
 
 
-class Piece:
-    """Memory for one array, beginning at a line of the cache: additions in the cache take half the time there, and
-    products with a matrix of 64 columns two thirds."""
+def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """An uninitialized C-contiguous array that begins at a line of the cache: additions in the cache take half the
+    time there, and products with a matrix of 64 columns two thirds."""
+    memory = np.empty(prod(shape) * np.dtype(dtype).itemsize + ALIGNMENT, np.uint8)
+    return np.ndarray(shape, dtype, memory, -memory.ctypes.data % ALIGNMENT)
 
-    __slots__ = ("_memory", "_start")
 
-    def __init__(self, size: int) -> None:
-        self._memory = np.empty(size + ALIGNMENT, np.uint8)
-        self._start = -self._memory.ctypes.data % ALIGNMENT
-
-    def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        return np.ndarray(shape, dtype, self._memory, self._start)
-
-    def references(self) -> int:
-        """How many hold the memory. Each array in it does, and each view of one: NumPy sees to that."""
-        return sys.getrefcount(self._memory)
+def references(array: Array) -> int:
+    """How many hold an ``aligned`` array's memory. Each array in it does, and each view of one: NumPy sees to that."""
+    return sys.getrefcount(array.base)
 
 
 COUNTED = sys.implementation.name == "cpython"  # others do not count references
-UNHELD = Piece(0).references() if COUNTED else 0  # the piece itself
-
-
-def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """An uninitialized array, C-contiguous and aligned."""
-    return Piece(prod(shape) * np.dtype(dtype).itemsize).array(shape, dtype)
+UNHELD = references(aligned_once := aligned((0,), np.uint8)) if COUNTED else 0  # by nobody but the array itself
 
 
 class Recycled:
@@ -59,7 +48,7 @@ class Recycled:
     _latest: weakref.ref[Recycled] | None = None
 
     def __init__(self) -> None:
-        self._pieces: dict[int, list[Piece]] = {}
+        self._pieces: dict[Hashable, list[Array]] = {}
         self._kept = 0
         self._work: Hashable = None
 
@@ -76,18 +65,18 @@ class Recycled:
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialized C-contiguous array, aligned where its memory is kept."""
+        key = shape, dtype
+        for piece in self._pieces.get(key, ()):
+            if references(piece) == UNHELD:
+                return piece.view()
         size = prod(shape) * np.dtype(dtype).itemsize
         if size < RECYCLED or not COUNTED:
             return np.empty(shape, dtype)
-        pieces = self._pieces.setdefault(size, [])
-        for piece in pieces:
-            if piece.references() == UNHELD:
-                return piece.array(shape, dtype)
-        piece = Piece(size)
+        piece = aligned(shape, dtype)
         if self._kept + size <= MOST:
-            pieces.append(piece)
+            self._pieces.setdefault(key, []).append(piece)
             self._kept += size
-        return piece.array(shape, dtype)
+        return piece.view()
 
     def __reduce__(self) -> tuple[type[Recycled], tuple[()]]:
         return Recycled, ()  # a copy begins without pieces

@@ -88,6 +88,9 @@ class Workers:
     def elementwise(self, operation: Callable[..., Any], first: Array, *others: Array) -> Array:
         """``operation(first, *others)``, a ufunc of arrays of one shape, in the dtype and memory order of the first."""
         result = self.empty_like(first)
+        if first.nbytes <= BLOCK_BYTES:
+            operation(first, *others, out=result)
+            return result
 
         def work(part: slice, _: Scratch) -> None:
             operation(first[part], *(other[part] for other in others), out=result[part])

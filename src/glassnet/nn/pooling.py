@@ -40,9 +40,9 @@ class MaxPool2d(Module):
 
         y[n,c,i,j] = max_u max_v x[n, c, s·i + d·u, s·j + d·v]
 
-    It is the maximum of its lines' maxima, and windows of neighbouring lines share those. dy goes to the place of the
-    maximum, the first of them, row by row, where several are equal. NaN counts as the largest (where its gradient goes
-    is left open). The padding is −∞, sizes round down.
+    It is the maximum of its lines' maxima. dy goes to the place of the maximum, the first of them, row by row, where
+    several are equal. NaN counts as the largest (where its gradient goes is left open). The padding is −∞, sizes round
+    down.
 
     :raises ShapeError: where x is not (N, C, H, W) or is too small for one window.
     """
@@ -56,41 +56,44 @@ class MaxPool2d(Module):
     ) -> None:
         super().__init__()
         self.window = _pooling_window("MaxPool2d", kernel_size, stride, padding, dilation)
-        self._across, self._down = self.window.axes
 
     def forward(self, x: Array) -> Array:
         arguments.images("MaxPool2d", x)
-        N, C = x.shape[:2]
         (kh, kw), (Ho, Wo) = self.window.kernel_size, self.window.output_size((x.shape[2], x.shape[3]))
-        Hp = x.shape[2] + sum(self.window.padding[0])
-        y = self.workers.empty((N, Ho, Wo, C), x.dtype)
+        outputs = (len(x), Ho, Wo, x.shape[1])
+        y = self.workers.empty(outputs, x.dtype)
         # Of the 2nd, 3rd, … place in a line, and of the 2nd, 3rd, … line: is it larger than all before?
-        across = self.workers.empty((kw - 1, N, Hp, Wo, C), np.bool_)
-        down = self.workers.empty((kh - 1, N, Ho, Wo, C), np.bool_)
+        across = self.workers.empty((kw - 1, kh, *outputs), np.bool_)
+        down = self.workers.empty((kh - 1, *outputs), np.bool_)
 
         def work(part: slice, scratch: Scratch) -> None:
             padded = np.ascontiguousarray(self.window.pad(layout.nhwc(x[part]), -np.inf, scratch))
-            columns = scratch.empty("places", (kw, len(padded), Hp, Wo, C), x.dtype)
-            layout.pixels(columns)[...] = self._across.taps(layout.pixels(padded), (Hp, Wo))[0]
-            lines = _largest(columns, across[:, part], columns[0])
-            _largest(self._down.taps(lines, (Ho, Wo))[:, 0], down[:, part], y[part])
+            places = scratch.empty("places", (kw, kh, *y[part].shape), x.dtype)
+            layout.pixels(places)[...] = self.window.taps(layout.pixels(padded), (Ho, Wo)).swapaxes(0, 1)
+            lines = _largest(places, across[:, :, part], places[0])
+            _largest(lines, down[:, part], y[part])
 
-        self.workers.map(work, N, x[:1].nbytes)
+        self.workers.map(work, len(x), x[:1].nbytes)
         self.keep(across, down, x.shape)
         return layout.nchw(y)
 
     def backward(self, dy: Array) -> Array:
         across, down, (N, C, H, W) = self.kept()
-        Hp, Ho, Wo = across.shape[2], *down.shape[2:4]
         dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
         dy = layout.nhwc(dy)
+        disjoint = self.window.is_disjoint
 
         def work(part: slice, scratch: Scratch) -> None:
-            lines = np.zeros((len(dy[part]), *across.shape[2:]), dy.dtype)
-            places = self._down.taps(lines, (Ho, Wo))[:, 0]
-            _collect(dy[part], down[:, part], places, self._down.is_disjoint, scratch)
-            places = self._across.taps(dx[part], (Hp, Wo))[0]
-            _collect(lines, across[:, part], places, self._across.is_disjoint, scratch)
+            lines = scratch.empty("lines", (len(down) + 1, *dy[part].shape), dy.dtype)
+            _share(dy[part], down[:, part], lines)
+            places = scratch.empty("places", (len(across) + 1, *lines.shape), dy.dtype)
+            _share(lines, across[:, :, part], places)
+            under = self.window.taps(dx[part], dy.shape[1:3])
+            if disjoint:
+                layout.pixels(under)[...] = layout.pixels(places).swapaxes(0, 1)
+            else:
+                for i, j in np.ndindex(self.window.kernel_size):
+                    under[i, j] += places[j, i]
 
         self.workers.map(work, N, dx[:1].nbytes)
         return layout.nchw(np.ascontiguousarray(self.window.crop(dx, (H, W))))
@@ -101,13 +104,12 @@ class MaxPool2d(Module):
             return []
         across, down, _ = self._kept
         column, line = _last(across), _last(down)
-        columns = self._down.taps(column, line.shape[1:3])[:, 0]
-        return [line * self.window.kernel_size[1] + np.take_along_axis(columns, line[None], axis=0)[0]]
+        return [line * self.window.kernel_size[1] + np.take_along_axis(column, line[None], axis=0)[0]]
 
 
 def _last(larger: Array) -> Array:
     """The number of the last that was larger than all before."""
-    numbers = np.arange(1, len(larger) + 1).reshape(-1, 1, 1, 1, 1)
+    numbers = np.arange(1, len(larger) + 1).reshape(-1, *[1] * (larger.ndim - 1))
     last: Array = (numbers * larger).max(axis=0, initial=0)
     return last
 
@@ -123,19 +125,14 @@ def _largest(values: Array, larger: Array, out: Array) -> Array:
     return out
 
 
-def _collect(dy: Array, larger: Array, places: Array, disjoint: bool, scratch: Scratch) -> None:
-    """Add dy to the place that was the largest under each window: the last that was larger than all before."""
-    shares = scratch.empty("places", places.shape, dy.dtype)
-    rest = shares[0]
-    rest[...] = dy
-    for share, won in zip(shares[:0:-1], larger[::-1], strict=True):
+def _share(dy: Array, larger: Array, shares: Array) -> None:
+    """dy where each was the largest, else 0: the last that was larger than all before has it."""
+    rest = dy
+    for won, share in zip(larger[::-1], shares[:0:-1], strict=True):
         np.multiply(rest, won, out=share)
-        rest -= share
-    if disjoint:
-        layout.pixels(places)[...] = layout.pixels(shares)
-    else:
-        for place, share in zip(places, shares, strict=True):
-            place += share
+        rest = np.subtract(rest, share, out=shares[0])
+    if rest is dy:
+        shares[0] = dy
 
 
 class AvgPool2d(Module):

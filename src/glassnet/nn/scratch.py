@@ -37,7 +37,7 @@ class Scratch:
         if memory is None or memory.size < count:
             memory = self._memory[purpose] = aligned((count,), np.uint8)
             self._views.clear()
-        return memory[:count].view(dtype).reshape(shape)
+        return np.ndarray(shape, dtype, memory)
 
     def bordered(
         self, shape: tuple[int, ...], border: tuple[Pair, Pair], value: float, dtype: DTypeLike

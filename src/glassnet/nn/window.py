@@ -31,12 +31,9 @@ class Window:
 
         :raises ShapeError: where not a single window fits.
         """
-        height, width = (
-            (length + before + after - dilation * (kernel - 1) - 1) // stride + 1
-            for length, (before, after), dilation, kernel, stride in zip(
-                size, self.padding, self.dilation, self.kernel_size, self.stride, strict=True
-            )
-        )
+        (kh, kw), (sh, sw), (dh, dw) = self.kernel_size, self.stride, self.dilation
+        height = (size[0] + sum(self.padding[0]) - dh * (kh - 1) - 1) // sh + 1
+        width = (size[1] + sum(self.padding[1]) - dw * (kw - 1) - 1) // sw + 1
         if height < 1 or width < 1:
             raise ShapeError(
                 f"{self.layer} with kernel_size {self.kernel_size}, dilation {self.dilation} and padding {self.padding}"
@@ -92,12 +89,6 @@ class Window:
         N, H, W, C = shape
         (top, bottom), (left, right) = self.padding
         return np.zeros((N, top + H + bottom, left + W + right, C), dtype)
-
-    @property
-    def axes(self) -> tuple[Window, Window]:
-        """It alone across a padded picture and it alone down: one line high, and one pixel wide."""
-        (kh, kw), (sh, sw), (dh, dw), none = self.kernel_size, self.stride, self.dilation, ((0, 0), (0, 0))
-        return Window(self.layer, (1, kw), (1, sw), none, (1, dw)), Window(self.layer, (kh, 1), (sh, 1), none, (dh, 1))
 
     @property
     def is_disjoint(self) -> bool:
