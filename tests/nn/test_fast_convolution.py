@@ -90,11 +90,15 @@ def test_the_two_ways_between_kernel_and_matrix_are_transposes(
     band = Band(laid, shape[1:3], shape[3], outputs)
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((outputs, *laid.kernel_size, shape[3]))
-    matrix = band.matrix(weight, Scratch())
+    matrix = band.matrix(weight, None, Scratch())
     assert matrix.shape == (band.columns, band.width * outputs)
     assert np.count_nonzero(matrix) == band.width * weight.size
     sums = rng.standard_normal(matrix.shape)
     assert np.vdot(matrix, sums) == pytest.approx(np.vdot(weight, band.kernel(sums)), rel=1e-9, abs=1e-9)
+
+    bias = rng.standard_normal(outputs)
+    with_bias = Band(laid, shape[1:3], shape[3], outputs, has_ones=True).matrix(weight, bias, Scratch())
+    np.testing.assert_array_equal(with_bias, np.vstack([matrix, np.tile(bias, band.width)]))
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from glassnet.nn import layout
-from glassnet.nn.memory import aligned
+from glassnet.nn.memory import ALIGNMENT, aligned
 from glassnet.nn.parallel import Workers
 from glassnet.nn.scratch import Scratch
 from glassnet.nn.window import Window
@@ -45,6 +44,7 @@ class Band:
     size: tuple[int, int]  # of the pictures
     channels: int
     outputs: int  # numbers that each window makes
+    has_ones: bool = False  # in a last column, which multiplies the bias
 
     @cached_property
     def output_size(self) -> tuple[int, int]:
@@ -65,7 +65,7 @@ class Band:
     @cached_property
     def columns(self) -> int:
         """The numbers that lie under it."""
-        return self.window.kernel_size[0] * self.run * self.channels
+        return self.window.kernel_size[0] * self.run * self.channels + self.has_ones
 
     @cached_property
     def picture_columns(self) -> int:
@@ -73,7 +73,7 @@ class Band:
         return prod(self.output_size) // self.width * self.columns
 
     def im2col(self, x: Array, scratch: Scratch) -> Array:
-        """The pixels under each band as one row: x (n, H, W, C) -> (n·Ho·Wo/width, columns), in the scratch."""
+        """The pixels under each band, and the one, as a row: x (n, H, W, C) -> (n·Ho·Wo/width, columns), in the scratch."""
         if self.window.has_padding:
             key = (self, len(x), x.dtype)
             inside, runs, columns, matrix = scratch.views(key, lambda: self._views(x, scratch))
@@ -81,6 +81,8 @@ class Band:
         else:
             runs, columns, matrix = self._runs(x, scratch)
         np.copyto(columns, runs)
+        if self.has_ones:
+            matrix[:, -1] = 1
         return matrix
 
     def _views(self, x: Array, scratch: Scratch) -> tuple[Array, Array, Array, Array]:
@@ -91,20 +93,24 @@ class Band:
     def _runs(self, padded: Array, scratch: Scratch) -> tuple[Array, Array, Array]:
         """The runs of memory under each band, and the columns that they become, as runs and as a matrix."""
         runs = self.window.runs(padded, self.output_size, self.width, self.run)
-        columns = scratch.empty("columns", runs.shape, runs.dtype)
-        return runs, columns, columns.reshape(-1).view(padded.dtype).reshape(-1, self.columns)
+        line = -(-self.columns * padded.itemsize // ALIGNMENT) * ALIGNMENT  # of memory: each row begins with one
+        rows = scratch.empty("columns", (*runs.shape[:3], line), np.uint8)
+        columns = rows[..., : runs.shape[3] * runs.itemsize].view(runs.dtype)
+        return runs, columns, rows.reshape(-1, line).view(padded.dtype)[:, : self.columns]
 
-    def matrix(self, weight: Array, scratch: Scratch) -> Array:
-        """The kernel (O, kh, kw, C) written once for each window: (columns, width·O), in the scratch."""
-        written, matrix = scratch.views((self, weight.dtype), lambda: self._blank(weight.dtype))
+    def matrix(self, weight: Array, bias: Array | None, scratch: Scratch) -> Array:
+        """The kernel (O, kh, kw, C), and the bias, written once for each window: (columns, width·O), in the scratch."""
+        written, last, matrix = scratch.views((self, weight.dtype), lambda: self._blank(weight.dtype))
         written[...] = weight.transpose(1, 2, 3, 0)[:, :, :, None]
+        if bias is not None:
+            last[...] = bias
         return matrix
 
-    def _blank(self, dtype: DTypeLike) -> tuple[Array, Array]:
-        """Where to write a kernel, in the matrix of zeros that is around it."""
+    def _blank(self, dtype: DTypeLike) -> tuple[Array, Array, Array]:
+        """Where to write a kernel and a bias, in the matrix of zeros that is around them."""
         matrix = aligned((self.columns, self.width * self.outputs), dtype)
         matrix.fill(0)
-        return self._written(matrix), matrix
+        return self._written(matrix), matrix[-1].reshape(self.width, self.outputs), matrix
 
     def kernel(self, matrix: Array) -> Array:
         """The transpose of ``matrix``: all that was summed where the kernel is written, (O, kh, kw, C)."""
@@ -127,16 +133,12 @@ band_of = cache(Band)  # a training asks for the same few at each step; scratch 
 
 def correlate(x: Array, weight: Array, bias: Array | None, window: Window, workers: Workers) -> Array:
     """``convolution.correlate``: (N, H, W, C) -> (N, Ho, Wo, O)."""
-    band = band_of(window, x.shape[1:3], x.shape[3], len(weight))
-    matrix = band.matrix(weight, workers.scratches[0])
+    band = band_of(window, x.shape[1:3], x.shape[3], len(weight), bias is not None)
+    matrix = band.matrix(weight, bias, workers.scratches[0])
     y = workers.empty((len(x), *band.output_size, len(weight)), x.dtype)
-    line = None if bias is None else layout.along_line(bias, band.output_size[1])
 
     def work(part: slice, scratch: Scratch) -> None:
         _product(band.im2col(x[part], scratch), matrix, y[part].reshape(-1, matrix.shape[1]))
-        if line is not None:
-            lines = y[part].reshape(-1, len(line))
-            lines += line
 
     workers.map(work, len(x), band.picture_columns * x.itemsize)
     return y
@@ -152,7 +154,7 @@ def gradients(x: Array, dy: Array, weight: Array, window: Window, workers: Worke
     if turned is None:
         return _scattered(dy, weight, window, x.shape, workers), kernel_gradient(x, dy, window, workers)
     band = band_of(turned, dy.shape[1:3], dy.shape[3], x.shape[3])
-    matrix = band.matrix(weight[:, ::-1, ::-1].transpose(3, 1, 2, 0), workers.scratches[0])
+    matrix = band.matrix(weight[:, ::-1, ::-1].transpose(3, 1, 2, 0), None, workers.scratches[0])
     dx = workers.empty(x.shape, x.dtype)
 
     def work(part: slice, scratch: Scratch) -> Array:
