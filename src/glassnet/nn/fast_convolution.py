@@ -73,7 +73,7 @@ class Band:
         return prod(self.output_size) // self.width * self.columns
 
     def im2col(self, x: Array, scratch: Scratch) -> Array:
-        """The pixels under each band, and the one, as a row: x (n, H, W, C) -> (n·Ho·Wo/width, columns), in the scratch."""
+        """The numbers under each band, and the one, as a row: x (n, H, W, C) -> (n·Ho·Wo/width, columns)."""
         if self.window.has_padding:
             key = (self, len(x), x.dtype)
             inside, runs, columns, matrix = scratch.views(key, lambda: self._views(x, scratch))
