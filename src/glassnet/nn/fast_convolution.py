@@ -6,7 +6,8 @@ Three things make it quick, none of which changes what is computed:
   the blocks (``parallel``).
 - *Bands.* Where there are few channels, r windows side by side are taken as one wide window. Its r outputs are one
   row of a product with the kernel written r times, each time one stride further on, zeros elsewhere: somewhat more to
-  multiply, but r times fewer pieces of memory to copy, and matrices wide enough for the processor's vectors.
+  multiply, but r times fewer pieces of memory to copy, and matrices wide enough for the processor's vectors. The bias
+  is one more row of that kernel, and a column of ones.
 - *Small products.* BLAS packs large matrices before it multiplies them; OpenBLAS spares small ones that
   (m·n·k ≤ 100³), so the rows of a block are multiplied a batch of a few rows at a time.
 
@@ -64,7 +65,7 @@ class Band:
 
     @cached_property
     def columns(self) -> int:
-        """The numbers that lie under it."""
+        """The numbers that lie under it, and the one."""
         return self.window.kernel_size[0] * self.run * self.channels + self.has_ones
 
     @cached_property
