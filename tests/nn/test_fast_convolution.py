@@ -133,12 +133,45 @@ def test_a_larger_batch_after_a_small_one_and_back() -> None:
         compare("output", y, convolution.correlate(x, weight, bias, other))
 
 
-def test_one_scratch_serves_both_dtypes() -> None:
-    workers, laid = Workers(), window((3, 3), padding=1)
-    x, weight, bias, _ = drawn((laid, (2, 6, 8, 3), 4))
-    for dtype in (np.float64, np.float32, np.float64):
-        own = x.astype(dtype), weight.astype(dtype), bias.astype(dtype)
+@pytest.mark.parametrize("padding", [0, 1])
+def test_one_scratch_serves_both_dtypes(padding: int) -> None:
+    workers, laid = Workers(), window((3, 3), padding=padding)
+    x, weight, bias, _ = drawn((laid, (4, 6, 8, 3), 4))
+    for dtype, count in ((np.float32, 4), (np.float32, 4), (np.float64, 1), (np.float32, 4), (np.float64, 4)):
+        own = x[:count].astype(dtype), weight.astype(dtype), bias.astype(dtype)
         compare("output", fast_convolution.correlate(*own, laid, workers), convolution.correlate(*own, laid))
+
+
+def test_layers_of_one_scratch_do_not_mix_their_kernels() -> None:
+    """A 1x1 kernel of 4 channels and one of 3 with a bias have matrices of one shape."""
+    workers, laid = Workers(), window((1, 1))
+    for _ in range(2):
+        for channels, has_bias in ((4, False), (3, True), (4, False)):
+            x, weight, bias, _ = drawn((laid, (2, 5, 8, channels), 40))  # so many that a band is one window
+            own = bias if has_bias else None
+            y = fast_convolution.correlate(x, weight, own, laid, workers)
+            compare("output", y, convolution.correlate(x, weight, own, laid))
+
+
+def test_kernels_are_kept_once_for_pictures_of_many_sizes() -> None:
+    workers, laid = Workers(), window((3, 3))
+    for size in range(20, 3, -1):
+        x, weight, bias, _ = drawn((laid, (2, size, 19, 3), 4))
+        fast_convolution.correlate(x, weight, bias, laid, workers)
+    assert len(workers.scratches[0]._views) == 1
+
+
+def test_the_definition_takes_any_memory_order() -> None:
+    laid = window((3, 3), padding=0)
+    x, weight, bias, dy = drawn((laid, (2, 6, 8, 3), 4))
+    gaps = np.repeat(x, 2, axis=2)[:, :, ::2]
+    np.testing.assert_array_equal(
+        convolution.correlate(gaps, weight, bias, laid), convolution.correlate(x, weight, bias, laid)
+    )
+    for ours, expected in zip(
+        convolution.gradients(gaps, dy, weight, laid), convolution.gradients(x, dy, weight, laid), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
 
 
 def test_a_band_has_as_many_windows_as_fit() -> None:

@@ -87,6 +87,25 @@ def test_a_large_mean_does_not_drown_a_small_variance() -> None:
     np.testing.assert_allclose(y32, exact, rtol=0, atol=2e-3)  # E[x²] − E[x]² would be off by 0.1 here
 
 
+@pytest.mark.parametrize("count", [64, 4096])
+@pytest.mark.parametrize("first", [100.0, 1e6, -1e6])
+def test_a_first_picture_unlike_the_others_costs_no_digits(first: float, count: int) -> None:
+    """The mean is looked for near that of the first picture."""
+    x = np.random.default_rng(0).standard_normal((count, 4, 4, 3)).astype(np.float32).transpose(0, 3, 1, 2)
+    x[0] += np.float32(first)
+    layer, exact = nn.BatchNorm2d(3, momentum=1.0), nn.BatchNorm2d(3, momentum=1.0, dtype=np.float64)
+    y, expected = layer(x), exact(x.astype(np.float64))
+    np.testing.assert_allclose(layer.running_var, exact.running_var, rtol=3e-4)
+    np.testing.assert_allclose(layer.running_mean, exact.running_mean, rtol=3e-4, atol=1e-6)
+    np.testing.assert_allclose(y, expected, rtol=3e-4, atol=3e-4 * np.abs(expected).max() / np.sqrt(count))
+
+
+def test_pictures_without_a_value_have_no_mean() -> None:
+    layer = nn.BatchNorm2d(3, track_running_stats=False).eval()
+    with pytest.raises(ShapeError, match="BatchNorm2d needs more than no value per channel to normalize by"):
+        layer(np.zeros((0, 3, 4, 4), np.float32))
+
+
 def test_a_constant_channel_gives_its_bias() -> None:
     norm = nn.BatchNorm2d(1, dtype=np.float64)
     assert norm.bias is not None

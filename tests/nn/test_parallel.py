@@ -1,6 +1,13 @@
+import gc
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from time import sleep
 from typing import Any
@@ -106,6 +113,81 @@ def test_each_thread_has_its_callers_errstate(monkeypatch: pytest.MonkeyPatch) -
             assert Workers(2).map(work, 2, 1) == [np.geterr()] * 2
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        sleep(0.001)
+
+
+class Held:
+    """Stands for an array; a weak reference tells whether anybody holds it."""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_of_a_work_is_held_when_it_is_done(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its arrays' memory is handed out again, which counts on it."""
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
+    both = threading.Barrier(2, timeout=20)
+    gc.disable()
+    try:
+        for _ in range(100):
+            held = Held()
+
+            def work(part: slice, _: Scratch, held: Held = held) -> None:
+                both.wait()
+                if fails and threading.current_thread() is not threading.main_thread():
+                    raise ValueError(held)
+
+            gone = weakref.ref(held)
+            with suppress(ValueError):
+                Workers(2).map(work, 2, 1)
+            del work, held
+            if fails:  # the other thread lets go of the error a moment after it told of it
+                wait_until(lambda: gone() is None)  # noqa: B023
+            assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_there_is_a_thread_for_every_core_however_many_ask_first() -> None:
+    """In a process of its own, where nobody has asked yet."""
+    script = """
+import sys, threading
+from glassnet.nn.parallel import Workers
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(8)
+def first():
+    together.wait()
+    Workers(2).map(lambda part, _: None, 10**7, 1)
+askers = [threading.Thread(target=first) for _ in range(8)]
+[asker.start() for asker in askers]
+[asker.join() for asker in askers]
+print(sum(thread.name.startswith("glassnet-") for thread in threading.enumerate()))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert int(ended.stdout) == os.cpu_count()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system sends no signal to a thread")
+def test_an_interrupt_waits_for_the_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
+    both, at_work, main = threading.Barrier(2, timeout=20), [], threading.get_ident()
+
+    def work(part: slice, _: Scratch) -> None:
+        both.wait()
+        if threading.get_ident() != main:
+            at_work.append(part)
+            for _ in range(3):
+                sleep(0.1)
+                signal.pthread_kill(main, signal.SIGINT)  # it waits by now
+            at_work.remove(part)
+
+    with pytest.raises(KeyboardInterrupt):
+        Workers(2).map(work, 2, 1)
+    assert not at_work
+
+
 def test_elementwise_keeps_dtype_and_memory_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 100)
     x = np.random.default_rng(0).standard_normal((5, 4, 4, 3)).astype(np.float32).transpose(0, 3, 1, 2)
@@ -133,6 +215,9 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     queue = context.Queue()
     process = context.Process(target=_child, args=(queue,))
     process.start()
-    assert queue.get(timeout=30) == here
-    process.join(timeout=30)
-    assert process.exitcode == 0
+    try:
+        assert queue.get(timeout=30) == here
+        process.join(timeout=30)
+        assert process.exitcode == 0
+    finally:
+        process.kill()

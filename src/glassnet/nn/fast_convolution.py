@@ -17,6 +17,7 @@ pixel also reaches the outputs of the band's other windows, as NaN.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import prod
@@ -69,6 +70,11 @@ class Band:
         return self.window.kernel_size[0] * self.run * self.channels + self.has_ones
 
     @cached_property
+    def places(self) -> Hashable:
+        """What says where a kernel is written: all but the size of the pictures."""
+        return self.window, self.run, self.width, self.channels, self.outputs, self.has_ones
+
+    @cached_property
     def picture_columns(self) -> int:
         """The numbers in all columns of one picture."""
         return prod(self.output_size) // self.width * self.columns
@@ -94,14 +100,15 @@ class Band:
     def _runs(self, padded: Array, scratch: Scratch) -> tuple[Array, Array, Array]:
         """The runs of memory under each band, and the columns that they become, as runs and as a matrix."""
         runs = self.window.runs(padded, self.output_size, self.width, self.run)
-        line = -(-self.columns * padded.itemsize // ALIGNMENT) * ALIGNMENT  # of memory: each row begins with one
+        line = -(-self.columns * padded.itemsize // ALIGNMENT) * ALIGNMENT  # bytes of a row: each begins a cache line
         rows = scratch.empty("columns", (*runs.shape[:3], line), np.uint8)
         columns = rows[..., : runs.shape[3] * runs.itemsize].view(runs.dtype)
         return runs, columns, rows.reshape(-1, line).view(padded.dtype)[:, : self.columns]
 
     def matrix(self, weight: Array, bias: Array | None, scratch: Scratch) -> Array:
-        """The kernel (O, kh, kw, C), and the bias, written once for each window: (columns, width·O), in the scratch."""
-        written, last, matrix = scratch.views((self, weight.dtype), lambda: self._blank(weight.dtype))
+        """The kernel (O, kh, kw, C), and the bias, written once for each window: (columns, width·O). The next kernel of
+        this form overwrites it."""
+        written, last, matrix = scratch.views((self.places, weight.dtype), lambda: self._blank(weight.dtype))
         written[...] = weight.transpose(1, 2, 3, 0)[:, :, :, None]
         if bias is not None:
             last[...] = bias

@@ -31,7 +31,8 @@ def references(array: Array) -> int:
 
 
 COUNTED = sys.implementation.name == "cpython"  # others do not count references
-UNHELD = references(aligned_once := aligned((0,), np.uint8)) if COUNTED else 0  # by nobody but the array itself
+_UNHELD = aligned((0,), np.uint8)
+UNHELD = references(_UNHELD) if COUNTED else 0  # by nobody but the array itself
 
 
 class Recycled:
@@ -65,7 +66,7 @@ class Recycled:
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialized C-contiguous array, aligned where its memory is kept."""
-        key = shape, dtype
+        key = shape, np.dtype(dtype)
         for piece in self._pieces.get(key, ()):
             if references(piece) == UNHELD:
                 return piece.view()

@@ -14,6 +14,8 @@ from glassnet.nn.scratch import Scratch
 
 Array = NDArray[Any]
 
+FAR = 4  # variances between a mean and what was taken for it
+
 
 class BatchNorm2d(Module):
     """Batch normalization over (N, H, W) (Ioffe & Szegedy 2015, algorithm 1) as torch.nn.BatchNorm2d computes it.
@@ -26,8 +28,9 @@ class BatchNorm2d(Module):
 
     The two subtracted terms are the gradient's way through μ and σ². Running statistics move as
     ``(1 − momentum)·old + momentum·new``, with the unbiased variance Σ (x − μ)² / (M − 1); ``momentum=None``
-    averages over all batches. Evaluation mode normalizes by the running statistics; a layer that does not
-    track them normalizes every batch by itself.
+    averages over all batches. Evaluation mode normalizes by the running statistics, as torch by x·s + (β − μ·s) with
+    s = γ/√(σ² + eps), where digits are lost if |μ| is far above σ; a layer that does not track them normalizes every
+    batch by itself.
 
     :raises ShapeError: where x is not (N, C, H, W), or a training batch has one value per channel.
     """
@@ -65,10 +68,11 @@ class BatchNorm2d(Module):
     def forward(self, x: Array) -> Array:
         arguments.images("BatchNorm2d", x, self.num_features)
         y = layout.nchw(self.workers.empty(layout.nhwc(x).shape, x.dtype))
+        # y = (source − offset)·scale + β, with the offset multiplied out
         if self.training or not self.track_running_stats:
-            source, offset, mean, var = self._centre(x, y)
+            source, (mean, offset, var) = y, self._centre(x, y)
         else:
-            source, offset, mean, var = x, self.running_mean, self.running_mean, self.running_var
+            source, mean, offset, var = x, self.running_mean, self.running_mean, self.running_var
         inverse_std = 1 / np.sqrt(var + self.eps)
         self.keep(x, mean, inverse_std)
         scale = inverse_std if self.weight is None else inverse_std * self.weight.data
@@ -82,30 +86,39 @@ class BatchNorm2d(Module):
         self.workers.map(normalize, len(x), x[:1].nbytes)
         return y
 
-    def _centre(self, x: Array, y: Array) -> tuple[Array, Array, Array, Array]:
-        """y = x − K for a K near the mean; y, its mean, and the batch's μ and σ², each (C,).
+    def _centre(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
+        """y = x − K for a K near the mean; the batch's μ, μ − K, which is the mean of y, and σ², each (C,).
 
-        K is the mean of the first of N pictures, so |μ − K| ≤ √(N − 1)·σ, and hardly a digit of σ² cancels (shifted
-        data: Chan, Golub & LeVeque 1983, sec. 3).
+        As σ² is the mean square of y less (μ − K)², a K too far from μ costs it digits (shifted data: Chan, Golub &
+        LeVeque 1983, sec. 3).
         """
         N, C, H, W = x.shape
         M = N * H * W
-        if M < 2 and self.training:
+        if M == 0 or (M == 1 and self.training):
             raise ShapeError(
-                f"BatchNorm2d needs more than one value per channel to train. Got {x.shape}: use a larger batch."
+                f"BatchNorm2d needs more than {'one value' if M else 'no value'} per channel to "
+                f"{'train' if self.training else 'normalize by'}. Got {x.shape}: use a larger batch."
             )
-        K = layout.channel_sum(layout.lines(x[:1]), C) / (H * W)
-        middle = layout.along_line(K, W)
 
-        def moments(part: slice, _: Scratch) -> Array:
-            lines = np.subtract(layout.lines(x[part]), middle, out=layout.lines(y[part]))
-            return np.stack([layout.channel_sum(lines, C), layout.channel_dot(lines, lines, C)])
+        def centred(middle: Array) -> tuple[Array, Array]:
+            line = layout.along_line(middle, W)
 
-        offset, square = self.workers.sum(moments, N, x[:1].nbytes) / M
-        mean, var = K + offset, np.maximum(square - offset**2, 0)
+            def moments(part: slice, _: Scratch) -> Array:
+                lines = np.subtract(layout.lines(x[part]), line, out=layout.lines(y[part]))
+                return np.stack([layout.channel_sum(lines, C), layout.channel_dot(lines, lines, C)])
+
+            offset, square = self.workers.sum(moments, N, x[:1].nbytes) / M
+            return offset, np.maximum(square - offset**2, 0)
+
+        middle = layout.channel_sum(layout.lines(x[:1]), C) / (H * W)
+        offset, var = centred(middle)
+        if (offset**2 > FAR * var).any():  # the first picture is not like the others
+            middle = middle + offset
+            offset, var = centred(middle)
+        mean = middle + offset
         if self.training and self.track_running_stats:
             self._track(mean, var * (M / (M - 1)))
-        return y, offset, mean, var
+        return mean, offset, var
 
     def _track(self, mean: Array, unbiased_var: Array) -> None:
         self.num_batches_tracked += 1

@@ -69,15 +69,14 @@ class Workers:
                 results[place] = work(slice(place * size, min(items, (place + 1) * size)), scratch)
 
         # The caller is a thread, too: the last to start, and the first to be at work.
-        others, ended = self.scratches[1:blocks], SimpleQueue[BaseException | None]()
+        others, ends = self.scratches[1:blocks], Ends()
         for scratch in others:  # in the caller's context, where its np.errstate is
-            _waiting_threads(os.getpid()).put((partial(copy_context().run, share, scratch), ended))
+            _waiting_threads().put((partial(copy_context().run, share, scratch), ends))
         try:
             share(self.scratches[0])
         finally:
-            raised = [error for _ in others if (error := ended.get())]
-        for error in raised:
-            raise error
+            ends.wait(len(others))
+        ends.raise_first()
         return results
 
     def sum(self, work: Work[Any], items: int, item_bytes: int) -> Any:
@@ -99,16 +98,52 @@ class Workers:
         return result
 
 
-Task = tuple[Callable[[], None], SimpleQueue[BaseException | None]]  # and where its end is told, with what it raised
+class Ends:
+    """What the other threads' work ended with: None, or what it raised."""
+
+    def __init__(self) -> None:
+        self._ends: list[BaseException | None] = []
+        self._bell: SimpleQueue[None] = SimpleQueue()
+
+    def tell(self, error: BaseException | None) -> None:
+        self._ends.append(error)
+        self._bell.put(None)
+
+    def wait(self, count: int) -> None:
+        try:
+            while len(self._ends) < count:
+                self._bell.get()
+        except BaseException:  # Ctrl-C, which must not leave threads at work on arrays that the caller may look at
+            self.wait(count)
+            raise
+
+    def raise_first(self) -> None:
+        error = next((error for error in self._ends if error is not None), None)
+        self._ends.clear()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame, and would keep the arrays of its own until gc
 
 
-@cache
-def _waiting_threads(process: int) -> SimpleQueue[Task]:
+Task = tuple[Callable[[], None], Ends]
+
+_starting = threading.Lock()
+
+
+def _waiting_threads() -> SimpleQueue[Task]:
     """What the threads of this process wait at; a forked one inherits none and makes its own.
 
     A concurrent.futures pool does the same, but hands over in 25 µs more, which large networks pay hundreds of times a
     step.
     """
+    with _starting:  # a cache alone lets two callers start them both
+        return _threads_of(os.getpid())
+
+
+@cache
+def _threads_of(process: int) -> SimpleQueue[Task]:
     tasks: SimpleQueue[Task] = SimpleQueue()
     for number in range(os.cpu_count() or 1):
         threading.Thread(target=_serve, args=(tasks,), name=f"glassnet-{number}", daemon=True).start()
@@ -116,13 +151,15 @@ def _waiting_threads(process: int) -> SimpleQueue[Task]:
 
 
 def _serve(tasks: SimpleQueue[Task]) -> None:
+    """For as long as the process lives. Between two tasks nothing of the last one is held: its arrays' memory may be
+    used again, and an error's traceback holds arrays, too."""
     while True:
-        task, ended = tasks.get()
+        task, ends = tasks.get()
         error = None
         try:
             task()
         except BaseException as raised:
             error = raised
-        del task  # who waits may use its arrays' memory again, which must be held by nobody here
-        ended.put(error)
-        del error
+        del task
+        ends.tell(error)
+        del error, ends

@@ -68,12 +68,12 @@ class MaxPool2d(Module):
 
         def work(part: slice, scratch: Scratch) -> None:
             padded = np.ascontiguousarray(self.window.pad(layout.nhwc(x[part]), -np.inf, scratch))
-            places = scratch.empty("places", (kw, kh, *y[part].shape), x.dtype)
+            places = scratch.empty("places", (kw, kh, *y[part].shape), x.dtype)  # by columns: lines are compared first
             layout.pixels(places)[...] = self.window.taps(layout.pixels(padded), (Ho, Wo)).swapaxes(0, 1)
             lines = _largest(places, across[:, :, part], places[0])
             _largest(lines, down[:, part], y[part])
 
-        self.workers.map(work, len(x), x[:1].nbytes)
+        self.workers.map(work, len(x), kh * kw * y[:1].nbytes)
         self.keep(across, down, x.shape)
         return layout.nchw(y)
 
@@ -81,21 +81,20 @@ class MaxPool2d(Module):
         across, down, (N, C, H, W) = self.kept()
         dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
         dy = layout.nhwc(dy)
-        disjoint = self.window.is_disjoint
+        (kh, kw), disjoint = self.window.kernel_size, self.window.is_disjoint
 
         def work(part: slice, scratch: Scratch) -> None:
-            lines = scratch.empty("lines", (len(down) + 1, *dy[part].shape), dy.dtype)
-            _share(dy[part], down[:, part], lines)
-            places = scratch.empty("places", (len(across) + 1, *lines.shape), dy.dtype)
-            _share(lines, across[:, :, part], places)
+            places = scratch.empty("places", (kw, kh, *dy[part].shape), dy.dtype)
+            _share(dy[part], down[:, part], places[0])
+            _share(places[0], across[:, :, part], places)
             under = self.window.taps(dx[part], dy.shape[1:3])
             if disjoint:
                 layout.pixels(under)[...] = layout.pixels(places).swapaxes(0, 1)
             else:
-                for i, j in np.ndindex(self.window.kernel_size):
+                for i, j in np.ndindex(kh, kw):
                     under[i, j] += places[j, i]
 
-        self.workers.map(work, N, dx[:1].nbytes)
+        self.workers.map(work, N, kh * kw * dy[:1].nbytes)
         return layout.nchw(np.ascontiguousarray(self.window.crop(dx, (H, W))))
 
     def decisions(self) -> list[Array]:
@@ -126,7 +125,9 @@ def _largest(values: Array, larger: Array, out: Array) -> Array:
 
 
 def _share(dy: Array, larger: Array, shares: Array) -> None:
-    """dy where each was the largest, else 0: the last that was larger than all before has it."""
+    """Each one's share of dy, in ``shares``: the last that was larger than all before has it, the others have 0.
+
+    ``shares[0]`` is what is left for those before, and may be dy itself."""
     rest = dy
     for won, share in zip(larger[::-1], shares[:0:-1], strict=True):
         np.multiply(rest, won, out=share)
@@ -200,7 +201,7 @@ class AdaptiveAvgPool2d(Module):
 
         def work(part: slice, _: Scratch) -> None:
             share = dy[part].reshape(-1, 1, C) / (H * W)
-            dx[part] = np.concatenate((share,) * W, axis=2)  # the line that all lines are
+            dx[part] = share.repeat(W, axis=1).reshape(-1, 1, W * C)  # the line that all lines are
 
         self.workers.map(work, N, dx[:1].nbytes)
         return layout.nchw(dx.reshape(N, H, W, C))

@@ -57,10 +57,8 @@ class Scratch:
         return memory[:N]
 
     def views(self, key: Hashable, make: Callable[[], Views]) -> Views:
-        """What ``make`` made of this scratch when the key was first seen: the making can take as long as a small step.
-
-        Forgotten when the memory under it is replaced by a larger piece.
-        """
+        """What ``make`` made when the key was first seen, of this scratch or beside it: that can take as long as a
+        small step. All is forgotten when any piece is replaced by a larger one."""
         if key not in self._views:
             made = make()  # before it is remembered, as it may ask for memory
             self._views[key] = made

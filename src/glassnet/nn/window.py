@@ -77,7 +77,10 @@ class Window:
 
     def taps(self, padded: Array, output_size: Pair) -> Array:
         """For each place in the kernel the pixels that lie under it: a view (kh, kw, N, Ho, Wo, ...) of a contiguous
-        (N, Hp, Wp, ...). Where windows overlap it has the same number at several places."""
+        (N, Hp, Wp, ...). Where windows overlap, adding to all places at once would lose sums.
+
+        :raises ValueError: where ``padded`` is not contiguous.
+        """
         n, h, w, *within = padded.strides
         (sh, sw), (dh, dw) = self.stride, self.dilation
         shape = (*self.kernel_size, len(padded), *output_size, *padded.shape[3:])
