@@ -73,7 +73,7 @@ class MaxPool2d(Module):
             lines = _largest(places, across[:, :, part], places[0])
             _largest(lines, down[:, part], y[part])
 
-        self.workers.map(work, len(x), kh * kw * y[:1].nbytes)
+        self.workers.map(work, len(x), kw * y[:1].nbytes)
         self.keep(across, down, x.shape)
         return layout.nchw(y)
 
@@ -94,7 +94,7 @@ class MaxPool2d(Module):
                 for i, j in np.ndindex(kh, kw):
                     under[i, j] += places[j, i]
 
-        self.workers.map(work, N, kh * kw * dy[:1].nbytes)
+        self.workers.map(work, N, kw * dy[:1].nbytes)
         return layout.nchw(np.ascontiguousarray(self.window.crop(dx, (H, W))))
 
     def decisions(self) -> list[Array]:
