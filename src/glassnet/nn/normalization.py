@@ -29,7 +29,7 @@ class BatchNorm2d(Module):
     The two subtracted terms are the gradient's way through μ and σ². Running statistics move as
     ``(1 − momentum)·old + momentum·new``, with the unbiased variance Σ (x − μ)² / (M − 1); ``momentum=None``
     averages over all batches. Evaluation mode normalizes by the running statistics, as torch by x·s + (β − μ·s) with
-    s = γ/√(σ² + eps), where digits are lost if |μ| is far above σ; a layer that does not track them normalizes every
+    s = γ/√(σ² + eps), where digits are lost if μ is many σ from 0; a layer that does not track them normalizes every
     batch by itself.
 
     :raises ShapeError: where x is not (N, C, H, W), or a training batch has one value per channel.
