@@ -95,10 +95,8 @@ class BatchNorm2d(Module):
         N, C, H, W = x.shape
         M = N * H * W
         if M == 0 or (M == 1 and self.training):
-            raise ShapeError(
-                f"BatchNorm2d needs more than {'one value' if M else 'no value'} per channel to "
-                f"{'train' if self.training else 'normalize by'}. Got {x.shape}: use a larger batch."
-            )
+            needed = "more than one value per channel to train" if self.training else "a value per channel"
+            raise ShapeError(f"BatchNorm2d needs {needed}. Got {x.shape}: use a larger batch.")
 
         def centred(middle: Array) -> tuple[Array, Array]:
             line = layout.along_line(middle, W)
