@@ -98,6 +98,23 @@ def test_an_error_is_raised_whichever_thread_has_it(in_caller: bool, monkeypatch
     assert ended == [True]
 
 
+def test_an_error_that_counts_as_false_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
+    both = threading.Barrier(2, timeout=20)
+
+    class Nothing(Exception):  # noqa: N818
+        def __bool__(self) -> bool:
+            return False
+
+    def work(part: slice, _: Scratch) -> None:
+        both.wait()
+        if threading.current_thread() is not threading.main_thread():
+            raise Nothing
+
+    with pytest.raises(Nothing):
+        Workers(2).map(work, 2, 1)
+
+
 def test_each_thread_has_its_callers_errstate(monkeypatch: pytest.MonkeyPatch) -> None:
     """What overflows warns, raises or is silent as the caller wants it, in whichever thread it happens."""
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)

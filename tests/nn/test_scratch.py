@@ -4,6 +4,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
+from glassnet.nn.memory import ALIGNMENT
 from glassnet.nn.scratch import Scratch
 from tests.nn.oracle import Array
 
@@ -21,6 +22,12 @@ def test_the_same_purpose_gets_the_same_memory_and_another_purpose_its_own() -> 
     assert np.shares_memory(first, scratch.empty("columns", (3, 3), np.float64))
     assert np.shares_memory(first, scratch.empty("columns", (40,), np.float32))
     assert not np.shares_memory(first, scratch.empty("rows", (4, 5), np.float64))
+
+
+def test_arrays_begin_at_a_line_of_the_cache() -> None:
+    scratch = Scratch()
+    for shape in [(4, 5), (1,), (400,), (7, 3)]:
+        assert scratch.empty("columns", shape, np.float32).ctypes.data % ALIGNMENT == 0
 
 
 def test_it_grows_and_never_hands_out_less() -> None:
