@@ -87,12 +87,32 @@ def test_a_large_mean_does_not_drown_a_small_variance() -> None:
     np.testing.assert_allclose(y32, exact, rtol=0, atol=2e-3)  # E[x²] − E[x]² would be off by 0.1 here
 
 
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("shift", [0, 3.5, 4.5, 100, 1e5])
+def test_wherever_the_mean_is_the_numbers_are_torchs_and_float32_keeps_its_digits(shift: float, affine: bool) -> None:
+    """Up to 4 standard deviations from 0 the sums are of x itself, beyond of x less its mean."""
+    x32 = (normal(6, 3, 16, 16) + shift * np.array([1, -1, 0]).reshape(3, 1, 1)).astype(np.float32)
+    dy32 = (0.5 + normal(*x32.shape, seed=1)).astype(np.float32)
+    x, dy = x32.astype(np.float64), dy32.astype(np.float64)
+    if shift < 1e5:  # there torch loses digits, in float64 as well
+        parity(nn.BatchNorm2d(3, affine=affine), torch.nn.BatchNorm2d(3, affine=affine), x, batches=2)
+
+    quick, exact = (nn.BatchNorm2d(3, affine=affine, momentum=1.0, dtype=d) for d in (np.float32, np.float64))
+    quantities = [(quick(x32), exact(x)), (quick.backward(dy32), exact.backward(dy))]
+    if affine:
+        quantities += [(q.grad, e.grad) for q, e in zip(quick.parameters(), exact.parameters(), strict=True)]
+    quantities += [(quick.running_mean, exact.running_mean.copy())]
+    exact.load_state_dict(quick.state_dict())
+    quantities += [(quick.eval()(x32), exact.eval()(x))]
+    for ours, expected in quantities:
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("count", [64, 4096])
-@pytest.mark.parametrize("first", [100.0, 1e6, -1e6])
-def test_a_first_picture_unlike_the_others_costs_no_digits(first: float, count: int) -> None:
-    """The mean is looked for near that of the first picture."""
+@pytest.mark.parametrize("one", [100.0, 1e6, -1e6])
+def test_one_picture_unlike_the_others_costs_no_digits(one: float, count: int) -> None:
     x = np.random.default_rng(0).standard_normal((count, 4, 4, 3)).astype(np.float32).transpose(0, 3, 1, 2)
-    x[0] += np.float32(first)
+    x[0] += np.float32(one)
     layer, exact = nn.BatchNorm2d(3, momentum=1.0), nn.BatchNorm2d(3, momentum=1.0, dtype=np.float64)
     y, expected = layer(x), exact(x.astype(np.float64))
     np.testing.assert_allclose(layer.running_var, exact.running_var, rtol=3e-4)

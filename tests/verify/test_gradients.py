@@ -138,7 +138,7 @@ def test_a_bug_in_any_backward_is_seen(name: str, bug: Any, monkeypatch: pytest.
 
 def dropped_variance_term(norm: nn.BatchNorm2d, dy: Array) -> Array:
     """dx without − x̂·dγ/M: as if σ did not depend on x."""
-    x, mean, inverse_std = norm.kept()
+    x, _, mean, inverse_std = norm.kept()  # x has a mean near 0, and is kept as it is
     x_hat = (x - mean[:, None, None]) * inverse_std[:, None, None]
     assert norm.weight is not None
     assert norm.bias is not None

@@ -14,7 +14,7 @@ from glassnet.nn.scratch import Scratch
 
 Array = NDArray[Any]
 
-FAR = 4  # variances between a mean and what was taken for it
+FAR = 16  # variances that the square of a mean may be
 
 
 class BatchNorm2d(Module):
@@ -28,9 +28,8 @@ class BatchNorm2d(Module):
 
     The two subtracted terms are the gradient's way through μ and σ². Running statistics move as
     ``(1 − momentum)·old + momentum·new``, with the unbiased variance Σ (x − μ)² / (M − 1); ``momentum=None``
-    averages over all batches. Evaluation mode normalizes by the running statistics, as torch by x·s + (β − μ·s) with
-    s = γ/√(σ² + eps), where digits are lost if μ is many σ from 0; a layer that does not track them normalizes every
-    batch by itself.
+    averages over all batches. Evaluation mode normalizes by the running statistics; a layer that does not track them
+    normalizes every batch by itself.
 
     :raises ShapeError: where x is not (N, C, H, W), or a training batch has one value per channel.
     """
@@ -68,13 +67,15 @@ class BatchNorm2d(Module):
     def forward(self, x: Array) -> Array:
         arguments.images("BatchNorm2d", x, self.num_features)
         y = layout.nchw(self.workers.empty(layout.nhwc(x).shape, x.dtype))
-        # y = (source − offset)·scale + β, with the offset multiplied out
         if self.training or not self.track_running_stats:
-            source, (mean, offset, var) = y, self._centre(x, y)
+            source, middle, offset, var = self._moments(x, y)
         else:
-            source, mean, offset, var = x, self.running_mean, self.running_mean, self.running_var
+            source, middle, offset, var = x, None, self.running_mean, self.running_var
+            if _is_far(offset, var):
+                source, offset = self._centre(x, offset, y), np.zeros_like(offset)
         inverse_std = 1 / np.sqrt(var + self.eps)
-        self.keep(x, mean, inverse_std)
+        self.keep(x, middle, offset, inverse_std)
+        # y = (source − offset)·scale + β, with the offset multiplied out
         scale = inverse_std if self.weight is None else inverse_std * self.weight.data
         shift = -offset * scale if self.bias is None else self.bias.data - offset * scale
         scale, shift = (layout.along_line(vector, x.shape[3]) for vector in (scale, shift))
@@ -86,37 +87,45 @@ class BatchNorm2d(Module):
         self.workers.map(normalize, len(x), x[:1].nbytes)
         return y
 
-    def _centre(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
-        """y = x − K for a K near the mean; the batch's μ, μ − K, which is the mean of y, and σ², each (C,).
+    def _moments(self, x: Array, y: Array) -> tuple[Array, Array | None, Array, Array]:
+        """Of a batch: what to normalize, the K that was taken from it, its mean and its σ².
 
-        As σ² is the mean square of y less (μ − K)², a K too far from μ costs it digits (shifted data: Chan, Golub &
-        LeVeque 1983, sec. 3).
+        That is x, None, μ, σ² as a rule. A mean of many σ would cost digits, as σ² is the mean square less the square
+        of the mean; then it is y = x − K with K = μ to rounding, K, μ − K, σ² (shifted data: Chan, Golub & LeVeque
+        1983, sec. 3).
         """
-        N, C, H, W = x.shape
-        M = N * H * W
+        M = x.size // self.num_features
         if M == 0 or (M == 1 and self.training):
             needed = "more than one value per channel to train" if self.training else "a value per channel"
             raise ShapeError(f"BatchNorm2d needs {needed}. Got {x.shape}: use a larger batch.")
-
-        def centred(middle: Array) -> tuple[Array, Array]:
-            line = layout.along_line(middle, W)
-
-            def moments(part: slice, _: Scratch) -> Array:
-                lines = np.subtract(layout.lines(x[part]), line, out=layout.lines(y[part]))
-                return np.stack([layout.channel_sum(lines, C), layout.channel_dot(lines, lines, C)])
-
-            offset, square = self.workers.sum(moments, N, x[:1].nbytes) / M
-            return offset, np.maximum(square - offset**2, 0)
-
-        middle = layout.channel_sum(layout.lines(x[:1]), C) / (H * W)
-        offset, var = centred(middle)
-        if (offset**2 > FAR * var).any():  # the first picture is not like the others
-            middle = middle + offset
-            offset, var = centred(middle)
-        mean = middle + offset
+        source, middle = x, None
+        offset, var = self._mean_and_var(x)
+        if _is_far(offset, var):
+            source, middle = self._centre(x, offset, y), offset
+            offset, var = self._mean_and_var(y)
         if self.training and self.track_running_stats:
-            self._track(mean, var * (M / (M - 1)))
-        return mean, offset, var
+            self._track(offset if middle is None else middle + offset, var * (M / (M - 1)))
+        return source, middle, offset, var
+
+    def _mean_and_var(self, x: Array) -> tuple[Array, Array]:
+        C = self.num_features
+
+        def sums(part: slice, _: Scratch) -> Array:
+            lines = layout.lines(x[part])
+            return np.stack([layout.channel_sum(lines, C), layout.channel_dot(lines, lines, C)])
+
+        mean, square = self.workers.sum(sums, len(x), x[:1].nbytes) / (x.size // C)
+        return mean, np.maximum(square - mean**2, 0)
+
+    def _centre(self, x: Array, middle: Array, out: Array) -> Array:
+        """``out``, in which is x − middle."""
+        line = layout.along_line(middle, x.shape[3])
+
+        def work(part: slice, _: Scratch) -> None:
+            np.subtract(layout.lines(x[part]), line, out=layout.lines(out[part]))
+
+        self.workers.map(work, len(x), x[:1].nbytes)
+        return out
 
     def _track(self, mean: Array, unbiased_var: Array) -> None:
         self.num_batches_tracked += 1
@@ -125,31 +134,36 @@ class BatchNorm2d(Module):
             running[...] = (1 - momentum) * running + momentum * new
 
     def backward(self, dy: Array) -> Array:
-        x, mean, inverse_std = self.kept()
+        x, middle, offset, inverse_std = self.kept()
         C, M = self.num_features, dy.size // self.num_features
         dx = layout.nchw(self.workers.empty(layout.nhwc(dy).shape, dy.dtype))
-        middle = layout.along_line(mean, dy.shape[3])
+        source = x if middle is None else self._centre(x, middle, dx)
 
         def totals(part: slice, _: Scratch) -> Array:
-            centred = np.subtract(layout.lines(x[part]), middle, out=layout.lines(dx[part]))
             lines = layout.lines(dy[part])
-            return np.stack([layout.channel_sum(lines, C), layout.channel_dot(lines, centred, C)])
+            return np.stack([layout.channel_sum(lines, C), layout.channel_dot(lines, layout.lines(source[part]), C)])
 
         dbeta, dgamma = self.workers.sum(totals, len(dy), dy[:1].nbytes)
-        dgamma = dgamma * inverse_std
+        dgamma = (dgamma - offset * dbeta) * inverse_std
         scale = inverse_std
         if self.weight is not None and self.bias is not None:
             self.weight.grad[...], self.bias.grad[...] = dgamma, dbeta
             scale = inverse_std * self.weight.data
-        constants = (-inverse_std * dgamma / M, dbeta / M, scale)
+        # dx = scale·(dy − dβ/M − (source − offset)·slope), with the offset multiplied out
+        slope = inverse_std * dgamma / M
+        constants = (-slope, dbeta / M - offset * slope, scale)
         slope, shift, scale = (layout.along_line(vector, dy.shape[3]) for vector in constants)
 
         def combine(part: slice, _: Scratch) -> None:
-            lines = layout.lines(dx[part])
-            lines *= slope
+            lines = np.multiply(layout.lines(source[part]), slope, out=layout.lines(dx[part]))
             lines += layout.lines(dy[part])
             lines -= shift
             lines *= scale
 
         self.workers.map(combine, len(dy), dy[:1].nbytes)
         return dx
+
+
+def _is_far(mean: Array, var: Array) -> bool:
+    """Is a mean so many σ from 0 that products and squares of x itself would cost digits?"""
+    return bool((mean**2 > FAR * var).any())
