@@ -41,8 +41,8 @@ class MaxPool2d(Module):
         y[n,c,i,j] = max_u max_v x[n, c, s·i + d·u, s·j + d·v]
 
     It is the maximum of its lines' maxima. dy goes to the place of the maximum, the first of them, row by row, where
-    several are equal. NaN counts as the largest (where its gradient goes is left open). The padding is −∞, sizes round
-    down.
+    several are equal. NaN counts as the largest. The padding is −∞, sizes round down. Left open is where dy goes at a
+    NaN, and under a window that reaches into the padding and has nothing but −∞.
 
     :raises ShapeError: where x is not (N, C, H, W) or is too small for one window.
     """
