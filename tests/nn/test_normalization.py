@@ -108,6 +108,20 @@ def test_wherever_the_mean_is_the_numbers_are_torchs_and_float32_keeps_its_digit
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("size", [1e17, 1e18])
+def test_numbers_whose_squares_overflow_are_centred_first(size: float) -> None:
+    x = (size * (1 + 0.01 * normal(32, 2, 32, 32))).astype(np.float32)
+    quick, exact = (nn.BatchNorm2d(2, momentum=1.0, dtype=d) for d in (np.float32, np.float64))
+    np.testing.assert_allclose(quick(x), exact(x.astype(np.float64)), rtol=0, atol=5e-5)
+    assert np.isfinite(quick.running_var).all()
+
+
+def test_running_statistics_of_any_size_evaluate_without_a_warning() -> None:
+    norm = nn.BatchNorm2d(1).eval()
+    norm.running_mean[...], norm.running_var[...] = 1e30, 1e38
+    np.testing.assert_allclose(norm(np.full((1, 1, 2, 2), 1e30, np.float32)), 0, atol=1e-6)
+
+
 @pytest.mark.parametrize("count", [64, 4096])
 @pytest.mark.parametrize("one", [100.0, 1e6, -1e6])
 def test_one_picture_unlike_the_others_costs_no_digits(one: float, count: int) -> None:

@@ -14,7 +14,7 @@ from glassnet.nn.scratch import Scratch
 
 Array = NDArray[Any]
 
-FAR = 16  # variances that the square of a mean may be
+FAR = 4  # standard deviations between a mean and 0
 
 
 class BatchNorm2d(Module):
@@ -114,8 +114,9 @@ class BatchNorm2d(Module):
             lines = layout.lines(x[part])
             return np.stack([layout.channel_sum(lines, C), layout.channel_dot(lines, lines, C)])
 
-        mean, square = self.workers.sum(sums, len(x), x[:1].nbytes) / (x.size // C)
-        return mean, np.maximum(square - mean**2, 0)
+        with np.errstate(over="ignore", invalid="ignore"):  # a σ² that is not finite counts as far
+            mean, square = self.workers.sum(sums, len(x), x[:1].nbytes) / (x.size // C)
+            return mean, np.maximum(square - mean**2, 0)
 
     def _centre(self, x: Array, middle: Array, out: Array) -> Array:
         """``out``, in which is x − middle."""
@@ -165,5 +166,5 @@ class BatchNorm2d(Module):
 
 
 def _is_far(mean: Array, var: Array) -> bool:
-    """Is a mean so many σ from 0 that products and squares of x itself would cost digits?"""
-    return bool((mean**2 > FAR * var).any())
+    """Is a mean so many σ from 0, or so large, that products and squares of x itself would cost digits?"""
+    return not bool((np.isfinite(var) & (np.abs(mean) <= FAR * np.sqrt(var))).all())
