@@ -159,6 +159,13 @@ def test_sequential_of_what_are_no_layers(given: list[Any], told: str) -> None:
         nn.Sequential(*given)
 
 
+@pytest.mark.parametrize("name", ["", "_conv", "a.b", "forward", "training", "workers"])
+def test_names_under_which_a_layer_would_be_lost(name: str) -> None:
+    with pytest.raises(ConfigError, match="The name of a layer in Sequential must not be empty, ") as error:
+        nn.Sequential({name: nn.ReLU()})
+    assert str(error.value).endswith(f"Got {name!r}.")
+
+
 def test_layers_without_names_are_numbered() -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     assert [name for name, _ in network.named_children()] == ["0", "1", "2"]

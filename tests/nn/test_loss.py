@@ -57,6 +57,11 @@ def test_a_certain_and_wrong_prediction_costs_what_it_should() -> None:
     assert loss(np.array([[1e4, -1e4]]), np.array([0])) == 0
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_class_that_is_ruled_out_costs_nothing(dtype: type) -> None:
+    against_torch(np.array([[0, 1, -np.inf]], dtype), np.array([1]), 0.0)
+
+
 def test_equal_logits_cost_the_logarithm_of_the_classes() -> None:
     assert nn.CrossEntropyLoss()(np.zeros((4, 10)), np.arange(4)) == pytest.approx(np.log(10))
 

@@ -193,6 +193,19 @@ def test_an_optimizer_takes_a_generator_and_steps_in_place() -> None:
             lambda p: nn.SGD([{"params": p, "decay": 1}]),
             "SGD has no ['decay']. Allowed: ['lr', 'momentum', 'nesterov', 'weight_decay'].",
         ),
+        (lambda p: nn.SGD([{"params": p, "lr": -1}]), "The lr of SGD must be at least 0. Got -1."),
+        (
+            lambda p: nn.SGD([{"params": p, "nesterov": True}]),
+            "The momentum of SGD must be at least 0, and above 0 with nesterov. Got 0.0.",
+        ),
+        (lambda p: nn.Adam([{"params": p, "betas": (0.9, 1)}]), "The betas of Adam must be in [0, 1). Got (0.9, 1)."),
+        (lambda p: nn.SGD(iter([])), "SGD needs parameters, each once. Got 0, of them 0 different ones."),
+        (lambda p: nn.SGD(p + p), "SGD needs parameters, each once. Got 2, of them 1 different ones."),
+        (
+            lambda p: nn.Adam([{"params": p}, {"params": p}]),
+            "Adam needs parameters, each once. Got 2, of them 1 different ones.",
+        ),
+        (lambda p: nn.SGD([("weight", p[0])]), "SGD takes parameters. Got tuple."),
     ],
 )
 def test_settings_that_are_not_allowed(build: Callable[[list[nn.Parameter]], Any], message: str) -> None:

@@ -27,7 +27,7 @@ class Sequential(Module):
 
     y = f_n(… f_2(f_1(x)))        dx = f_1'(f_2'(… f_n'(dy)))
 
-    :raises ConfigError: where anything else is given than layers.
+    :raises ConfigError: where anything else is given than layers, or a name that no layer may have.
     """
 
     def __init__(self, *layers: Any) -> None:
@@ -39,7 +39,12 @@ class Sequential(Module):
                     f"Sequential takes layers, one after another, or one dict of them. Got {type(layer).__name__} "
                     f"as {name!r}."
                 )
-            setattr(self, str(name), layer)
+            if not (name := str(name)) or name.startswith("_") or "." in name or hasattr(self, name):
+                raise ConfigError(
+                    "The name of a layer in Sequential must not be empty, begin with _, have a dot in it, or be an "
+                    f"attribute of every layer, as forward is. Got {name!r}."
+                )
+            setattr(self, name, layer)
 
     def forward(self, x: Array) -> Array:
         for name, _ in self.named_children():

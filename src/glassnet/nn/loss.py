@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 def log_softmax(logits: Array) -> Array:
-    """log softmax over the last axis: z − max z − log Σ exp(z − max z), finite at logits of any finite size."""
+    """log softmax over the last axis: z − max z − log Σ exp(z − max z), without exponentials that overflow."""
     shifted: Array = logits - logits.max(axis=-1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return shifted
@@ -53,12 +53,14 @@ class CrossEntropyLoss(Module):
             wrong = labels[(labels < 0) | (labels >= K)][0]
             raise ShapeError(f"CrossEntropyLoss takes labels from 0 to {K - 1}. Got {wrong}.")
         log_p = log_softmax(logits)
-        others = self.label_smoothing / K
+        others, true = self.label_smoothing / K, (np.arange(N), labels)
         target = np.full((N, K), others, log_p.dtype)
-        target[np.arange(N), labels] = others + 1 - self.label_smoothing
+        target[true] = others + 1 - self.label_smoothing
         self.keep(log_p, target)
-        loss: float = np.vdot(target, log_p).item() / -N
-        return loss
+        total: float = (1 - self.label_smoothing) * log_p[true].sum().item()
+        if self.label_smoothing:  # 0 times the −∞ of a class that is ruled out would be NaN
+            total += others * log_p.sum().item()
+        return total / -N
 
     def backward(self) -> Array:  # type: ignore[override]  # the gradient of the loss itself is 1
         log_p, target = self.kept()

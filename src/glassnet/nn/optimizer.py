@@ -26,12 +26,12 @@ class Optimizer:
 
     ``state[parameter]`` is a dict with torch's names (``momentum_buffer``, ``exp_avg``, ...), empty before
     the first step. A group's ``lr`` may be set between steps.
+
+    :raises ConfigError: where a setting is unknown or out of its range, or there are no parameters, or one is there
+        twice: it would be moved twice.
     """
 
     def __init__(self, params: Iterable[Parameter] | Iterable[Group], **defaults: Any) -> None:
-        for name in ("lr", "weight_decay", "eps"):
-            if not defaults.get(name, 0) >= 0:
-                raise ConfigError(f"The {name} of {type(self).__name__} must be at least 0. Got {defaults[name]!r}.")
         entries: list[Any] = list(params)
         self.groups: list[Group] = []
         for group in entries if entries and isinstance(entries[0], dict) else [{"params": entries}]:
@@ -39,7 +39,23 @@ class Optimizer:
             if unknown:
                 raise ConfigError(f"{type(self).__name__} has no {sorted(unknown)}. Allowed: {sorted(defaults)}.")
             self.groups.append({**defaults, **group, "params": list(group["params"])})
-        self.state: dict[Parameter, dict[str, Array]] = {p: {} for group in self.groups for p in group["params"]}
+            self.check(self.groups[-1])
+        listed = [parameter for group in self.groups for parameter in group["params"]]
+        for parameter in listed:
+            if not isinstance(parameter, Parameter):
+                raise ConfigError(f"{type(self).__name__} takes parameters. Got {type(parameter).__name__}.")
+        self.state: dict[Parameter, dict[str, Array]] = {parameter: {} for parameter in listed}
+        if not 0 < len(self.state) == len(listed):
+            raise ConfigError(
+                f"{type(self).__name__} needs parameters, each once. Got {len(listed)}, of them {len(self.state)} "
+                "different ones."
+            )
+
+    def check(self, group: Group) -> None:
+        """:raises ConfigError: where a setting of the group is out of its range."""
+        for name in ("lr", "weight_decay", "eps"):
+            if not group.get(name, 0) >= 0:
+                raise ConfigError(f"The {name} of {type(self).__name__} must be at least 0. Got {group[name]!r}.")
 
     def step(self) -> None:
         """Update every parameter's ``data`` from its ``grad``."""
@@ -67,9 +83,13 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        if not momentum >= 0 or (nesterov and momentum == 0):
-            raise ConfigError(f"The momentum of SGD must be at least 0, and above 0 with nesterov. Got {momentum!r}.")
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        momentum = group["momentum"]
+        if not momentum >= 0 or (group["nesterov"] and momentum == 0):
+            raise ConfigError(f"The momentum of SGD must be at least 0, and above 0 with nesterov. Got {momentum!r}.")
 
     def update(self, parameter: Parameter, state: dict[str, Array], group: Group) -> None:
         w, g, momentum = parameter.data, parameter.grad, group["momentum"]
@@ -104,9 +124,12 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ConfigError(f"The betas of {type(self).__name__} must be in [0, 1). Got {betas!r}.")
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        if not all(0 <= beta < 1 for beta in group["betas"]):
+            raise ConfigError(f"The betas of {type(self).__name__} must be in [0, 1). Got {group['betas']!r}.")
 
     def update(self, parameter: Parameter, state: dict[str, Array], group: Group) -> None:
         w, g, lr = parameter.data, parameter.grad, group["lr"]
