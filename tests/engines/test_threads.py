@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -31,6 +32,31 @@ def test_one_thread_inside_and_as_many_as_before_outside() -> None:
         with one_blas_thread():
             assert numpys_threads() == 1
         assert numpys_threads() == 1
+    assert numpys_threads() == 2
+
+
+def test_every_thread_of_python_can_hold_it_and_the_last_lets_go() -> None:
+    entered, left = threading.Barrier(3, timeout=60), threading.Event()
+    seen = []
+
+    def stay(until: threading.Event | None) -> None:
+        with one_blas_thread():
+            seen.append(numpys_threads())
+            entered.wait()
+            if until is not None:
+                until.wait(60)
+                seen.append(numpys_threads())
+
+    short, long = (threading.Thread(target=stay, args=(until,)) for until in (None, left))
+    with one_blas_thread():
+        pass  # the first thread that sets a number is not the only one that can
+    short.start(), long.start()
+    entered.wait()
+    short.join()
+    assert numpys_threads() == 1
+    left.set()
+    long.join()
+    assert seen == [1, 1, 1]
     assert numpys_threads() == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,14 +24,30 @@ def _blas() -> list[Any]:
     return libraries
 
 
+_changing = threading.Lock()
+_inside: list[list[int]] = []  # for each that is inside, how many threads there were before it came
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    # ThreadpoolController.limit does the same in five times the time.
-    before = [(library, library.get_num_threads()) for library in _blas()]
-    for library, _ in before:
-        library.set_num_threads(1)
+    """Hold BLAS to one thread until the last that is inside, of all Python's threads, has left."""
+    # ThreadpoolController.limit does the same in five times the time, and for the first of Python's threads only.
+    with _changing:
+        _inside.append([library.get_num_threads() for library in _blas()])
+        _set_threads([1] * len(_blas()))
     try:
         yield
     finally:
-        for library, threads in before:
-            library.set_num_threads(threads)
+        with _changing:
+            before = _inside.pop(0)
+            if _inside:
+                _inside[0] = before  # whoever leaves last leaves what the first found
+            else:
+                _set_threads(before)
+
+
+def _set_threads(counts: list[int]) -> None:
+    for library, count in zip(_blas(), counts, strict=True):
+        if hasattr(library, "clear_controlling_thread"):  # OpenBLAS: else all threads but one change nothing
+            library.clear_controlling_thread(force=True)
+        library.set_num_threads(count)

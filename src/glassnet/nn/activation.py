@@ -18,7 +18,7 @@ class ReLU(Module):
 
         y = max(x, 0)        dx = dy where x > 0, else 0
 
-    At x = 0 the gradient is 0, as torch has it.
+    At x = 0 the gradient is 0, as torch has it. (An infinite or NaN dy is NaN everywhere, as ``dy`` is multiplied.)
     """
 
     def forward(self, x: Array) -> Array:

@@ -57,10 +57,11 @@ class CrossEntropyLoss(Module):
         target = np.full((N, K), others, log_p.dtype)
         target[true] = others + 1 - self.label_smoothing
         self.keep(log_p, target)
-        total: float = (1 - self.label_smoothing) * log_p[true].sum().item()
+        total = (1 - self.label_smoothing) * log_p[true].sum().item()
         if self.label_smoothing:  # 0 times the −∞ of a class that is ruled out would be NaN
             total += others * log_p.sum().item()
-        return total / -N
+        loss: float = total / -N
+        return loss
 
     def backward(self) -> Array:  # type: ignore[override]  # the gradient of the loss itself is 1
         log_p, target = self.kept()
