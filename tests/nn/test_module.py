@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from glassnet import nn
-from glassnet.errors import GlassnetError
+from glassnet.errors import GlassnetError, ShapeError
 from glassnet.nn import layout, parallel
 from glassnet.verify import layers
 from tests.nn.oracle import FLOATS, Array, compare
@@ -164,6 +164,20 @@ def test_backward_needs_a_forward_pass_of_its_own(name: str) -> None:
     assert all(module._kept is None for module in layer.modules())
     with pytest.raises(GlassnetError, match=message):
         layer.backward(dy)
+
+
+@pytest.mark.parametrize("name", [name for name in layers.CASES if not name.startswith("CrossEntropyLoss")])
+def test_backward_takes_a_gradient_of_the_outputs_shape_alone(name: str) -> None:
+    layer, x = case(name)
+    dy = upstream(layer(x))
+    text = rf"^\w+\.backward takes a gradient of the output's shape {re.escape(str(dy.shape))}\. Got "
+    more, turned = np.concatenate([dy, dy[:1]]), dy.swapaxes(1, -1 if dy.ndim == 4 else 0)
+    for wrong in (dy[:1], more, turned, dy.reshape(-1), dy[..., :1]):
+        for backward in (layer.backward, layer.backward_parameters):
+            if wrong.shape != dy.shape:
+                with pytest.raises(ShapeError, match=text):
+                    backward(wrong)
+                layer(x)
 
 
 def test_train_and_eval_reach_every_layer_and_return_the_network() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.nn import arguments
 from glassnet.nn.module import Module
 from glassnet.nn.scratch import Scratch
 
@@ -34,4 +35,5 @@ class ReLU(Module):
 
     def backward(self, dy: Array) -> Array:
         (positive,) = self.kept()
+        arguments.gradient("ReLU", dy, positive.shape)
         return self.workers.elementwise(np.multiply, dy, positive)  # several times the speed of np.where

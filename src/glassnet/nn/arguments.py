@@ -45,3 +45,9 @@ def images(layer: str, x: NDArray[Any], channels: int | None = None) -> None:
         allowed = f"(N, {channels if channels is not None else 'C'}, H, W)"
         empty = ", of which only N may be 0" if x.ndim == 4 and 0 in x.shape[1:] else ""
         raise ShapeError(f"{layer} takes images of shape {allowed}{empty}. Got {x.shape}.")
+
+
+def gradient(layer: str, dy: NDArray[Any], output: tuple[int, ...]) -> None:
+    """dy must have the output's shape: another that NumPy can broadcast would give numbers, all wrong."""
+    if dy.shape != output:
+        raise ShapeError(f"{layer}.backward takes a gradient of the output's shape {output}. Got {dy.shape}.")

@@ -141,6 +141,8 @@ class ZeroPadShortcut(Module):
 
     def backward(self, dy: Array) -> Array:
         (shape,) = self.kept()
+        size = (-(-length // self.stride) for length in shape[2:])
+        arguments.gradient("ZeroPadShortcut", dy, (shape[0], self.out_channels, *size))
         dx = layout.zeros(shape, dy.dtype)
         dx[:, :, :: self.stride, :: self.stride] = dy[:, self.channels]
         return dx

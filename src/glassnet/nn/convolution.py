@@ -113,7 +113,7 @@ class Conv2d(Module):
         return layout.nchw(y)
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self.kept()
+        x = self._input(dy)
         dx, dw = fast_convolution.gradients(
             layout.nhwc(x), layout.nhwc(dy), layout.nhwc(self.weight.data), self.window, self.workers
         )
@@ -121,9 +121,16 @@ class Conv2d(Module):
         return layout.nchw(dx)
 
     def backward_parameters(self, dy: Array) -> None:
-        (x,) = self.kept()
+        x = self._input(dy)
         dw = fast_convolution.kernel_gradient(layout.nhwc(x), layout.nhwc(dy), self.window, self.workers)
         self._fill(dw, dy)
+
+    def _input(self, dy: Array) -> Array:
+        """The x of the forward pass, whose output's shape dy must have."""
+        x: Array = self.kept()[0]
+        size = self.window.output_size((x.shape[2], x.shape[3]))
+        arguments.gradient("Conv2d", dy, (len(x), self.out_channels, *size))
+        return x
 
     def _fill(self, dw: Array, dy: Array) -> None:
         layout.nhwc(self.weight.grad)[...] = dw

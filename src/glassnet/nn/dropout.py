@@ -37,5 +37,6 @@ class Dropout(Module):
 
     def backward(self, dy: Array) -> Array:
         (mask,) = self.kept()
+        arguments.gradient("Dropout", dy, mask.shape)
         dx: Array = mask * dy
         return dx

@@ -57,6 +57,7 @@ class Linear(Module):
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.kept()
+        arguments.gradient("Linear", dy, (len(x), self.out_features))
         self.weight.grad[...] = dy.T @ x
         if self.bias is not None:
             self.bias.grad[...] = dy.sum(axis=0)
@@ -73,6 +74,7 @@ class Flatten(Module):
 
     def backward(self, dy: Array) -> Array:
         (shape,) = self.kept()
+        arguments.gradient("Flatten", dy, (shape[0], prod(shape[1:])))
         dx = layout.channels_last(dy.reshape(shape))
         return dx.copy(order="K") if np.shares_memory(dx, dy) else dx
 
@@ -81,11 +83,12 @@ class Identity(Module):
     """y = x and dx = dy, as copies."""
 
     def forward(self, x: Array) -> Array:
-        self.keep()
+        self.keep(x.shape)
         return self.workers.elementwise(_copy, x)
 
     def backward(self, dy: Array) -> Array:
-        self.kept()
+        (shape,) = self.kept()
+        arguments.gradient("Identity", dy, shape)
         return self.workers.elementwise(_copy, dy)
 
 

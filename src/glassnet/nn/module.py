@@ -39,7 +39,8 @@ class Module:
 
     ``forward(x)`` keeps what ``backward(dy)`` needs, in training mode only; ``backward`` returns dx,
     the gradient with respect to x, and fills the ``grad`` of each parameter. Both return fresh arrays
-    and overwrite nothing that they were given. Arrays are (N, C, H, W) or (N, features), of one float dtype.
+    and overwrite nothing that they were given. Arrays are (N, C, H, W) or (N, features), of one float dtype; dy has
+    the shape of y, or ``backward`` raises a ShapeError.
     """
 
     buffer_names: tuple[str, ...] = ()

@@ -136,6 +136,7 @@ class BatchNorm2d(Module):
 
     def backward(self, dy: Array) -> Array:
         x, middle, offset, inverse_std = self.kept()
+        arguments.gradient("BatchNorm2d", dy, x.shape)
         C, M = self.num_features, dy.size // self.num_features
         dx = layout.nchw(self.workers.empty(layout.nhwc(dy).shape, dy.dtype))
         source = x if middle is None else self._centre(x, middle, dx)

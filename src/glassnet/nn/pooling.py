@@ -79,6 +79,7 @@ class MaxPool2d(Module):
 
     def backward(self, dy: Array) -> Array:
         across, down, (N, C, H, W) = self.kept()
+        arguments.gradient("MaxPool2d", dy, (N, C, *down.shape[2:4]))
         dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
         dy = layout.nhwc(dy)
         (kh, kw), disjoint = self.window.kernel_size, self.window.is_disjoint
@@ -160,6 +161,7 @@ class AvgPool2d(Module):
 
     def backward(self, dy: Array) -> Array:
         ((N, C, H, W),) = self.kept()
+        arguments.gradient("AvgPool2d", dy, (N, C, *self.window.output_size((H, W))))
         dx = self.window.padded_zeros((N, H, W, C), dy.dtype)
         share = layout.nhwc(dy) / self.area
         for line in self.window.taps(dx, (dy.shape[2], dy.shape[3])):
@@ -197,6 +199,7 @@ class AdaptiveAvgPool2d(Module):
 
     def backward(self, dy: Array) -> Array:
         ((N, C, H, W),) = self.kept()
+        arguments.gradient("AdaptiveAvgPool2d", dy, (N, C, 1, 1))
         dx = self.workers.empty((N, H, W * C), dy.dtype)
 
         def work(part: slice, _: Scratch) -> None:
