@@ -78,6 +78,26 @@ def test_a_state_that_does_not_fit_changes_nothing() -> None:
         np.testing.assert_array_equal(array, before[key])
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("wrong", [np.array(["x"] * 10), np.full(10, None), np.full(10, 1j)], ids=lambda a: a.dtype)
+def test_values_that_are_no_real_numbers_change_nothing(engine: str, wrong: Any) -> None:
+    network = gn.build("tiny-bn", engine=engine)
+    before = network.state_dict()
+    state = {key: array + 1 for key, array in before.items()} | {"fc.bias": wrong}
+    told = f"fc.bias of the state must hold real numbers. Got an array of {wrong.dtype}."
+    with pytest.raises(GlassnetError, match=re.escape(told)):
+        network.load_state_dict(state)
+    for key, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_float64_numbers_too_large_for_float32_become_infinite(engine: str) -> None:
+    network = gn.build("tiny-bn", engine=engine)
+    network.load_state_dict({**network.state_dict(), "fc.bias": np.full(10, 1e300)})
+    assert np.isposinf(network.state_dict()["fc.bias"]).all()
+
+
 def test_the_keys_have_the_networks_order_and_its_dtype() -> None:
     network = gn.build("tiny-bn")
     given = {key: array.astype(np.float64) for key, array in reversed(network.state_dict().items())}

@@ -4,9 +4,11 @@ import re
 from collections import OrderedDict
 from copy import deepcopy
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from glassnet import nn
 from glassnet.errors import GlassnetError, ShapeError
@@ -321,6 +323,40 @@ def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Array | Non
         net.load_state_dict({key: value for key, value in state.items() if value is not None})
     for key, value in net.state_dict().items():
         np.testing.assert_array_equal(value, before[key])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("fc.bias", np.array(["x"] * 5), "fc.bias of the state must hold real numbers. Got an array of <U1."),
+        ("fc.bias", np.full(5, None), "fc.bias of the state must hold real numbers. Got an array of object."),
+        ("fc.bias", np.full(5, 1j), "fc.bias of the state must hold real numbers. Got an array of complex128."),
+        ("fc.bias", [[1], [2, 3]], "fc.bias of the state is no array: "),
+        ("fc.bias", torch.ones(5, dtype=torch.bfloat16), "fc.bias of the state is no array: "),
+        ("fc.bias", torch.ones(5, device="meta"), "fc.bias of the state is no array: "),
+        ("bn1.num_batches_tracked", np.nan, "must hold whole numbers that fit int64. Got nan."),
+        ("bn1.num_batches_tracked", 1.5, "must hold whole numbers that fit int64. Got 1.5."),
+        ("bn1.num_batches_tracked", np.uint64(2**64 - 1), "fit int64. Got 18446744073709551615."),
+    ],
+)
+def test_values_that_are_no_real_numbers_change_nothing(key: str, value: Any, told: str) -> None:
+    net = network()
+    before = net.state_dict()
+    with pytest.raises(GlassnetError, match=re.escape(told)) as caught:
+        net.load_state_dict({key: array + 1 for key, array in before.items()} | {key: value})
+    assert "\n" not in str(caught.value)
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_what_becomes_real_numbers_is_loaded() -> None:
+    net = network().to(np.float32)
+    given = {"fc.bias": [1, True, np.nan, np.inf, -1e300], "bn1.bias": torch.nn.Parameter(torch.ones(4))}
+    net.load_state_dict({**net.state_dict(), **given, "bn1.num_batches_tracked": 3.0})
+    state = net.state_dict()
+    np.testing.assert_array_equal(state["fc.bias"], np.array([1, 1, np.nan, np.inf, -np.inf], np.float32))
+    np.testing.assert_array_equal(state["bn1.bias"], np.ones(4))
+    assert state["bn1.num_batches_tracked"] == 3
 
 
 def test_to_casts_parameters_gradients_and_buffers() -> None:

@@ -25,7 +25,7 @@ from glassnet.engines.threads import usable_cores
 from glassnet.engines.torch_fabric import fabric_for
 from glassnet.errors import GlassnetError
 from glassnet.nn import arguments
-from glassnet.nn.module import check_state
+from glassnet.nn.module import fitting
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
@@ -90,11 +90,11 @@ class TorchNetwork(Network):
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         own = self.module.state_dict()
-        check_state({key: tuple(tensor.shape) for key, tensor in own.items()}, state)
+        counter = np.dtype(np.int64)
+        expected = {key: (tuple(t.shape), self.dtype if t.is_floating_point() else counter) for key, t in own.items()}
         with torch.no_grad():
-            for key, tensor in own.items():
-                if key in state:
-                    tensor.copy_(torch.from_numpy(np.array(state[key])))
+            for key, array in fitting(expected, state).items():
+                own[key].copy_(torch.from_numpy(np.array(array)))
 
     def _trainer(self, recipe: Recipe, freeze: str | None) -> TorchTrainer:
         return TorchTrainer(self, recipe, freeze)

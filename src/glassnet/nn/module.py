@@ -133,13 +133,11 @@ class Module:
         Every key must be there with the right shape and no other may be; ``num_batches_tracked`` may be
         missing, as files older than torch 0.4.1 lack it. Nothing changes when an error is raised.
 
-        :raises GlassnetError: lists missing, unexpected and wrongly shaped keys.
+        :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; or names a key without real numbers.
         """
         own = dict(self._state())
-        check_state({key: array.shape for key, array in own.items()}, state)
-        for key, array in own.items():
-            if key in state:
-                array[...] = state[key]
+        for key, array in fitting({key: (array.shape, array.dtype) for key, array in own.items()}, state).items():
+            own[key][...] = array
 
     def train(self, mode: bool = True) -> Self:
         for module in self.modules():
@@ -163,27 +161,49 @@ class Module:
         return self
 
 
-def check_state(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Array]) -> None:
-    """Refuse a state that is not one of a network with parameters and buffers of these ``shapes``.
+def fitting(own: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], state: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays of ``state``, cast, for a network whose parameters and buffers have these shapes and dtypes.
 
-    ``num_batches_tracked`` may be missing.
+    ``num_batches_tracked`` may be missing. Floats may be NaN or infinite, or become infinite in the cast.
 
-    :raises GlassnetError: lists missing, unexpected and wrongly shaped keys.
+    :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; or names a key without real numbers.
     """
     if not isinstance(state, Mapping):
         raise ConfigError(f"A state is a mapping from keys to arrays. Got {type(state).__name__}.")
+    arrays = {key: _real(key, state[key]) for key in own if key in state}
     faults = {
-        "missing": [key for key in shapes if key not in state and not key.endswith("num_batches_tracked")],
-        "unexpected": [key for key in state if key not in shapes],
+        "missing": [key for key in own if key not in state and not key.endswith("num_batches_tracked")],
+        "unexpected": [str(key) for key in state if key not in own],
         "wrongly shaped": [
-            f"{key} {np.shape(state[key])} instead of {shape}"
-            for key, shape in shapes.items()
-            if key in state and np.shape(state[key]) != shape
+            f"{key} {array.shape} instead of {own[key][0]}"
+            for key, array in arrays.items()
+            if array.shape != own[key][0]
         ],
     }
     if any(faults.values()):
         told = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in faults.items() if keys)
         raise GlassnetError(f"The state does not fit this network. {told}")
+    return {key: _cast(key, array, own[key][1]) for key, array in arrays.items()}
+
+
+def _real(key: str, value: Any) -> Array:
+    try:
+        # torch lends a parameter's numbers once it is detached from its gradient.
+        array = np.asarray(value.detach() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors that NumPy cannot see
+        reason = str(error).partition("\n")[0]
+        raise GlassnetError(f"{key} of the state is no array: {reason}") from None
+    if array.dtype.kind not in "biuf":
+        raise GlassnetError(f"{key} of the state must hold real numbers. Got an array of {array.dtype}.")
+    return array
+
+
+def _cast(key: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(dtype, copy=False)
+    if dtype.kind == "i" and not np.array_equal(cast, array):
+        raise GlassnetError(f"{key} of the state must hold whole numbers that fit {dtype}. Got {array}.")
+    return cast
 
 
 Observer = Callable[[str, Array, Array], None]
