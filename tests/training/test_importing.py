@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,21 @@ def test_refusals_write_nothing(
     with pytest.raises(error, match=message):
         gn.import_weights(weights, run=tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_numbers_too_large_for_float32_harm_no_run(weights: Path, tmp_path: Path, overwrite: bool) -> None:
+    run, large = tmp_path / "run", tmp_path / "large.safetensors"
+    if overwrite:
+        gn.import_weights(weights, "tiny", run=run, **arguments())
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    state = gn.build("tiny").state_dict()
+    save_tensors(large, {**state, "fc.bias": np.array([0.0] * 9 + [1e300])})
+    told = f"{large} holds 1e+300 in fc.bias, which is too large for float32."
+    with pytest.raises(DataError, match=f"^{re.escape(told)}$"):
+        gn.import_weights(large, "tiny", run=run, overwrite=overwrite, **arguments())
+    assert run.exists() == overwrite
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_akamasters_resnet20(shared: Path, tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from math import isfinite
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+
 from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as preset
 from glassnet.data import Normalization
 from glassnet.engines import build
-from glassnet.errors import ConfigError
+from glassnet.errors import ConfigError, DataError
 from glassnet.training.config import describe_data, describe_run
 from glassnet.training.model import Model, load
 from glassnet.training.run_folder import Checkpoint, RunFolder
@@ -37,7 +39,7 @@ def import_weights(
     order of the outputs. A pixel p is normalized to (p / scale − mean) / std, with ``mean`` and ``std`` per channel.
     ``image_size`` is the side of the pictures where it is not the preset's.
 
-    :raises DataError: a file that cannot be read.
+    :raises DataError: a file that cannot be read, or with numbers too large for float32.
     :raises ConfigError: an unknown model, or a number of means or deviations that is not that of the channels.
     :raises GlassnetError: weights of another architecture; lists missing, unexpected and wrongly shaped keys.
     :raises RunError: a folder in use.
@@ -61,6 +63,10 @@ def import_weights(
         raise ConfigError(f"The scale must be a finite number above 0. Got {scale!r}.")
     network = build(spec)
     network.load_state_dict(state)
+    for key, array in network.state_dict().items():
+        if not np.isfinite(array).all():  # the file's own numbers are finite
+            wrong = state[key][~np.isfinite(array)]
+            raise DataError(f"{weights} holds {wrong.flat[0]} in {key}, which is too large for {array.dtype}.")
     source = {"source": "imported", "weights": str(Path(weights).resolve())}
     data = describe_data(source, Normalization(scale, tuple(mean), tuple(std)), classes)
     folder.create(describe_run(network, 0, data, recipe=None))
