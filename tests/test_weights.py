@@ -1,4 +1,5 @@
 import json
+import pickle
 import re
 import struct
 from contextlib import suppress
@@ -154,11 +155,12 @@ def header(**tensors: Any) -> bytes:
         header(x={"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}) + bytes(4),
         header(x={"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}) + bytes(4),
         header(__metadata__={"glassnet": "{not json"}),
+        header(__metadata__={"glassnet": "[" * 100_000}),
         np.random.default_rng(0).bytes(500),
     ],
     ids=[
         *("empty", "garbage", "zip", "absurd header", "huge header", "huge tensor", "wrong size", "unknown type"),
-        *("broken metadata", "random"),
+        *("broken metadata", "deep metadata", "random"),
     ],
 )
 def test_what_is_no_safetensors_file_is_refused(content: bytes, tmp_path: Path) -> None:
@@ -200,6 +202,15 @@ def test_names_of_other_projects_become_ours(tmp_path: Path) -> None:
     assert {key: int(array[0]) for key, array in read.items()} == {key: number for number, key in enumerate(ours)}
 
 
+@pytest.mark.parametrize("key", ["linear.weight", "module.fc.weight", "_orig_mod.linear.weight"])
+def test_two_tensors_of_one_name_of_ours(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"fc.weight": torch.ones(1), key: torch.zeros(1)}, path)
+    told = f"{path} holds both fc.weight and {key}, and either is fc.weight here; one must go."
+    with pytest.raises(DataError, match=re.escape(told)):
+        load_weights(path)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".th"])
 def test_a_pytorch_file_is_read_as_torch_reads_it(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"weights{suffix}"
@@ -223,10 +234,42 @@ def test_a_pytorch_file_that_is_none(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=re.escape(str(path))) as caught:
             load_weights(path)
         assert "\n" not in str(caught.value)
-    for other in ([torch.ones(1)], {"conv1.weight": 3}, torch.ones(1)):
+    for other in ([torch.ones(1)], {"conv1.weight": 3}, {1: torch.ones(1)}, torch.ones(1)):
         torch.save(other, path)
         with pytest.raises(DataError, match=re.escape(f"{path} is not a state dict: it must map names to tensors.")):
             load_weights(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello",  # KeyError
+        pickle.PROTO + b"\x02}}K\x01s.",  # TypeError: a dict as a key
+        b"",  # EOFError
+    ],
+    ids=["text", "unhashable", "empty"],
+)
+def test_a_damaged_pickle(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    told = f"{path} is not a whole PyTorch file: its content is not what torch.save writes."
+    with pytest.raises(DataError, match=f"^{re.escape(told)}$"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError, KeyError, AssertionError])
+def test_whatever_a_damaged_pickle_ends_in(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights.pth"
+    path.touch()
+
+    def load(*_: Any, **__: Any) -> None:
+        raise error("of the unpickler")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(DataError, match="its content is not what torch.save writes"):
+        load_weights(path)
 
 
 class Evil:
@@ -280,5 +323,21 @@ def test_weights_that_are_not_finite(tmp_path: Path, suffix: str, value: float) 
     state = {"conv1.weight": torch.ones(3), "fc.weight": torch.tensor([[1.0, value], [value, 2.0]])}
     (safetensors.torch.save_file if suffix == "safetensors" else torch.save)(state, path)
     told = f"{path} holds {value} in fc.weight, 2 of 4; it must be finite."
+    with pytest.raises(DataError, match=re.escape(told)):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("value", [1j, complex(1, np.nan)])
+def test_complex_weights(tmp_path: Path, value: complex) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"conv1.weight": torch.ones(3), "fc.bias": torch.full((2,), value)}, path)
+    with pytest.raises(DataError, match=re.escape(f"{path} holds fc.bias as complex64; weights are real numbers.")):
+        load_weights(path)
+
+
+def test_a_variance_below_zero(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_tensors(path, {"bn1.running_mean": np.full(2, -1.0), "bn1.running_var": np.array([0.0, -0.0, -2.0])})
+    told = f"{path} holds -2.0 in bn1.running_var, 1 of 3; it must be at least 0, as a variance is."
     with pytest.raises(DataError, match=re.escape(told)):
         load_weights(path)

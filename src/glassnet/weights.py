@@ -47,7 +47,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             about = json.loads((file.metadata() or {}).get("glassnet", "{}"))
         if wide := [key for key in keys if kinds[key] == "BF16"]:
             tensors |= _widened(path.read_bytes(), wide)
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is not a whole safetensors file: {error}.") from None
     if odd := next((key for key in keys if key not in tensors), None):
         raise DataError(f"{path} holds {odd} as {kinds[odd]}; weights are read from {', '.join(_NUMPY_HAS)} and BF16.")
@@ -75,7 +75,8 @@ def load_weights(path: str | Path) -> dict[str, Array]:
     is taken. A pickle is read by ``torch.load(weights_only=True)``, which runs no code. Floats of 16 bits become
     float32.
 
-    :raises DataError: a file that is missing, broken, of another kind, or that holds anything but finite tensors.
+    :raises DataError: a file that is missing, broken, of another kind, or that holds anything but finite real tensors,
+        a negative variance, or two tensors under what is one name of ours.
     :raises GlassnetError: a PyTorch file without PyTorch.
     """
     path = as_path("The file of weights", path)
@@ -85,12 +86,14 @@ def load_weights(path: str | Path) -> dict[str, Array]:
         state = _load_pytorch(path)
     else:
         raise DataError(f"Weights are read from .safetensors, {', '.join(PYTORCH_SUFFIXES)} files. Got {path}.")
+    theirs: dict[str, str] = {}
     for key, array in state.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            wrong = array[~np.isfinite(array)]
-            raise DataError(f"{path} holds {wrong.flat[0]} in {key}, {wrong.size} of {array.size}; it must be finite.")
+        _check_numbers(path, key, array)
+        if (first := theirs.setdefault(_own_key(key), key)) != key:
+            raise DataError(f"{path} holds both {first} and {key}, and either is {_own_key(key)} here; one must go.")
     return {
-        _own_key(key): array.astype(np.float32) if array.dtype == np.float16 else array for key, array in state.items()
+        own: state[key].astype(np.float32) if state[key].dtype == np.float16 else state[key]
+        for own, key in theirs.items()
     }
 
 
@@ -108,18 +111,32 @@ def _load_pytorch(path: Path) -> dict[str, Array]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise DataError(f"{path} holds more than tensors; what could run code is not read.") from None
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError) as error:
+    except (RuntimeError, OSError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(f"{path} is not a whole PyTorch file: {reason}") from None
+    except Exception:  # a damaged pickle may end in any, whose text says nothing of the file
+        raise DataError(f"{path} is not a whole PyTorch file: its content is not what torch.save writes.") from None
     state = found.get("state_dict", found) if isinstance(found, dict) else found
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise DataError(f"{path} is not a state dict: it must map names to tensors.")
     exact = (torch.float32, torch.float64)  # shorter floats become float32: NumPy has not all of them
     floats = {key: t.float() if t.is_floating_point() and t.dtype not in exact else t for key, t in state.items()}
     try:
-        return {str(key): np.array(tensor.detach().numpy(), order="C") for key, tensor in floats.items()}
+        return {key: np.array(tensor.detach().numpy(), order="C") for key, tensor in floats.items()}
     except (TypeError, RuntimeError) as error:
         raise DataError(f"{path} holds a tensor that is no plain array: {str(error).splitlines()[0]}") from None
+
+
+def _check_numbers(path: Path, key: str, array: Array) -> None:
+    if array.dtype.kind == "c":
+        raise DataError(f"{path} holds {key} as {array.dtype}; weights are real numbers.")
+    wrong, allowed = array[~np.isfinite(array)], "finite"
+    if not wrong.size and key.endswith("running_var"):
+        wrong, allowed = array[array < 0], "at least 0, as a variance is"
+    if wrong.size:
+        raise DataError(f"{path} holds {wrong[0]} in {key}, {wrong.size} of {array.size}; it must be {allowed}.")
 
 
 def _own_key(key: str) -> str:
