@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Augmentation, Normalization, Split
 from glassnet.engines.processes import ALONE
-from glassnet.errors import ConfigError, DataError, near
+from glassnet.errors import ConfigError, DataError, GlassnetError, near
 from glassnet.nn import CrossEntropyLoss
 from glassnet.recipe import Recipe
 
@@ -211,7 +211,8 @@ class Network(ABC):
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Copy ``state`` in, cast to the network's dtype; every key but num_batches_tracked must be there.
 
-        :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; nothing has changed then.
+        :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; or names a key without real numbers;
+            nothing has changed then.
         """
 
     def trainer(self, recipe: Recipe, freeze: str | None = None) -> Trainer:
@@ -294,6 +295,38 @@ class Trainer(ABC):
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Go on from what ``state`` gave, on this engine or another; the arrays are copied.
 
-        :raises GlassnetError: a key of no parameter, or an array of another shape than its parameter; nothing has
-            changed then.
+        :raises GlassnetError: a key of no parameter, an array of another shape than its parameter, another optimizer's
+            arrays or a part of them, or numbers that this one never has; nothing has changed then.
         """
+
+
+def optimizer_arrays(
+    recipe: Recipe, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], state: Mapping[str, Array]
+) -> dict[str, dict[str, Array]]:
+    """A trainer's ``state`` by parameter and name, cast, for parameters of these ``shapes``.
+
+    :raises GlassnetError: as ``Trainer.load_state``.
+    """
+    names = {"momentum_buffer"} if recipe.optimizer == "sgd" else {"step", "exp_avg", "exp_avg_sq"}
+    loaded: dict[str, dict[str, Array]] = {}
+    for path, array in state.items():
+        key, _, name = path.rpartition("/")
+        if key not in shapes or array.shape != (() if name == "step" else shapes[key]):
+            raise GlassnetError(f"The optimizer's state {path} of shape {array.shape} fits no parameter.")
+        if array.dtype.kind not in "fiu":
+            raise GlassnetError(f"The optimizer's state {path} must hold real numbers. Got an array of {array.dtype}.")
+        with np.errstate(over="ignore"):
+            cast = array.astype(dtype)
+        least = 0 if name in ("step", "exp_avg_sq") else -np.inf
+        fine = np.isfinite(cast) & (cast >= least)
+        if not fine.all():
+            allowed = "finite" if least else "finite and at least 0"
+            raise GlassnetError(f"The optimizer's state {path} must be {allowed}. Got {array[~fine].flat[0]}.")
+        loaded.setdefault(key, {})[name] = cast
+    for key, arrays in loaded.items():
+        if set(arrays) != names:
+            raise GlassnetError(
+                f"The optimizer {recipe.optimizer} keeps {', '.join(sorted(names))} of a parameter. "
+                f"The state has {', '.join(sorted(arrays))} of {key}."
+            )
+    return loaded

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from glassnet import nn
 from glassnet.architecture import ResNetSpec, assemble_blank
 from glassnet.data import Normalization, Split
-from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, shown
+from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, optimizer_arrays, shown
 from glassnet.engines.threads import one_blas_thread, usable_cores
-from glassnet.errors import GlassnetError
 from glassnet.nn import arguments
 from glassnet.nn.layout import channels_last
 from glassnet.nn.memory import Recycled
@@ -207,18 +206,13 @@ class NumpyTrainer(Trainer):
         }
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        for path, array in state.items():
-            key, _, name = path.rpartition("/")
-            if key not in self.parameters or (array.ndim and array.shape != self.parameters[key].data.shape):
-                raise GlassnetError(f"The optimizer's state {path} of shape {array.shape} fits no parameter.")
-        for parameter in self.parameters.values():
-            self.optimizer.state[parameter].clear()
-        for path, array in state.items():
-            key, _, name = path.rpartition("/")
-            parameter = self.parameters[key]
-            own = np.empty_like(parameter.data) if array.ndim else np.empty((), parameter.data.dtype)
-            own[...] = array
-            self.optimizer.state[parameter][name] = own
+        shapes = {key: parameter.data.shape for key, parameter in self.parameters.items()}
+        loaded = optimizer_arrays(self.recipe, shapes, self.network.dtype, state)
+        for key, parameter in self.parameters.items():
+            self.optimizer.state[parameter] = held = {}
+            for name, array in loaded.get(key, {}).items():
+                held[name] = np.empty_like(parameter.data if array.ndim else array)
+                held[name][...] = array
 
 
 def _copies(arrays: Mapping[str, Array]) -> dict[str, Array]:

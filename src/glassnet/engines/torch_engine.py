@@ -19,7 +19,7 @@ from torch import Tensor
 from glassnet.architecture import ResNetSpec, assemble
 from glassnet.data import Augmentation, Normalization, Split
 from glassnet.engines import torch_layers
-from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, shown
+from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, optimizer_arrays, shown
 from glassnet.engines.processes import ALONE, Processes
 from glassnet.engines.threads import usable_cores
 from glassnet.engines.torch_fabric import fabric_for
@@ -307,17 +307,16 @@ class TorchTrainer(Trainer):
         }
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        for path, array in state.items():
-            parameter = self.parameters.get(path.rpartition("/")[0])
-            if parameter is None or (array.ndim and array.shape != tuple(parameter.shape)):
-                raise GlassnetError(f"The optimizer's state {path} of shape {array.shape} fits no parameter.")
+        shapes = {key: tuple(parameter.shape) for key, parameter in self.parameters.items()}
+        loaded = optimizer_arrays(self.recipe, shapes, self.network.dtype, state)
         self.optimizer.state.clear()
-        for path, array in state.items():
-            key, _, name = path.rpartition("/")
-            parameter, tensor = self.parameters[key], torch.from_numpy(np.array(array))
-            # A step count stays on the CPU in float32, as torch.optim keeps it.
-            own = torch.empty_like(parameter).copy_(tensor) if array.ndim else tensor.to(torch.float32)
-            self.optimizer.state[parameter][name] = own.detach()
+        for key, arrays in loaded.items():
+            parameter = self.parameters[key]
+            for name, array in arrays.items():
+                tensor = torch.from_numpy(array)
+                # A step count stays on the CPU in float32, as torch.optim keeps it.
+                own = torch.empty_like(parameter).copy_(tensor) if array.ndim else tensor.to(torch.float32)
+                self.optimizer.state[parameter][name] = own.detach()
 
 
 @contextmanager
