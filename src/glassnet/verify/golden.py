@@ -211,7 +211,12 @@ class GoldenFolder:
         index = self._read_index()
         own = _flat(json.loads(json.dumps(asdict(case))))
         for name, value in _flat(index.get("case", {})).items():
-            if name in own and own[name] != value:
+            if name not in own:
+                raise DataError(
+                    f"The case in {folder / 'index.json'} has no {name!r}. It may have {', '.join(own)}."
+                    + near(name, own)
+                )
+            if own[name] != value:
                 raise DataError(f"{folder} was computed with {name} {value!r}. This check has {own[name]!r}.")
         self.paths: dict[str, Path] = {}
         for entry in index["tensors"]:
