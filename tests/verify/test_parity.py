@@ -315,6 +315,7 @@ def test_nan_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
         **dict.fromkeys(("absolute", "relative", "needed")),
         "tolerance": 1e-4,
         "passed": False,
+        "judged": True,
     }
 
 
@@ -347,7 +348,7 @@ def test_a_report_names_the_first_and_the_worst() -> None:
     assert report.first == rows[2]
     assert report.worst == rows[3]
     message = (
-        "net is not the same network in NumPy and in PyTorch: 2 of 5 tensors differ, first c, by 6e-08; "
+        "net is not the same network in NumPy and in PyTorch: 2 of 4 tensors differ, first c, by 6e-08; "
         "it would need a tolerance of 3.0e-08 and has 1e-09."
     )
     with pytest.raises(GlassnetError, match=f"^{re.escape(message)}$"):
@@ -359,6 +360,7 @@ def test_a_report_names_the_first_and_the_worst() -> None:
         "needed": 5.0,
         "tolerance": None,
         "passed": True,
+        "judged": False,
     }
     fine = ParityReport("net", "PyTorch", rows[:2])
     fine.raise_if_failed()
@@ -368,6 +370,13 @@ def test_a_report_names_the_first_and_the_worst() -> None:
 def test_a_report_of_nothing() -> None:
     with pytest.raises(GlassnetError, match=r"^The parity check of net compared nothing\.$"):
         ParityReport("net", "PyTorch", ())
+
+
+def test_what_is_not_judged_is_neither_the_worst_nor_enough() -> None:
+    free = row("gradient", 0.55, np.inf)
+    assert ParityReport("net", "PyTorch", (row("a", 1e-12), free)).worst.tensor == "a"
+    with pytest.raises(GlassnetError, match=r"judged none of 1 tensors: .* Use float64, or compare activations too\."):
+        ParityReport("net", "PyTorch", (free,))
 
 
 def test_differences_are_measured_as_they_say() -> None:
@@ -433,6 +442,19 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert lines[0].split() == ["tensor", "absolute", "relative", "needed", "tolerance", "passed"]
     assert any(line.split()[0] == "eval/activations/layer1.0.sum" and line.endswith("1e-09  yes") for line in lines)
     assert re.match(r"Passed: 71 tensors, worst \S+, which needs a tolerance of \d\.\de-1\d$", lines[-1])
+
+
+def test_the_command_says_what_it_does_not_judge(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "tiny", "--dtype", "float32", "--steps", 0) == 0
+    lines = capsys.readouterr().out.splitlines()
+    gradients = [line for line in lines if "gradients/" in line and line.startswith("train/")]
+    assert all(line.endswith("–  not judged") for line in gradients)
+    judged = sum(line.endswith("  yes") for line in lines)
+    assert lines[-2].startswith(f"Passed: {judged} tensors, worst ")
+    assert lines[-1].startswith(f"Not judged: {len(gradients)} tensors, ")
+    assert lines[-1].endswith("; use float64")
 
 
 def test_the_command_on_a_difference(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,12 +46,17 @@ class TensorDifference:
     def passed(self) -> bool:
         return isfinite(self.needed) and self.needed <= self.tolerance
 
+    @property
+    def judged(self) -> bool:
+        """Whether there is a tolerance; what is not finite is wrong without one too."""
+        return isfinite(self.tolerance) or not self.passed
+
 
 @dataclass(frozen=True)
 class ParityReport:
     """All differences, in the order of the dataflow.
 
-    :raises GlassnetError: where nothing was compared: a check of nothing must not pass.
+    :raises GlassnetError: where nothing was compared, or nothing judged: a check of nothing must not pass.
     """
 
     subject: str
@@ -61,6 +66,16 @@ class ParityReport:
     def __post_init__(self) -> None:
         if not self.rows:
             raise GlassnetError(f"The parity check of {self.subject} compared nothing.")
+        if not self.judged:
+            raise GlassnetError(
+                f"The parity check of {self.subject} judged none of {len(self.rows)} tensors: in float32 rounding "
+                "moves gradients, and what follows from them, by whole parts. Use float64, or compare activations too."
+            )
+
+    @property
+    def judged(self) -> tuple[TensorDifference, ...]:
+        """The rows with a verdict."""
+        return tuple(row for row in self.rows if row.judged)
 
     @property
     def first(self) -> TensorDifference | None:
@@ -73,12 +88,12 @@ class ParityReport:
 
     @property
     def worst(self) -> TensorDifference:
-        """The tensor that needs most of its tolerance."""
-        return max(self.rows, key=lambda row: row.needed / row.tolerance if isfinite(row.needed) else inf)
+        """Of the judged, the tensor that needs most of its tolerance."""
+        return max(self.judged, key=lambda row: row.needed / row.tolerance if isfinite(row.needed) else inf)
 
     def table(self) -> list[dict[str, Any]]:
-        """The rows as plain data: tensor, absolute, relative, needed, tolerance, passed; None for infinite."""
-        rows = ({**asdict(row), "passed": row.passed} for row in self.rows)
+        """The rows as plain data: tensor, absolute, relative, needed, tolerance, passed, judged; None for infinite."""
+        rows = ({**asdict(row), "passed": row.passed, "judged": row.judged} for row in self.rows)
         return [{name: None if value == inf else value for name, value in row.items()} for row in rows]
 
     def raise_if_failed(self) -> None:
@@ -86,7 +101,7 @@ class ParityReport:
         if (row := self.first) is not None:
             failed = sum(not row.passed for row in self.rows)
             raise GlassnetError(
-                f"{self.subject} is not the same network in NumPy and in {self.other}: {failed} of {len(self.rows)} "
+                f"{self.subject} is not the same network in NumPy and in {self.other}: {failed} of {len(self.judged)} "
                 f"tensors differ, first {row.tensor}, by {row.absolute:.3g}; it would need a tolerance of "
                 f"{row.needed:.1e} and has {row.tolerance:.0e}."
             )
