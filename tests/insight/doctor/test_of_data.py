@@ -60,6 +60,38 @@ def test_wrong_labels(good: gn.Dataset, share: float, says: str) -> None:
     assert says in reading.says
 
 
+@pytest.mark.parametrize("digits", [[0, 1], [3, 5, 8], [1, 4, 7, 9]])
+@pytest.mark.parametrize("share", [0.4, 1.0])
+def test_wrong_labels_of_few_digits(digits: list[int], share: float) -> None:
+    rng, train = np.random.default_rng(0), gn.load_data("digits").train
+    train = train.take(np.flatnonzero(np.isin(train.labels, digits)))
+    labels, chosen = np.searchsorted(digits, train.labels), rng.permutation(len(train))[: int(share * len(train))]
+    labels[chosen] = rng.permutation(labels[chosen])
+    data = gn.Dataset.from_splits(Split(train.images, labels), Split(train.images, labels), list("abcd"[: len(digits)]))
+    assert read(of_data.WrongLabels(), data).sure in ("medium", "high")
+
+
+@pytest.mark.parametrize("brighter", [0, 30])
+def test_pictures_of_many_dimensions_leave_labels_alone(brighter: int) -> None:
+    """Labels of which neighbours know nothing or little, both of them right."""
+    labels = np.arange(400) % 2
+    images = np.random.default_rng(0).integers(0, 200, (400, 5, 5)) + brighter * labels[:, None, None]
+    told = of_data.WrongLabels().read(Evidence(dataset=gn.Dataset(images.astype(np.uint8), labels, ["a", "b"])))
+    assert isinstance(told, str)
+    assert told.endswith("dimensions, as photographs do: neighbours by pixels cannot judge their labels")
+
+
+@pytest.mark.parametrize("free", [2, 3, 4])
+def test_dimensions_are_the_pixels_that_vary(free: int) -> None:
+    """Copies, of which each would be the other's nearest, change nothing, nor does a larger picture of the same."""
+    images = np.zeros((400, 4, 4, 1), np.uint8)
+    images.reshape(400, 16)[:, :free] = np.random.default_rng(0).integers(0, 255, (400, free))
+    measured = of_data._dimensions(images)
+    assert measured == pytest.approx(free, rel=0.15)
+    assert of_data._dimensions(np.repeat(images, 2, axis=0)) == measured
+    assert of_data._dimensions(images.repeat(16, axis=1).repeat(16, axis=2)) == pytest.approx(measured)
+
+
 def test_a_training_at_chance_makes_shuffled_labels_sure(good: gn.Dataset, retold: Any) -> None:
     labels = np.random.default_rng(0).permutation(good.train.labels)
     bad = changed(good, Split(good.train.images, labels))
