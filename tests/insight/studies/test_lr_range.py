@@ -115,7 +115,7 @@ def test_a_curve_with_known_landmarks() -> None:
     assert 1e-3 <= steepest <= 1e-1
     assert fallen == pytest.approx(10**-1.2)  # nine tenths of two powers of ten
     assert lowest == pytest.approx(1e-1)
-    assert lr_range._rounded(fallen) == 0.05
+    assert lr_range._rounded(fallen, lowest) == 0.05
 
 
 @pytest.mark.parametrize("curve", [[2.0] * 20, list(np.linspace(2, 5, 20)), list(np.linspace(2, 1.99, 20))])
@@ -129,14 +129,38 @@ def test_a_loss_that_hardly_falls_suggests_nothing(curve: list[float], study: Le
 
 @pytest.mark.parametrize(("rate", "rounded"), [(0.0123, 0.01), (0.016, 0.02), (0.04, 0.05), (0.0009, 1e-3), (8, 10)])
 def test_suggestions_are_round(rate: float, rounded: float) -> None:
-    assert lr_range._rounded(rate) == rounded
+    assert lr_range._rounded(rate, most=100) == rounded
+
+
+@pytest.mark.parametrize(
+    ("fallen", "lowest", "suggested"),
+    [(0.033, 0.038, 0.02), (0.033, 0.05, 0.05), (0.009, 0.0095, 0.005), (1e-5, 1e-5, 1e-5)],
+)
+def test_the_suggestion_is_not_above_the_lowest_loss(
+    fallen: float, lowest: float, suggested: float, study: LearningRateStudy
+) -> None:
+    assert replace(study, fallen=fallen, lowest=lowest).suggested == suggested
+
+
+def test_one_batch_that_jumps_moves_the_bottom_little() -> None:
+    """Down to 0.3 at a rate of 0.1, where one batch jumps: an arithmetic mean would be lowest at half the rate."""
+    rates = np.geomspace(1e-5, 10, 100)
+    losses = np.interp(np.log10(rates), [-5, -3, -1, 1], [2.4, 2.4, 0.3, 9.0])
+    calm = rates[np.argmin(smooth(rates, losses))]
+    losses[np.argmin(np.abs(rates - 0.1))] = 21.0
+    assert calm / rates[np.argmin(smooth(rates, losses))] < 1.6
+
+
+def test_a_loss_of_zero_has_a_place_in_the_curve() -> None:
+    smoothed = smooth(np.geomspace(1e-4, 1, 81), [1.0] * 40 + [0.0] + [1.0] * 40)
+    assert 0 < smoothed[40] < smoothed[0] == pytest.approx(1)
 
 
 def test_smoothing_keeps_what_is_even_and_does_not_lag() -> None:
     rates = np.geomspace(1e-4, 1, 81)
     np.testing.assert_allclose(smooth(rates, [3.0] * 81), 3)
-    step = smooth(rates, [2.0] * 40 + [1.5] + [1.0] * 40)
-    assert step[40] == pytest.approx(1.5)  # a running mean would still stand near 2
+    step = smooth(rates, [4.0] * 40 + [2.0] + [1.0] * 40)
+    assert step[40] == pytest.approx(2.0)  # a running mean would still stand near 4
     with_gap = smooth(rates, [3.0] * 80 + [math.nan])
     np.testing.assert_allclose(with_gap, 3)
 

@@ -25,6 +25,7 @@ SMOOTHING = 0.9  # of the running mean that decides about stopping
 WINDOW = 0.15  # decades: the standard deviation of the Gaussian that smooths the curve
 NINE_TENTHS = 0.9  # on the digits the steadiest of the landmarks, and close to the best constant rate
 FALL = 0.02  # of the first loss: a curve that falls less says nothing about rates
+LEAST_LOSS = 1e-6  # has a logarithm, which 0 has not
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ class LearningRateStudy(Study):
 
     @property
     def suggested(self) -> float | None:
-        """A rate to begin with: where nine tenths of the fall are done, as 1, 2 or 5 times a power of ten."""
-        return None if self.fallen is None else _rounded(self.fallen)
+        """A rate to begin with: where nine tenths of the fall are done, as 1, 2 or 5 times a power of ten, and not
+        above the rate where the loss is lowest."""
+        return None if self.fallen is None or self.lowest is None else _rounded(self.fallen, self.lowest)
 
     @property
     def words(self) -> list[str]:
@@ -71,7 +73,8 @@ class LearningRateStudy(Study):
             f"schedule that rises and falls may go up to {self.lowest:.2g}.",
             f"The smoothed loss falls fastest at {self.steepest:.2g}, has done nine tenths of its fall at "
             f"{self.fallen:.2g} and is lowest at {self.lowest:.2g}, where learning is about to fail. The suggestion is "
-            "the second of these, rounded to 1, 2 or 5 times a power of ten: fast, and still at some distance.",
+            "the second of these, rounded to 1, 2 or 5 times a power of ten: fast, and not beyond the third. Another "
+            "seed easily moves each of these rates by a factor of 2 to 4.",
             ended,
         ]
 
@@ -165,12 +168,16 @@ def _losses(
 
 
 def smooth(rates: Sequence[float] | npt.NDArray[Any], losses: Sequence[float]) -> npt.NDArray[np.float64]:
-    """The mean of the losses around each rate, weighted by a Gaussian of ``WINDOW`` decades; unlike a running mean it
-    does not lag behind. A loss that is not finite has no weight."""
+    """The geometric mean of the losses around each rate, weighted by a Gaussian of ``WINDOW`` decades.
+
+    Unlike a running mean it does not lag behind, and a single batch that jumps moves it less than it would move the
+    arithmetic mean. A loss that is not finite has no weight.
+    """
     places, values = np.log10(np.asarray(rates)), np.asarray(losses, np.float64)
     usable = np.isfinite(values)
     weights = np.exp(-0.5 * ((places[:, np.newaxis] - places) / WINDOW) ** 2) * usable
-    result: npt.NDArray[np.float64] = weights @ np.where(usable, values, 0) / weights.sum(axis=1)
+    logarithms = np.log(np.maximum(np.where(usable, values, 1), LEAST_LOSS))
+    result: npt.NDArray[np.float64] = np.exp(weights @ logarithms / weights.sum(axis=1))
     return result
 
 
@@ -192,10 +199,11 @@ def landmarks(
     return float(rates[int(np.argmin(slope[: bottom + 1]))]), float(rates[fallen[0]]), float(rates[bottom])
 
 
-def _rounded(rate: float) -> float:
-    """To 1, 2 or 5 times a power of ten: the test says no more than that."""
+def _rounded(rate: float, most: float) -> float:
+    """To 1, 2 or 5 times a power of ten, as the test says no more than that; down where up would exceed ``most``."""
     power = 10.0 ** math.floor(math.log10(rate))
-    nearest = min((1, 2, 5, 10), key=lambda digit: abs(math.log(rate / (digit * power))))
+    allowed = [1, *(digit for digit in (2, 5, 10) if digit * power <= most)]
+    nearest = min(allowed, key=lambda digit: abs(math.log(rate / (digit * power))))
     return float(f"{nearest * power:.0e}")
 
 
@@ -207,9 +215,9 @@ def compose(study: LearningRateStudy) -> Page:
         "up. The test trains a copy: the network, its optimizer and all generators stay as they were."
     )
     source = (
-        f"The curve is smoothed over ±{WINDOW:g} powers of ten. The test stops where the running mean of the loss "
-        f"exceeds {DIVERGED:g} times its lowest. From L. N. Smith, Cyclical Learning Rates for Training Neural "
-        "Networks (2017), section 3.3."
+        f"The curve is the geometric mean of the losses within about ±{WINDOW:g} powers of ten, so that a single batch "
+        f"that jumps moves it little. The test stops where the running mean of the loss exceeds {DIVERGED:g} times its "
+        "lowest. From L. N. Smith, Cyclical Learning Rates for Training Neural Networks (2017), section 3.3."
     )
     suggested = study.suggested
     facts = [
