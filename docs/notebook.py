@@ -5,15 +5,22 @@ import re
 import sys
 from pathlib import Path
 
-import nbformat
-from myst_nb.core.read import read_myst_markdown_notebook
-
 TOUR = Path(__file__).with_name("tour.md")
 
 
+def linked_as_in_jupyter(tour: str) -> str:
+    """Links to headings as JupyterLab names them, ``#The-data``, in place of the site's ``#the-data``."""
+    headings = re.findall(r"^##+ (.+)$", tour, flags=re.MULTILINE)
+    names = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-"): title.replace(" ", "-") for title in headings}
+    return re.sub(r"\]\(#([^)]+)\)", lambda link: f"](#{names[link[1]]})", tour)
+
+
 def main(path: Path) -> None:
+    import nbformat  # of the extra docs; the tests do without them
+    from myst_nb.core.read import read_myst_markdown_notebook
+
     pages = os.path.relpath(TOUR.parent, path.parent)  # links lead to the other pages' sources
-    tour = re.sub(r"\]\((?=[\w-]+\.md)", f"]({pages}/", TOUR.read_text(encoding="utf-8"))
+    tour = re.sub(r"\]\((?=[\w-]+\.md)", f"]({pages}/", linked_as_in_jupyter(TOUR.read_text(encoding="utf-8")))
     notebook = read_myst_markdown_notebook(tour)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"  # nbformat draws random ones

@@ -42,6 +42,16 @@ def uses(page: str, program: str) -> list[list[str]]:
     return [rest for first, *rest in words if first == program]
 
 
+def program(path: str) -> Any:
+    """A script of the repository that belongs to no package, as a module."""
+    found = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
 def commands(group: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     """Every command that does something, under the words that call it."""
     found: dict[tuple[str, ...], Any] = {}
@@ -78,6 +88,16 @@ def test_links_lead_somewhere(path: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (path.parent / link).exists()]
     assert not missing
+
+
+def test_the_notebooks_links_are_its_headings_in_jupyterlab() -> None:
+    """There a heading's id is its text with hyphens for spaces, capitals and question marks as they are."""
+    script = program("docs/notebook.py")
+    tour = script.TOUR.read_text(encoding="utf-8")
+    ids = {title.replace(" ", "-") for title in re.findall(r"^##+ (.+)$", tour, flags=re.MULTILINE)}
+    links = re.findall(r"\]\(#([^)]+)\)", script.linked_as_in_jupyter(tour))
+    assert len(links) > 10
+    assert {"When-it-goes-wrong", "Is-the-gradient-right?"} <= set(links) <= ids
 
 
 @every_page
@@ -151,12 +171,7 @@ def test_the_steps_on_the_page_are_those_that_are_timed() -> None:
 
 
 def test_the_pages_table_is_that_of_the_stored_bench() -> None:
-    script = ROOT / "benchmarks" / "path_table.py"
-    found = importlib.util.spec_from_file_location("path_table", script)
-    assert found is not None
-    assert found.loader is not None
-    path_table = importlib.util.module_from_spec(found)
-    found.loader.exec_module(path_table)
+    path_table = program("benchmarks/path_table.py")
     page = FAST_NUMPY.read_text(encoding="utf-8")
     assert path_table.written(page, json.loads((ROOT / "benchmarks" / "bench.json").read_bytes())) == page
     assert path_table.written(page.replace("| loops", "| lops"), json.loads(path_table.STORED.read_bytes())) == page
