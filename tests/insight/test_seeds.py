@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from glassnet.insight.seeds import Difference, Spread, paired_difference
+from glassnet.insight.seeds import Difference, Spread, paired_difference, share_difference
 
 pairs = st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=6)
 
@@ -50,6 +50,16 @@ def test_seeds_that_all_differ_alike(gap: float, difference: Difference, sign: i
     found = paired_difference([gap, 1 + gap], [0.0, 1.0])
     assert found == difference
     assert found.sign == sign
+
+
+def test_an_interval_of_shares_stays_within_what_is_possible() -> None:
+    first, second = [0.9, 0.1], [0.1, 0.2]
+    wide = paired_difference(first, second)
+    assert wide.low < -1
+    assert wide.high > 1
+    assert share_difference(first, second) == Difference(wide.mean, -1.0, 1.0, wide.p_value)
+    assert share_difference([0.5, 0.51], [0.3, 0.3]) == paired_difference([0.5, 0.51], [0.3, 0.3])
+    assert share_difference([0.5], [0.3]) == paired_difference([0.5], [0.3])
 
 
 def test_one_seed_says_nothing_of_chance() -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 CONFIDENCE = 0.95
@@ -62,3 +62,11 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Differ
 
     half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * error
     return Difference(mean, mean - half, mean + half, 2 * float(stdtr(count - 1, -abs(mean) / error)))
+
+
+def share_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Of shares, such as accuracies: Student's interval ends where no difference of shares can lie, at −1 and 1."""
+    difference = paired_difference(first, second)
+    if difference.low is None or difference.high is None:
+        return difference
+    return replace(difference, low=max(difference.low, -1.0), high=min(difference.high, 1.0))

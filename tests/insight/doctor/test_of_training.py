@@ -48,7 +48,7 @@ class TestRateTooHigh:
         [
             ((2.5, 3.5, 2.3), "At lr 0.1 the loss stood at 1.5 times what guessing gives."),
             ((2.0, 1.0, 1.4, 1.0, 1.5, 1.1), "At lr 0.1 the loss rose in 2 of 5 epochs."),
-            ((2.3, 2.3, 2.29), "At lr 0.1 the loss is still 0.99 times what guessing gives."),
+            ((2.3, 2.3, 2.29), "At lr 0.1 the loss is still 99% of what guessing gives."),
         ],
     )
     def test_trouble_and_a_smaller_rate_that_is_better(self, retold: Any, trials: Any, losses: Any, says: str) -> None:

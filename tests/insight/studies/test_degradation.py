@@ -56,7 +56,8 @@ WORSE = "more layers make the plain network worse on the very images it learns f
         ),
         (
             DEGRADED | {PLAIN_56: [0.01, 0.9, 0.4]},
-            "no degradation shows: what depth changes of the plain network's training error, chance may explain.",
+            "these seeds show no degradation beyond chance: what depth changes of the plain network's training error, "
+            "chance may explain.",
         ),
         (
             {PLAIN_8: HIGH, PLAIN_56: LOW, RESIDUAL_8: LOW, RESIDUAL_56: HIGH},
@@ -83,6 +84,13 @@ def test_the_statement_has_its_numbers() -> None:
         "ends below the plain one by more than chance explains."
     ) in words
     assert chance.startswith("All errors are means over 3 seeds. Differences are paired by seed")
+
+
+def test_no_interval_ends_beyond_a_hundred_points() -> None:
+    words, _ = made_up(
+        {network: errors[:2] for network, errors in (DEGRADED | {PLAIN_56: [0.01, 0.9, 0.4]}).items()}
+    ).words
+    assert "(95% interval of the difference −100.0 to +100.0), which chance may explain" in words
 
 
 def test_equal_ends_and_no_help_are_said() -> None:

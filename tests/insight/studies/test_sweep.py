@@ -72,6 +72,12 @@ def test_the_words_follow_the_numbers() -> None:
     assert judged.startswith("All accuracies are those of 269 validation images, held out of the training images")
 
 
+def test_no_interval_ends_beyond_a_hundred_points() -> None:
+    _, rivals, norm, _ = made_up({("none",): (0.9, 0.1), ("batch",): (0.1, 0.2)}, norm=("none", "batch")).words
+    assert "(95% interval −100.00 to +100.00)" in rivals
+    assert "(95% interval −100.00 to +100.00)" in norm
+
+
 def test_the_opposite_numbers_give_the_opposite_words() -> None:
     study = made_up({("none",): (0.9, 0.91, 0.92), ("batch",): (0.8, 0.81, 0.815)}, norm=("none", "batch"))
     _, rivals, norm, _ = study.words

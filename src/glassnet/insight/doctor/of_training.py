@@ -71,7 +71,10 @@ class RateTooHigh(Diagnosis):
 
     name = "learning rate too high"
     needs = ("recipe",)
-    normal = "finite, never above 1.2 times what guessing gives after the first epoch, at most one rise in four epochs"
+    normal = (
+        "finite, never above 1.2 times what guessing gives after the first epoch, at most one rise in four epochs, at "
+        "the end below 90% of what guessing gives"
+    )
     source = "an experiment: the run's own first steps again with smaller rates (Smith 2017); benchmarks/doctor.md"
     advice = (
         "train again with the smaller lr named above",
@@ -114,7 +117,7 @@ class RateTooHigh(Diagnosis):
         if rises > (len(losses) - 1) / 4 and rises > 1:
             return f"the loss rose in {rises} of {len(losses) - 1} epochs"
         if losses[-1] > STUCK:
-            return f"the loss is still {rounded(losses[-1])} times what guessing gives"
+            return f"the loss is still {losses[-1]:.0%} of what guessing gives"
         return ""
 
 

@@ -34,8 +34,9 @@ def depth_error_figure(study: "DegradationStudy", norm: str) -> go.Figure:
     figure = new_figure(
         f"Final error by depth, {_NORMS[norm]}",
         caption=(
-            "One dot a training, the line through their means. A line that rises to the right is degradation: the "
-            "deeper network is worse on the images that it learns from. The buttons show the test images instead."
+            "One dot a training, the line through their means. A line that rises to the right by more than the dots "
+            "scatter is degradation: the deeper network is worse on the images that it learns from. The buttons show "
+            "the test images instead."
         ),
         alt=f"Line chart of the final training error over depth. {_ends(study, norm)}",
         height=400 + BUTTONS_HEIGHT,

@@ -9,7 +9,7 @@ from glassnet.errors import ConfigError
 from glassnet.insight import figures
 from glassnet.insight.page import Page, Section, Table
 from glassnet.insight.report import counted
-from glassnet.insight.seeds import Difference, Spread, paired_difference
+from glassnet.insight.seeds import Difference, Spread, paired_difference, share_difference
 from glassnet.insight.studies.study import Study
 from glassnet.insight.studies.trials import Outcome, Trial, train_all
 from glassnet.insight.studies.watch import Watch
@@ -140,7 +140,8 @@ class DegradationStudy(Study):
         what = (
             "the opposite of degradation shows: more layers make the plain network better on its training images."
             if plain.sign < 0
-            else "no degradation shows: what depth changes of the plain network's training error, chance may explain."
+            else "these seeds show no degradation beyond chance: what depth changes of the plain network's training "
+            "error, chance may explain."
         )
         return f"{what} The residual network does get worse with depth." if residual.sign > 0 else what
 
@@ -175,7 +176,7 @@ def _points(share: float) -> str:
 
 
 def _difference(first: Spread | None, second: Spread | None) -> Difference | None:
-    return None if first is None or second is None else paired_difference(first.values, second.values)
+    return None if first is None or second is None else share_difference(first.values, second.values)
 
 
 def measure(

@@ -14,7 +14,7 @@ from glassnet.insight import figures
 from glassnet.insight.page import Code, Page, Section, Table, format_cell
 from glassnet.insight.paired import holm
 from glassnet.insight.report import counted
-from glassnet.insight.seeds import Difference, Spread, paired_difference
+from glassnet.insight.seeds import Difference, Spread, share_difference
 from glassnet.insight.studies import grid
 from glassnet.insight.studies.grid import Axes, told
 from glassnet.insight.studies.study import Study, plain
@@ -98,7 +98,7 @@ class SweepStudy(Study):
             for first, second in combinations(values, 2):
                 sides = self._sides(name, first, second)
                 if sides:
-                    found.append((name, first, second, paired_difference(*sides)))
+                    found.append((name, first, second, share_difference(*sides)))
         p_values = [difference.p_value for *_, difference in found if difference.p_value is not None]
         corrected: list[float] | list[None] = holm(p_values) if p_values else [None] * len(found)
         return [Effect(*parts, p_value) for parts, p_value in zip(found, corrected, strict=True)]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from glassnet.insight.paired import holm
 from glassnet.insight.report import counted
-from glassnet.insight.seeds import Difference, paired_difference
+from glassnet.insight.seeds import Difference, share_difference
 from glassnet.insight.studies.grid import told
 from glassnet.insight.verdict import SIGNIFICANT
 
@@ -32,7 +32,7 @@ def _best(study: "SweepStudy", best: "Setting") -> str:
 
 def _rivals(study: "SweepStudy", ranked: Sequence["Setting"]) -> str:
     best, *others = (one.spread.values for one in ranked if one.spread)
-    differences = [paired_difference(best, other) for other in others]
+    differences = [share_difference(best, other) for other in others]
     follows = f"“{ranked[1].name}” follows, {_points(differences[0])} behind"
     if len(study.seeds) == 1:
         return f"{follows}; whether chance explains that, one seed does not tell."
