@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from glassnet.insight import figures
-from glassnet.insight.doctor.examination import Checked, Examination
+from glassnet.insight.doctor.examination import Checked, Examination, count_names
 from glassnet.insight.page import Page, Section, Table, write_page
 
 
@@ -23,8 +23,8 @@ def compose(examination: Examination) -> Page:
     facts = [
         ("First finding", _capitalized(findings[0].diagnosis.name) if findings else "None"),
         ("Findings", str(len(findings))),
-        ("Sound", str(len(sound))),
-        ("Not looked for", str(len(unseen))),
+        ("Sound", str(count_names(sound))),
+        ("Not looked for", str(count_names(unseen))),
     ]
     sections = [_finding(number, one) for number, one in enumerate(findings, start=1)]
     if examination.evidence.history:

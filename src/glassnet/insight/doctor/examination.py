@@ -107,12 +107,12 @@ class Examination:
 
     @property
     def sentence(self) -> str:
-        """The short of it."""
-        looked, findings = len(self.sound) + len(self.findings), self.findings
-        rest = f" {len(self.unseen)} could not be looked for." if self.unseen else ""
+        """The short of it. Faults are counted by name: one may be looked for in two ways."""
+        looked, findings = count_names([*self.sound, *self.findings]), self.findings
+        rest = f" {count_names(self.unseen)} could not be looked for." if self.unseen else ""
         if not findings:
             state = "looks healthy" if looked else "cannot be judged"
-            return f"{self.subject} {state}: {looked} of {len(self.checked)} possible faults were looked for.{rest}"
+            return f"{self.subject} {state}: {looked} of {count_names(self.checked)} possible faults were looked for.{rest}"
         first = findings[0]
         assert first.reading is not None
         others = "" if len(findings) == 1 else f" {len(findings) - 1} more below, which may follow from it."
@@ -128,6 +128,10 @@ class Examination:
             "sound": [one.plain() for one in self.sound],
             "not_checked": [one.plain() for one in self.unseen],
         }
+
+
+def count_names(checked: Sequence[Checked]) -> int:
+    return len({one.diagnosis.name for one in checked})
 
 
 def examine(run: str | PathLike[str] | None = None, data: str | PathLike[str] | Dataset | None = None) -> Examination:
