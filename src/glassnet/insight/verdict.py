@@ -30,7 +30,7 @@ def in_words(comparison: "Comparison") -> list[str]:
         sentences.append(_pair_in_words(measured, comparison.pairs[0]))
     else:
         sentences.append(_leader_in_words(measured, comparison.pairs))
-    return [*sentences, *_settings(comparison), *_effort(entries), *_notes(comparison)]
+    return [*sentences, *_settings(comparison), *_effort(comparison), *_notes(comparison)]
 
 
 def _ranking(comparison: "Comparison", best_first: Sequence["Entry"]) -> str:
@@ -109,8 +109,9 @@ def _settings(comparison: "Comparison") -> list[str]:
     ]
 
 
-def _effort(entries: Sequence["Entry"]) -> list[str]:
-    return [*_parameters(sorted(entries, key=lambda entry: entry.parameters)), *_speed(entries)]
+def _effort(comparison: "Comparison") -> list[str]:
+    few_first = sorted(comparison.entries, key=lambda entry: entry.parameters)
+    return [*_parameters(few_first), *_speed(comparison.entries, alike=not comparison.differences)]
 
 
 def _parameters(few_first: Sequence["Entry"]) -> list[str]:
@@ -123,7 +124,7 @@ def _parameters(few_first: Sequence["Entry"]) -> list[str]:
     ]
 
 
-def _speed(entries: Sequence["Entry"]) -> list[str]:
+def _speed(entries: Sequence["Entry"], *, alike: bool) -> list[str]:
     timed = sorted(
         ((entry.epoch_seconds, entry) for entry in entries if entry.epoch_seconds), key=lambda measured: measured[0]
     )
@@ -137,6 +138,8 @@ def _speed(entries: Sequence["Entry"]) -> list[str]:
         f"{who}: an epoch takes {_brief(least)} (median), of {_quoted(slowest)} {_brief(most)}, "
         f"{_times(most / least)} as long."
     )
+    if alike:
+        return [f"{sentence} No recorded setting explains that; other work on the machine may."]
     places = {(entry.model.config["device"], entry.model.config["versions"]["platform"]) for _, entry in timed}
     return [f"{sentence} They did not all run on the same kind of machine." if len(places) > 1 else sentence]
 

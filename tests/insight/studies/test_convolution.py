@@ -188,3 +188,5 @@ def test_squares_of_many_layers_are_few_and_differ() -> None:
     lines = list(figures.field_on_picture_figure(study).select_traces({"type": "scatter"}))
     assert len(lines) == 6
     assert len({(tuple(line.x), tuple(line.y)) for line in lines}) == 6
+    for line in lines:  # bright enough to be seen on black
+        assert np.dot([0.3, 0.6, 0.1], [int(part) for part in re.findall(r"\d+", line.line.color)]) > 75

@@ -142,6 +142,9 @@ def flow(depth: int, residual: bool, first: float) -> Flow:
     [
         (100.0, 1.1, "grows 100-fold in the plain network and stays about the same in the residual one"),
         (1e-4, 1e-2, "shrinks 10,000-fold in the plain network and shrinks 100-fold in the residual one"),
+        (1e-4, 1e-2, "the shortcuts keep it steadier, though it still vanishes there."),
+        (1e-4, 488.0, "the shortcuts keep it steadier, though it still explodes there."),
+        (1e-4, 9.0, "the shortcuts keep it steadier."),
         (2.0, 0.01, "here the shortcuts do not keep it steadier"),
         (0.0, 1.0, "vanishes in the plain network and stays about the same in the residual one"),
         (0.0, 1.0, "one of them is lost altogether"),

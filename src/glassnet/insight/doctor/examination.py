@@ -108,11 +108,12 @@ class Examination:
     @property
     def sentence(self) -> str:
         """The short of it. Faults are counted by name: one may be looked for in two ways."""
-        looked, findings = count_names([*self.sound, *self.findings]), self.findings
+        findings, possible = self.findings, count_names(self.checked)
+        looked = count_names([*self.sound, *findings])
         rest = f" {count_names(self.unseen)} could not be looked for." if self.unseen else ""
         if not findings:
             state = "looks healthy" if looked else "cannot be judged"
-            return f"{self.subject} {state}: {looked} of {count_names(self.checked)} possible faults were looked for.{rest}"
+            return f"{self.subject} {state}: {looked} of {possible} possible faults were looked for.{rest}"
         first = findings[0]
         assert first.reading is not None
         others = "" if len(findings) == 1 else f" {len(findings) - 1} more below, which may follow from it."

@@ -148,7 +148,7 @@ def field_on_picture_figure(study: "ConvolutionStudy") -> go.Figure:
         margin={"l": 8, "r": 8, "b": foot},
     )
     figure.add_heatmap(z=study.picture, colorscale="gray", zmin=0, zmax=1, showscale=False, hoverinfo="skip")
-    colours = sample_colorscale("Plasma", np.linspace(0.1, 0.95, len(chosen)).tolist())
+    colours = sample_colorscale("Plasma", np.linspace(0.35, 0.95, len(chosen)).tolist())
     for place, (field, name, colour) in enumerate(zip(chosen, names, colours, strict=True)):
         (top, bottom), (left, right) = field.rows, field.columns
         inset = -0.5 + place * 0.004 * width * (field.rows == (0, height))  # whole pictures lie inside each other
@@ -177,8 +177,9 @@ def field_growth_figure(study: "ConvolutionStudy") -> go.Figure:
     figure = new_figure(
         "The receptive field grows",
         caption=(
-            "Where the line crosses the dashed one, an output can see from the top of the picture to the bottom. The "
-            "line is steeper behind each stride, where neighbours lie further apart."
+            "Where the line meets the dashed one, an output sees as many rows as the picture has, but some may lie in "
+            "the padding: the output in the middle sees from top to bottom once the line is above, those at the border "
+            "once it is about twice as high. It is steeper behind each stride, where neighbours lie further apart."
         ),
         alt=f"Line chart of the receptive field's height, from {sizes[0]} pixels in {names[0]} to {sizes[-1]} in "
         f"{names[-1]}; the picture is {height} pixels high.",

@@ -40,7 +40,8 @@ def gradient_by_layer_figure(flows: "Sequence[Flow]", norm: str) -> go.Figure:
         f"Gradient norms {norm}",
         caption=(
             "Each line is one network, from its first convolution on the left to its last. A flat line is what one "
-            "learning rate for all layers needs. The buttons show the same networks after some steps of training."
+            "learning rate for all layers needs; lines of one height, what one rate for all depths needs. The buttons "
+            "show the same networks after some steps of training."
         ),
         alt=f"Line chart, logarithmic axis, of the gradient's norm by layer. At the start, {ends}.",
         height=420 + BUTTONS_HEIGHT,

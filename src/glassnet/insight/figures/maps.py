@@ -36,8 +36,8 @@ def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
         below=COLOUR_BAR_HEIGHT,
         left=28 if channels > 1 else 8,
         caption=(
-            "Blue weights answer to bright pixels, red ones to dark pixels. A filter that is blue on one side and red "
-            "on the other finds an edge between them; one of a single colour measures brightness."
+            "Under blue weights bright pixels raise the answer, under red ones they lower it. A filter that is blue on "
+            "one side and red on the other finds an edge between them; one of a single colour measures brightness."
             + (" Each filter has a row for every input channel." if channels > 1 else "")
         ),
         alt=f"{filters} filters of {height} by {width} weights, the largest weight {limit:.2g} in size.",

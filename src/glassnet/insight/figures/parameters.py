@@ -46,7 +46,7 @@ def parameter_figure(layers: Sequence["LayerParameters"]) -> go.Figure:
         caption=(
             "Channels before → after, kernel and picture of each kind of convolution, and how often the model has it. "
             "The axis is logarithmic: equal steps multiply by the same number. The gap between two bars is "
-            "what sharing weights saves; it closes where the picture becomes as small as the kernel."
+            "what sharing weights saves; it narrows as the pictures become smaller."
         ),
     )
 

@@ -27,6 +27,7 @@ from glassnet.training.start import fit_spec
 Array = npt.NDArray[Any]
 
 DEPTHS, NORMS, STEPS, WIDTH = (8, 20, 56), ("batch", "none"), 40, 8
+STEADY = 10  # times: a gradient that changes more with depth is not called steady, be another even worse
 PROBE, SPLIT_IMAGES = 64, 16  # pictures on which norms are measured, and on which gradients are split
 RECIPE = Recipe(lr=0.05, batch_size=32, clip_gradient=5.0)
 NORM_NAMES = {"batch": "with batch normalization", "none": "without normalization"}
@@ -109,10 +110,10 @@ class GradientFlowStudy(Study):
         )
         if not (0 < of_plain < math.inf and 0 < of_residual < math.inf):
             return f"{sentence}one of them is lost altogether."
-        steadier = abs(math.log(of_residual)) < abs(math.log(of_plain))
-        return sentence + (
-            "the shortcuts keep it steadier." if steadier else "here the shortcuts do not keep it steadier."
-        )
+        if abs(math.log(of_residual)) >= abs(math.log(of_plain)):
+            return f"{sentence}here the shortcuts do not keep it steadier."
+        still = "still explodes" if of_residual > STEADY else "still vanishes" if of_residual < 1 / STEADY else ""
+        return f"{sentence}the shortcuts keep it steadier{f', though it {still} there' if still else ''}."
 
     def _about_splits(self) -> list[str]:
         count = f"{len(self.splits)} block{'s' if len(self.splits) > 1 else ''}"
@@ -326,7 +327,9 @@ def compose(study: GradientFlowStudy) -> Page:
         f"The norm of the loss's gradient in each convolution, over the same {PROBE} pictures of {study.data}, at the "
         f"start and while the networks learn (SGD, learning rate {RECIPE.lr:g}, batches of {RECIPE.batch_size}, "
         f"gradients clipped at {RECIPE.clip_gradient:g}). A norm that shrinks on the way back to the first layers "
-        "vanishes, one that grows explodes; either way the layers cannot learn at one common rate."
+        "vanishes, one that grows explodes; either way the layers cannot learn at one common rate. The gradient of a "
+        "weight is the signal that comes forward times the one that comes back. Without normalization depth changes "
+        "both, so there a deep network's gradients are small, or large, at every layer alike: compare the depths."
     )
     equation = (
         "A block computes y = a(S(x) + F(x)). With g the gradient at the sum, the gradient at its input is "
