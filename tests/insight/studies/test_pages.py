@@ -1,5 +1,6 @@
 """Every study's page in a real browser: it opens offline, fits narrow and wide windows, and obeys the keyboard."""
 
+import plotly.graph_objects as go
 import pytest
 
 import glassnet as gn
@@ -23,6 +24,14 @@ def pages(digits: gn.Dataset, trained: Model) -> dict[str, Page]:
         "parameters": parameters.compose(parameters.measure("resnet50")),
         "sweep": sweep.compose(test_sweep.grid_study()),
     }
+
+
+@pytest.mark.parametrize("name", ["convolution", "gradient-flow", "lr-range", "parameters"])
+def test_figures_fit_a_telephone(pages: dict[str, Page], name: str) -> None:
+    """390 pixels wide, of which 16 on either side are margin: what is wider scrolls, and its last labels are cut."""
+    figures = [block for section in pages[name].sections for block in section.blocks if isinstance(block, go.Figure)]
+    assert figures
+    assert max(figure.layout.meta["min_width"] for figure in figures) <= 390 - 2 * 16
 
 
 @pytest.mark.slow

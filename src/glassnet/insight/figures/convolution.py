@@ -46,7 +46,7 @@ def kernel_answer_figure(study: "ConvolutionStudy") -> go.Figure:
         "What each kernel answers to",
         tiles,
         columns=3,
-        line=18,
+        line=16,
         labels=labels,
         hover=hover,
         caption=(

@@ -165,7 +165,7 @@ def split_maps_figure(splits: "Sequence[BlockSplit]", most: int = 3) -> go.Figur
         tiling,
         labels=[[part] for _ in chosen for part in parts],
         hover=[f"{split.block}, {part}" for split in chosen for part in parts],
-        tile=(90, 150),
+        tile=(80, 150),
         below=COLOUR_BAR_HEIGHT,
         left=16 + text_width(names),
         caption=(

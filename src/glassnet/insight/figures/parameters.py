@@ -65,7 +65,7 @@ def _bars(
         alt=f"Bars on a {'logarithmic' if log else 'linear'} axis. {told}.",
         height=TITLE_HEIGHT + _ROW * max(len(names), 2) + _FOOT,
         margin={"l": left, "b": _FOOT, "r": 24},
-        min_width=left + 220,
+        min_width=left + 150,
     )
     largest = max(layer.dense or 1 for layer in layers)
     for name, colour, values in (
