@@ -2,6 +2,7 @@ import json
 import math
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -675,6 +676,27 @@ def test_progress_is_told_in_order(digits: gn.Dataset, tmp_path: Path) -> None:
 
     train(digits, tmp_path / "run", batch_size=100, progress=Telling())
     assert told == [("NumPy", 2, 0, 2), "step", "step", 1, "step", "step", 2, True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fcntl")
+def test_one_training_at_a_time_in_a_folder(digits: gn.Dataset, tmp_path: Path, snapshot: Any) -> None:
+    run = tmp_path / "run"
+    refused: list[dict[str, bool]] = []
+
+    class Meanwhile(Progress):
+        def step(self) -> None:
+            before = snapshot(run)
+            for again in ({}, {"resume": True}, {"overwrite": True}):
+                with pytest.raises(RunError, match=re.escape(f"{run} is in use: another process trains there.")):
+                    train(digits, run, **again)
+                refused.append(again)
+            assert snapshot(run) == before
+
+    for way in ({"stop_after": 1}, {"resume": True}, {"overwrite": True}):
+        refused.clear()
+        train(digits, run, progress=Meanwhile(), batch_size=200, **way)
+        assert refused
+    assert len(gn.load(run).history) == 2
 
 
 def test_an_interrupt_keeps_the_last_finished_epoch(digits: gn.Dataset, tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
+import gc
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -7,6 +11,7 @@ import numpy as np
 import pytest
 
 from glassnet.errors import RunError
+from glassnet.training import run_folder
 from glassnet.training.run_folder import Checkpoint, RunFolder
 from glassnet.weights import load_tensors, save_tensors
 
@@ -112,6 +117,15 @@ def test_a_whole_line_that_is_no_record(folder: RunFolder) -> None:
         folder.metrics_path.write_bytes(garbage)
         with pytest.raises(RunError, match=r"metrics\.jsonl, line 1, is not JSON: "):
             folder.read_records()
+
+
+@pytest.mark.parametrize(("epochs", "line"), [((1, 1), 2), ((2,), 1), ((1, 2, 4), 3), ((1, 2, 3, 2), 4), ((0, 1), 1)])
+def test_epochs_that_are_not_in_order(folder: RunFolder, epochs: tuple[int, ...], line: int) -> None:
+    records = "".join(f'{{"epoch": {epoch}}}\n' for epoch in epochs)
+    folder.metrics_path.write_text(records, encoding="utf-8")
+    told = f"metrics.jsonl, line {line}, must be of epoch {line}. Got epoch {epochs[line - 1]}: the file is damaged."
+    with pytest.raises(RunError, match=re.escape(told)):
+        folder.read_records()
 
 
 @pytest.mark.parametrize(
@@ -308,6 +322,115 @@ def test_another_programs_config_is_not_a_leftover_of_ours(tmp_path: Path) -> No
     for given in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(RunError, match="has format None. This glassnet reads format 1"):
             RunFolder(tmp_path).check_is_free(**given)
+
+
+HOLDS = """
+import sys, time
+from glassnet.training import RunFolder
+
+folder = RunFolder(sys.argv[1])
+folder.restore()
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fcntl")
+class TestOneProcessAtATime:
+    @pytest.fixture
+    def released(self, folder: RunFolder) -> RunFolder:
+        folder.release()
+        return folder
+
+    def told(self, folder: RunFolder) -> str:
+        return re.escape(f"{folder.path} is in use: another process trains there. Choose another folder, or wait for ")
+
+    def test_a_second_one_is_refused_until_the_first_is_killed(self, released: RunFolder, snapshot: Any) -> None:
+        with subprocess.Popen([sys.executable, "-c", HOLDS, released.path], stdout=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            before = snapshot(released.path)
+            for attempt in (
+                lambda: released.create(CONFIG),
+                released.restore,
+                lambda: released.check_is_free(resume=True),
+                lambda: released.check_is_free(overwrite=True),
+            ):
+                with pytest.raises(RunError, match=self.told(released)):
+                    attempt()
+            assert snapshot(released.path) == before
+            holder.kill()
+        assert released.restore().epoch == 1
+
+    def test_it_is_kept_while_an_old_run_is_replaced(self, released: RunFolder) -> None:
+        released.create(CONFIG)
+        for _ in range(2):
+            with pytest.raises(RunError, match=self.told(released)):
+                RunFolder(released.path).create(CONFIG)
+            released.commit(checkpoint(1))
+        released.release()
+        RunFolder(released.path).create(CONFIG)
+
+    def test_an_abandoned_one_lets_others_in(self, tmp_path: Path) -> None:
+        first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+        first.create(CONFIG)
+        with pytest.raises(RunError, match=self.told(first)):
+            second.create(CONFIG)
+        first.abandon()
+        assert not first.path.exists()
+        second.create(CONFIG)
+
+    def test_one_that_is_forgotten_lets_others_in(self, released: RunFolder) -> None:
+        RunFolder(released.path).restore()
+        gc.collect()
+        released.restore()
+
+    def test_a_folder_made_anew_meanwhile_is_locked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The one that is opened may be removed, by the one that had it, before it is locked."""
+        first, flock = RunFolder(tmp_path / "run"), run_folder.fcntl.flock
+
+        def late(descriptor: int, operation: int) -> None:
+            monkeypatch.setattr(run_folder.fcntl, "flock", flock)
+            first.path.rmdir()
+            flock(descriptor, operation)
+
+        monkeypatch.setattr(run_folder.fcntl, "flock", late)
+        first.create(CONFIG)
+        with pytest.raises(RunError, match=self.told(first)):
+            RunFolder(first.path).create(CONFIG)
+
+    def test_a_forked_process_does_not_keep_it(self, released: RunFolder) -> None:
+        released.restore()
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(writing)
+            os.read(reading, 1)  # until the parent closes its end
+            os._exit(0)
+        os.close(reading)
+        released.release()
+        try:
+            RunFolder(released.path).restore()
+        finally:
+            os.close(writing)
+            os.waitpid(child, 0)
+
+    def test_without_fcntl_nobody_is_refused(self, released: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(run_folder, "fcntl", None)
+        released.restore()
+        RunFolder(released.path).restore()
+        released.release()
+
+    def test_on_a_file_system_without_locks_nobody_is_refused(
+        self, released: RunFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def flock(*_: int) -> None:
+            raise OSError(95, "Operation not supported")
+
+        monkeypatch.setattr(run_folder.fcntl, "flock", flock)
+        released.restore()
+        RunFolder(released.path).restore()
+        released.release()
 
 
 class TestFailure:

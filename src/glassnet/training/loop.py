@@ -109,6 +109,7 @@ class Loop:
             seconds = perf_counter() - start
         finally:
             self.progress.end(seconds)
+        self.folder.release()
 
     def _take_epoch(self) -> None:
         start = perf_counter()

@@ -6,11 +6,15 @@ behind, after a kill between two writes; ``restore`` puts that right.
 
 A run that replaces another one waits in ``.next`` until its first epoch is committed there; until then the old one
 is whole.
+
+One process at a time writes: from ``create`` or ``restore`` to ``release`` or ``abandon`` it has a lock on the folder
+itself, which leaves no file and which the kernel takes from a process that dies.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,12 +22,18 @@ from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from numpy.typing import NDArray
 
 from glassnet.atomic import temporary_of, write_atomically
 from glassnet.errors import DataError, RunError, as_path
 from glassnet.weights import load_tensors, save_tensors
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there nobody is kept out
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
 Arrays = dict[str, NDArray[Any]]
@@ -56,6 +66,7 @@ class RunFolder:
         self.failure_path = self.path / "state" / "failure.json"
         self.next_path = self.path / ".next"
         self._next: RunFolder | None = None  # where epochs are committed, while it waits
+        self._locked: int | None = None  # the descriptor of the folder, while other processes are kept out
 
     @property
     def is_committed(self) -> bool:
@@ -67,10 +78,15 @@ class RunFolder:
         What a run left that was killed before its first epoch was committed is in nobody's way.
 
         :raises RunError: a committed run that is neither to be resumed nor replaced, another folder that is not
-            empty, or a file.
+            empty, one in which another process trains, or a file.
         """
-        if RunFolder(self.next_path).is_committed:  # killed while it took its place
-            self._put_next_in_place()
+        if self.path.is_dir() and self._locked is None:
+            self._lock()
+            try:
+                if RunFolder(self.next_path).is_committed:  # killed while it took its place
+                    self._put_next_in_place()
+            finally:
+                self.release()
         if self.is_committed:
             if not (resume or overwrite):
                 state, way = (
@@ -103,21 +119,59 @@ class RunFolder:
             raise RunError(f"{self.config_path} has a recipe without a number of epochs: {recipe!r}.") from None
 
     def create(self, config: Mapping[str, Any]) -> None:
-        """Begin a new run. One that is here already stays, until the new one's first epoch is committed."""
+        """Begin a new run. One that is here already stays, until the new one's first epoch is committed.
+
+        :raises RunError: another process trains here.
+        """
+        self._lock()
         if self.is_committed:
             shutil.rmtree(self.next_path, ignore_errors=True)
             self._next = RunFolder(self.next_path)
-            self._next.create(config)
+            self._next._begin(config)
         else:
-            self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
-            self.failure_path.unlink(missing_ok=True)
-            self.diagnosis_path.unlink(missing_ok=True)
-            self.write_config(config)
-            self.metrics_path.write_text("", encoding="utf-8")
+            self._begin(config)
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+        self.failure_path.unlink(missing_ok=True)
+        self.diagnosis_path.unlink(missing_ok=True)
+        self.write_config(config)
+        self.metrics_path.write_text("", encoding="utf-8")
+
+    def _lock(self) -> None:
+        """Keep other processes out, until ``release`` or the end of this object or this process.
+
+        :raises RunError: another one is in.
+        """
+        while fcntl is not None and self._locked is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDONLY)  # programs that are started do not inherit it
+            self._locked, self._close = descriptor, finalize(self, os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._close()
+                self._locked = None
+                raise RunError(
+                    f"{self.path} is in use: another process trains there. Choose another folder, or wait for its end."
+                ) from None
+            except OSError:  # a file system without locks
+                return
+            if not (self.path.exists() and os.path.samestat(os.fstat(descriptor), self.path.stat())):
+                self.release()  # whoever was in has removed what was opened
+
+    def release(self) -> None:
+        """Let other processes in: nothing more is written."""
+        if self._locked is not None:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(self._locked, fcntl.LOCK_UN)  # forked processes, where there are any, hold it as well
+            self._close()
+            self._locked = None
 
     def abandon(self) -> None:
-        """Remove a new run that ended before its first epoch was committed; otherwise change nothing. One that failed
-        leaves its settings and its failure to the doctor, unless it was to replace another."""
+        """Remove a new run that ended before its first epoch was committed, and let other processes in; otherwise
+        change nothing. One that failed leaves its settings and its failure to the doctor, unless it was to replace
+        another."""
         if self._next is not None:
             self._next.abandon()
         elif not self.is_committed and not self.failure_path.is_file():
@@ -126,6 +180,7 @@ class RunFolder:
             for folder in (self.checkpoint_path.parent, self.path):
                 with suppress(OSError):  # somebody else's files
                     folder.rmdir()
+        self.release()
 
     def _put_next_in_place(self) -> None:
         """Replace the old run: after a kill at any instant, do it again. No instant shows half of a run."""
@@ -182,7 +237,11 @@ class RunFolder:
             save_tensors(self.best_path, checkpoint.network)
 
     def restore(self) -> Checkpoint:
-        """The committed state, after bringing the other files in line with it."""
+        """The committed state, after bringing the other files in line with it.
+
+        :raises RunError: a run that is not whole, or in which another process trains.
+        """
+        self._lock()
         checkpoint = self.read_checkpoint()
         if len(checkpoint.records) < checkpoint.epoch:
             raise RunError(
@@ -242,6 +301,11 @@ class RunFolder:
                 raise RunError(f"{self.metrics_path}, line {number}, is not JSON: {line[:60]!r}.") from None
             if not _is_record(record):
                 raise RunError(f"{self.metrics_path}, line {number}, is not the record of an epoch: {line[:60]!r}.")
+            if record["epoch"] != number:
+                raise RunError(
+                    f"{self.metrics_path}, line {number}, must be of epoch {number}. Got epoch {record['epoch']}: "
+                    "the file is damaged."
+                )
             records.append(record)
         return records
 
