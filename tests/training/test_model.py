@@ -231,7 +231,11 @@ def test_data_that_cannot_be_loaded_again(copied: Path, digits: gn.Dataset, tmp_
     path = copied / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     for source, told in (
-        ({"source": str(tmp_path / "gone")}, "does not exist"),
+        (
+            {"source": str(tmp_path / "gone")},
+            f"The data of {copied} cannot be loaded again: source {str(tmp_path / 'gone')!r} does not exist",
+        ),
+        ({"source": str(tmp_path / "gone")}, ". Pass it from where it is now (--data)."),
         ({"samples": 100}, f"The data in digits is no longer what {copied} was trained on."),
     ):
         path.write_text(json.dumps({**config, "data": {**config["data"], **source}}), encoding="utf-8")

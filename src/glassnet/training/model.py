@@ -130,6 +130,10 @@ def recorded_dataset(path: Path, config: dict[str, Any]) -> Dataset:
         raise DataError(f"{path} {came}; a run folder keeps no pictures. Pass the data.")
     try:
         dataset = load_data(**source)
+    except DataError as error:
+        raise DataError(
+            f"The data of {path} cannot be loaded again: {error}. Pass it from where it is now (--data)."
+        ) from None
     except TypeError as error:  # people edit the file
         raise DataError(f"{RunFolder(path).config_path} does not say how to load the data: {error}.") from None
     if dataset.fingerprint != fingerprint:
