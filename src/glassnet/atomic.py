@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -10,13 +12,30 @@ def write_atomically(path: Path, content: bytes) -> None:
     the old file or the new one. One temporary file at most stays behind, and the next write takes it over.
     A file that has this content already is left alone.
 
+    :raises OSError: names ``path``; the old file is left, and no temporary one.
+
     The content is not forced to the disk: this guards against killed processes, not against lost power.
     """
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return
     temporary = temporary_of(path)
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        with naming(path):
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """A failure to write says which file it was; the system names none where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def temporary_of(path: Path) -> Path:

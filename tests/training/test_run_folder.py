@@ -1,3 +1,4 @@
+import errno
 import gc
 import json
 import os
@@ -308,6 +309,16 @@ def test_a_record_that_is_not_finite_is_never_written(folder: RunFolder) -> None
     with pytest.raises(ValueError, match="not JSON compliant"):
         folder.commit(spoiled)
     assert folder.restore().epoch == 1
+
+
+def test_a_full_disk_is_told_with_the_file(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        folder.commit(checkpoint(2))
+    assert caught.value.filename == str(folder.metrics_path)
 
 
 def test_every_line_is_one_object(folder: RunFolder) -> None:

@@ -26,7 +26,7 @@ from weakref import finalize
 
 from numpy.typing import NDArray
 
-from glassnet.atomic import temporary_of, write_atomically
+from glassnet.atomic import naming, temporary_of, write_atomically
 from glassnet.errors import DataError, RunError, as_path
 from glassnet.weights import load_tensors, save_tensors
 
@@ -208,7 +208,7 @@ class RunFolder:
             self._put_next_in_place()
             self._next = None
             return
-        with self.metrics_path.open("a", encoding="utf-8", newline="\n") as file:
+        with naming(self.metrics_path), self.metrics_path.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(map(_line, checkpoint.records[-1:]))
         tensors = {f"network/{key}": array for key, array in checkpoint.network.items()}
         tensors |= {f"optimizer/{key}": array for key, array in checkpoint.optimizer.items()}
