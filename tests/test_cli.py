@@ -180,6 +180,30 @@ class TestTrain:
         fails("The gradients of ", *arguments)
         assert not (tmp_path / "run").exists()
 
+    def test_an_interrupt_says_what_is_kept(
+        self, call: Call, fails: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.chdir(tmp_path)
+        run = Path("runs", "tiny-digits")
+        with monkeypatch.context() as patch:
+            patch.setattr("glassnet.training.start.load_data", lambda *_, **__: interrupted())
+            fails("Stopped before the training began.", "train", "digits", *SHORT)
+        with monkeypatch.context() as patch:
+            patch.setattr("glassnet.training.progress.TerminalProgress.step", interrupted)
+            fails(f"Stopped. No epoch was finished; nothing of the run is kept in {run}.", "train", "digits", *SHORT)
+            assert not run.exists()
+        with monkeypatch.context() as patch:
+            patch.setattr("glassnet.training.progress.TerminalProgress.epoch", interrupted)
+            goes_on = f"--run {run} --resume goes on from there."
+            fails(f"Stopped. {run} keeps the last finished epoch; {goes_on}", "train", "digits", *SHORT)
+        monkeypatch.setattr("glassnet.cli.train.report_of", interrupted)
+        told = f"Stopped. {run} lacks nothing but its report, which glassnet report {run} writes."
+        fails(told, "train", "digits", *SHORT, "--run", run, "--resume")
+        assert len(gn.load(run).history) == 2
+
 
 def test_evaluate(call: Call, run: Path) -> None:
     code, out, err = call("evaluate", run, "--json")

@@ -232,7 +232,8 @@ def test_ctrl_c_ends_the_command_with_one_line_and_keeps_the_last_epoch(tmp_path
     assert process.returncode == 1, rest
     assert out == ""
     *told, last = [*lines, *rest.splitlines(keepends=True)]
-    assert last == "Error: Stopped. The run folder keeps the last finished epoch; --resume goes on from there.\n"
+    kept = f"{run} keeps the last finished epoch; --run {run} --resume goes on from there."
+    assert last == f"Error: Stopped. {kept}\n"
     assert all(line.startswith("[NumPy] ") for line in told)
     epochs = [line.split()[2] for line in told if line.startswith("[NumPy] epoch ")]
     assert epochs == [f"{number:04}/1000" for number in range(1, len(epochs) + 1)]

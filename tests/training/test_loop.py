@@ -713,7 +713,7 @@ def test_an_interrupt_keeps_the_last_finished_epoch(digits: gn.Dataset, tmp_path
         def end(self, seconds: float | None = None) -> None:
             ended.append(seconds)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=f"^{re.escape(str(tmp_path / 'run'))} keeps the last finished epoch; "):
         train(digits, tmp_path / "run", **EVERYTHING, batch_size=40, progress=Interrupting())
     assert ended == [None]
     assert [record["epoch"] for record in gn.load(tmp_path / "run").history] == [1]

@@ -284,6 +284,18 @@ class TestReplacing:
         assert snapshot(folder.path) == before
         assert not folder.next_path.exists()
 
+    def test_what_a_stop_leaves(self, folder: RunFolder, tmp_path: Path) -> None:
+        going_on = f"{folder.path} keeps the last finished epoch; --run {folder.path} --resume goes on from there."
+        assert folder.told_of_a_stop() == going_on
+        folder.create(self.NEW)
+        kept = f"No epoch was finished; {folder.path} keeps the run that was to be replaced."
+        assert folder.told_of_a_stop() == kept
+        folder.commit(checkpoint(1))
+        assert folder.told_of_a_stop() == going_on
+        first = RunFolder(tmp_path / "first")
+        first.create(CONFIG)
+        assert first.told_of_a_stop() == f"No epoch was finished; nothing of the run is kept in {first.path}."
+
     def test_abandoned_where_nothing_was_it_leaves_nothing(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path / "a" / "run")
         folder.create(CONFIG)

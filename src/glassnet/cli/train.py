@@ -95,9 +95,14 @@ def train(
     }
     try:
         finished = gn.train(model, source, before=_check_network if check_gradients else None, **options)
+    except KeyboardInterrupt as stop:
+        raise RunError(f"Stopped. {stop}" if stop.args else "Stopped before the training began.") from None
+    try:
+        written = report_of(finished.path) if report else None
     except KeyboardInterrupt:
-        raise RunError("Stopped. The run folder keeps the last finished epoch; --resume goes on from there.") from None
-    written = report_of(finished.path) if report else None
+        raise RunError(
+            f"Stopped. {finished.path} lacks nothing but its report, which glassnet report {finished.path} writes."
+        ) from None
     last = finished.metrics
     show(
         {"run": str(finished.path), "report": written and str(written), **last},

@@ -98,6 +98,10 @@ class Loop:
         self.course.trainer.load_state(checkpoint.optimizer)
 
     def run(self, epochs: int) -> None:
+        """Take the epochs up to this one, then let other processes into the folder.
+
+        :raises KeyboardInterrupt: says what the folder keeps.
+        """
         if self.epoch >= epochs:
             return
         start, seconds = perf_counter(), None
@@ -107,6 +111,9 @@ class Loop:
                 self._take_epoch()
                 self.progress.epoch(self.records[-1])
             seconds = perf_counter() - start
+        except KeyboardInterrupt as stop:
+            stop.args = (self.folder.told_of_a_stop(),)
+            raise
         finally:
             self.progress.end(seconds)
         self.folder.release()

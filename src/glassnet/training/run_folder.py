@@ -182,6 +182,18 @@ class RunFolder:
                     folder.rmdir()
         self.release()
 
+    def told_of_a_stop(self) -> str:
+        """What a training that is stopped now leaves here, for whoever stopped it."""
+        new = self._next or self
+        if new.is_committed:
+            return f"{self.path} keeps the last finished epoch; --run {self.path} --resume goes on from there."
+        kept = (
+            f"nothing of the run is kept in {self.path}"
+            if new is self
+            else f"{self.path} keeps the run that was to be replaced"
+        )
+        return f"No epoch was finished; {kept}."
+
     def _put_next_in_place(self) -> None:
         """Replace the old run: after a kill at any instant, do it again. No instant shows half of a run."""
         new = RunFolder(self.next_path)
