@@ -15,13 +15,18 @@ Indices = NDArray[np.int64]
 
 
 def stratified_split(
-    labels: NDArray[np.int64], share: float, seed: int, classes: Sequence[str] | None = None
+    labels: NDArray[np.int64],
+    share: float,
+    seed: int,
+    classes: Sequence[str] | None = None,
+    *,
+    kind: str = "picture",
 ) -> tuple[Indices, Indices]:
     """Sorted indices (rest, share): the share of each class held out, as scikit-learn's train_test_split draws it.
 
     Raises ConfigError for a share outside 0..1, and DataError where a class has fewer than two members (named by
-    classes, if given), where either part would have fewer members than there are classes, or where a class would
-    be missing in the rest. A class of very few members may be missing in the share.
+    classes, if given, and the members by kind), where either part would have fewer members than there are classes, or
+    where a class would be missing in the rest. A class of very few members may be missing in the share.
     """
     if not isinstance(share, int | float | np.floating) or not 0 < share < 1:
         raise ConfigError(f"the share to hold out is {share!r}; allowed is more than 0 and less than 1")
@@ -29,7 +34,9 @@ def stratified_split(
     values, members = np.unique(labels, return_counts=True)
     if members.min() < 2:
         rarest = values[members.argmin()]
-        raise DataError(f"class {_name(rarest, classes)} has 1 picture; at least 2 are needed to hold out a share")
+        raise DataError(
+            f"class {_name(rarest, classes)} has 1 {kind}; at least 2 are needed to hold out a share of {share}"
+        )
     held_out = math.ceil(share * count)
     if min(held_out, count - held_out) < len(values):
         raise DataError(
@@ -64,7 +71,9 @@ def stratified_sample(
         )
     singles = np.flatnonzero(np.bincount(labels) == 1)
     if len(singles):
-        raise DataError(f"class {_name(singles[0], classes)} has 1 picture; at least 2 are needed to take samples")
+        raise DataError(
+            f"class {_name(singles[0], classes)} has 1 training picture; at least 2 are needed to take samples"
+        )
     _, part = _drawn(labels, samples, seed)
     missing = np.setdiff1d(values, labels[part])
     if len(missing):

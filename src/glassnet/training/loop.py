@@ -180,5 +180,5 @@ def held_out(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, S
     """The training split without, and with only, the validation share."""
     if not recipe.validation:
         return split, None
-    rest, share = stratified_split(split.labels, recipe.validation, recipe.seed, classes)
+    rest, share = stratified_split(split.labels, recipe.validation, recipe.seed, classes, kind="training picture")
     return split.take(rest), split.take(share)
