@@ -101,7 +101,11 @@ def test_a_tuned_run_resumes_to_the_same_bits(base: Path, odd: gn.Dataset, tmp_p
     [
         ({"freeze": "body"}, ConfigError, "freeze must be None, or 'body' together with init. Got 'body'"),
         ({"init": "BASE", "freeze": "head"}, ConfigError, "Got 'head'"),
-        ({"init": "nowhere"}, GlassnetError, "nowhere"),
+        (
+            {"init": "nowhere"},
+            ConfigError,
+            "init is 'nowhere', which does not exist; allowed is a run folder",
+        ),
         ({"init": "BASE", "model": "tiny"}, ConfigError, "holds a tiny-bn. Leave model out. Got 'tiny'"),
         ({"init": "BASE", "width": 8}, GlassnetError, "wrongly shaped: conv1.weight"),
         ({"init": "BASE", "blocks": 2}, GlassnetError, "missing: layer1.1.conv1.weight"),

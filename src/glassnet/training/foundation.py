@@ -32,9 +32,14 @@ class Foundation:
     def read(cls, source: str | PathLike[str]) -> Self:
         """From a run folder, or from a file that ``load_weights`` reads.
 
+        :raises ConfigError: a path that does not exist.
         :raises GlassnetError: whatever ``load`` and ``load_weights`` have to object.
         """
         path = as_path("init", source)
+        if not path.exists():
+            raise ConfigError(
+                f"init is {str(path)!r}, which does not exist; allowed is a run folder or a weights file."
+            )
         if path.is_dir():
             model = load(path)
             state, spec, normalization = model.network.state_dict(), model.network.spec, model.normalization
