@@ -622,6 +622,13 @@ def test_trying_the_fit_trains_nothing(digits: gn.Dataset, tmp_path: Path) -> No
         np.testing.assert_array_equal(array, weights[key], err_msg=key)
 
 
+def test_a_class_with_too_few_training_pictures_to_validate(tmp_path: Path) -> None:
+    test = {"test_images": np.zeros((3, 8, 8), np.uint8), "test_labels": [0, 1, 2]}
+    data = gn.Dataset(np.zeros((21, 8, 8), np.uint8), [0, 1] * 10 + [2], ["a", "b", "rare"], **test)
+    with pytest.raises(DataError, match="class 'rare' has 1 training picture; at least 2 are needed to hold out a "):
+        train(data, tmp_path / "run", validation=0.2)
+
+
 class TestFitSpec:
     def test_a_preset_takes_its_sizes_from_the_data(self) -> None:
         images = np.random.default_rng(0).integers(0, 255, (40, 6, 9, 3), dtype=np.uint8)
@@ -697,6 +704,22 @@ def test_one_training_at_a_time_in_a_folder(digits: gn.Dataset, tmp_path: Path, 
         train(digits, run, progress=Meanwhile(), batch_size=200, **way)
         assert refused
     assert len(gn.load(run).history) == 2
+
+
+@pytest.mark.parametrize(("skipped", "end"), [(3, "out: a; b; c"), (4, "out: a; b; c; ...")])
+def test_pictures_that_could_not_be_read_are_told(tmp_path: Path, skipped: int, end: str) -> None:
+    notes: list[str] = []
+
+    class Told(Progress):
+        def note(self, line: str) -> None:
+            notes.append(line)
+
+    data = gn.load_data("digits", samples=200)
+    train(data, tmp_path / "sound", epochs=1, progress=Told())
+    assert len(notes) == 1
+    data.skipped = list("abcd")[:skipped]
+    train(data, tmp_path / "run", epochs=1, progress=Told())
+    assert notes[-1] == f"[NumPy] {skipped} of {650 + skipped} pictures could not be read and were left {end}"
 
 
 def test_an_interrupt_keeps_the_last_finished_epoch(digits: gn.Dataset, tmp_path: Path) -> None:

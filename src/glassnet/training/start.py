@@ -153,6 +153,13 @@ def train(
     course = (recipe, training, normalization, freeze)
     progress = progress or TerminalProgress()
     progress.note(f"[{network.engine_title}] on {network.place_title}")
+    if data.skipped:
+        count = len(data.train) + len(data.test) + len(data.skipped)
+        first = "; ".join(data.skipped[:3]) + ("; ..." if len(data.skipped) > 3 else "")
+        progress.note(
+            f"[{network.engine_title}] {len(data.skipped):,} of {count:,} pictures could not be read and were left "
+            f"out: {first}"
+        )
     if init is not None and foundation.normalization is None:
         progress.note(
             f"[{network.engine_title}] {init} is a file of weights, which says nothing of mean and std: the data's are "
