@@ -69,6 +69,26 @@ def test_train_alone_holds_out_a_share(split_animals):
     assert (len(data.train), len(data.test)) == (12, 4)
 
 
+def test_pictures_to_judge_are_all_test_pictures(animals):
+    (animals / "cat/000.png").write_bytes(b"hello")
+    data = load_data(animals, test_share=1, max_bad=0.1)
+    assert sorted(reds(data.test)) == [*range(8), *range(11, 18), *range(20, 28)]
+    assert data.train.images is data.test.images
+    assert data.skipped == ["cat/000.png: not a picture"]
+    assert load_data(**data.source).fingerprint == data.fingerprint
+
+
+def test_train_and_test_keep_their_pictures_where_they_are_judged(split_animals):
+    assert load_data(split_animals, test_share=1).fingerprint == load_data(split_animals).fingerprint
+
+
+def test_test_alone_can_be_judged_and_not_trained_on(split_animals):
+    (split_animals / "train").rename(split_animals.parent / f"{split_animals.name}-train")
+    assert reds(load_data(split_animals, test_share=1).test) == [110, 111, 112, 100, 101, 102]
+    with pytest.raises(DataError, match="has test alone; to train, train is needed beside it"):
+        load_data(split_animals)
+
+
 def test_train_may_be_a_class(tmp_path):
     for name in ("train", "test", "plane"):
         fill(tmp_path / name)
@@ -159,6 +179,18 @@ def test_gray_pictures_everywhere_make_one_channel(tmp_path):
         assert len(data.normalization.mean) == 3
 
 
+@pytest.mark.parametrize("options", [{}, {"image_size": 6}])
+def test_pictures_are_brought_to_the_channels_asked_for(animals, options):
+    for folder in animals.iterdir():
+        fill(folder, mode="L", count=4)
+    for channels in (1, 3):
+        data = load_data(animals, channels=channels, **options)
+        assert data.channels == channels
+        assert load_data(**data.source).fingerprint == data.fingerprint
+    with pytest.raises(ConfigError, match="channels is 2; a picture file has 1"):
+        load_data(animals, channels=2, **options)
+
+
 def test_pictures_of_any_size_are_brought_to_the_size_asked_for(animals):
     fill(animals / "cat", size=(9, 30))
     for image_size, expected in ((4, (4, 4)), ((5, 3), (5, 3)), ([5, 3], (5, 3))):
@@ -217,7 +249,7 @@ def test_unreadable_pictures_are_listed_and_skipped(split_animals):
 def test_too_many_unreadable_pictures_end_it(split_animals):
     (split_animals / "train/cat/003.png").write_bytes(b"hello")
     message = (
-        r"1 of 22 pictures cannot be read, 4.55%; allowed is 1.00% \(max_bad, --max-bad\); "
+        r"1 of 22 pictures cannot be read, 4.55%; allowed is 1.00% \(max_bad; --max-bad of train and doctor\); "
         "the first is train/cat/003.png: not a picture"
     )
     with pytest.raises(DataError, match=message):

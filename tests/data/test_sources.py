@@ -89,6 +89,15 @@ def test_idx_without_test_files_holds_out_a_share(tmp_path):
     assert load_data(tmp_path, test_share=0.2, seed=1).fingerprint != data.fingerprint
 
 
+def test_idx_without_test_files_can_be_test_pictures_alone(tmp_path):
+    write_idx(tmp_path, "train", 40)
+    data = load_data(tmp_path, test_share=1)
+    assert data.test.images[:, 0, 0, 0].tolist() == list(range(40))
+    write_idx(tmp_path, "t10k", 6)
+    data = load_data(tmp_path, test_share=1)
+    assert (len(data.train), len(data.test)) == (40, 6)
+
+
 def test_idx_labels_may_start_anywhere(tmp_path):
     path = write_idx(tmp_path, "train", 30, labels=np.arange(30) % 3 + 1)
     write_idx(tmp_path, "t10k", 3, labels=[3, 1, 2])
@@ -195,7 +204,11 @@ def test_a_device_is_no_source():
         ({"samples": 0}, "samples is 0; allowed is an integer, 1 or more"),
         ({"samples": 9}, "samples is 9; allowed is 10"),
         ({"seed": -1}, "seed is -1; allowed"),
-        ({"test_share": 1.0}, "test_share is 1.0; allowed is more than 0 and less than 1"),
+        (
+            {"channels": 3},
+            "channels is 3; the pictures of 'digits' have 1, and only those of a folder",
+        ),
+        ({"test_share": 1.1}, "test_share is 1.1; allowed is more than 0, up to 1"),
         ({"max_bad": 1.5}, "max_bad is 1.5; allowed is 0 to 1"),
     ],
 )

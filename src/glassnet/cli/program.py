@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import glassnet as gn
-from glassnet.errors import ConfigError
+from glassnet.errors import ConfigError, GlassnetError
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset
@@ -47,7 +48,12 @@ Source = Annotated[
 ]
 RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-OtherData = Annotated[str | None, typer.Option(help="Another source. The default is the run's own.")]
+OtherData = Annotated[
+    str | None,
+    typer.Option(
+        help="Another source: its test pictures, or all where it has no split. The default is the run's own data."
+    ),
+]
 Weights = Annotated[str | None, typer.Option(help="best or last; by default best where validation chose one.")]
 Engine = Annotated[str, typer.Option(help="numpy or torch")]
 ImageSize = Annotated[int | None, typer.Option(help="Side in pixels to which a folder's pictures are brought.")]
@@ -76,14 +82,44 @@ def report_of(path: Path, data: str | None = None) -> Path:
     from glassnet.insight import write_report
 
     model = gn.load(path)
-    return write_report(model, None if data is None else data_for(model, data))
+    return write_report(model, None if data is None else data_to_judge(model, data))
 
 
 def data_for(model: Model, source: str | None) -> Dataset:
-    """A source's pictures in the model's size, or the run's own data."""
+    """A source's pictures as the model takes them, or the run's own data."""
+    return model.load_dataset() if source is None else _load_for(model, source)
+
+
+def data_to_judge(model: Model, source: str | None) -> Dataset:
+    """Pictures to judge the model by: all of a source that has no split, but of the run's own data, wherever it lies
+    now, those alone that were held out from its training."""
+    from glassnet.training.config import source_of
+
     if source is None:
         return model.load_dataset()
-    return gn.load_data(source, image_size=model.network.spec.image_size)
+    own = model.config["data"]
+    found = _load_for(model, source, test_share=1)
+    unsplit = found.train.images is found.test.images
+    if unsplit and found.source["source"] == own["source"]:
+        return model.load_dataset()
+    if len(found.train) >= own["train"]:  # with fewer they cannot be the run's own
+        with suppress(GlassnetError, TypeError):  # a foreign source need not take the run's settings
+            again = gn.load_data(**{**source_of(own), "source": source})
+            if again.fingerprint == own["fingerprint"]:
+                return again
+    return found
+
+
+def _load_for(model: Model, source: str, **options: Any) -> Dataset:
+    """Pictures in the run's size and channels; as many may be unreadable as in its training."""
+    spec, data = model.network.spec, model.config["data"]
+    if "max_bad" in data:
+        options["max_bad"] = data["max_bad"]
+    try:
+        return gn.load_data(source, image_size=spec.size, channels=spec.in_channels, **options)
+    except ConfigError as error:
+        (height, width), channels = spec.size, spec.in_channels
+        raise ConfigError(f"{model.path} takes pictures of {height}×{width}, {channels} channel(s): {error}") from None
 
 
 def show(data: dict[str, Any], text: str, as_json: bool) -> None:

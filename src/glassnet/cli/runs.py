@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import glassnet as gn
-from glassnet.cli.program import Engine, Json, OtherData, RunPath, Weights, app, data_for, report_of, show
+from glassnet.cli.program import Engine, Json, OtherData, RunPath, Weights, app, data_to_judge, report_of, show
 
 
 @app.command(epilog="Example: glassnet evaluate runs/a --data digits")
@@ -21,7 +21,7 @@ def evaluate(
 ) -> None:
     """Measure loss and accuracy on the test pictures of a run's own data, or of another source."""
     model = gn.load(run, weights, engine)
-    result = model.evaluate(data_for(model, data))
+    result = model.evaluate(data_to_judge(model, data))
     show(
         {"run": str(run), **result},
         f"Accuracy {result['accuracy']:.4f}, loss {result['loss']:.4f}, on {result['count']:,} test pictures",
@@ -74,7 +74,8 @@ def compare(
     if len(runs) < 2:
         raise typer.BadParameter(f"A comparison needs at least two runs. Got {runs[0]} alone.", param_hint="RUNS...")
     models = [gn.load(run) for run in runs]
-    comparison = insight.compare(models, None if data is None else data_for(models[0], data))
+    trained = next((model for model in models if model.config["data"]["fingerprint"]), models[0])
+    comparison = insight.compare(models, None if data is None else data_to_judge(trained, data))
     written = str(insight.write_comparison(comparison, output))
     lines = [*comparison.words, f"Comparison {written}"]
     show({"comparison": written, **comparison.numbers()}, "\n".join(lines), as_json)

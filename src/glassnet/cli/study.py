@@ -17,6 +17,7 @@ from glassnet.cli.program import (
     RunPath,
     Weights,
     data_for,
+    data_to_judge,
     integers,
     show_study,
     study,
@@ -78,6 +79,7 @@ def gradient_flow(
     width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 8,
     engine: Engine = "numpy",
     seed: Annotated[int, typer.Option(help="Of the weights and the batches.")] = 42,
+    image_size: ImageSize = None,
     output: Output = Path("study-gradient-flow.html"),
     as_json: Json = False,
 ) -> None:
@@ -86,7 +88,7 @@ def gradient_flow(
 
     model = None if run is None else gn.load(run, engine=engine)
     measured = subject.measure(
-        gn.load_data(source or "digits") if model is None else data_for(model, source),
+        gn.load_data(source or "digits", image_size=image_size) if model is None else data_for(model, source),
         None if model is None else model.network,
         name=str(run),
         normalization=None if model is None else model.normalization,
@@ -161,7 +163,7 @@ def ablation(
     from glassnet.insight.studies import ablation as subject
 
     model = gn.load(run, weights, engine)
-    measured = subject.measure(model, None if data is None else data_for(model, data), told=_progress)
+    measured = subject.measure(model, None if data is None else data_to_judge(model, data), told=_progress)
     rows = [
         {
             "without": block.block,

@@ -35,38 +35,53 @@ def read_folder(
     folder: Path,
     *,
     image_size: tuple[int, int] | None,
+    channels: int | None,
     samples: int | None,
     seed: int,
     test_share: float,
     max_bad: float,
 ) -> Dataset:
     """The pictures of a folder; load_data says what is allowed. Files are chosen first: only those are decoded."""
-    train, test = _listed(folder)
-    if test is None:
-        rest, held_out = stratified_split(train.labels, test_share, seed, train.classes)
-        train, test = train.take(rest), train.take(held_out)
+    train, test = _chosen(folder, test_share, seed)
     if samples is not None:
         train = train.take(stratified_sample(train.labels, samples, seed, train.classes))
-    size, channels = _size_and_channels(folder, train.paths + test.paths, image_size)
-    train_split, skipped = _decoded(train, folder, size, channels)
-    test_split, also_skipped = _decoded(test, folder, size, channels)
-    skipped += also_skipped
-    count = len(train.paths) + len(test.paths)
+    listings = [train] if test is train else [train, test]
+    paths = [path for listing in listings for path in listing.paths]
+    size, channels = _size_and_channels(folder, paths, image_size, channels)
+    decoded = [_decoded(listing, folder, size, channels) for listing in listings]
+    splits, skipped = [split for split, _ in decoded], [line for _, lines in decoded for line in lines]
+    count = len(paths)
     if len(skipped) > max_bad * count:
         raise DataError(
             f"{folder}: {len(skipped)} of {count} pictures cannot be read, {len(skipped) / count:.2%}; allowed is "
-            f"{max_bad:.2%} (max_bad, --max-bad); the first is {skipped[0]}"
+            f"{max_bad:.2%} (max_bad; --max-bad of train and doctor); the first is {skipped[0]}"
         )
-    for listing, split in ((train, train_split), (test, test_split)):
+    for listing, split in zip(listings, splits, strict=True):
         _check_classes_remain(listing, split)
-    dataset = Dataset.from_splits(train_split, test_split, train.classes)
+    dataset = Dataset.from_splits(splits[0], splits[-1], train.classes)
     dataset.skipped = skipped
     return dataset
 
 
-def _listed(folder: Path) -> tuple[_Listing, _Listing | None]:
+def _chosen(folder: Path, test_share: float, seed: int) -> tuple[_Listing, _Listing]:
+    """The files of both splits, the same for both where all are test pictures."""
+    train, test = _listed(folder)
+    if train and test:
+        return train, test
+    if test_share == 1 and (every := train or test):
+        return every, every
+    if train is None:
+        raise DataError(f"{folder}: has test alone; to train, train is needed beside it")
+    rest, held_out = stratified_split(train.labels, test_share, seed, train.classes)
+    return train.take(rest), train.take(held_out)
+
+
+def _listed(folder: Path) -> tuple[_Listing | None, _Listing | None]:
+    """The files of the folder's train and test. Class folders directly in it count as train alone."""
     names = {path.name for path in _visible(folder) if path.is_dir()}
-    if "train" not in names or not any(path.is_dir() for path in _visible(folder / "train")):
+    if names == {"test"} and _has_folders(folder / "test"):
+        return None, _list_classes(folder / "test")
+    if "train" not in names or not _has_folders(folder / "train"):
         return _list_classes(folder), None
     others = sorted(names - {"train", "test"})
     if others:
@@ -82,6 +97,10 @@ def _listed(folder: Path) -> tuple[_Listing, _Listing | None]:
             f"{folder}: train and test must have the same classes; only in train: {missing}, only in test: {added}"
         )
     return train, test
+
+
+def _has_folders(folder: Path) -> bool:
+    return any(path.is_dir() for path in _visible(folder))
 
 
 def _list_classes(folder: Path) -> _Listing:
@@ -124,9 +143,9 @@ def _composed(path: Path) -> str:
 
 
 def _size_and_channels(
-    folder: Path, paths: Sequence[Path], image_size: tuple[int, int] | None
+    folder: Path, paths: Sequence[Path], image_size: tuple[int, int] | None, channels: int | None
 ) -> tuple[tuple[int, int], int]:
-    """The size asked for, or that of all pictures; 1 channel if all are gray, else 3."""
+    """What was asked for, or else the size of all pictures; 1 channel if all are gray, else 3."""
     gray = True
     first: tuple[Path, tuple[int, int]] | None = None
     for path, size, is_gray in picture_headers(paths):
@@ -134,11 +153,11 @@ def _size_and_channels(
         first = first or (path, size)
         if image_size is None:
             _check_alike(first, (path, size))
-        elif not gray:
+        elif channels or not gray:
             break
     if first is None:
         raise DataError(f"{folder}: none of its {len(paths)} files is a picture that can be read")
-    return image_size or first[1], 1 if gray else 3
+    return image_size or first[1], channels or (1 if gray else 3)
 
 
 def _check_alike(first: tuple[Path, tuple[int, int]], other: tuple[Path, tuple[int, int]]) -> None:

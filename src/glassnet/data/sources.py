@@ -27,6 +27,7 @@ def load_data(
     source: str | os.PathLike[str],
     *,
     image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
     samples: int | None = None,
     seed: int = 42,
     test_share: float = TEST_SHARE,
@@ -41,15 +42,18 @@ def load_data(
         one of the two data sets is written "./digits".
     :param image_size: side, or (height, width), to which a folder's pictures are brought; None keeps a size that all
         have, up to 256 pixels. The other sources have a size of their own.
+    :param channels: 1 or 3, to which a folder's pictures are brought; None is 1 where all are gray, else 3.
     :param samples: as many training pictures, in the proportions of the classes; the test split stays whole.
     :param seed: of the samples, and of the stratified test_share held out where a source has no test pictures.
+    :param test_share: 1 is for pictures that are to be judged, not trained on: all of them are the test split, and
+        ``train`` holds the same ones. A folder may then have test/ alone.
     :param max_bad: the share of a folder's files that may be unreadable; up to there they are skipped and listed.
     :raises DataError: pictures or files that cannot be used.
     :raises ConfigError: an argument that is not allowed.
     """
     size = _checked_size(image_size)
     check_seed(seed)
-    _check_share("test_share", test_share, 0 < test_share < 1, "more than 0 and less than 1")
+    _check_share("test_share", test_share, 0 < test_share <= 1, "more than 0, up to 1")
     _check_share("max_bad", max_bad, 0 <= max_bad <= 1, "0 to 1")
     if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
         raise ConfigError(f"samples is {samples!r}; allowed is an integer, 1 or more")
@@ -67,15 +71,29 @@ def load_data(
     elif found := find_idx(path):
         dataset = _sampled(_idx(*found, None, seed, test_share), samples, seed)
     else:
-        dataset = read_folder(path, image_size=size, samples=samples, seed=seed, test_share=test_share, max_bad=max_bad)
+        dataset = read_folder(
+            path,
+            image_size=size,
+            channels=channels,
+            samples=samples,
+            seed=seed,
+            test_share=test_share,
+            max_bad=max_bad,
+        )
     if size not in (None, dataset.image_size):
         raise ConfigError(
             f"image_size is {size}; the pictures of {name!r} are {dataset.image_size}, and only those of a folder "
             "of picture files are resized"
         )
+    if channels not in (None, dataset.channels):
+        raise ConfigError(
+            f"channels is {channels}; the pictures of {name!r} have {dataset.channels}, and only those of a folder "
+            "of picture files are converted"
+        )
     dataset.source = {
         "source": name if name in ("digits", "fashion-mnist") else str(path.resolve()),
         "image_size": list(dataset.image_size),
+        "channels": channels,
         "samples": samples,
         "seed": seed,
         "test_share": test_share,
@@ -128,6 +146,8 @@ def _idx(
             f"the labels of {images} run from {first} to {last}, but {gaps[0]} never occurs; none may be left out"
         )
     train = Split(train.images, _shifted(train.labels, first, last, images))
+    if test_images is None and test_share == 1:
+        return Dataset.from_splits(train, train, names)
     if test_images is None:
         rest, held_out = stratified_split(train.labels, test_share, seed, names)
         return Dataset.from_splits(train.take(rest), train.take(held_out), names)
