@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import glassnet as gn
 from glassnet import cli
@@ -71,6 +72,18 @@ def test_pictures_alone_leave_no_page(doctor: Call, tmp_path: Path, monkeypatch:
     code, out, _ = doctor("--data", "digits", "--json")
     assert (code, json.loads(out)["page"], list(tmp_path.iterdir())) == (0, None, [])
     assert "\nNot looked for (there is no run, only pictures): a wrong gradient, " in doctor("--data", "digits")[1]
+
+
+def test_pictures_of_several_sizes_and_unreadable_ones(doctor: Call, tmp_path: Path) -> None:
+    for name, side in (("cat", 8), ("dog", 9)):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            Image.new("RGB", (side, side), (20 * number, side, 0)).save(tmp_path / name / f"{number}.png")
+    assert "set image_size (--image-size)" in doctor("--data", tmp_path)[2]
+    (tmp_path / "cat/0.png").write_bytes(b"hello")
+    assert "--max-bad of train and doctor" in doctor("--data", tmp_path, "--image-size", "8")[2]
+    code, out, _ = doctor("--data", tmp_path, "--image-size", "8", "--max-bad", "0.1")
+    assert (code, " (14 training and 5 test pictures)" in out) == (0, True)
 
 
 def test_neither_is_wrong_usage(doctor: Call) -> None:

@@ -80,6 +80,15 @@ def test_gradient_flow_splits_a_runs_own_blocks(call: Call, run: Path) -> None:
     assert (code, err) == (1, "Error: --depths must be whole numbers between commas. Got '8,x'.\n")
 
 
+def test_gradient_flow_brings_pictures_to_a_size(call: Call, tmp_path: Path) -> None:
+    for name, side in (("cat", 8), ("dog", 9)):
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            Image.new("RGB", (side, side), (20 * number, side, 0)).save(tmp_path / name / f"{number}.png")
+    assert "set image_size (--image-size)" in call("gradient-flow", tmp_path, *QUICK["gradient-flow"])[2]
+    assert call("gradient-flow", tmp_path, *QUICK["gradient-flow"], "--image-size", "8")[0] == 0
+
+
 def test_lr_range_tests_a_run_and_leaves_it_alone(call: Call, run: Path, snapshot) -> None:  # type: ignore[no-untyped-def]
     before = snapshot(run)
     code, out, _ = call("lr-range", "--run", run, "--batch-size", "50", "--steps", "20", "--json")

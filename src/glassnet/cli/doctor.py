@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from glassnet.cli.program import Json, app, show
+from glassnet.cli.program import ImageSize, Json, MaxBad, app, show
 
 
 @app.command(epilog="Example: glassnet doctor runs/a")
@@ -16,6 +16,8 @@ def doctor(
     data: Annotated[
         str | None, typer.Option(help="Pictures to examine, before any training too. The default is the run's own.")
     ] = None,
+    image_size: ImageSize = None,
+    max_bad: MaxBad = 0.01,
     output: Annotated[
         Path | None, typer.Option(help="Where to write the page. The default is doctor.html in the run folder.")
     ] = None,
@@ -26,7 +28,7 @@ def doctor(
 
     if run is None and data is None:
         raise typer.BadParameter("Name a run, or pictures with --data.", param_hint="RUN")
-    examination = examine(run, data)
+    examination = examine(run, data, image_size=image_size, max_bad=max_bad)
     path = output or (None if run is None else run / "doctor.html")
     written = path and str(write_examination(examination, path))
     lines = [examination.sentence]

@@ -135,11 +135,18 @@ def count_names(checked: Sequence[Checked]) -> int:
     return len({one.diagnosis.name for one in checked})
 
 
-def examine(run: str | PathLike[str] | None = None, data: str | PathLike[str] | Dataset | None = None) -> Examination:
+def examine(
+    run: str | PathLike[str] | None = None,
+    data: str | PathLike[str] | Dataset | None = None,
+    *,
+    image_size: int | None = None,
+    max_bad: float = 0.01,
+) -> Examination:
     """Look for everything in ``DIAGNOSES``: in a run, in pictures before any training, or in both together.
 
     ``run`` is a run folder, of a training that finished, was stopped or failed, or of imported weights. ``data`` is a
-    Dataset or what ``load_data`` takes, by default what the run was trained on. Nothing is changed or written.
+    Dataset or what ``load_data`` takes, by default what the run was trained on. ``load_data`` takes
+    ``image_size``, by default the run's, and ``max_bad`` as well. Nothing is changed or written.
 
     :raises ConfigError: neither was given.
     :raises RunError: a folder that is missing, holds no run, or a damaged one.
@@ -149,7 +156,8 @@ def examine(run: str | PathLike[str] | None = None, data: str | PathLike[str] | 
         raise ConfigError("The doctor needs a run, data, or both. Got neither.")
     path = None if run is None else Path(run)
     if data is not None and not isinstance(data, Dataset):
-        data = load_data(data, image_size=None if path is None else picture_size(path))
+        size = picture_size(path) if image_size is None and path is not None else image_size
+        data = load_data(data, image_size=size, max_bad=max_bad)
     evidence = Evidence(path, data)
     subject = str(path) if path is not None else _named(evidence.dataset)
     # Networks that diverged compute with infinities; that is what is looked for.
