@@ -13,8 +13,9 @@ rounding shows in gradients that are almost 0. The two widths together are wrong
 
 The difference means nothing where L has a kink between the sides. So all four points must make the same decisions (the
 mask of each ReLU, the winners of each pool). Where they do not, or where L bends so much that the two widths disagree,
-eps is divided by 10, twice at most. Where it still crosses a kink, another place is drawn, and a tensor that has only
-kinks to offer is an error, not a pass. Checks work on a copy: the network that they are given is not touched.
+eps is divided by 10, twice at most (for a layer alone, once). Where it still crosses a kink, another place is drawn, and
+a tensor that has only kinks to offer is an error, not a pass. Checks work on a copy: the network that they are given is
+not touched.
 """
 
 from __future__ import annotations
@@ -128,7 +129,9 @@ def check_layer(
     """
     wanted = arguments.integer("check_layer", "entries", entries)
     rng = random_stream(seed, "gradient check")  # its own: an x drawn from the same seed must not be dy
-    probe = _Probe(subject or type(layer).__name__, layer, rng.standard_normal(x) if isinstance(x, tuple) else x, eps)
+    x = rng.standard_normal(x) if isinstance(x, tuple) else x
+    # At the third width rounding shows where an entry's slope is small beside the outputs; another is soon drawn.
+    probe = _Probe(subject or type(layer).__name__, layer, x, eps, SHRINK[:2])
     dy = np.asarray(rng.standard_normal(probe.forward()[0].shape))
     gradients = probe.gradients(lambda y: dy)
 
@@ -253,10 +256,13 @@ def _steep_direction(gradient: Array, rng: np.random.Generator) -> Array:
 class _Probe:
     """A float64 copy of a module in training mode, which draws the same dropout masks in every forward pass."""
 
-    def __init__(self, subject: str, module: nn.Module, x: Array, eps: float) -> None:
+    def __init__(
+        self, subject: str, module: nn.Module, x: Array, eps: float, shrink: tuple[float, ...] = SHRINK
+    ) -> None:
         if not eps > 0:
             raise ConfigError(f"The eps of a gradient check must be above 0. Got {eps!r}.")
         self.subject, self.eps, self.redraws = subject, eps, 0
+        self.widths = [eps * share for share in shrink]
         self.module = deepcopy(module).to(np.float64).train()
         parameters = {name: parameter.data for name, parameter in self.module.named_parameters()}
         self.tensors: dict[str, Array] = {"input": x.astype(np.float64), **parameters}
@@ -292,7 +298,7 @@ class _Probe:
     def slope(self, tensor: Array, step: Array, difference: Difference) -> float | None:
         """The difference quotient along ``step``; None where even the smallest eps crosses a kink."""
         slope = None
-        for eps in (self.eps * share for share in SHRINK):
+        for eps in self.widths:
             wide = self._central(tensor, 2 * eps * step, difference)
             narrow = None if wide is None else self._central(tensor, eps * step, difference)
             if wide is None or narrow is None or wide[1] != narrow[1]:
