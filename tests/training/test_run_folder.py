@@ -408,6 +408,18 @@ class TestOneProcessAtATime:
         gc.collect()
         released.restore()
 
+    def test_one_that_failed_lets_others_in(self, released: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = released.checkpoint_path.read_bytes()
+        released.checkpoint_path.write_bytes(whole[:-1])
+        with pytest.raises(RunError, match="is not a whole safetensors file"):
+            released.restore()
+        released.checkpoint_path.write_bytes(whole)
+        with monkeypatch.context() as patch:
+            patch.setattr(RunFolder, "write_config", lambda *_: [][0])
+            with pytest.raises(IndexError):
+                released.create(CONFIG)
+        assert RunFolder(released.path).restore().epoch == 1
+
     def test_a_folder_made_anew_meanwhile_is_locked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The one that is opened may be removed, by the one that had it, before it is locked."""
         first, flock = RunFolder(tmp_path / "run"), run_folder.fcntl.flock

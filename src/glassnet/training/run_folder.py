@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -123,13 +123,13 @@ class RunFolder:
 
         :raises RunError: another process trains here.
         """
-        self._lock()
-        if self.is_committed:
-            shutil.rmtree(self.next_path, ignore_errors=True)
-            self._next = RunFolder(self.next_path)
-            self._next._begin(config)
-        else:
-            self._begin(config)
+        with self._locked_unless_it_fails():
+            if self.is_committed:
+                shutil.rmtree(self.next_path, ignore_errors=True)
+                self._next = RunFolder(self.next_path)
+                self._next._begin(config)
+            else:
+                self._begin(config)
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +137,16 @@ class RunFolder:
         self.diagnosis_path.unlink(missing_ok=True)
         self.write_config(config)
         self.metrics_path.write_text("", encoding="utf-8")
+
+    @contextmanager
+    def _locked_unless_it_fails(self) -> Iterator[None]:
+        """A notebook keeps the error, and with it this object: it must not keep the next attempt out."""
+        self._lock()
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
 
     def _lock(self) -> None:
         """Keep other processes out, until ``release`` or the end of this object or this process.
@@ -253,7 +263,10 @@ class RunFolder:
 
         :raises RunError: a run that is not whole, or in which another process trains.
         """
-        self._lock()
+        with self._locked_unless_it_fails():
+            return self._restored()
+
+    def _restored(self) -> Checkpoint:
         checkpoint = self.read_checkpoint()
         if len(checkpoint.records) < checkpoint.epoch:
             raise RunError(
