@@ -11,11 +11,11 @@ In float64, at a point w and along d, with L the loss::
 D(e) alone is wrong by a multiple of e², and by the rounding of L over e: with e so small that e² does not show,
 rounding shows in gradients that are almost 0. The two widths together are wrong by eps⁴ only, so eps may be wide.
 
-The difference means nothing where L has a kink between the sides. So all four points must make the same decisions (the
-mask of each ReLU, the winners of each pool). Where they do not, or where L bends so much that the two widths disagree,
-eps is divided by 10, twice at most (for a layer alone, once). Where it still crosses a kink, another place is drawn, and
-a tensor that has only kinks to offer is an error, not a pass. Checks work on a copy: the network that they are given is
-not touched.
+The difference means nothing where L has a kink between the sides. So all four points must make the same decisions
+(the mask of each ReLU, the winners of each pool). Where they do not, or where L bends so much that the two widths
+disagree, eps is divided by 10, twice at most (for a layer alone, once). Where it still crosses a kink, another place
+is drawn, and a tensor that has only kinks to offer is an error, not a pass. Checks work on a copy: the network that
+they are given is not touched.
 """
 
 from __future__ import annotations
