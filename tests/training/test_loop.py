@@ -722,6 +722,19 @@ def test_pictures_that_could_not_be_read_are_told(tmp_path: Path, skipped: int, 
     assert notes[-1] == f"[NumPy] {skipped} of {650 + skipped} pictures could not be read and were left {end}"
 
 
+def test_a_run_that_ended_meanwhile_is_not_replaced(digits: gn.Dataset, tmp_path: Path, snapshot: Any) -> None:
+    """The folder was free when the second training began, and is not when it is ready to write."""
+    run, seen = tmp_path / "run", []
+
+    def meanwhile(network: gn.Network, data: gn.Dataset) -> None:
+        train(digits, run, epochs=1)
+        seen.append(snapshot(run))
+
+    with pytest.raises(RunError, match=re.escape(str(run))):
+        train(digits, run, epochs=1, before=meanwhile)
+    assert seen == [snapshot(run)]
+
+
 def test_an_interrupt_keeps_the_last_finished_epoch(digits: gn.Dataset, tmp_path: Path) -> None:
     ended: list[float | None] = []
 

@@ -146,6 +146,7 @@ def train(
         _check_fit(network, data, normalization, max(1, smallest // network.processes.count))
         if before is not None:
             before(network, data)
+        folder.check_is_free(resume=resume, overwrite=overwrite)  # it was, before the data were loaded
         folder.create(config)
     epochs = range(begun.epoch if begun else 0, min(recipe.epochs, stop_after or recipe.epochs))
     if begun and not epochs:

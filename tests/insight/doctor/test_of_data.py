@@ -81,17 +81,6 @@ def test_pictures_of_many_dimensions_leave_labels_alone(brighter: int) -> None:
     assert told.endswith("dimensions, as photographs do: neighbours by pixels cannot judge their labels")
 
 
-@pytest.mark.parametrize("free", [2, 3, 4])
-def test_dimensions_are_the_pixels_that_vary(free: int) -> None:
-    """Copies, of which each would be the other's nearest, change nothing, nor does a larger picture of the same."""
-    images = np.zeros((400, 4, 4, 1), np.uint8)
-    images.reshape(400, 16)[:, :free] = np.random.default_rng(0).integers(0, 255, (400, free))
-    measured = of_data._dimensions(images)
-    assert measured == pytest.approx(free, rel=0.15)
-    assert of_data._dimensions(np.repeat(images, 2, axis=0)) == measured
-    assert of_data._dimensions(images.repeat(16, axis=1).repeat(16, axis=2)) == pytest.approx(measured)
-
-
 def test_a_training_at_chance_makes_shuffled_labels_sure(good: gn.Dataset, retold: Any) -> None:
     labels = np.random.default_rng(0).permutation(good.train.labels)
     bad = changed(good, Split(good.train.images, labels))
@@ -112,7 +101,9 @@ def test_neighbours_that_are_no_judges(good: gn.Dataset, agreement: float, clear
     """Of photographs, pixels say little: 30 % agreement is far from chance, and far from a judge's. Of few pictures
     few neighbourhoods are clear."""
     evidence = Evidence(dataset=good)
-    evidence.neighbours = Neighbours(agreement=agreement, chance=0.1, contradicted=0.4, clear=clear, asked=asked)
+    evidence.neighbours = Neighbours(
+        agreement=agreement, chance=0.1, contradicted=0.4, clear=clear, asked=asked, dimensions=5
+    )
     told = of_data.WrongLabels().read(evidence)
     assert told == (
         f"neighbours by pixels agree with {agreement:.0%} of the labels, and with one another about "

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import glassnet as gn
 from glassnet.insight.doctor.pictures import blank, copies, neighbours
@@ -89,3 +90,25 @@ def test_a_copy_is_no_witness_for_itself() -> None:
         np.concatenate([images, images]), np.tile(labels, 2), test_images=images[:3], test_labels=labels[:3]
     )
     assert neighbours(twice).asked == 60
+
+
+@pytest.mark.parametrize("free", [2, 3, 4])
+def test_dimensions_are_the_pixels_that_vary(free: int) -> None:
+    """Copies, of which each would be the other's nearest, change nothing, nor does a larger picture of the same."""
+    labels = np.arange(400) % 2
+    images = np.zeros((400, 4, 4, 1), np.uint8)
+    images.reshape(400, 16)[:, :free] = np.random.default_rng(0).integers(0, 255, (400, free))
+
+    def dimensions(of: NDArray[np.uint8]) -> float:
+        return neighbours(gn.Dataset(of, np.resize(labels, len(of)), ["a", "b"])).dimensions
+
+    measured = dimensions(images)
+    assert measured == pytest.approx(free, rel=0.2)
+    assert dimensions(np.repeat(images, 2, axis=0)) == pytest.approx(measured, rel=0.1)
+    assert dimensions(images.repeat(16, axis=1).repeat(16, axis=2)) == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize("count", [20, 200])
+def test_pictures_that_are_too_few_or_equally_far_apart_have_no_dimensions(count: int) -> None:
+    images = (255 * np.eye(256, dtype=np.uint8)[:count]).reshape(count, 16, 16)
+    assert neighbours(gn.Dataset(images, np.arange(count) % 2, ["a", "b"])).dimensions == np.inf

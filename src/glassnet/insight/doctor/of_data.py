@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from glassnet.data import Dataset
 from glassnet.insight.doctor import pictures
@@ -97,12 +96,10 @@ class WrongLabels(Diagnosis):
         found = evidence.neighbours
         if found.asked < self.fewest:
             return f"{found.asked} training pictures are too few to judge labels by their neighbours"
-        assert evidence.dataset is not None
-        dimensions = _dimensions(evidence.dataset.train.images)
-        if dimensions > self.most_dimensions:
+        if found.dimensions > self.most_dimensions:
             return (
-                f"pictures differ in about {dimensions:.0f} dimensions, as photographs do: neighbours by pixels cannot "
-                "judge their labels"
+                f"pictures differ in about {found.dimensions:.0f} dimensions, as photographs do: neighbours by pixels "
+                "cannot judge their labels"
             )
         margin = 3 * math.sqrt(found.chance * (1 - found.chance) / found.asked)
         if found.agreement <= found.chance + margin:
@@ -209,19 +206,3 @@ class Unbalanced(Diagnosis):
 def _data(evidence: Evidence) -> Dataset:
     assert evidence.dataset is not None
     return evidence.dataset
-
-
-def _dimensions(images: NDArray[np.uint8]) -> float:
-    """The intrinsic dimension of distinct pictures, whatever their labels (Levina & Bickel 2005).
-
-    The more dimensions, the more of a picture's nearest twentieth lie near the edge of that twentieth.
-    """
-    distinct = list({hash(image.tobytes()): image for image in images}.values())
-    chosen = np.random.default_rng(0).permutation(len(distinct))[:400]
-    step = max(1, max(images.shape[1:3]) // 32)
-    pixels = np.stack([distinct[place][::step, ::step].ravel() for place in chosen]).astype(np.float64)
-    squares = (pixels**2).sum(axis=1)
-    distances = squares[:, None] + squares - 2 * pixels @ pixels.T
-    np.fill_diagonal(distances, np.inf)
-    nearest = np.log(np.sort(distances, axis=1)[:, : len(pixels) // 20].clip(1)) / 2
-    return float(1 / (nearest[:, -1:] - nearest[:, :-1]).mean())
