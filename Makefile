@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 WORKERS ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint format bench bench-store doctor-bench table docs tour picture lock clean
+.PHONY: help install demo test quick lint format bench bench-store doctor-bench table docs tour image lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1 /' | awk '{name = $$1; $$1 = ""; printf "  make %-13s%s\n", name, $$0}'
@@ -58,7 +58,7 @@ format: install  ## put the code in the form that lint asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-picture: demo  ## take the README's picture of the report anew (needs Chromium)
+image: demo  ## take the README's image of the report anew (needs Chromium)
 	$(BIN)/python docs/images/report.py runs/demo-numpy/report.html
 
 bench: install  ## measure speed and memory beside the stored ratios; fails where one got worse by more than a quarter

@@ -18,7 +18,7 @@ from time import perf_counter
 import numpy as np
 
 import glassnet as gn
-from glassnet.data import epoch_batches, random_stream
+from glassnet.data import make_rng, shuffled_batches
 from glassnet.training import Progress
 from glassnet.verify.yardstick import Yardstick
 
@@ -35,7 +35,7 @@ def main() -> None:
     batches = [
         (np.ascontiguousarray(images[chosen]), data.train.labels[chosen])
         for epoch in range(10)
-        for chosen in epoch_batches(len(images), 64, random_stream(42, "shuffle", epoch))
+        for chosen in shuffled_batches(len(images), 64, make_rng(42, "shuffle", epoch))
     ]
 
     def train() -> None:

@@ -27,14 +27,14 @@ from PIL import Image
 
 import glassnet as gn
 from glassnet import nn
-from glassnet.architecture import initial_state
+from glassnet.architecture import initial_state_dict
 from glassnet.data import Normalization, Split
+from glassnet.doctor import examine
 from glassnet.engines.threads import usable_cores
 from glassnet.errors import DataError, RunError
-from glassnet.insight.doctor import examine
-from glassnet.insight.measures import accuracy_interval
+from glassnet.measures.significance import accuracy_interval
 from glassnet.training import Progress
-from glassnet.training.start import fit_spec
+from glassnet.training.run import spec_for_data
 from glassnet.weights import save_tensors
 
 DATA = ("digits", "fashion-mnist")
@@ -45,7 +45,7 @@ CORES = usable_cores()
 
 @dataclass(frozen=True)
 class Case:
-    """One run to be made: on which pictures, with which seed, and where its files may lie."""
+    """One run to be made: on which images, with which seed, and where its files may lie."""
 
     data: gn.Dataset
     seed: int
@@ -73,7 +73,7 @@ def with_fields(**fields: Any) -> Plant:
     return lambda case: Setting(case.data, fields)
 
 
-def with_pictures(change: Callable[[Split, Case], Split], split: str = "train", **fields: Any) -> Plant:
+def with_images(change: Callable[[Split, Case], Split], split: str = "train", **fields: Any) -> Plant:
     def plant(case: Case) -> Setting:
         parts = {"train": case.data.train, "test": case.data.test}
         parts[split] = change(parts[split], case)
@@ -106,7 +106,7 @@ def shuffled(split: Split, case: Case, share: float) -> Split:
 
 
 def thinned(split: Split, case: Case, kept: float) -> Split:
-    """Every second class keeps only a share of its pictures."""
+    """Every second class keeps only a share of its images."""
     stays = (split.labels % 2 == 0) | (case.rng.random(len(split)) < kept)
     stays[np.unique(split.labels, return_index=True)[1]] = True  # no class may be empty
     return split.take(np.flatnonzero(stays))
@@ -123,13 +123,13 @@ def repeated(split: Split, case: Case, share: float) -> Split:
 
 
 def few(split: Split, case: Case, each: int) -> Split:
-    """So many pictures of each class."""
+    """So many images of each class."""
     order = case.rng.permutation(len(split))
     return split.take(np.concatenate([order[split.labels[order] == label][:each] for label in range(10)]))
 
 
 def leaked(split: Split, case: Case, share: float) -> Split:
-    """Training pictures take the place of a share of the test pictures."""
+    """Training images take the place of a share of the test images."""
     train, chosen = case.data.train, some(len(split), share, case)
     images, labels = split.images.copy(), split.labels.copy()
     taken = case.rng.permutation(len(train))[: len(chosen)]
@@ -138,7 +138,7 @@ def leaked(split: Split, case: Case, share: float) -> Split:
 
 
 def copied_class(share: float, name: str | None = None) -> Plant:
-    """A share of the first class's pictures, in both splits, once more in the second class, or in a new one."""
+    """A share of the first class's images, in both splits, once more in the second class, or in a new one."""
 
     def plant(case: Case) -> Setting:
         classes = case.data.classes if name is None else [*case.data.classes, name]
@@ -171,7 +171,7 @@ def begun_with(change: Callable[[str, np.ndarray, np.random.Generator], None], *
 
     def plant(case: Case) -> Setting:
         of_model = {name: fields[name] for name in ("blocks", "skip", "norm") if name in fields}
-        state = initial_state(fit_spec("tiny", case.data, **of_model), 100 + case.seed)
+        state = initial_state_dict(spec_for_data("tiny", case.data, **of_model), 100 + case.seed)
         for key, array in state.items():
             change(key, array, case.rng)
         path = case.folder / "begun.safetensors"
@@ -210,10 +210,10 @@ def mask_forgotten(right: Callable[..., Any], layer: nn.ReLU, dy: np.ndarray) ->
 
 
 def large_files(side: int) -> Plant:
-    """60 pictures as large JPEG files of noise and pixels, which the training brings back to 8×8."""
+    """60 images as large JPEG files of noise and pixels, which the training brings back to 8×8."""
 
     def plant(case: Case) -> Setting:
-        split, folder = case.data.train, case.folder / "pictures"
+        split, folder = case.data.train, case.folder / "images"
         noise = case.rng.integers(0, 60, (side, side)).astype(np.uint8)
         for index in np.concatenate([np.flatnonzero(split.labels == label)[:6] for label in range(10)]):
             pixels = (split.images[index, :, :, 0] * (190 / case.data.scale)).astype(np.uint8)
@@ -265,39 +265,39 @@ PLANTED: dict[str, tuple[str, Plant, Plant]] = {
     ),
     "overfitting": (
         "overfitting",
-        with_pictures(partial(few, each=4), epochs=40),
-        with_pictures(partial(few, each=2), epochs=60),
+        with_images(partial(few, each=4), epochs=40),
+        with_images(partial(few, each=2), epochs=60),
     ),
     "labels partly wrong": (
         LABELS,
-        with_pictures(partial(mislabelled, share=0.2)),
-        with_pictures(partial(mislabelled, share=0.4)),
+        with_images(partial(mislabelled, share=0.2)),
+        with_images(partial(mislabelled, share=0.4)),
     ),
     "labels shuffled": (
         LABELS,
-        with_pictures(partial(shuffled, share=0.9)),
-        with_pictures(partial(shuffled, share=1.0)),
+        with_images(partial(shuffled, share=0.9)),
+        with_images(partial(shuffled, share=1.0)),
     ),
     "classes unbalanced": (
         "classes unbalanced",
-        with_pictures(partial(thinned, kept=0.2)),
-        with_pictures(partial(thinned, kept=0.05)),
+        with_images(partial(thinned, kept=0.2)),
+        with_images(partial(thinned, kept=0.05)),
     ),
     "class folder duplicated": ("a class folder duplicated", copied_class(0.4), copied_class(1.0, "copy")),
     "images in train and test": (
         "images in train and test both",
-        with_pictures(partial(leaked, share=0.05), "test"),
-        with_pictures(partial(leaked, share=0.5), "test"),
+        with_images(partial(leaked, share=0.05), "test"),
+        with_images(partial(leaked, share=0.5), "test"),
     ),
     "blank images": (
         "constant or blank images",
-        with_pictures(partial(blanked, share=0.03)),
-        with_pictures(partial(blanked, share=0.2)),
+        with_images(partial(blanked, share=0.03)),
+        with_images(partial(blanked, share=0.2)),
     ),
     "duplicate images": (
         "exact-duplicate images",
-        with_pictures(partial(repeated, share=0.05)),
-        with_pictures(partial(repeated, share=0.5)),
+        with_images(partial(repeated, share=0.05)),
+        with_images(partial(repeated, share=0.5)),
     ),
     "normalization forgotten": (
         NORMALIZATION,
@@ -321,8 +321,8 @@ PLANTED: dict[str, tuple[str, Plant, Plant]] = {
     ),
     "slow: threads": (
         "training slow: threads",
-        with_pictures(partial(few, each=6), engine="torch", threads=2 * CORES, epochs=2),
-        with_pictures(partial(few, each=6), engine="torch", threads=4 * CORES, epochs=2),
+        with_images(partial(few, each=6), engine="torch", threads=2 * CORES, epochs=2),
+        with_images(partial(few, each=6), engine="torch", threads=4 * CORES, epochs=2),
     ),
     "slow: decoding": ("training slow: data decoding", large_files(2000), large_files(3000)),
 }
@@ -343,16 +343,16 @@ HEALTHY: dict[str, dict[str, Any]] = {
     "tiny-bn, Adam": {"model": "tiny-bn", "recipe": "tutorial"},
     "tiny-bn, PyTorch": {"model": "tiny-bn", "width": 8, "engine": "torch", "threads": 1},
     "tiny-bn, pre-activation": {"model": "tiny-bn", "width": 8, "preactivation": True},
-    "tiny-bn, stopped early": {"model": "tiny-bn", "width": 8, "stop_after": 3},
+    "tiny-bn, stopped early": {"model": "tiny-bn", "width": 8, "stop_after_epoch": 3},
 }
 
 
-# The pictures.
+# The images.
 
 
 @cache
-def pictures(name: str, seed: int) -> gn.Dataset:
-    """700 training pictures and 400 test pictures, other ones for each seed."""
+def images(name: str, seed: int) -> gn.Dataset:
+    """700 training images and 400 test images, other ones for each seed."""
     if name == "digits":
         data = gn.load_data("digits")
         return part(data, 700, 400, seed)
@@ -426,7 +426,7 @@ def said_of(one: Bedded, folder: Path) -> dict[str, Any]:
         return dict(json.loads(answer.read_text(encoding="utf-8")))
     run.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([one.seed, len(one.row), STRENGTHS.index(one.strength) if one.expected else 2])
-    setting = one.plant(Case(pictures(one.data, one.seed), one.seed, run, rng))
+    setting = one.plant(Case(images(one.data, one.seed), one.seed, run, rng))
     with ExitStack() as during:
         during.enter_context(setting.during)
         if not (run / "run" / "config.json").is_file():

@@ -3,7 +3,7 @@
     python benchmarks/loop_cost.py [numpy|torch] [MODEL]
 
 An epoch of `gn.train`, checkpoint and run folder included, and the same prepared batches through
-`net.trainer(recipe).step` with one evaluation of the test pictures; in turn, medians of 15 epochs each. PyTorch
+`net.trainer(recipe).step` with one evaluation of the test images; in turn, medians of 15 epochs each. PyTorch
 computes on one thread.
 """
 
@@ -17,7 +17,7 @@ from time import perf_counter
 import numpy as np
 
 import glassnet as gn
-from glassnet.data import epoch_batches, random_stream
+from glassnet.data import make_rng, shuffled_batches
 from glassnet.recipe import recipe
 from glassnet.training import Progress
 
@@ -40,7 +40,7 @@ def main(engine: str = "numpy", model: str = "tiny") -> None:
     images = data.normalization.apply(data.train.images, np.float32)
 
     def bare(epoch: int) -> float:
-        order = epoch_batches(len(images), chosen.batch_size, random_stream(0, "shuffle", epoch))
+        order = shuffled_batches(len(images), chosen.batch_size, make_rng(0, "shuffle", epoch))
         batches = [(images[indices], data.train.labels[indices]) for indices in order]
         start = perf_counter()
         for x, labels in batches:
@@ -52,7 +52,7 @@ def main(engine: str = "numpy", model: str = "tiny") -> None:
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
         for epoch in range(15):
-            options = {"epochs": 15, "stop_after": epoch + 1, "resume": epoch > 0, "progress": clock}
+            options = {"epochs": 15, "stop_after_epoch": epoch + 1, "resume": epoch > 0, "progress": clock}
             gn.train(model, data, engine, run=f"{folder}/run", threads=1, **options)
             ours.append(clock.seconds)
             theirs.append(bare(epoch))

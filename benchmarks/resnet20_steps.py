@@ -1,4 +1,4 @@
-"""ResNet-20 in pure NumPy on real pictures: some steps, and how the loss falls.
+"""ResNet-20 in pure NumPy on real images: some steps, and how the loss falls.
 
     python benchmarks/resnet20_steps.py FOLDER [STEPS [BATCH_SIZE]]
 
@@ -16,7 +16,7 @@ from time import perf_counter
 import numpy as np
 
 import glassnet as gn
-from glassnet.data import draw, epoch_batches, random_stream
+from glassnet.data import draw, make_rng, shuffled_batches
 from glassnet.engines import Batch
 from glassnet.recipe import recipe
 from glassnet.training.schedule import learning_rates
@@ -27,8 +27,8 @@ def main(folder: str, steps: int = 300, batch_size: int = 64) -> None:
     chosen = recipe("resnet20", batch_size=batch_size)
     network = gn.build(gn.spec("resnet20", classes=len(data.classes)), seed=chosen.seed)
     trainer, placed = network.trainer(chosen), network.place(data.train, data.normalization)
-    changes = random_stream(chosen.seed, "augment", 1)
-    batches = epoch_batches(len(data.train), batch_size, random_stream(chosen.seed, "shuffle", 1))
+    changes = make_rng(chosen.seed, "augment", 1)
+    batches = shuffled_batches(len(data.train), batch_size, make_rng(chosen.seed, "shuffle", 1))
     start = perf_counter()
     for step, (lr, indices) in enumerate(zip(learning_rates(chosen, steps), batches, strict=False), start=1):
         trainer.step(Batch(placed, indices, draw(chosen.augment, len(indices), changes)), lr=float(lr))

@@ -14,7 +14,7 @@ from typer.main import get_command
 
 import glassnet
 from glassnet.cli import app as program
-from glassnet.insight.page import template_source
+from glassnet.pages.page import template_source
 
 project = "glassnet"
 author = "the authors of glassnet"

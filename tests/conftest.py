@@ -1,6 +1,7 @@
 """What the tests of several rooms share."""
 
 import os
+import shutil
 
 # One thread for each worker of pytest-xdist, and for what it starts. Read when NumPy and PyTorch are first imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -8,17 +9,22 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import glassnet as gn
+from glassnet.training import Model, Progress
+
+if TYPE_CHECKING:
+    from glassnet.pages.page import Page
 
 Snapshot = Callable[[Path], dict[str, tuple[bytes, int]]]
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of data that lies beside the checkout, for tests that need real pictures."""
+    """The folder of data that lies beside the checkout, for tests that need real images."""
     folder = Path(os.environ.get("GLASSNET_SHARED", Path(__file__).parents[1] / "../shared/data"))
     if not folder.is_dir():
         pytest.skip(f"{folder} is missing; set GLASSNET_SHARED to the folder of shared data")
@@ -40,3 +46,70 @@ def snapshot() -> Snapshot:
         return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
     return taken
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Model:
+    """Two epochs of the tutorial's network on the digits; not to be written into."""
+    path = tmp_path_factory.mktemp("runs") / "digits"
+    gn.train("tiny", data="digits", epochs=2, seed=3, run=path, progress=Progress())
+    return gn.load(path)
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Model:
+    """A copy of it, to do with as one likes."""
+    shutil.copytree(trained.path, tmp_path / "run")
+    return gn.load(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def digits_data():
+    return gn.load_data("digits")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium of the machine; a test that opens a page skips where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path: Path) -> Callable:  # type: ignore[no-untyped-def, type-arg]
+    """Opens a page offline in a real browser at a width and checks what holds for every page; returns the tab."""
+    from glassnet.pages.page import write_page
+
+    tabs = []
+
+    def open_page(page: "Page", width: int):  # type: ignore[no-untyped-def]
+        path = write_page(page, tmp_path / "page.html")
+        tab = browser.new_page(viewport={"width": width, "height": 900}, offline=True)
+        tabs.append(tab)
+        complaints, requests = [], []
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(path.as_uri())
+        tab.wait_for_function("[...document.querySelectorAll('.plot')].every(plot => plot._fullLayout)")
+        assert complaints == []
+        assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert all(
+            wide > 200 and high > 100
+            for wide, high in tab.evaluate(
+                "[...document.querySelectorAll('.plot .main-svg:first-child')].map(svg => svg.getBoundingClientRect())"
+                ".map(({width, height}) => [width, height])"
+            )
+        )
+        return tab
+
+    yield open_page
+    for tab in tabs:
+        tab.close()

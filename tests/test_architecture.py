@@ -12,11 +12,11 @@ from glassnet.architecture import (
     PRESETS,
     ResNetSpec,
     assemble,
-    assemble_blank,
-    initial_state,
+    build_uninitialized,
+    default_preset,
+    initial_state_dict,
     parameter_count,
     spec,
-    suited_preset,
 )
 from glassnet.errors import ConfigError
 from glassnet.nn import layout
@@ -79,7 +79,7 @@ def test_parameter_counts_are_the_papers(preset: str, count: int) -> None:
 
 def test_counting_draws_nothing() -> None:
     """Drawing the weights of all presets takes a quarter of a minute."""
-    network = assemble_blank(spec("tiny"))
+    network = build_uninitialized(spec("tiny"))
     assert not any(parameter.data.any() for parameter in network.parameters())
 
 
@@ -265,7 +265,7 @@ def test_a_spec_survives_json(changes: dict[str, Any]) -> None:
 
 
 def test_the_preset_for_a_size() -> None:
-    assert [suited_preset(size) for size in ((8, 8), (16, 16), (8, 17), (32, 32))] == [
+    assert [default_preset(size) for size in ((8, 8), (16, 16), (8, 17), (32, 32))] == [
         *("tiny", "tiny", "resnet20", "resnet20")
     ]
 
@@ -316,7 +316,7 @@ def test_a_bad_value_is_named_with_what_is_allowed(field: str, value: Any, allow
         spec("tiny", **{field: value})
 
 
-def test_a_picture_too_small_for_the_pool_before_a_flatten_head() -> None:
+def test_a_image_too_small_for_the_pool_before_a_flatten_head() -> None:
     told = "The image_size of this model must be at least 2 for its pool. Got 1."
     with pytest.raises(ConfigError, match=re.escape(told)):
         assemble(spec("tiny", image_size=1), nn)
@@ -324,7 +324,7 @@ def test_a_picture_too_small_for_the_pool_before_a_flatten_head() -> None:
 
 def test_initial_weights_are_he_normal() -> None:
     network = assemble(spec("resnet20"), nn)
-    state = initial_state(spec("resnet20"), seed=0)
+    state = initial_state_dict(spec("resnet20"), seed=0)
     deviations = []
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -340,7 +340,7 @@ def test_initial_weights_are_he_normal() -> None:
 
 
 def test_all_else_starts_at_its_neutral_value() -> None:
-    state = initial_state(spec("resnet20"), seed=0)
+    state = initial_state_dict(spec("resnet20"), seed=0)
     neutral = {"bias": 0, "running_mean": 0, "running_var": 1, "num_batches_tracked": 0}
     for key, array in state.items():
         kind = key.rsplit(".", 1)[1]
@@ -350,7 +350,7 @@ def test_all_else_starts_at_its_neutral_value() -> None:
 
 
 def test_a_seed_is_a_network() -> None:
-    first, again, other = (initial_state(spec("tiny-bn"), seed) for seed in (3, 3, 4))
+    first, again, other = (initial_state_dict(spec("tiny-bn"), seed) for seed in (3, 3, 4))
     assert all(np.array_equal(first[key], again[key]) for key in first)
     assert not np.array_equal(first["conv1.weight"], other["conv1.weight"])
     assert len({first[key].ravel()[0] for key in first if "conv" in key}) == 3  # no two layers start alike
@@ -358,7 +358,7 @@ def test_a_seed_is_a_network() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_initial_weights_do_not_depend_on_the_engines_dtype(dtype: str) -> None:
-    drawn = initial_state(spec("tiny-bn"), seed=5)
+    drawn = initial_state_dict(spec("tiny-bn"), seed=5)
     for key, array in gn.build("tiny-bn", seed=5, dtype=dtype).state_dict().items():
         np.testing.assert_array_equal(array, drawn[key].astype(array.dtype), err_msg=key)
         assert array.dtype == (np.int64 if key.endswith("tracked") else dtype)

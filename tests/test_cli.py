@@ -124,11 +124,25 @@ class TestTrain:
         spec: dict[str, Any] = {"width": 4, "blocks": 2, "norm": "batch", "pool": "avg", "shortcut": "projection"}
         spec |= {"head": "average", "dropout": 0.25}
         recipe: dict[str, Any] = {"epochs": 3, "seed": 9, "lr": 0.02, "schedule": "cosine", "optimizer": "sgd"}
-        recipe |= {"momentum": 0.8, "weight_decay": 0.001, "decay_scope": "all", "batch_size": 50, "nesterov": True}
-        recipe |= {"label_smoothing": 0.1, "validation": 0.2, "clip_gradient": 5.0, "augment": "flip-crop"}
+        recipe |= {
+            "momentum": 0.8,
+            "weight_decay": 0.001,
+            "weight_decay_scope": "all",
+            "batch_size": 50,
+            "nesterov": True,
+        }
+        recipe |= {"label_smoothing": 0.1, "validation": 0.2, "clip_grad_norm": 5.0, "augment": "flip-crop"}
         given = {name: value for name, value in (spec | recipe).items() if value is not True}
         options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-        flags = ["--nesterov", "--no-skip", "--preactivation", "--evaluate-train", "--stop-after", "1", "--no-report"]
+        flags = [
+            "--nesterov",
+            "--no-skip",
+            "--preactivation",
+            "--evaluate-train",
+            "--stop-after-epoch",
+            "1",
+            "--no-report",
+        ]
         code, _, err = call(
             *("train", "digits", "--model", "tiny-bn", "--samples", "150", "--dtype", "float64"),
             *("--run", tmp_path / "run", *options, *flags),
@@ -146,7 +160,7 @@ class TestTrain:
     def test_resume(self, call: Call, tmp_path: Path, snapshot: Any) -> None:
         arguments = ("train", "digits", *SHORT)
         assert call(*arguments, "--run", tmp_path / "whole", "--no-report")[0] == 0
-        assert call(*arguments, "--run", tmp_path / "run", "--stop-after", "1", "--no-report")[0] == 0
+        assert call(*arguments, "--run", tmp_path / "run", "--stop-after-epoch", "1", "--no-report")[0] == 0
         assert call(*arguments, "--run", tmp_path / "run", "--resume")[0] == 0
         assert untimed(gn.load(tmp_path / "run").history) == untimed(gn.load(tmp_path / "whole").history)
         last = "last.safetensors"
@@ -189,7 +203,7 @@ class TestTrain:
         monkeypatch.chdir(tmp_path)
         run = Path("runs", "tiny-digits")
         with monkeypatch.context() as patch:
-            patch.setattr("glassnet.training.start.load_data", lambda *_, **__: interrupted())
+            patch.setattr("glassnet.training.run.load_data", lambda *_, **__: interrupted())
             fails("Stopped before the training began.", "train", "digits", *SHORT)
         with monkeypatch.context() as patch:
             patch.setattr("glassnet.training.progress.TerminalProgress.step", interrupted)
@@ -199,7 +213,7 @@ class TestTrain:
             patch.setattr("glassnet.training.progress.TerminalProgress.epoch", interrupted)
             goes_on = f"--run {run} --resume goes on from there."
             fails(f"Stopped. {run} keeps the last finished epoch; {goes_on}", "train", "digits", *SHORT)
-        monkeypatch.setattr("glassnet.cli.train.report_of", interrupted)
+        monkeypatch.setattr("glassnet.cli.train.write_run_report", interrupted)
         told = f"Stopped. {run} lacks nothing but its report, which glassnet report {run} writes."
         fails(told, "train", "digits", *SHORT, "--run", run, "--resume")
         assert len(gn.load(run).history) == 2
@@ -217,7 +231,7 @@ def test_evaluate(call: Call, run: Path) -> None:
     }
     code, out, _ = call("evaluate", run, "--data", "digits", "--weights", "last")
     assert code == 0
-    assert out == f"Accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}, on 450 test pictures\n"
+    assert out == f"Accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}, on 450 test images\n"
 
 
 def test_predict(call: Call, run: Path, digit: Path) -> None:
@@ -398,7 +412,7 @@ def save_idx(path: Path, array: Any, magic: bytes | None = None) -> None:
     path.write_bytes(head + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes())
 
 
-def save_pictures(folder: Path, *classes: str, count: int = 8, size: int = 8) -> Path:
+def save_images(folder: Path, *classes: str, count: int = 8, size: int = 8) -> Path:
     rng = np.random.default_rng(0)
     for name in classes:
         (folder / name).mkdir(parents=True)
@@ -430,12 +444,12 @@ class TestBadInput:
         refused("source 'nowhere' does not exist", "train", "nowhere", "--run", tmp_path / "run")
 
     def test_an_empty_class_folder(self, refused: Callable[..., None], tmp_path: Path) -> None:
-        save_pictures(tmp_path / "data", "cat", "dog")
+        save_images(tmp_path / "data", "cat", "dog")
         (tmp_path / "data" / "cow").mkdir()
         refused(f"{tmp_path / 'data' / 'cow'}: the class folder is empty", "train", tmp_path / "data")
 
     def test_one_class_only(self, refused: Callable[..., None], tmp_path: Path) -> None:
-        refused("only the class folder 'cat'; at least 2", "train", save_pictures(tmp_path / "data", "cat"))
+        refused("only the class folder 'cat'; at least 2", "train", save_images(tmp_path / "data", "cat"))
 
     @pytest.mark.parametrize(
         ("magic", "cut", "label", "told"),
@@ -455,16 +469,16 @@ class TestBadInput:
         save_idx(labels, [label, *(np.arange(39) % 4)])
         refused(told, "train", tmp_path)
 
-    def test_a_picture_too_small_for_the_network(self, refused: Callable[..., None], tmp_path: Path) -> None:
-        data = save_pictures(tmp_path / "data", "cat", "dog", size=4)
+    def test_a_image_too_small_for_the_network(self, refused: Callable[..., None], tmp_path: Path) -> None:
+        data = save_images(tmp_path / "data", "cat", "dog", size=4)
         arguments = ("train", data, "--model", "resnet20", "--blocks", "1", "--pool", "max", "--run", tmp_path / "run")
         refused("pool: MaxPool2d", *arguments)
         refused("at least 2 for its pool", "train", data, "--model", "tiny", "--image-size", "1")
 
-    def test_more_unreadable_pictures_than_allowed(self, refused: Callable[..., None], tmp_path: Path) -> None:
-        data = save_pictures(tmp_path / "data", "cat", "dog")
-        (data / "cat" / "0.png").write_text("no picture", encoding="utf-8")
-        refused("1 of 16 pictures cannot be read, 6.25%; allowed is 1.00%", "train", data)
+    def test_more_unreadable_images_than_allowed(self, refused: Callable[..., None], tmp_path: Path) -> None:
+        data = save_images(tmp_path / "data", "cat", "dog")
+        (data / "cat" / "0.png").write_text("no image", encoding="utf-8")
+        refused("1 of 16 images cannot be read, 6.25%; allowed is 1.00%", "train", data)
 
     @pytest.mark.parametrize(
         ("told", "options"),
@@ -481,11 +495,14 @@ class TestBadInput:
             ("The engine must be one of 'numpy'", ("--engine", "jax")),
             ("The dtype must be float32 or float64. Got 'float16'.", ("--dtype", "float16")),
             ("samples is 5; allowed is 10", ("--samples", "5")),
-            ("max_bad is 2.0; allowed is 0 to 1", ("--max-bad", "2")),
-            ("image_size is (9, 9); the pictures of 'digits' are (8, 8)", ("--image-size", "9")),
+            ("max_unreadable is 2.0; allowed is 0 to 1", ("--max-unreadable", "2")),
+            ("image_size is (9, 9); the images of 'digits' are (8, 8)", ("--image-size", "9")),
             ("resume and overwrite exclude each other.", ("--resume", "--overwrite")),
             ("resume needs run, the folder", ("--resume",)),
-            ("The stop_after of a training must be an int of at least 1. Got 0.", ("--stop-after", "0")),
+            (
+                "The stop_after_epoch of a training must be an int of at least 1. Got 0.",
+                ("--stop-after-epoch", "0"),
+            ),
             ("seed is 4294967296; allowed", ("--seed", "4294967296")),
         ],
     )
@@ -525,13 +542,13 @@ class TestBadInput:
             refused(f"{tmp_path / 'none'} {told}", command, tmp_path / "none")
         refused(f"{tmp_path} {told}", "predict", tmp_path, digit)
 
-    def test_pictures_that_are_none(self, refused: Callable[..., None], run: Path, digit: Path, tmp_path: Path) -> None:
-        (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
+    def test_images_that_are_none(self, refused: Callable[..., None], run: Path, digit: Path, tmp_path: Path) -> None:
+        (tmp_path / "text.png").write_text("no image", encoding="utf-8")
         refused("missing.png: no such file", "predict", run, digit, tmp_path / "missing.png")
-        refused("text.png: not a picture", "predict", run, tmp_path / "text.png")
+        refused("text.png: not an image", "predict", run, tmp_path / "text.png")
 
     def test_data_of_other_classes(self, refused: Callable[..., None], run: Path, tmp_path: Path) -> None:
-        data = save_pictures(tmp_path / "data", "cat", "dog")
+        data = save_images(tmp_path / "data", "cat", "dog")
         refused("The data's classes are ['cat', 'dog'], the model's ['0', ", "evaluate", run, "--data", data)
 
     def test_weights_that_were_not_chosen(self, refused: Callable[..., None], run: Path) -> None:

@@ -15,8 +15,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from glassnet import cli
-from glassnet.verify import definition, yardstick
-from glassnet.verify.bench import path as steps
+from glassnet.bench import path as steps
+from glassnet.verify import naive_convolution, yardstick
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
@@ -114,7 +114,7 @@ def test_the_readme_names_every_command() -> None:
 
 @pytest.mark.slow
 def test_the_readmes_tours_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python first: it leaves the picture that the command line then asks about."""
+    """Python first: it leaves the image that the command line then asks about."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     exec("\n".join(blocks(readme, "python")), {})
@@ -157,7 +157,7 @@ def bare(source: str) -> str:
 
 def test_the_steps_on_the_page_are_those_that_are_timed() -> None:
     originals = {
-        "convolution": definition.convolution,
+        "convolution": naive_convolution.convolution,
         "im2col": yardstick.im2col,
         "one_product": steps.one_product,
         "channels_last": steps.channels_last,

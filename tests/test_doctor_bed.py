@@ -31,7 +31,7 @@ def test_every_planting_is_there_twice_on_two_data_sets_and_seeds(bed: ModuleTyp
 
 
 def test_every_diagnosis_is_planted(bed: ModuleType) -> None:
-    from glassnet.insight.doctor import DIAGNOSES
+    from glassnet.doctor import DIAGNOSES
 
     assert {expected for expected, *_ in bed.PLANTED.values()} == {diagnosis.name for diagnosis in DIAGNOSES}
 

@@ -19,13 +19,13 @@ def test_the_tutorial_recipe_never_changes() -> None:
         "momentum": 0.9,
         "nesterov": False,
         "weight_decay": 1e-4,
-        "decay_scope": "weights",
+        "weight_decay_scope": "weights",
         "schedule": "constant",
         "batch_size": 64,
         "epochs": 10,
         "label_smoothing": 0.0,
         "validation": 0.0,
-        "clip_gradient": None,
+        "clip_grad_norm": None,
         "augment": "none",
         "seed": 42,
     }
@@ -34,7 +34,14 @@ def test_the_tutorial_recipe_never_changes() -> None:
 
 def test_the_tutorial_recipe_of_tiny_bn() -> None:
     tutorial = recipe("tiny-bn", "tutorial")
-    own = {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "decay_scope": "all", "batch_size": 64, "epochs": 10}
+    own = {
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "weight_decay": 1e-4,
+        "weight_decay_scope": "all",
+        "batch_size": 64,
+        "epochs": 10,
+    }
     assert tutorial == Recipe(**own, schedule="constant", nesterov=False, label_smoothing=0.0, augment="none")
     assert recipe("tiny-bn", "tutorial-full") == tutorial.replace(epochs=30)
 
@@ -75,7 +82,7 @@ NAN, INF = float("nan"), float("inf")
 BAD_VALUES = [
     ("optimizer", "rmsprop", "one of 'sgd', 'adam', 'adamw'"),
     ("optimizer", None, "one of 'sgd', 'adam', 'adamw'"),
-    ("decay_scope", "biases", "one of 'weights', 'all'"),
+    ("weight_decay_scope", "biases", "one of 'weights', 'all'"),
     ("schedule", "linear", "one of 'constant', 'step', 'cosine', 'one-cycle'"),
     ("augment", True, "one of 'none', 'flip-crop'"),
     *[("lr", value, "a finite number above 0") for value in (0, -0.1, NAN, INF, "0.1", True, None)],
@@ -92,7 +99,7 @@ BAD_VALUES = [
         for value in (-0.1, 1, NAN, True, "0.1", None)
     ],
     *[("nesterov", value, "True or False") for value in (1, "yes", None)],
-    *[("clip_gradient", value, "None or a finite number above 0") for value in (0, -1, NAN, INF, True, "1")],
+    *[("clip_grad_norm", value, "None or a finite number above 0") for value in (0, -1, NAN, INF, True, "1")],
 ]
 
 
@@ -112,7 +119,7 @@ def test_nesterov_needs_momentum() -> None:
     "changes",
     [
         {"lr": 1, "momentum": 0, "weight_decay": 0, "seed": 0, "epochs": 1, "batch_size": 1},
-        {"clip_gradient": 5, "validation": 0.5, "label_smoothing": 0.999, "nesterov": True},
+        {"clip_grad_norm": 5, "validation": 0.5, "label_smoothing": 0.999, "nesterov": True},
         *({field: choice} for field, choices in CHOICES.items() for choice in choices),
     ],
 )
@@ -122,11 +129,11 @@ def test_values_at_their_limits_are_allowed_and_survive_json(changes: dict[str, 
 
 
 def test_numpy_numbers_become_plain_ones() -> None:
-    made = Recipe(lr=np.float64(0.1), momentum=np.float64(0.5), clip_gradient=np.float64(2))
-    assert {type(value) for value in (made.lr, made.momentum, made.clip_gradient)} == {float}
+    made = Recipe(lr=np.float64(0.1), momentum=np.float64(0.5), clip_grad_norm=np.float64(2))
+    assert {type(value) for value in (made.lr, made.momentum, made.clip_grad_norm)} == {float}
 
 
 def test_what_decays() -> None:
-    weights, everything = Recipe(), Recipe(decay_scope="all")
+    weights, everything = Recipe(), Recipe(weight_decay_scope="all")
     assert [weights.decays(ndim) for ndim in (1, 2, 4)] == [False, True, True]
     assert [everything.decays(ndim) for ndim in (1, 2, 4)] == [True, True, True]

@@ -10,7 +10,7 @@ from glassnet import nn
 
 
 def test_a_convolution_by_hand() -> None:
-    """One 2×2 kernel over one 2×2 picture, with everything worked out in the comments."""
+    """One 2×2 kernel over one 2×2 image, with everything worked out in the comments."""
     layer = nn.Conv2d(1, 1, 2)
     layer.weight.data[...] = [[[[1, 2], [3, 4]]]]
     layer.bias.data[...] = 10
@@ -51,6 +51,6 @@ def test_train_load_predict(digits: gn.Dataset, tmp_path: Path) -> None:
 def test_a_resumed_run_is_the_uninterrupted_one(digits: gn.Dataset, tmp_path: Path) -> None:
     for name, parts in (("whole", [None]), ("parts", [1, None])):
         for stop in parts:
-            gn.train("tiny-bn", digits, run=tmp_path / name, epochs=2, dropout=0.5, stop_after=stop, resume=True)
+            gn.train("tiny-bn", digits, run=tmp_path / name, epochs=2, dropout=0.5, stop_after_epoch=stop, resume=True)
     first, second = ((tmp_path / name / "last.safetensors").read_bytes() for name in ("whole", "parts"))
     assert first == second

@@ -23,10 +23,10 @@ from glassnet.weights import load_tensors, load_weights, save_tensors
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)
 CUBE = RNG.standard_normal((3, 4, 5))
-PICTURES = RNG.standard_normal((2, 3, 4, 5)).astype(np.float32)
+IMAGES = RNG.standard_normal((2, 3, 4, 5)).astype(np.float32)
 ARRAYS: dict[str, Array] = {
     "contiguous": CUBE,
-    "channels-last": layout.channels_last(PICTURES),
+    "channels-last": layout.channels_last(IMAGES),
     "fortran": np.asfortranarray(CUBE),
     "transposed": CUBE.T,
     "sliced": CUBE[:, ::2, 1:],
@@ -78,7 +78,7 @@ def test_torch_reads_what_is_written(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_tensors(path, {"weight": ARRAYS["channels-last"], "count": ARRAYS["counter"]})
     read = safetensors.torch.load_file(path)
-    assert torch.equal(read["weight"], torch.from_numpy(PICTURES))
+    assert torch.equal(read["weight"], torch.from_numpy(IMAGES))
     assert read["count"].shape == ()
 
 
@@ -93,7 +93,7 @@ def test_a_network_comes_back_exactly(tmp_path: Path) -> None:
 def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
     about = {"format": 1, "epoch": 3, "best_epoch": None, "a": [1, 2], "b": {"d": 1, "c": 2}}
     for number, (array, told) in enumerate(
-        [(PICTURES, about), (ARRAYS["channels-last"], dict(reversed(about.items()))), (PICTURES.copy(), about)]
+        [(IMAGES, about), (ARRAYS["channels-last"], dict(reversed(about.items()))), (IMAGES.copy(), about)]
     ):
         save_tensors(tmp_path / str(number), {"x": array, "y": CUBE}, told)
     assert len({(tmp_path / str(number)).read_bytes() for number in range(3)}) == 1
@@ -104,13 +104,13 @@ def test_nothing_of_the_caller_is_touched(tmp_path: Path) -> None:
     array = ARRAYS["channels-last"].copy(order="K")
     save_tensors(tmp_path / "x", {"x": array})
     assert layout.is_channels_last(array)
-    np.testing.assert_array_equal(array, PICTURES)
+    np.testing.assert_array_equal(array, IMAGES)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("weights") / "whole.safetensors"
-    save_tensors(path, {"conv1.weight": PICTURES, "fc.bias": np.ones(3)}, {"format": 1})
+    save_tensors(path, {"conv1.weight": IMAGES, "fc.bias": np.ones(3)}, {"format": 1})
     return path.read_bytes()
 
 
@@ -214,13 +214,13 @@ def test_two_tensors_of_one_name_of_ours(key: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".th"])
 def test_a_pytorch_file_is_read_as_torch_reads_it(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"weights{suffix}"
-    tensors = {"conv1.weight": torch.from_numpy(PICTURES), "bn1.num_batches_tracked": torch.tensor(3)}
+    tensors = {"conv1.weight": torch.from_numpy(IMAGES), "bn1.num_batches_tracked": torch.tensor(3)}
     tensors["fc.bias"] = torch.ones(2, dtype=torch.bfloat16) / 3
     for saved in (tensors, {"state_dict": tensors, "epoch": 3}):
         torch.save(saved, path)
         read = load_weights(path)
         assert list(read) == list(tensors)
-        assert_same(read["conv1.weight"], PICTURES)
+        assert_same(read["conv1.weight"], IMAGES)
         assert_same(read["bn1.num_batches_tracked"], np.array(3))
         np.testing.assert_array_equal(read["fc.bias"], tensors["fc.bias"].float().numpy())
 

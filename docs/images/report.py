@@ -1,4 +1,4 @@
-"""Takes the README's picture of a report: four of its parts, two by two. Called by `make picture`.
+"""Takes the README's image of a report: four of its parts, two by two. Called by `make image`.
 
 Chromium is where the environment variable CHROMIUM says, or on the path.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Locator, Page, sync_playwright
 
-PICTURE = Path(__file__).with_name("report.png")
+IMAGE = Path(__file__).with_name("report.png")
 WIDTH = 720  # of each part, in pixels
 GAP = 20  # above each part
 PARTS = (  # from the top of one element to the bottom of another
@@ -47,14 +47,14 @@ def main(report: Path) -> None:
         parts = [photograph(page, first, last) for first, last in PARTS]
         browser.close()
     rows = [parts[:2], parts[2:]]
-    picture = Image.new("RGB", (2 * WIDTH, sum(GAP + max(part.height for part in row) for row in rows)), "white")
+    image = Image.new("RGB", (2 * WIDTH, sum(GAP + max(part.height for part in row) for row in rows)), "white")
     top = 0
     for row in rows:
         for column, part in enumerate(row):
-            picture.paste(part, (column * WIDTH, top + GAP))
+            image.paste(part, (column * WIDTH, top + GAP))
         top += GAP + max(part.height for part in row)
-    picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(PICTURE, optimize=True)
-    print(f"{PICTURE.name}: {picture.width}×{picture.height} pixels, {PICTURE.stat().st_size / 1000:.0f} kB")
+    image.quantize(256, Image.Quantize.MAXCOVERAGE).save(IMAGE, optimize=True)
+    print(f"{IMAGE.name}: {image.width}×{image.height} pixels, {IMAGE.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

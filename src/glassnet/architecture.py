@@ -38,8 +38,8 @@ class ResNetSpec:
     preactivation: bool = False  # normalize and rectify before each convolution (He et al. 2016)
     skip: bool = True  # False: the plain network, with the same keys
     shortcut: str = "zero-pad"  # where the shape changes: He et al. 2015's option A, or "projection", option B
-    pool: str = "none"  # halve the picture before the head, or after a 7x7 stem: "max", "avg", "stride" (a convolution)
-    head: str = "average"  # "average" (global, any picture size), or "flatten"
+    pool: str = "none"  # halve the image before the head, or after a 7x7 stem: "max", "avg", "stride" (a convolution)
+    head: str = "average"  # "average" (global, any image size), or "flatten"
     dropout: float = 0.0  # probability, before the last layer
     zero_init: bool = False  # each block starts as its shortcut: its last BatchNorm's weight is 0 (Goyal et al. 2017)
 
@@ -65,7 +65,7 @@ class ResNetSpec:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the pictures."""
+        """(height, width) of the images."""
         return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
 
     @property
@@ -120,7 +120,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 def _digits(preset: str, width: int, norm: str) -> ResNetSpec:
-    """The tutorial's size: one stage on 8×8 gray pictures, then a 2×2 pool and a flatten head."""
+    """The tutorial's size: one stage on 8×8 gray images, then a 2×2 pool and a flatten head."""
     return ResNetSpec(preset, 1, 8, 10, width, (1,), norm=norm, pool="max", head="flatten")
 
 
@@ -151,8 +151,8 @@ PRESETS: dict[str, ResNetSpec] = {
 }
 
 
-def suited_preset(size: tuple[int, int]) -> str:
-    """The preset for pictures of (height, width) where nobody chose one."""
+def default_preset(size: tuple[int, int]) -> str:
+    """The preset for images of (height, width) where nobody chose one."""
     return "tiny" if max(size) <= 16 else "resnet20"
 
 
@@ -240,7 +240,7 @@ def _shortcut(spec: ResNetSpec, nn: Any, before: int, channels: int, stride: int
 
 
 def _pool(spec: ResNetSpec, nn: Any, channels: int, kernel_size: int) -> dict[str, Any]:
-    """What halves the picture: windows of 2 side by side, or of 3 that overlap."""
+    """What halves the image: windows of 2 side by side, or of 3 that overlap."""
     if spec.pool == "none":
         return {}
     if spec.pool == "stride":  # Springenberg et al. 2015: a convolution learns what the pool would do
@@ -280,7 +280,7 @@ class _Zeros:
         return 0.0
 
 
-def assemble_blank(spec: ResNetSpec) -> numpy_nn.Module:
+def build_uninitialized(spec: ResNetSpec) -> numpy_nn.Module:
     """The NumPy network of ``spec`` with weights that are not drawn yet."""
     layers = {name: getattr(numpy_nn, name) for name in numpy_nn.__all__}
     drawn = {name: partial(layers[name], rng=_Zeros()) for name in ("Conv2d", "Linear")}
@@ -290,12 +290,12 @@ def assemble_blank(spec: ResNetSpec) -> numpy_nn.Module:
 
 def parameter_count(spec: ResNetSpec) -> int:
     """How many numbers the network of ``spec`` trains."""
-    return sum(parameter.data.size for parameter in assemble_blank(spec).parameters())
+    return sum(parameter.data.size for parameter in build_uninitialized(spec).parameters())
 
 
-def initial_state(spec: ResNetSpec, seed: int) -> dict[str, Any]:
+def initial_state_dict(spec: ResNetSpec, seed: int) -> dict[str, Any]:
     """The initial weights and buffers of either engine, in float64, under torch's keys: He-normal from ``seed``."""
-    network = assemble_blank(spec).to(np.float64)
+    network = build_uninitialized(spec).to(np.float64)
     rng = np.random.default_rng(seed)
     for module in network.modules():
         module.reset_parameters(rng)

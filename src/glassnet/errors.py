@@ -32,7 +32,7 @@ class ShapeError(GlassnetError, ValueError):
 
 
 class DataError(GlassnetError, ValueError):
-    """Pictures, labels or files that cannot be used."""
+    """Images, labels or files that cannot be used."""
 
 
 class ConfigError(GlassnetError, ValueError):

@@ -12,7 +12,7 @@ from glassnet.errors import ConfigError, near
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "adam", "adamw"),
-    "decay_scope": ("weights", "all"),
+    "weight_decay_scope": ("weights", "all"),
     "schedule": ("constant", "step", "cosine", "one-cycle"),
     "augment": ("none", "flip-crop"),
 }
@@ -30,13 +30,13 @@ class Recipe:
     momentum: float = 0.9  # of SGD
     nesterov: bool = False  # of SGD
     weight_decay: float = 0.0
-    decay_scope: str = "weights"  # what decays: kernels and matrices only, or "all" parameters
+    weight_decay_scope: str = "weights"  # what decays: kernels and matrices only, or "all" parameters
     schedule: str = "constant"  # "constant", "step", "cosine", "one-cycle"; see training/schedule.py
     batch_size: int = 64
     epochs: int = 10
     label_smoothing: float = 0.0
-    validation: float = 0.0  # share of the training pictures that chooses the best epoch
-    clip_gradient: float | None = None  # largest L2 norm of the whole gradient
+    validation: float = 0.0  # share of the training images that chooses the best epoch
+    clip_grad_norm: float | None = None  # largest L2 norm of the whole gradient
     augment: str = "none"  # "none", "flip-crop" (He et al. 2015, sec. 4.2)
     seed: int = 42  # of the weights, the batches, the augmentation and the dropout
 
@@ -63,10 +63,10 @@ class Recipe:
                 raise _refused(name, value, "a number in [0, 1)")
         if self.nesterov and self.momentum == 0:
             raise _refused("momentum", self.momentum, "above 0 with nesterov")
-        if self.clip_gradient is not None and not (
-            _is_number(self.clip_gradient) and 0 < self.clip_gradient < float("inf")
+        if self.clip_grad_norm is not None and not (
+            _is_number(self.clip_grad_norm) and 0 < self.clip_grad_norm < float("inf")
         ):
-            raise _refused("clip_gradient", self.clip_gradient, "None or a finite number above 0")
+            raise _refused("clip_grad_norm", self.clip_grad_norm, "None or a finite number above 0")
 
     def replace(self, **changes: Any) -> Self:
         """A changed copy.
@@ -81,7 +81,7 @@ class Recipe:
 
     def decays(self, ndim: int) -> bool:
         """Whether a parameter of ``ndim`` axes decays: biases and BatchNorm's scales have one, weights more."""
-        return self.decay_scope == "all" or ndim > 1
+        return self.weight_decay_scope == "all" or ndim > 1
 
 
 def _is_number(value: object) -> bool:
@@ -94,7 +94,7 @@ def _refused(name: str, value: object, allowed: str) -> ConfigError:
 
 _ONE_CYCLE: dict[str, Any] = {"schedule": "one-cycle", "nesterov": True}
 _CIFAR = _ONE_CYCLE | {"lr": 0.1, "weight_decay": 1e-4, "batch_size": 128, "augment": "flip-crop"}
-# He et al.'s 0.1 at 256 pictures, in proportion; so many of 224×224 fit into a few GiB in every preset.
+# He et al.'s 0.1 at 256 images, in proportion; so many of 224×224 fit into a few GiB in every preset.
 _IMAGENET = _ONE_CYCLE | {"lr": 0.0125, "weight_decay": 1e-4, "batch_size": 32, "augment": "flip-crop"}
 
 # What differs from Recipe's own defaults, by preset and name. "tutorial" is the teaching example's and never changes.
@@ -106,8 +106,14 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "tiny-bn": {
         "default": _ONE_CYCLE | {"lr": 0.05, "weight_decay": 1e-3, "batch_size": 32, "label_smoothing": 0.1},
-        "tutorial": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "decay_scope": "all"},
-        "tutorial-full": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "decay_scope": "all", "epochs": 30},
+        "tutorial": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "weight_decay_scope": "all"},
+        "tutorial-full": {
+            "optimizer": "adam",
+            "lr": 1e-3,
+            "weight_decay": 1e-4,
+            "weight_decay_scope": "all",
+            "epochs": 30,
+        },
     },
     **{name: {"default": _CIFAR} for name in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")},
     **{name: {"default": _IMAGENET} for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")},

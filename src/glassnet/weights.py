@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
-from glassnet.atomic import write_atomically
 from glassnet.errors import DataError, GlassnetError, as_path
+from glassnet.files import write_atomically
 
 Array = NDArray[Any]
 

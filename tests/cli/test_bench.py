@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from glassnet import bench as benching
 from glassnet import cli
-from glassnet.verify import bench as benching
-from glassnet.verify.bench import clock, workloads
-from tests.verify.bench.small import contest, report
+from glassnet.bench import clock, workloads
+from tests.bench.small import contest, report
 
 Result = tuple[int, str, str]
 Call = Callable[..., Result]

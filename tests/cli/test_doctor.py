@@ -67,29 +67,29 @@ def test_json_is_one_object(doctor: Call, sound: Path, tmp_path: Path) -> None:
     assert (tmp_path / "page.html").is_file()
 
 
-def test_pictures_alone_leave_no_page(doctor: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_alone_leave_no_page(doctor: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, _ = doctor("--data", "digits", "--json")
     assert (code, json.loads(out)["page"], list(tmp_path.iterdir())) == (0, None, [])
-    assert "\nNot looked for (there is no run, only pictures): a wrong gradient, " in doctor("--data", "digits")[1]
+    assert "\nNot looked for (there is no run, only images): a wrong gradient, " in doctor("--data", "digits")[1]
 
 
-def test_pictures_of_several_sizes_and_unreadable_ones(doctor: Call, tmp_path: Path) -> None:
+def test_images_of_several_sizes_and_unreadable_ones(doctor: Call, tmp_path: Path) -> None:
     for name, side in (("cat", 8), ("dog", 9)):
         (tmp_path / name).mkdir()
         for number in range(10):
             Image.new("RGB", (side, side), (20 * number, side, 0)).save(tmp_path / name / f"{number}.png")
     assert "set image_size (--image-size)" in doctor("--data", tmp_path)[2]
     (tmp_path / "cat/0.png").write_bytes(b"hello")
-    assert "--max-bad of train and doctor" in doctor("--data", tmp_path, "--image-size", "8")[2]
-    code, out, _ = doctor("--data", tmp_path, "--image-size", "8", "--max-bad", "0.1")
-    assert (code, " (14 training and 5 test pictures)" in out) == (0, True)
+    assert "--max-unreadable of train and doctor" in doctor("--data", tmp_path, "--image-size", "8")[2]
+    code, out, _ = doctor("--data", tmp_path, "--image-size", "8", "--max-unreadable", "0.1")
+    assert (code, " (14 training and 5 test images)" in out) == (0, True)
 
 
 def test_neither_is_wrong_usage(doctor: Call) -> None:
     code, out, err = doctor()
     assert (code, out) == (2, "")
-    assert "Name a run, or pictures with --data." in err
+    assert "Name a run, or images with --data." in err
 
 
 @pytest.mark.parametrize("arguments", [("nowhere",), ("nowhere", "--data", "digits"), ("--data", "nowhere")])

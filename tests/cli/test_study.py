@@ -47,12 +47,12 @@ def test_json_is_one_object(call: Call, tmp_path: Path, name: str) -> None:
     assert (tmp_path / "here.html").is_file()
 
 
-def test_convolution_takes_a_picture_and_a_run(call: Call, tmp_path: Path, run: Path) -> None:
+def test_convolution_takes_a_image_and_a_run(call: Call, tmp_path: Path, run: Path) -> None:
     Image.new("RGB", (20, 10), "red").save(tmp_path / "red.png")
     code, out, _ = call("convolution", "red.png", "--model", run, "--json")
     assert code == 0
     told = json.loads(out)
-    assert (told["name"], told["picture"], told["model"]) == ("red.png", [10, 20], "tiny-bn")
+    assert (told["name"], told["image"], told["model"]) == ("red.png", [10, 20], "tiny-bn")
     code, out, err = call("convolution", "absent.png")
     assert (code, out, err) == (1, "", "Error: absent.png: no such file\n")
 
@@ -80,7 +80,7 @@ def test_gradient_flow_splits_a_runs_own_blocks(call: Call, run: Path) -> None:
     assert (code, err) == (1, "Error: --depths must be whole numbers between commas. Got '8,x'.\n")
 
 
-def test_gradient_flow_brings_pictures_to_a_size(call: Call, tmp_path: Path) -> None:
+def test_gradient_flow_brings_images_to_a_size(call: Call, tmp_path: Path) -> None:
     for name, side in (("cat", 8), ("dog", 9)):
         (tmp_path / name).mkdir()
         for number in range(8):

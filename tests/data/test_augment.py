@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassnet.data import Augmentation, draw, random_stream
+from glassnet.data import Augmentation, draw, make_rng
 from glassnet.errors import ConfigError, DataError
 
 
@@ -40,14 +40,14 @@ def test_apply_equals_the_definition(shape, seed):
 
 def test_known_crops_and_flips():
     image = np.arange(1, 10, dtype=np.uint8).reshape(1, 3, 3, 1)
-    shift = Augmentation(np.array([False]), np.array([[5, 4]]))  # one row further down than the picture itself
+    shift = Augmentation(np.array([False]), np.array([[5, 4]]))  # one row further down than the image itself
     mirror = Augmentation(np.array([True]), np.array([[4, 4]]))
     assert shift.apply(image)[0, ..., 0].tolist() == [[4, 5, 6], [7, 8, 9], [0, 0, 0]]
     assert mirror.apply(image)[0, ..., 0].tolist() == [[3, 2, 1], [6, 5, 4], [9, 8, 7]]
 
 
 def test_draw_covers_all_offsets_and_both_sides_evenly():
-    augmentation = draw("flip-crop", 9000, random_stream(1, "augment", 1))
+    augmentation = draw("flip-crop", 9000, make_rng(1, "augment", 1))
     assert augmentation.flips.dtype == bool
     assert augmentation.offsets.dtype == np.int64
     assert augmentation.flips.mean() == pytest.approx(0.5, abs=0.03)
@@ -58,7 +58,7 @@ def test_draw_covers_all_offsets_and_both_sides_evenly():
 
 
 def test_draw_follows_from_the_generator():
-    first, second = (draw("flip-crop", 20, random_stream(7, "augment", 2)) for _ in range(2))
+    first, second = (draw("flip-crop", 20, make_rng(7, "augment", 2)) for _ in range(2))
     np.testing.assert_array_equal(first.flips, second.flips)
     np.testing.assert_array_equal(first.offsets, second.offsets)
 
@@ -74,7 +74,7 @@ def test_unknown_name():
         draw("mixup", 1, np.random.default_rng(0))
 
 
-def test_apply_refuses_another_number_of_pictures():
+def test_apply_refuses_another_number_of_images():
     augmentation = draw("flip-crop", 3, np.random.default_rng(0))
-    with pytest.raises(DataError, match="augmentation of 3 pictures got 2"):
+    with pytest.raises(DataError, match="augmentation of 3 images got 2"):
         augmentation.apply(np.zeros((2, 4, 4, 1), np.uint8))

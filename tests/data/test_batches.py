@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassnet.data import endless_batches, epoch_batches, random_stream
+from glassnet.data import cycle_batches, make_rng, shuffled_batches
 from glassnet.errors import ConfigError
 
 
 def numbers(*key):
-    return random_stream(*key).integers(0, 2**62, 4).tolist()
+    return make_rng(*key).integers(0, 2**62, 4).tolist()
 
 
 def test_random_stream_follows_from_its_three_names_alone():
@@ -21,18 +21,18 @@ def test_random_stream_follows_from_its_three_names_alone():
 
 def test_random_stream_is_the_same_in_every_version():
     # A run must resume to the same bits after an update: these numbers may never change.
-    assert random_stream(42, "shuffle", 1).integers(0, 1000, 6).tolist() == [867, 784, 662, 462, 986, 663]
+    assert make_rng(42, "shuffle", 1).integers(0, 1000, 6).tolist() == [867, 784, 662, 462, 986, 663]
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
 def test_random_stream_refuses_seeds_out_of_range(seed):
     with pytest.raises(ConfigError, match=r"seed is .*; allowed is an integer from 0 to 4294967295"):
-        random_stream(seed, "shuffle")
+        make_rng(seed, "shuffle")
 
 
 @given(count=st.integers(1, 300), batch_size=st.integers(1, 100))
 def test_epoch_batches_hold_every_index_once_and_keep_the_last_partial_batch(count, batch_size):
-    batches = list(epoch_batches(count, batch_size, random_stream(0, "shuffle")))
+    batches = list(shuffled_batches(count, batch_size, make_rng(0, "shuffle")))
     assert sorted(np.concatenate(batches).tolist()) == list(range(count))
     assert all(len(batch) == batch_size for batch in batches[:-1])
     assert 1 <= len(batches[-1]) <= batch_size
@@ -40,10 +40,10 @@ def test_epoch_batches_hold_every_index_once_and_keep_the_last_partial_batch(cou
 
 
 def test_epoch_batches_are_shuffled_and_drawn_at_the_call():
-    generator = random_stream(0, "shuffle")
-    first = epoch_batches(1000, 100, generator)
-    second = epoch_batches(1000, 100, generator)
-    expected = random_stream(0, "shuffle").permutation(1000)
+    generator = make_rng(0, "shuffle")
+    first = shuffled_batches(1000, 100, generator)
+    second = shuffled_batches(1000, 100, generator)
+    expected = make_rng(0, "shuffle").permutation(1000)
     second = np.concatenate(list(second))
     first = np.concatenate(list(first))
     np.testing.assert_array_equal(first, expected)
@@ -53,11 +53,11 @@ def test_epoch_batches_are_shuffled_and_drawn_at_the_call():
 
 def test_epoch_batches_refuse_an_empty_batch():
     with pytest.raises(ConfigError, match="batch_size is 0; allowed is 1 or more"):
-        epoch_batches(10, 0, random_stream(0, "shuffle"))
+        shuffled_batches(10, 0, make_rng(0, "shuffle"))
 
 
 def test_endless_batches_are_those_of_one_epoch_after_another() -> None:
-    drawn = list(itertools.islice(endless_batches(10, 4, seed=5), 7))
-    epochs = [epoch_batches(10, 4, random_stream(5, "shuffle", epoch)) for epoch in (1, 2, 3)]
+    drawn = list(itertools.islice(cycle_batches(10, 4, seed=5), 7))
+    epochs = [shuffled_batches(10, 4, make_rng(5, "shuffle", epoch)) for epoch in (1, 2, 3)]
     expected = [indices for epoch in epochs for indices in epoch][:7]
     assert all(np.array_equal(one, other) for one, other in zip(drawn, expected, strict=True))

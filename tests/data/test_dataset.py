@@ -30,10 +30,10 @@ def test_a_stratified_seeded_share_is_held_out():
     assert sorted(image.tobytes() for image in together) == sorted(image.tobytes() for image in images)
     assert np.bincount(data.train.labels).max() - np.bincount(data.train.labels).min() <= 1
     assert Dataset(images, labels, seed=43).fingerprint != data.fingerprint
-    assert len(Dataset(images, labels, test_share=0.5).test) == 20
+    assert len(Dataset(images, labels, test_size=0.5).test) == 20
 
 
-def test_pictures_keep_their_labels_when_split():
+def test_images_keep_their_labels_when_split():
     images, labels = arrays()
     images[:, 0, 0, 0] = labels
     data = Dataset(images, labels)
@@ -64,7 +64,7 @@ def test_from_splits_does_not_copy():
     assert np.shares_memory(data.train.images, images)
 
 
-def test_gray_pictures_need_no_channel_axis():
+def test_gray_images_need_no_channel_axis():
     images, labels = arrays(shape=(5, 6))
     data = Dataset(images, labels)
     assert data.train.images.shape == (30, 5, 6, 1)
@@ -104,7 +104,7 @@ def test_the_fingerprint_follows_from_everything_that_training_reads():
 
 
 def test_repr():
-    assert repr(Dataset(*arrays())) == "Dataset(30 training and 10 test pictures, 4 classes, 5×6, 3 channel(s))"
+    assert repr(Dataset(*arrays())) == "Dataset(30 training and 10 test images, 4 classes, 5×6, 3 channel(s))"
 
 
 IMAGES, LABELS = arrays()
@@ -119,14 +119,14 @@ IMAGES, LABELS = arrays()
         (IMAGES[0, 0], LABELS, r"images have shape \(6, 3\); allowed is \(N, H, W, C\) or \(N, H, W\)"),
         (IMAGES[:0], LABELS[:0], r"images have shape \(0, 5, 6, 3\); allowed .* none of them 0"),
         (IMAGES.transpose(0, 3, 1, 2), LABELS, r"looks like \(N, C, H, W\); allowed is .*transpose\(0, 2, 3, 1\)"),
-        (IMAGES, LABELS[:-1], r"labels have shape \(39,\); allowed is \(40,\), one for each picture"),
+        (IMAGES, LABELS[:-1], r"labels have shape \(39,\); allowed is \(40,\), one for each image"),
         (IMAGES, LABELS[:, np.newaxis], r"labels have shape \(40, 1\); allowed is \(40,\)"),
         (IMAGES, LABELS.astype(float), "labels are float64; allowed are integers"),
         (IMAGES, LABELS.astype(str), "labels are <U21; allowed are integers: .*return_inverse"),
         (IMAGES, LABELS - 1, "labels hold -1; allowed is 0 and above"),
         (IMAGES, LABELS.astype(np.uint64) + 2**63, "labels hold 9223372036854775811; allowed is 0 and above"),
-        (IMAGES, LABELS * 2**29, "labels go up to 1610612736 for 40 pictures; allowed is 0 to classes-1"),
-        (IMAGES, LABELS * 2, r"class '1' \(label 1\) has no training picture; each class needs one"),
+        (IMAGES, LABELS * 2**29, "labels go up to 1610612736 for 40 images; allowed is 0 to classes-1"),
+        (IMAGES, LABELS * 2, r"class '1' \(label 1\) has no training image; each class needs one"),
         (IMAGES, LABELS * 0, r"the data has 1 class\(es\): \['0'\]; at least 2 are needed"),
     ],
 )
@@ -140,7 +140,7 @@ def test_arrays_that_cannot_be_trained_on(images, labels, message):
     [
         ({"classes": ["a", "b"]}, DataError, r"labels\[3\] is 3; allowed is 0 to 1, the 2 classes"),
         ({"classes": ["a", "b", "c", "b"]}, DataError, "class name 'b' occurs twice in classes"),
-        ({"classes": list("abcde")}, DataError, r"class 'e' \(label 4\) has no training picture"),
+        ({"classes": list("abcde")}, DataError, r"class 'e' \(label 4\) has no training image"),
         ({"classes": "abcd"}, DataError, "classes is 'abcd'; allowed is a sequence of names"),
         ({"scale": 0}, ConfigError, "scale is 0; allowed is a finite number above 0"),
         ({"scale": float("nan")}, ConfigError, "scale is nan; allowed"),
@@ -149,11 +149,11 @@ def test_arrays_that_cannot_be_trained_on(images, labels, message):
         (
             {"test_images": IMAGES[:, 1:], "test_labels": LABELS},
             DataError,
-            r"test pictures are .* \(4, 6, 3\), training",
+            r"test images are .* \(4, 6, 3\), training",
         ),
         ({"test_images": IMAGES, "test_labels": LABELS + 1}, DataError, r"test_labels\[3\] is 4; allowed is 0 to 3"),
         ({"test_images": IMAGES / 2, "test_labels": LABELS}, DataError, "test_images are float64"),
-        ({"test_share": 0}, ConfigError, "the share to hold out is 0"),
+        ({"test_size": 0}, ConfigError, "the share to hold out is 0"),
         ({"seed": -3}, ConfigError, "seed is -3"),
     ],
 )
@@ -162,9 +162,9 @@ def test_options_that_do_not_fit(options, error, message):
         Dataset(IMAGES, LABELS, **options)
 
 
-def test_a_class_of_one_picture_is_enough_only_where_nothing_is_held_out():
+def test_a_class_of_one_image_is_enough_only_where_nothing_is_held_out():
     images, labels = IMAGES[:5], np.array([0, 0, 1, 1, 2])
-    with pytest.raises(DataError, match="class '2' has 1 picture; at least 2 are needed to hold out a share"):
+    with pytest.raises(DataError, match="class '2' has 1 image; at least 2 are needed to hold out a share"):
         Dataset(images, labels)
     assert len(Dataset(images, labels, test_images=images, test_labels=labels).train) == 5
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from glassnet.data import decode, decode_picture
-from glassnet.data.decode import decode_pictures, picture_headers
+from glassnet.data import decode, decode_image
+from glassnet.data.decode import decode_images, read_image_headers
 from glassnet.errors import ConfigError, DataError
 
 
@@ -18,25 +18,25 @@ def noise(height=12, width=12, channels=3, seed=0):
     return pixels[..., 0] if channels == 1 else pixels
 
 
-def save(path, picture, **options):
-    picture.save(path, **options)
+def save(path, image, **options):
+    image.save(path, **options)
     return path
 
 
 def header(path):
-    return [found[1:] for found in picture_headers([path])]
+    return [found[1:] for found in read_image_headers([path])]
 
 
 # --- sizes
 
 
-def test_lossless_pictures_of_the_right_size_keep_every_bit(shared):
+def test_lossless_images_of_the_right_size_keep_every_bit(shared):
     paths = sorted((shared / "cifar10-samples").glob("*.png"))
     assert len(paths) == 20
     for path in paths:
-        with Image.open(path) as picture:
-            decoded = decode_picture(path, (32, 32), 3)
-            np.testing.assert_array_equal(decoded, np.asarray(picture))
+        with Image.open(path) as image:
+            decoded = decode_image(path, (32, 32), 3)
+            np.testing.assert_array_equal(decoded, np.asarray(image))
             assert decoded.flags.writeable
 
 
@@ -46,50 +46,50 @@ def test_lossless_pictures_of_the_right_size_keep_every_bit(shared):
     target=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     seed=st.integers(0, 99),
 )
-def test_pictures_are_resized_then_cropped_around_the_middle(size, target, seed):
-    picture = Image.fromarray(noise(*size, seed=seed))
+def test_images_are_resized_then_cropped_around_the_middle(size, target, seed):
+    image = Image.fromarray(noise(*size, seed=seed))
     (height, width), (high, wide) = size, target
     factor = max(high / height, wide / width)
     high_all, wide_all = max(high, round(height * factor)), max(wide, round(width * factor))
-    whole = np.asarray(picture.resize((wide_all, high_all), Image.Resampling.BILINEAR)).astype(int)
+    whole = np.asarray(image.resize((wide_all, high_all), Image.Resampling.BILINEAR)).astype(int)
     top, left = (high_all - high) // 2, (wide_all - wide) // 2
     expected = whole[top : top + high, left : left + wide]
-    np.testing.assert_allclose(np.asarray(decode._fitted(picture, target)).astype(int), expected, atol=1)
+    np.testing.assert_allclose(np.asarray(decode._fitted(image, target)).astype(int), expected, atol=1)
 
 
-def test_a_picture_too_long_is_cropped_to_the_bit(tmp_path):
+def test_a_image_too_long_is_cropped_to_the_bit(tmp_path):
     pixels = noise(12, 17)
     path = save(tmp_path / "a.png", Image.fromarray(pixels))
-    np.testing.assert_array_equal(decode_picture(path, (12, 12), 3), pixels[:, 2:14])
+    np.testing.assert_array_equal(decode_image(path, (12, 12), 3), pixels[:, 2:14])
 
 
 def test_downsizing_antialiases(tmp_path):
     checks = np.indices((64, 64)).sum(axis=0) % 2 * 255
     path = save(tmp_path / "a.png", Image.fromarray(checks.astype(np.uint8)))
-    assert np.ptp(decode_picture(path, (8, 8), 1)[1:-1, 1:-1].astype(int)) <= 4
+    assert np.ptp(decode_image(path, (8, 8), 1)[1:-1, 1:-1].astype(int)) <= 4
 
 
 def test_a_strip_takes_no_memory_for_what_is_cropped_away(tmp_path):
     path = save(tmp_path / "a.png", Image.new("RGB", (1, 60000), (1, 2, 3)))
-    np.testing.assert_array_equal(decode_picture(path, (64, 64), 3), np.tile([1, 2, 3], (64, 64, 1)))
+    np.testing.assert_array_equal(decode_image(path, (64, 64), 3), np.tile([1, 2, 3], (64, 64, 1)))
 
 
 def test_large_jpegs_are_reduced_while_they_are_decoded(tmp_path, monkeypatch):
     smooth = np.linspace(0, 255, 1600)[np.newaxis, :, np.newaxis] * np.ones((1200, 1, 3))
-    picture = Image.fromarray(smooth.astype(np.uint8))
-    path = save(tmp_path / "a.jpg", picture, quality=95)
+    image = Image.fromarray(smooth.astype(np.uint8))
+    path = save(tmp_path / "a.jpg", image, quality=95)
     sizes = []
     fitted = decode._fitted
-    monkeypatch.setattr(decode, "_fitted", lambda picture, size: sizes.append(picture.size) or fitted(picture, size))
-    reduced = decode_picture(path, (32, 32), 3).astype(int)
+    monkeypatch.setattr(decode, "_fitted", lambda image, size: sizes.append(image.size) or fitted(image, size))
+    reduced = decode_image(path, (32, 32), 3).astype(int)
     assert sizes == [(200, 150)]  # an eighth, the most that JPEG can
-    np.testing.assert_allclose(reduced, np.asarray(fitted(picture, (32, 32))), atol=2)
+    np.testing.assert_allclose(reduced, np.asarray(fitted(image, (32, 32))), atol=2)
 
 
 def test_small_jpegs_decode_as_pillow_does(tmp_path):
     path = save(tmp_path / "a.jpg", Image.fromarray(noise(32, 32)))
-    with Image.open(path) as picture:
-        np.testing.assert_array_equal(decode_picture(path, (32, 32), 3), np.asarray(picture))
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(decode_image(path, (32, 32), 3), np.asarray(image))
 
 
 # --- rotation
@@ -100,7 +100,7 @@ def test_small_jpegs_decode_as_pillow_does(tmp_path):
 def test_exif_rotation(tmp_path, orientation, suffix):
     upright = np.zeros((24, 32, 3), np.uint8)  # four flat quarters survive a lossy format
     upright[:12, :16], upright[:12, 16:], upright[12:, :16] = 250, 160, 80
-    # How a camera that was held so stores the upright picture: by the operation that undoes the viewer's.
+    # How a camera that was held so stores the upright image: by the operation that undoes the viewer's.
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -115,15 +115,15 @@ def test_exif_rotation(tmp_path, orientation, suffix):
     exif[0x0112] = orientation
     path = save(tmp_path / f"a.{suffix}", Image.fromarray(np.ascontiguousarray(stored)), exif=exif)
     assert header(path) == [((24, 32), False)]
-    np.testing.assert_allclose(decode_picture(path, (24, 32), 3).astype(int), upright, atol=6)
+    np.testing.assert_allclose(decode_image(path, (24, 32), 3).astype(int), upright, atol=6)
 
 
-def test_damaged_exif_data_is_no_reason_to_lose_a_picture(tmp_path):
+def test_damaged_exif_data_is_no_reason_to_lose_a_image(tmp_path):
     pixels = noise()
     path = save(tmp_path / "a.png", Image.fromarray(pixels), exif=b"Exif\0\0II*\0\xff\xff\xff\xffgarbage")
-    np.testing.assert_array_equal(decode_picture(path, (12, 12), 3), pixels)
+    np.testing.assert_array_equal(decode_image(path, (12, 12), 3), pixels)
     path = save(tmp_path / "a.jpg", Image.fromarray(pixels), exif=b"Exif\0\0nonsense")
-    assert decode_picture(path, (12, 12), 3).shape == (12, 12, 3)
+    assert decode_image(path, (12, 12), 3).shape == (12, 12, 3)
 
 
 # --- modes
@@ -146,7 +146,7 @@ def gray_alpha():
 
 
 MODES = {
-    # name: picture, file, gray, expected
+    # name: image, file, gray, expected
     "1": (Image.fromarray(GRAY > 127), "a.png", True, (GRAY > 127) * 255.0),
     "L": (Image.fromarray(GRAY), "a.png", True, GRAY),
     "L bmp": (Image.fromarray(GRAY), "a.bmp", True, GRAY),
@@ -169,44 +169,44 @@ MODES = {
 
 @pytest.mark.parametrize("name", MODES)
 def test_modes(tmp_path, name):
-    picture, file, gray, expected = MODES[name]
-    path = save(tmp_path / file, picture, **({"lossless": True, "exact": True} if file.endswith("webp") else {}))
+    image, file, gray, expected = MODES[name]
+    path = save(tmp_path / file, image, **({"lossless": True, "exact": True} if file.endswith("webp") else {}))
     assert header(path) == [((12, 12), gray)]
     expected = np.broadcast_to(np.reshape(expected, (12, 12, -1)), (12, 12, 3)).astype(float)
-    coloured = decode_picture(path, (12, 12), 3)
+    coloured = decode_image(path, (12, 12), 3)
     assert coloured.dtype == np.uint8
     np.testing.assert_allclose(coloured, expected, atol=1)
     luminance = expected @ [0.299, 0.587, 0.114]  # ITU-R BT.601
-    np.testing.assert_allclose(decode_picture(path, (12, 12), 1)[..., 0], luminance, atol=1.5)
+    np.testing.assert_allclose(decode_image(path, (12, 12), 1)[..., 0], luminance, atol=1.5)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
 def test_jpegs_that_are_not_rgb(tmp_path, mode):
     flat = Image.new("RGB", (16, 16), (200, 100, 50))
     path = save(tmp_path / "a.jpg", flat.convert(mode))
-    np.testing.assert_allclose(decode_picture(path, (16, 16), 3)[8, 8].astype(int), [200, 100, 50], atol=4)
+    np.testing.assert_allclose(decode_image(path, (16, 16), 3)[8, 8].astype(int), [200, 100, 50], atol=4)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_palette_with_transparency_lies_on_white(tmp_path, channels):
-    picture = Image.new("P", (4, 4), 0)
-    picture.putpalette([10, 20, 30, 200, 100, 0])
-    picture.putpixel((0, 0), 1)
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([10, 20, 30, 200, 100, 0])
+    image.putpixel((0, 0), 1)
     for transparency in (0, bytes([0, 255])):
-        path = save(tmp_path / "a.png", picture, transparency=transparency)
-        decoded = decode_picture(path, (4, 4), channels)
+        path = save(tmp_path / "a.png", image, transparency=transparency)
+        decoded = decode_image(path, (4, 4), channels)
         assert (decoded[1:] == 255).all()
         assert (decoded[0, 0] < 255).any()
 
 
 def test_a_transparent_gray_value_lies_on_white(tmp_path):
     path = save(tmp_path / "a.png", Image.fromarray(np.array([[7, 8]], np.uint8)), transparency=7)
-    assert decode_picture(path, (1, 2), 1).ravel().tolist() == [255, 8]
+    assert decode_image(path, (1, 2), 1).ravel().tolist() == [255, 8]
 
 
 def test_16_bits_are_rounded_not_cut_off(tmp_path):
     path = save(tmp_path / "a.png", Image.fromarray(np.array([[0, 200, 32768, 65535]], np.uint16)))
-    assert decode_picture(path, (1, 4), 1).ravel().tolist() == [0, 1, 128, 255]
+    assert decode_image(path, (1, 4), 1).ravel().tolist() == [0, 1, 128, 255]
 
 
 @pytest.mark.parametrize(
@@ -221,22 +221,22 @@ def test_16_bits_are_rounded_not_cut_off(tmp_path):
 def test_pixels_of_no_known_range_are_refused(tmp_path, values, message):
     path = save(tmp_path / "a.tif", Image.fromarray(values))
     with pytest.raises(DataError, match=f"a.tif: {message}"):
-        decode_picture(path, (1, 2), 1)
+        decode_image(path, (1, 2), 1)
 
 
-def test_of_an_animation_the_first_picture_counts(tmp_path):
+def test_of_an_animation_the_first_image_counts(tmp_path):
     frames = [Image.new("L", (4, 4), value) for value in (10, 200)]
     path = save(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
-    assert (decode_picture(path, (4, 4), 1) == 10).all()
+    assert (decode_image(path, (4, 4), 1) == 10).all()
 
 
-def test_of_a_phones_jpeg_with_several_pictures_the_first_counts(tmp_path):
+def test_of_a_phones_jpeg_with_several_images_the_first_counts(tmp_path):
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     path = save(tmp_path / "a.jpg", frames[0], format="MPO", save_all=True, append_images=frames[1:])
-    np.testing.assert_allclose(decode_picture(path, (16, 16), 3)[8, 8].astype(int), [255, 0, 0], atol=4)
+    np.testing.assert_allclose(decode_image(path, (16, 16), 3)[8, 8].astype(int), [255, 0, 0], atol=4)
 
 
-# --- files that are not pictures
+# --- files that are not images
 
 
 def png_of(width, height):
@@ -253,29 +253,29 @@ def png_of(width, height):
     ("data", "reason"),
     [
         (b"", "empty file"),
-        (b"not a picture at all", "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
+        (b"not an image at all", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image"),
         (png_of(100_000, 100_000), "Image size .* exceeds limit .* decompression bomb"),
         (png_of(50, 50), ".+"),
     ],
 )
-def test_files_that_are_no_pictures(tmp_path, data, reason):
+def test_files_that_are_no_images(tmp_path, data, reason):
     path = tmp_path / "a.png"
     path.write_bytes(data)
     with pytest.raises(DataError, match=f"a.png: {reason}") as failure:
-        decode_picture(path, (8, 8), 3)
+        decode_image(path, (8, 8), 3)
     assert "\n" not in str(failure.value)
 
 
 def test_missing_files_and_folders(tmp_path):
     with pytest.raises(DataError, match=r"none.png: no such file"):
-        decode_picture(tmp_path / "none.png", (8, 8), 3)
+        decode_image(tmp_path / "none.png", (8, 8), 3)
     with pytest.raises(DataError, match="not a file"):
-        decode_picture(tmp_path, (8, 8), 3)
+        decode_image(tmp_path, (8, 8), 3)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "webp", "tif"])
-def test_a_picture_cut_anywhere_is_refused_or_decoded_never_anything_else(tmp_path, suffix):
+def test_a_image_cut_anywhere_is_refused_or_decoded_never_anything_else(tmp_path, suffix):
     whole = save(tmp_path / f"whole.{suffix}", Image.fromarray(noise(16, 16))).read_bytes()
     path = tmp_path / f"cut.{suffix}"
     refused = 0
@@ -283,7 +283,7 @@ def test_a_picture_cut_anywhere_is_refused_or_decoded_never_anything_else(tmp_pa
     for length in lengths:
         path.write_bytes(whole[:length])
         try:
-            decode_picture(path, (16, 16), 3)
+            decode_image(path, (16, 16), 3)
         except DataError as error:
             refused += 1
             message = str(error)
@@ -293,7 +293,7 @@ def test_a_picture_cut_anywhere_is_refused_or_decoded_never_anything_else(tmp_pa
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_a_picture_with_wrong_bytes_is_refused_or_decoded_never_anything_else(tmp_path_factory, data):
+def test_a_image_with_wrong_bytes_is_refused_or_decoded_never_anything_else(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "flipped"
     suffix = data.draw(st.sampled_from(["png", "jpeg", "gif", "tiff"]))
     save(path, Image.fromarray(noise(8, 8)), format=suffix)
@@ -302,7 +302,7 @@ def test_a_picture_with_wrong_bytes_is_refused_or_decoded_never_anything_else(tm
         content[data.draw(st.integers(0, min(len(content), 200) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     try:
-        assert decode_picture(path, (8, 8), 3).shape == (8, 8, 3)
+        assert decode_image(path, (8, 8), 3).shape == (8, 8, 3)
     except DataError as error:
         message = str(error)
         assert "\n" not in message
@@ -313,7 +313,7 @@ def test_pillows_warnings_are_kept_to_itself(tmp_path, monkeypatch):
     path = save(tmp_path / "a.png", Image.fromarray(noise()))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert decode_picture(path, (12, 12), 3).shape == (12, 12, 3)
+        assert decode_image(path, (12, 12), 3).shape == (12, 12, 3)
     assert caught == []
 
 
@@ -322,27 +322,27 @@ def test_pillows_warnings_are_kept_to_itself(tmp_path, monkeypatch):
     [
         ((0, 8), 3, r"image_size is \(0, 8\); allowed is \(height, width\), each 1 or more"),
         ((8,), 3, r"image_size is \(8,\)"),
-        ((8, 8), 2, r"channels is 2; a picture file has 1 \(gray\) or 3"),
+        ((8, 8), 2, r"channels is 2; an image file has 1 \(gray\) or 3"),
     ],
 )
 def test_arguments(tmp_path, image_size, channels, message):
     with pytest.raises(ConfigError, match=message):
-        decode_picture(tmp_path / "a.png", image_size, channels)
+        decode_image(tmp_path / "a.png", image_size, channels)
 
 
 # --- many
 
 
 @pytest.mark.parametrize("threshold", [0, 2**30])
-def test_many_pictures_keep_their_order_and_list_what_cannot_be_read(tmp_path, monkeypatch, threshold):
+def test_many_images_keep_their_order_and_list_what_cannot_be_read(tmp_path, monkeypatch, threshold):
     monkeypatch.setattr(decode, "_WORTH_A_THREAD", threshold)
     paths = [tmp_path / f"{index}.png" for index in range(70)]
     for index, path in enumerate(paths):
         save(path, Image.new("L", (3, 3), index))
     paths[0].write_bytes(b"")
     paths[33].unlink()
-    images, failures = decode_pictures(paths, (3, 3), 1)
+    images, failures = decode_images(paths, (3, 3), 1)
     assert failures == {0: "empty file", 33: "no such file"}
     assert images.shape == (68, 3, 3, 1)
     assert images[:, 1, 1, 0].tolist() == [index for index in range(70) if index not in (0, 33)]
-    np.testing.assert_array_equal(images[5], decode_picture(paths[6], (3, 3), 1))
+    np.testing.assert_array_equal(images[5], decode_image(paths[6], (3, 3), 1))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glassnet.data import decode_picture, load_data
+from glassnet.data import decode_image, load_data
 from glassnet.errors import ConfigError, DataError
 
 
 def fill(folder, count=8, value=0, size=(6, 6), mode="RGB", suffix="png"):
-    """A class folder of flat pictures whose red (or gray) is value, value + 1, ..."""
+    """A class folder of flat images whose red (or gray) is value, value + 1, ..."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         shade = value + index
@@ -69,22 +69,22 @@ def test_train_alone_holds_out_a_share(split_animals):
     assert (len(data.train), len(data.test)) == (12, 4)
 
 
-def test_pictures_to_judge_are_all_test_pictures(animals):
+def test_images_to_judge_are_all_test_images(animals):
     (animals / "cat/000.png").write_bytes(b"hello")
-    data = load_data(animals, test_share=1, max_bad=0.1)
+    data = load_data(animals, test_size=1, max_unreadable=0.1)
     assert sorted(reds(data.test)) == [*range(8), *range(11, 18), *range(20, 28)]
     assert data.train.images is data.test.images
-    assert data.skipped == ["cat/000.png: not a picture"]
+    assert data.skipped == ["cat/000.png: not an image"]
     assert load_data(**data.source).fingerprint == data.fingerprint
 
 
-def test_train_and_test_keep_their_pictures_where_they_are_judged(split_animals):
-    assert load_data(split_animals, test_share=1).fingerprint == load_data(split_animals).fingerprint
+def test_train_and_test_keep_their_images_where_they_are_judged(split_animals):
+    assert load_data(split_animals, test_size=1).fingerprint == load_data(split_animals).fingerprint
 
 
 def test_test_alone_can_be_judged_and_not_trained_on(split_animals):
     (split_animals / "train").rename(split_animals.parent / f"{split_animals.name}-train")
-    assert reds(load_data(split_animals, test_share=1).test) == [110, 111, 112, 100, 101, 102]
+    assert reds(load_data(split_animals, test_size=1).test) == [110, 111, 112, 100, 101, 102]
     with pytest.raises(DataError, match="has test alone; to train, train is needed beside it"):
         load_data(split_animals)
 
@@ -98,17 +98,17 @@ def test_train_may_be_a_class(tmp_path):
 def test_the_split_follows_from_the_seed(animals):
     same, again, other = load_data(animals, seed=1), load_data(animals, seed=1), load_data(animals, seed=2)
     assert same.fingerprint == again.fingerprint != other.fingerprint
-    assert len(load_data(animals, test_share=0.5).test) == 12
+    assert len(load_data(animals, test_size=0.5).test) == 12
 
 
 def test_the_source_loads_the_same_again(animals, monkeypatch):
     monkeypatch.chdir(animals.parent)
-    data = load_data(animals.name, samples=9, seed=3, test_share=0.3)
+    data = load_data(animals.name, samples=9, seed=3, test_size=0.3)
     monkeypatch.chdir("/")
     assert load_data(**data.source).fingerprint == data.fingerprint
 
 
-def test_samples_count_training_pictures(split_animals):
+def test_samples_count_training_images(split_animals):
     data = load_data(split_animals / "train", samples=4)
     assert np.bincount(data.train.labels).tolist() == [2, 2]
     assert len(data.test) == 4
@@ -122,7 +122,7 @@ def test_samples_count_training_pictures(split_animals):
 def test_hidden_and_system_files_are_ignored(animals):
     visible = load_data(animals).fingerprint
     for name in (".DS_Store", "cat/.DS_Store", "cat/Thumbs.db", "cat/desktop.ini", "README.md"):
-        (animals / name).write_bytes(b"no picture")
+        (animals / name).write_bytes(b"no image")
     for name in (".git", "__MACOSX", "cat/.thumbnails"):
         (animals / name).mkdir()
     assert load_data(animals).fingerprint == visible
@@ -145,19 +145,19 @@ def test_symbolic_links_are_followed(animals, tmp_path_factory):
     fill(linked / "dog")
     assert load_data(linked).fingerprint == load_data(animals).fingerprint
     (linked / "cat" / "gone.png").symlink_to(linked / "nothing")
-    assert load_data(linked, max_bad=0.1).skipped == ["cat/gone.png: no such file"]
+    assert load_data(linked, max_unreadable=0.1).skipped == ["cat/gone.png: no such file"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
 def test_a_named_pipe_is_listed_not_waited_for(animals):
     os.mkfifo(animals / "cat" / "pipe.png")
-    assert load_data(animals, max_bad=0.1).skipped == ["cat/pipe.png: not a file"]
+    assert load_data(animals, max_unreadable=0.1).skipped == ["cat/pipe.png: not a file"]
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file systems there allow Unicode names only")
 def test_names_that_are_not_unicode(animals):
     os.close(os.open(os.fsencode(animals / "cat") + b"/\xff.png", os.O_CREAT))
-    assert load_data(animals, max_bad=0.1).skipped == ["cat/?.png: empty file"]
+    assert load_data(animals, max_unreadable=0.1).skipped == ["cat/?.png: empty file"]
     os.mkdir(os.fsencode(animals) + b"/\xff")  # noqa: PTH102
     with pytest.raises(DataError, match=r"udcff': the name of a class folder must be valid UTF-8"):
         load_data(animals)
@@ -166,7 +166,7 @@ def test_names_that_are_not_unicode(animals):
 # --- channels and size
 
 
-def test_gray_pictures_everywhere_make_one_channel(tmp_path):
+def test_gray_images_everywhere_make_one_channel(tmp_path):
     fill(tmp_path / "a", mode="L")
     fill(tmp_path / "b", mode="L", value=100)
     data = load_data(tmp_path)
@@ -180,18 +180,18 @@ def test_gray_pictures_everywhere_make_one_channel(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{}, {"image_size": 6}])
-def test_pictures_are_brought_to_the_channels_asked_for(animals, options):
+def test_images_are_brought_to_the_channels_asked_for(animals, options):
     for folder in animals.iterdir():
         fill(folder, mode="L", count=4)
     for channels in (1, 3):
         data = load_data(animals, channels=channels, **options)
         assert data.channels == channels
         assert load_data(**data.source).fingerprint == data.fingerprint
-    with pytest.raises(ConfigError, match="channels is 2; a picture file has 1"):
+    with pytest.raises(ConfigError, match="channels is 2; an image file has 1"):
         load_data(animals, channels=2, **options)
 
 
-def test_pictures_of_any_size_are_brought_to_the_size_asked_for(animals):
+def test_images_of_any_size_are_brought_to_the_size_asked_for(animals):
     fill(animals / "cat", size=(9, 30))
     for image_size, expected in ((4, (4, 4)), ((5, 3), (5, 3)), ([5, 3], (5, 3))):
         assert load_data(animals, image_size=image_size).image_size == expected
@@ -206,10 +206,10 @@ def test_training_and_predicting_decode_alike(tmp_path):
         Image.fromarray(pixels).save(tmp_path / "test" / name / "a.jpg")
     data = load_data(tmp_path, image_size=8)
     path = tmp_path / "test" / "a" / "a.jpg"
-    np.testing.assert_array_equal(decode_picture(path, (8, 8), 3), data.test.images[0])
+    np.testing.assert_array_equal(decode_image(path, (8, 8), 3), data.test.images[0])
 
 
-def test_without_a_size_the_pictures_must_be_alike(animals):
+def test_without_a_size_the_images_must_be_alike(animals):
     Image.new("RGB", (9, 5)).save(animals / "dog" / "large.png")
     with pytest.raises(ConfigError, match=r"differ in size \(.*png is 6×6 and .*large.png is 5×9\): set image_size"):
         load_data(animals)
@@ -221,23 +221,23 @@ def test_without_a_size_a_rectangle_stays_one(tmp_path):
     assert load_data(tmp_path).image_size == (5, 7)
 
 
-def test_large_pictures_need_a_size(tmp_path):
+def test_large_images_need_a_size(tmp_path):
     fill(tmp_path / "a", count=2, size=(257, 10))
     fill(tmp_path / "b", count=2, size=(257, 10))
-    with pytest.raises(ConfigError, match=r"00.\.png is 257×10: for pictures above 256 pixels set image_size"):
-        load_data(tmp_path, test_share=0.5)
-    assert load_data(tmp_path, test_share=0.5, image_size=16).image_size == (16, 16)
+    with pytest.raises(ConfigError, match=r"00.\.png is 257×10: for images above 256 pixels set image_size"):
+        load_data(tmp_path, test_size=0.5)
+    assert load_data(tmp_path, test_size=0.5, image_size=16).image_size == (16, 16)
 
 
-# --- unreadable pictures
+# --- unreadable images
 
 
-def test_unreadable_pictures_are_listed_and_skipped(split_animals):
+def test_unreadable_images_are_listed_and_skipped(split_animals):
     (split_animals / "train/cat/003.png").write_bytes(b"hello")
     whole = (split_animals / "test/dog/001.png").read_bytes()
     (split_animals / "test/dog/001.png").write_bytes(whole[: len(whole) // 2])
-    data = load_data(split_animals, max_bad=0.1)
-    assert data.skipped[0] == "train/cat/003.png: not a picture"
+    data = load_data(split_animals, max_unreadable=0.1)
+    assert data.skipped[0] == "train/cat/003.png: not an image"
     assert data.skipped[1].startswith("test/dog/001.png: ")
     assert len(data.skipped) == 2
     assert reds(data.train) == [10, 11, 12, 14, 15, 16, 17, *range(8)]
@@ -246,39 +246,39 @@ def test_unreadable_pictures_are_listed_and_skipped(split_animals):
     assert data.test.labels.tolist() == [0, 0, 0, 1, 1]
 
 
-def test_too_many_unreadable_pictures_end_it(split_animals):
+def test_too_many_unreadable_images_end_it(split_animals):
     (split_animals / "train/cat/003.png").write_bytes(b"hello")
     message = (
-        r"1 of 22 pictures cannot be read, 4.55%; allowed is 1.00% \(max_bad; --max-bad of train and doctor\); "
-        "the first is train/cat/003.png: not a picture"
+        r"1 of 22 images cannot be read, 4.55%; allowed is 1.00% \(max_unreadable; --max-unreadable of train and "
+        r"doctor\); the first is train/cat/003.png: not an image"
     )
     with pytest.raises(DataError, match=message):
         load_data(split_animals)
-    assert len(load_data(split_animals, max_bad=1 / 22).skipped) == 1  # the share itself is allowed
+    assert len(load_data(split_animals, max_unreadable=1 / 22).skipped) == 1  # the share itself is allowed
     with pytest.raises(DataError, match="1 of 22"):
-        load_data(split_animals, max_bad=0)
+        load_data(split_animals, max_unreadable=0)
 
 
-def test_a_class_of_unreadable_pictures_ends_it(split_animals):
+def test_a_class_of_unreadable_images_ends_it(split_animals):
     for path in (split_animals / "train/cat").iterdir():
         path.write_bytes(b"hello")
-    with pytest.raises(DataError, match=r"cat: none of the pictures chosen from it can be read"):
-        load_data(split_animals, max_bad=1)
+    with pytest.raises(DataError, match=r"cat: none of the images chosen from it can be read"):
+        load_data(split_animals, max_unreadable=1)
 
 
 def test_nothing_readable(animals):
     for path in animals.rglob("*.png"):
         path.write_bytes(b"hello")
-    with pytest.raises(DataError, match="none of its 24 files is a picture that can be read"):
-        load_data(animals, max_bad=1)
+    with pytest.raises(DataError, match="none of its 24 files is an image that can be read"):
+        load_data(animals, max_unreadable=1)
 
 
-def test_a_picture_that_declares_to_be_huge_is_listed(animals):
+def test_a_image_that_declares_to_be_huge_is_listed(animals):
     whole = bytearray((animals / "cat" / "000.png").read_bytes())
     whole[16:24] = (100_000).to_bytes(4, "big") * 2
     whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
     (animals / "cat" / "000.png").write_bytes(whole)
-    (skipped,) = load_data(animals, max_bad=0.1).skipped
+    (skipped,) = load_data(animals, max_unreadable=0.1).skipped
     assert skipped.startswith("cat/000.png: Image size (10000000000 pixels) exceeds limit")
 
 
@@ -287,7 +287,7 @@ def test_a_picture_that_declares_to_be_huge_is_listed(animals):
 
 def test_empty_class_folder(animals):
     (animals / "fish").mkdir()
-    with pytest.raises(DataError, match="fish: the class folder is empty; each class needs pictures"):
+    with pytest.raises(DataError, match="fish: the class folder is empty; each class needs images"):
         load_data(animals)
 
 
@@ -297,15 +297,15 @@ def test_one_class_only(tmp_path):
         load_data(tmp_path)
 
 
-def test_pictures_without_class_folders(tmp_path):
+def test_images_without_class_folders(tmp_path):
     fill(tmp_path)
-    with pytest.raises(DataError, match="has no class folder; at least 2 are needed, one folder of pictures for each"):
+    with pytest.raises(DataError, match="has no class folder; at least 2 are needed, one folder of images for each"):
         load_data(tmp_path)
 
 
 def test_folders_in_a_class_folder(animals):
     fill(animals / "cat" / "small")
-    with pytest.raises(DataError, match="small: is a folder in a class folder; allowed there are pictures only"):
+    with pytest.raises(DataError, match="small: is a folder in a class folder; allowed there are images only"):
         load_data(animals)
 
 
@@ -330,7 +330,7 @@ def test_two_spellings_of_one_class(tmp_path):
         load_data(tmp_path)
 
 
-def test_a_class_of_one_picture_cannot_be_split(animals):
+def test_a_class_of_one_image_cannot_be_split(animals):
     fill(animals / "fish", count=1)
-    with pytest.raises(DataError, match="class 'fish' has 1 picture; at least 2 are needed to hold out a share"):
+    with pytest.raises(DataError, match="class 'fish' has 1 image; at least 2 are needed to hold out a share"):
         load_data(animals)

@@ -91,9 +91,9 @@ def test_any_bytes_end_in_an_array_or_in_one_line(scratch, data):
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, data, message):
-    path = tmp_path / "pictures"
+    path = tmp_path / "images"
     path.write_bytes(data)
-    with pytest.raises(DataError, match=f"pictures: .*{message}"):
+    with pytest.raises(DataError, match=f"images: .*{message}"):
         read_idx(path, 3)
 
 
@@ -125,8 +125,8 @@ IMAGES = np.arange(24).reshape(2, 3, 4)
 def test_pair(tmp_path, packed, images, labels):
     path = write(tmp_path / (f"train-{images}-ubyte" + ".gz" * packed), IMAGES, packed)
     write(tmp_path / f"train-{labels}-ubyte", [7, 8])
-    pictures, numbers = read_idx_pair(path)
-    np.testing.assert_array_equal(pictures, IMAGES[..., np.newaxis])
+    read_images, numbers = read_idx_pair(path)
+    np.testing.assert_array_equal(read_images, IMAGES[..., np.newaxis])
     assert numbers.tolist() == [7, 8]
     assert numbers.dtype == np.int64
 
@@ -136,7 +136,7 @@ def test_pair_errors(tmp_path):
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\[.gz\]: not found; .* needs its labels beside it"):
         read_idx_pair(path)
     write(tmp_path / "train-labels-idx1-ubyte", [1, 2, 3])
-    with pytest.raises(DataError, match="holds 2 pictures and train-labels-idx1-ubyte 3 labels; both must be as many"):
+    with pytest.raises(DataError, match="holds 2 images and train-labels-idx1-ubyte 3 labels; both must be as many"):
         read_idx_pair(path)
 
 
@@ -162,7 +162,7 @@ def test_find_errors(tmp_path):
     chosen = tmp_path / "emnist-digits-train-images-idx3-ubyte"
     test = write(tmp_path / "emnist-digits-test-images-idx3-ubyte", IMAGES)
     assert find_idx(chosen) == (chosen, test)
-    other = tmp_path / "picture.png"
+    other = tmp_path / "image.png"
     other.touch()
-    with pytest.raises(DataError, match=r"picture.png: is not named as IDX images are"):
+    with pytest.raises(DataError, match=r"image.png: is not named as IDX images are"):
         find_idx(other)

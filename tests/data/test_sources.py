@@ -13,7 +13,7 @@ from glassnet.errors import ConfigError, DataError
 
 
 def write_idx(folder, name, count, labels=None, packed=False):
-    """Pictures 4×5 whose first pixel is their number; labels 0, 1, 2, 0, ... unless given."""
+    """Images 4×5 whose first pixel is their number; labels 0, 1, 2, 0, ... unless given."""
     images = np.zeros((count, 4, 5), np.uint8)
     images[:, 0, 0] = np.arange(count)
     labels = np.arange(count) % 3 if labels is None else labels
@@ -50,7 +50,7 @@ def test_digits_are_scikit_learns_split_and_nothing_else_but_divided_by_16():
 
 def test_digits_do_not_depend_on_seed_or_share():
     fingerprint = load_data("digits").fingerprint
-    assert load_data("digits", seed=7, test_share=0.5).fingerprint == fingerprint
+    assert load_data("digits", seed=7, test_size=0.5).fingerprint == fingerprint
     assert fingerprint == "f38a175693b24783c824914ea0154eb109571ef4206871635fd1466a2f96c9f6"
 
 
@@ -61,7 +61,7 @@ def test_a_part_of_the_digits():
     assert data.normalization == Normalization(16.0, (0.0,), (1.0,))
     assert data.scale == 16.0
     assert load_data("digits", samples=200, seed=2).fingerprint != data.fingerprint
-    with pytest.raises(ConfigError, match=r"samples is 1340; allowed is 10 .* to 1337, or 1347, all training pictures"):
+    with pytest.raises(ConfigError, match=r"samples is 1340; allowed is 10 .* to 1337, or 1347, all training images"):
         load_data("digits", samples=1340)
 
 
@@ -84,17 +84,17 @@ def test_idx_folder_and_file(tmp_path, packed):
 
 def test_idx_without_test_files_holds_out_a_share(tmp_path):
     write_idx(tmp_path, "train", 40)
-    data = load_data(tmp_path, test_share=0.2)
+    data = load_data(tmp_path, test_size=0.2)
     assert (len(data.train), len(data.test)) == (32, 8)
-    assert load_data(tmp_path, test_share=0.2, seed=1).fingerprint != data.fingerprint
+    assert load_data(tmp_path, test_size=0.2, seed=1).fingerprint != data.fingerprint
 
 
-def test_idx_without_test_files_can_be_test_pictures_alone(tmp_path):
+def test_idx_without_test_files_can_be_test_images_alone(tmp_path):
     write_idx(tmp_path, "train", 40)
-    data = load_data(tmp_path, test_share=1)
+    data = load_data(tmp_path, test_size=1)
     assert data.test.images[:, 0, 0, 0].tolist() == list(range(40))
     write_idx(tmp_path, "t10k", 6)
-    data = load_data(tmp_path, test_share=1)
+    data = load_data(tmp_path, test_size=1)
     assert (len(data.train), len(data.test)) == (40, 6)
 
 
@@ -197,7 +197,7 @@ def test_a_device_is_no_source():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_size": 16}, r"image_size is \(16, 16\); the pictures of 'digits' are \(8, 8\), and only those of a"),
+        ({"image_size": 16}, r"image_size is \(16, 16\); the images of 'digits' are \(8, 8\), and only those of a"),
         ({"image_size": 0}, "image_size is 0; allowed is a side or"),
         ({"image_size": (8, -1)}, r"image_size is \(8, -1\); allowed"),
         ({"image_size": (8, 8, 1)}, r"image_size is \(8, 8, 1\); allowed"),
@@ -206,10 +206,10 @@ def test_a_device_is_no_source():
         ({"seed": -1}, "seed is -1; allowed"),
         (
             {"channels": 3},
-            "channels is 3; the pictures of 'digits' have 1, and only those of a folder",
+            "channels is 3; the images of 'digits' have 1, and only those of a folder",
         ),
-        ({"test_share": 1.1}, "test_share is 1.1; allowed is more than 0, up to 1"),
-        ({"max_bad": 1.5}, "max_bad is 1.5; allowed is 0 to 1"),
+        ({"test_size": 1.1}, "test_size is 1.1; allowed is more than 0, up to 1"),
+        ({"max_unreadable": 1.5}, "max_unreadable is 1.5; allowed is 0 to 1"),
     ],
 )
 def test_arguments(options, message):
@@ -226,7 +226,7 @@ def test_sources_that_do_not_need_them_load_neither_scikit_learn_nor_pillow(tmp_
     write_idx(tmp_path, "train", 30)
     write_idx(tmp_path, "t10k", 6)
     code = (
-        "import sys; from glassnet.data import load_data, Normalization, draw, decode_picture; "
+        "import sys; from glassnet.data import load_data, Normalization, draw, decode_image; "
         f"load_data({str(tmp_path)!r}).normalization; "
         "print([name for name in ('sklearn', 'scipy', 'PIL') if name in sys.modules])"
     )

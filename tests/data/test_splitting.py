@@ -28,15 +28,15 @@ def test_split_follows_from_the_seed():
 
 
 def test_split_errors():
-    with pytest.raises(DataError, match="class 'dog' has 1 picture; at least 2 are needed to hold out a share of 0.5"):
+    with pytest.raises(DataError, match="class 'dog' has 1 image; at least 2 are needed to hold out a share of 0.5"):
         stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, ["cat", "dog"])
-    with pytest.raises(DataError, match="class '1' has 1 training picture; "):
-        stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, kind="training picture")
-    with pytest.raises(DataError, match=r"a share of 0.1 of 10 pictures .* into 9 and 1; .* the 2 classes"):
+    with pytest.raises(DataError, match="class '1' has 1 training image; "):
+        stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, kind="training image")
+    with pytest.raises(DataError, match=r"a share of 0.1 of 10 images .* into 9 and 1; .* the 2 classes"):
         stratified_split(np.repeat([0, 1], 5), 0.1, 0)
     with pytest.raises(DataError, match=r"a share of 0.9 .* into 1 and 9"):
         stratified_split(np.repeat([0, 1], 5), 0.9, 0)
-    with pytest.raises(DataError, match=r"share of 0.95 leaves no picture of class 'rare'"):
+    with pytest.raises(DataError, match=r"share of 0.95 leaves no image of class 'rare'"):
         stratified_split(np.repeat([0, 1], [200, 2]), 0.95, 0, ["common", "rare"])
     for share in (0, 1, -0.1, float("nan")):
         with pytest.raises(ConfigError, match=r"the share to hold out is .*; allowed is more than 0 and less than 1"):
@@ -63,7 +63,7 @@ def test_sample_errors():
     for samples in (2, 58, 61):
         with pytest.raises(ConfigError, match=rf"samples is {samples}; allowed is 3 .* to 57, or 60, all training"):
             stratified_sample(labels, samples, 0)
-    with pytest.raises(DataError, match="class 'b' has 1 training picture; at least 2 are needed to take samples"):
+    with pytest.raises(DataError, match="class 'b' has 1 training image; at least 2 are needed to take samples"):
         stratified_sample(np.repeat([0, 1], [20, 1]), 10, 0, ["a", "b"])
-    with pytest.raises(DataError, match=r"samples=5 of 1002 leaves no picture of class 'b'; ask for more"):
+    with pytest.raises(DataError, match=r"samples=5 of 1002 leaves no image of class 'b'; ask for more"):
         stratified_sample(np.repeat([0, 1], [1000, 2]), 5, 0, ["a", "b"])

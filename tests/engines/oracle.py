@@ -12,7 +12,7 @@ from torch import nn
 
 import glassnet as gn
 from glassnet.architecture import ResNetSpec, assemble
-from glassnet.data import random_stream
+from glassnet.data import make_rng
 from glassnet.engines import Network
 
 torch.set_num_threads(1)
@@ -87,7 +87,7 @@ def twin(network: Network, seed: int = 42) -> Any:
     module.load_state_dict({key: tensor(array) for key, array in network.state_dict().items()})
     for part in module.modules():
         if isinstance(part, Dropout):
-            part.generator = random_stream(seed, "dropout")
+            part.generator = make_rng(seed, "dropout")
     return module
 
 

@@ -34,7 +34,7 @@ def test_no_images_give_no_logits() -> None:
     assert logits.dtype == np.float32
 
 
-def test_a_picture_is_judged_by_itself_in_evaluation_mode() -> None:
+def test_a_image_is_judged_by_itself_in_evaluation_mode() -> None:
     network = gn.build(gn.spec("tiny-bn", dropout=0.5), dtype="float64")
     images, labels = batch(network.spec, 8)
     network.trainer(gn.Recipe()).step(images, labels)  # leaves training mode on
@@ -163,7 +163,7 @@ BAD_IMAGES: list[tuple[Any, str]] = [
     (np.zeros((1, 8, 8)), "The images must have shape (N, 1, H, W). Got (1, 8, 8)."),
     (
         np.zeros((2, 1, 8, 8), np.uint8),
-        "The images must be floats, as Normalization.apply makes them of uint8 pictures. Got uint8.",
+        "The images must be floats, as Normalization.apply makes them of uint8 images. Got uint8.",
     ),
     (np.zeros((2, 1, 8, 8), bool), "The images must be floats"),
     (np.zeros((2, 1, 8, 8), complex), "The images must be floats"),
@@ -296,7 +296,7 @@ def test_logits_that_overflow_warn_of_nothing() -> None:
     images, labels = np.ones((3, 1, 8, 8)), np.zeros(3, int)
     assert not np.isfinite(network.logits(images)).all()
     assert not np.isfinite(network.gradients(images, labels)[0])
-    trainer = network.trainer(gn.Recipe(clip_gradient=1.0))
+    trainer = network.trainer(gn.Recipe(clip_grad_norm=1.0))
     trainer.step(images, labels)
     assert not np.isfinite(trainer.totals().loss)
 
@@ -308,7 +308,7 @@ def test_evaluation_of_logits() -> None:
     assert evaluation.loss == pytest.approx(-np.log([0.25, 0.5, 0.1]).mean())
 
 
-def test_a_batch_picks_its_pictures_in_order() -> None:
+def test_a_batch_picks_its_images_in_order() -> None:
     network = build64("tiny")
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 17, (9, 8, 8, 1), dtype=np.uint8), np.arange(9, dtype=np.int64))

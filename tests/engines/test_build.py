@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import glassnet as gn
-from glassnet.engines import copy_of
+from glassnet.engines import clone_network
 from glassnet.errors import ConfigError, GlassnetError
 
 
@@ -110,7 +110,7 @@ def test_the_keys_have_the_networks_order_and_its_dtype() -> None:
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_a_copy_is_equal_and_shares_nothing(engine: str) -> None:
     network = gn.build(gn.spec("tiny-bn", dropout=0.5), engine, seed=3, dtype="float64")
-    copy = copy_of(network)
+    copy = clone_network(network)
     state = network.state_dict()
     assert (copy.engine, copy.spec, copy.dtype, copy.device) == (engine, network.spec, network.dtype, network.device)
     for key, array in copy.state_dict().items():
@@ -122,13 +122,13 @@ def test_a_copy_is_equal_and_shares_nothing(engine: str) -> None:
 
 
 def test_a_copy_computes_on_as_many_threads() -> None:
-    assert copy_of(gn.build("tiny", threads=2)).threads == 2
+    assert clone_network(gn.build("tiny", threads=2)).threads == 2
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_a_copy_in_another_dtype(engine: str) -> None:
     network = gn.build("tiny", engine, seed=4)
-    copy = copy_of(network, dtype="float64")
+    copy = clone_network(network, dtype="float64")
     assert copy.dtype == np.float64
     np.testing.assert_array_equal(copy.state_dict()["fc.weight"], network.state_dict()["fc.weight"])
 
@@ -136,5 +136,5 @@ def test_a_copy_in_another_dtype(engine: str) -> None:
 def test_copying_draws_nothing_from_torchs_own_generator() -> None:
     network = gn.build("tiny", "torch")
     before = torch.get_rng_state()
-    copy_of(network)
+    clone_network(network)
     assert torch.equal(torch.get_rng_state(), before)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import glassnet as gn
-from glassnet.data import Augmentation, Normalization, Split, random_stream
+from glassnet.data import Augmentation, Normalization, Split, make_rng
 from glassnet.engines import Batch, Network, Trainer
 from glassnet.errors import GlassnetError
 from glassnet.nn import memory
@@ -68,7 +68,7 @@ def test_logits_gradients_and_buffers_are_torchs(preset: str, changes: dict[str,
     assert loss == pytest.approx(expected.item(), rel=1e-12)
     close(gradients, gradients_of(module))
 
-    network.seed_dropout(random_stream(42, "dropout"))
+    network.seed_dropout(make_rng(42, "dropout"))
     assert float(network.trainer(Recipe()).step(images, labels)) == pytest.approx(expected.item(), rel=1e-12)
     buffers = {key for key, _ in module.named_buffers()}
     ours = {key: array for key, array in network.state_dict().items() if key in buffers}
@@ -103,14 +103,14 @@ RECIPES = {
     "momentum": Recipe(),
     "nesterov": Recipe(nesterov=True, weight_decay=1e-2),
     "weights decay": Recipe(weight_decay=0.1),
-    "all decay": Recipe(weight_decay=0.1, decay_scope="all"),
+    "all decay": Recipe(weight_decay=0.1, weight_decay_scope="all"),
     "smoothing": Recipe(label_smoothing=0.1),
     "adam": Recipe(optimizer="adam", lr=1e-2),
     "adam, decay": Recipe(optimizer="adam", lr=1e-2, weight_decay=0.1),
     "adamw": Recipe(optimizer="adamw", lr=1e-2, weight_decay=0.1),
-    "adamw, all decay": Recipe(optimizer="adamw", lr=1e-2, weight_decay=0.1, decay_scope="all"),
-    "clipped": Recipe(clip_gradient=0.5, weight_decay=0.1),
-    "clipped nowhere": Recipe(clip_gradient=1e6),
+    "adamw, all decay": Recipe(optimizer="adamw", lr=1e-2, weight_decay=0.1, weight_decay_scope="all"),
+    "clipped": Recipe(clip_grad_norm=0.5, weight_decay=0.1),
+    "clipped nowhere": Recipe(clip_grad_norm=1e6),
 }
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 
@@ -128,8 +128,8 @@ def test_ten_steps_are_torchs(preset: str, recipe: Recipe) -> None:
             module(tensor(images)), tensor(labels), label_smoothing=recipe.label_smoothing
         )
         expected.backward()
-        if recipe.clip_gradient is not None:
-            torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.clip_gradient)
+        if recipe.clip_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.clip_grad_norm)
         optimizer.step()
         assert float(trainer.step(images, labels)) == pytest.approx(expected.item(), rel=1e-9)
     norms = {key: np.asarray(norm) for key, norm in trainer.totals().gradient_norms.items()}
@@ -143,7 +143,7 @@ def test_the_whole_gradient_is_clipped_and_keeps_its_direction() -> None:
     _, gradients = network.gradients(images, labels)
     length = np.sqrt(sum(float((array**2).sum()) for array in gradients.values()))
     before = network.state_dict()
-    network.trainer(Recipe(lr=1.0, momentum=0.0, clip_gradient=length / 4)).step(images, labels)
+    network.trainer(Recipe(lr=1.0, momentum=0.0, clip_grad_norm=length / 4)).step(images, labels)
     for key, array in network.state_dict().items():
         np.testing.assert_allclose(before[key] - array, gradients[key] / 4, rtol=1e-5, atol=1e-12)
 
@@ -179,7 +179,7 @@ def test_a_numpy_number_is_the_same_rate() -> None:
         np.testing.assert_array_equal(array, states[1][key], err_msg=key)
 
 
-def pictures(channels: int = 1, count: int = 20) -> Split:
+def make_split(channels: int = 1, count: int = 20) -> Split:
     rng = np.random.default_rng(3)
     return Split(
         rng.integers(0, 256, (count, 8, 8, channels), dtype=np.uint8), rng.integers(10, size=count, dtype=np.int64)
@@ -189,7 +189,7 @@ def pictures(channels: int = 1, count: int = 20) -> Split:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("augmented", [False, True])
 def test_a_placed_batch_is_the_same_step_as_its_arrays(dtype: str, augmented: bool) -> None:
-    split, normalization = pictures(channels=3), Normalization(255.0, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+    split, normalization = make_split(channels=3), Normalization(255.0, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
     indices = np.array([3, 17, 5, 0])
     augmentation = None
     images = split.images[indices]
@@ -206,7 +206,7 @@ def test_a_placed_batch_is_the_same_step_as_its_arrays(dtype: str, augmented: bo
         np.testing.assert_array_equal(array, networks[1].state_dict()[key], err_msg=key)
 
 
-def test_totals_are_means_over_pictures_since_the_last_reading() -> None:
+def test_totals_are_means_over_images_since_the_last_reading() -> None:
     network = build64("tiny")
     trainer = network.trainer(Recipe())
     images, labels = batch(network.spec, 9)
@@ -338,7 +338,7 @@ def golden(shared: Path) -> Network:
 
 @pytest.fixture(scope="module")
 def samples(shared: Path) -> dict[str, Array]:
-    """Twenty of CIFAR-10's test pictures, normalized; the label is the last number of each name."""
+    """Twenty of CIFAR-10's test images, normalized; the label is the last number of each name."""
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     paths = sorted((shared / "cifar10-samples").glob("*.png"))
     return {

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import glassnet as gn
-from glassnet.data import random_stream
+from glassnet.data import make_rng
 from glassnet.engines import Processes
 from glassnet.engines.processes import beside
 from glassnet.errors import ConfigError, RunError
@@ -52,18 +52,18 @@ def assert_close(ours: dict[str, Any], theirs: dict[str, Any], tolerance: float 
 @given(total=st.integers(0, 300), count=st.integers(1, 9))
 def test_the_shares_of_a_batch(total: int, count: int) -> None:
     shares = [list(range(total))[Processes(rank, count).share(total)] for rank in range(count)]
-    assert [picture for share in shares for picture in share] == list(range(total))
+    assert [image for share in shares for image in share] == list(range(total))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_three_processes_go_on_as_one_would(digits: gn.Dataset, tmp_path: Path) -> None:
-    """All that is random, batches that three do not divide, and a last one of a single picture."""
-    few = gn.Dataset(digits.train.images[:145], digits.train.labels[:145], digits.classes, scale=16.0, test_share=0.2)
+    """All that is random, batches that three do not divide, and a last one of a single image."""
+    few = gn.Dataset(digits.train.images[:145], digits.train.labels[:145], digits.classes, scale=16.0, test_size=0.2)
     assert len(few.train) == 116
     options: dict[str, Any] = {"batch_size": 23, "epochs": 3, "dropout": 0.25, "augment": "flip-crop"}
-    options |= {"recipe": gn.Recipe(optimizer="adam", lr=3e-3, weight_decay=1e-3), "clip_gradient": 0.5, **TORCH}
+    options |= {"recipe": gn.Recipe(optimizer="adam", lr=3e-3, weight_decay=1e-3), "clip_grad_norm": 0.5, **TORCH}
     alone = train(few, tmp_path / "alone", **options)
-    train(few, tmp_path / "parts", **options, stop_after=1)
+    train(few, tmp_path / "parts", **options, stop_after_epoch=1)
     together = train(few, tmp_path / "parts", **options, devices=3, strategy="ddp", resume=True)
     assert_close(weights(alone.path), weights(together.path))
     for ours, theirs in zip(untimed(alone.history), untimed(together.history), strict=True):
@@ -107,7 +107,7 @@ def test_batch_normalization_sees_each_share_by_itself(digits: gn.Dataset, tmp_p
     """One step by hand: the mean of the halves' gradients, and the first half's running statistics."""
     recipe = gn.Recipe(lr=0.1, momentum=0.0, batch_size=200, epochs=1)
     run = train(digits, tmp_path / "run", model="tiny-bn", recipe=recipe, epochs=1, devices=2, **TORCH)
-    order = random_stream(42, "shuffle", 1).permutation(200)
+    order = make_rng(42, "shuffle", 1).permutation(200)
     images, labels = digits.normalization.apply(digits.train.images, "float64")[order], digits.train.labels[order]
     network = gn.build("tiny-bn", "torch", dtype="float64", device="cpu")
     halves = [network.trace(images[half], labels[half]) for half in (slice(100), slice(100, 200))]

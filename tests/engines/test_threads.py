@@ -96,7 +96,7 @@ def test_the_numpy_engine_takes_all_cores_or_as_many_as_asked() -> None:
 
 
 def test_a_training_has_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "BLOCK_BYTES", 20_000)  # several blocks even of these few pictures
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 20_000)  # several blocks even of these few images
     rng = np.random.default_rng(0)
     images, labels = rng.standard_normal((12, 3, 16, 16)).astype(np.float32), rng.integers(0, 10, 12)
     states = []

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import glassnet as gn
-from glassnet.data import Augmentation, Normalization, Split, random_stream
+from glassnet.data import Augmentation, Normalization, Split, make_rng
 from glassnet.engines import Batch, Network, torch_engine
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.recipe import Recipe
@@ -50,7 +50,7 @@ def test_they_start_equal_to_the_bit(dtype: str) -> None:
     assert list(ours.state_dict()) == list(theirs.state_dict())
     assert ours.parameter_count == theirs.parameter_count
     assert ours.activation_names == theirs.activation_names
-    assert ours.dataflow_names == theirs.dataflow_names
+    assert ours.tensor_names == theirs.tensor_names
     assert (theirs.engine, theirs.engine_title, theirs.device) == ("torch", "PyTorch", "cpu")
 
 
@@ -91,7 +91,7 @@ def test_a_placed_batch(augmented: bool) -> None:
     assert_close(*states)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(clip_gradient=0.5), Recipe(label_smoothing=0.1)])
+@pytest.mark.parametrize("recipe", [Recipe(clip_grad_norm=0.5), Recipe(label_smoothing=0.1)])
 def test_totals(recipe: Recipe) -> None:
     totals = []
     for network in engines("tiny"):
@@ -233,7 +233,7 @@ def test_a_trace_moves_nothing(which: int) -> None:
             assert array.flags.c_contiguous
             assert not np.shares_memory(array, theirs[key])
             array[...] = 99
-    assert list(first.activations) == list(first.activation_gradients) == network.dataflow_names
+    assert list(first.activations) == list(first.activation_gradients) == network.tensor_names
     assert_close(before, network.state_dict(), 0)
 
 
@@ -260,7 +260,7 @@ def test_sums_by_name(which: int) -> None:
 def test_no_sums_where_nothing_is_added_before_a_relu() -> None:
     for changes in ({"skip": False}, {"preactivation": True}):
         network = gn.build(gn.spec("tiny-bn", **changes))
-        assert network.dataflow_names == network.activation_names
+        assert network.tensor_names == network.activation_names
 
 
 def test_gradients_of_a_frozen_body() -> None:
@@ -297,7 +297,7 @@ def test_a_compiled_training(digits: gn.Dataset, tmp_path: Path) -> None:
     """It begins as it is written and goes on compiled: evaluation, steps of two sizes, and the last epoch's weights."""
     options: dict[str, Any] = {"engine": "torch", "device": "cpu", "dtype": "float64", "epochs": 3, "batch_size": 64}
     whole = train(digits, tmp_path / "whole", **options)
-    train(digits, tmp_path / "parts", **options, stop_after=1)
+    train(digits, tmp_path / "parts", **options, stop_after_epoch=1)
     run = train(digits, tmp_path / "parts", **options, compile=True, resume=True)
     assert gn.load(run.path).config["compile"] is True
     assert_close(weights(whole.path), weights(run.path), 1e-10)
@@ -346,7 +346,7 @@ def test_channels_last_in_float32_over_few_channels(width: int) -> None:
 
 def test_a_training_in_channels_last(digits: gn.Dataset, tmp_path: Path) -> None:
     options: dict[str, Any] = {"engine": "torch", "device": "cpu", "dtype": "float64", "epochs": 2}
-    train(digits, tmp_path / "usual", **options, stop_after=1)
+    train(digits, tmp_path / "usual", **options, stop_after_epoch=1)
     assert gn.load(tmp_path / "usual").config["channels_last"] is False
     train(digits, tmp_path / "whole", **options)
     run = train(digits, tmp_path / "usual", **options, channels_last=True, resume=True)
@@ -398,7 +398,7 @@ def test_resuming_in_the_other_engine(
     options: dict[str, Any] = {"recipe": recipe, "epochs": 10, "dtype": "float64", "device": "cpu", "model": "tiny-bn"}
     options |= {"width": 4, "lr": 1e-3}
     train(digits, tmp_path / "whole", engine=order[0], **options)
-    train(digits, tmp_path / "parts", engine=order[0], stop_after=5, **options)
+    train(digits, tmp_path / "parts", engine=order[0], stop_after_epoch=5, **options)
     run = train(digits, tmp_path / "parts", engine=order[1], resume=True, **options)
     assert len(run.history) == 10
     assert gn.load(run.path).config["engine"] == order[1]
@@ -408,7 +408,7 @@ def test_resuming_in_the_other_engine(
 def test_the_same_seed_twice_is_the_same_to_the_bit(digits: gn.Dataset, tmp_path: Path) -> None:
     options: dict[str, Any] = {"engine": "torch", "device": "cpu", "model": "tiny-bn", "width": 4, "dropout": 0.25}
     train(digits, tmp_path / "first", **options, optimizer="adam", lr=1e-3)
-    train(digits, tmp_path / "second", **options, optimizer="adam", lr=1e-3, stop_after=1)
+    train(digits, tmp_path / "second", **options, optimizer="adam", lr=1e-3, stop_after_epoch=1)
     train(digits, tmp_path / "second", **options, optimizer="adam", lr=1e-3, resume=True)
     assert_same_run(tmp_path / "first", tmp_path / "second")
 
@@ -559,5 +559,5 @@ def test_dropout_masks_are_the_numpy_generators() -> None:
     images, labels = batch(ours.spec, 8)
     for seed in (1, 2):
         for network in (ours, theirs):
-            network.seed_dropout(random_stream(seed, "dropout"))
+            network.seed_dropout(make_rng(seed, "dropout"))
         assert ours.gradients(images, labels)[0] == pytest.approx(theirs.gradients(images, labels)[0], rel=1e-12)

@@ -41,7 +41,7 @@ def test_weights_become_a_run(weights: Path, tmp_path: Path, digits: gn.Dataset)
 
 def test_it_has_no_data_of_its_own(weights: Path, tmp_path: Path) -> None:
     model = gn.import_weights(weights, "tiny", run=tmp_path / "run", **arguments())
-    with pytest.raises(DataError, match="was imported without data; a run folder keeps no pictures"):
+    with pytest.raises(DataError, match="was imported without data; a run folder keeps no images"):
         model.load_dataset()
 
 
@@ -102,7 +102,7 @@ def test_numbers_too_large_for_float32_harm_no_run(weights: Path, tmp_path: Path
 
 
 def test_akamasters_resnet20(shared: Path, tmp_path: Path) -> None:
-    """The figures of a network trained elsewhere: 20 of 20 lossless pictures right."""
+    """The figures of a network trained elsewhere: 20 of 20 lossless images right."""
     model = gn.import_weights(
         shared / "resnet20-cifar10.safetensors",
         "resnet20",
@@ -111,6 +111,6 @@ def test_akamasters_resnet20(shared: Path, tmp_path: Path) -> None:
         std=[0.229, 0.224, 0.225],
         run=tmp_path / "run",
     )
-    pictures = sorted((shared / "cifar10-samples").glob("*.png"))
-    labels = [CIFAR[int(path.stem[-1])] for path in pictures]
-    assert [prediction.label for prediction in model.predict(pictures)] == labels
+    images = sorted((shared / "cifar10-samples").glob("*.png"))
+    labels = [CIFAR[int(path.stem[-1])] for path in images]
+    assert [prediction.label for prediction in model.predict(images)] == labels

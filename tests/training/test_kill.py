@@ -112,7 +112,7 @@ def test_at_every_instant_between_two_changes_to_a_file(few: gn.Dataset, tmp_pat
         if not is_killed(instant, few, run):
             break
         if (run / "last.safetensors").is_file():  # what others may read is committed
-            assert RunFolder(run).is_committed
+            assert RunFolder(run).has_checkpoint
         is_killed(instant, few, run, resume=True)
         train(few, run, **SHORT, resume=True)
         assert_same_run(run, tmp_path / "whole")
@@ -132,9 +132,9 @@ def test_at_every_instant_of_replacing_an_old_run(few: gn.Dataset, tmp_path: Pat
         if not is_killed(instant, few, run, overwrite=True):
             break
         here, new = RunFolder(run), RunFolder(run / ".next")
-        if new.is_committed:  # the new one has an epoch, which must not be lost
+        if new.has_checkpoint:  # the new one has an epoch, which must not be lost
             outcomes.append("new")
-            if here.is_committed:  # wholly the old one or wholly the new one
+            if here.has_checkpoint:  # wholly the old one or wholly the new one
                 pairs = [(one.config_path, one.metrics_path, one.checkpoint_path) for one in (here, new)]
                 assert len({old.read_bytes() == new.read_bytes() for old, new in zip(*pairs, strict=True)}) == 1
             is_killed(instant % 7, few, run, resume=True)
@@ -143,7 +143,7 @@ def test_at_every_instant_of_replacing_an_old_run(few: gn.Dataset, tmp_path: Pat
             shutil.rmtree(run / ".next", ignore_errors=True)
             assert_same_run(run, tmp_path / "old")
             assert (run / "report.html").is_file()
-            train(few, run, **SHORT, overwrite=True, stop_after=1)
+            train(few, run, **SHORT, overwrite=True, stop_after_epoch=1)
         train(few, run, **SHORT, resume=True)
         assert_same_run(run, tmp_path / "whole")
         assert not (run / "report.html").exists()

@@ -11,10 +11,10 @@ import pandas
 import pytest
 
 import glassnet as gn
-from glassnet.data import random_stream, stratified_split
+from glassnet.data import make_rng, stratified_split
 from glassnet.engines.numpy_engine import NumpyTrainer
 from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, ShapeError
-from glassnet.training import Progress, RunFolder, fit_spec
+from glassnet.training import Progress, RunFolder, spec_for_data
 from glassnet.training.schedule import learning_rates
 from tests.training.runs import EVERYTHING, assert_same_run, tensors, train, untimed
 
@@ -78,7 +78,7 @@ def test_training_learns(tmp_path: Path) -> None:
 
 
 def test_the_loop_is_steps_over_seeded_batches(digits: gn.Dataset, tmp_path: Path) -> None:
-    """The whole training by hand: 200 pictures in batches of 64 are four steps, the last of 8."""
+    """The whole training by hand: 200 images in batches of 64 are four steps, the last of 8."""
     recipe = gn.Recipe(schedule="one-cycle", lr=0.1, weight_decay=1e-4, epochs=2, seed=7)
     run = train(digits, tmp_path / "run", recipe=recipe)
     network = gn.build("tiny", seed=7)
@@ -86,7 +86,7 @@ def test_the_loop_is_steps_over_seeded_batches(digits: gn.Dataset, tmp_path: Pat
     rates = iter(learning_rates(recipe, 8))
     images, labels = digits.normalization.apply(digits.train.images, "float32"), digits.train.labels
     for epoch in (1, 2):
-        order = random_stream(7, "shuffle", epoch).permutation(200)
+        order = make_rng(7, "shuffle", epoch).permutation(200)
         losses, sizes = [], []
         for start in range(0, 200, 64):
             batch = order[start : start + 64]
@@ -94,7 +94,7 @@ def test_the_loop_is_steps_over_seeded_batches(digits: gn.Dataset, tmp_path: Pat
             sizes.append(len(batch))
         record = run.history[epoch - 1]
         assert sizes == [64, 64, 64, 8]
-        assert record["loss"] == pytest.approx(np.average(losses, weights=sizes), rel=1e-12)  # over pictures
+        assert record["loss"] == pytest.approx(np.average(losses, weights=sizes), rel=1e-12)  # over images
         assert record["lr"] == rate
         logits = network.logits(digits.normalization.apply(digits.test.images))
         assert record["test_accuracy"] == (logits.argmax(axis=1) == digits.test.labels).mean()
@@ -123,7 +123,7 @@ def spy_on_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, float]]:
     return steps
 
 
-def test_every_picture_once_an_epoch_each_epoch_in_another_order(
+def test_every_image_once_an_epoch_each_epoch_in_another_order(
     digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = spy_on_steps(monkeypatch)
@@ -146,7 +146,7 @@ def test_augmentation_is_drawn_anew_for_every_batch_and_epoch(
     assert all(drawn[i] != drawn[j] for i in range(4) for j in range(i))
 
 
-def test_augmentation_changes_training_pictures_only(digits: gn.Dataset, tmp_path: Path) -> None:
+def test_augmentation_changes_training_images_only(digits: gn.Dataset, tmp_path: Path) -> None:
     plain, augmented = (
         train(digits, tmp_path / name, augment=name, lr=1e-30, schedule="constant", epochs=1, evaluate_train=True)
         for name in ("none", "flip-crop")
@@ -185,7 +185,7 @@ def test_validation_holds_a_stratified_share_out_of_training(
 
 
 def test_validation_alone_chooses_the_best(digits: gn.Dataset, tmp_path: Path) -> None:
-    """With other test pictures, however labelled, the same epoch is best."""
+    """With other test images, however labelled, the same epoch is best."""
     rng = np.random.default_rng(0)
     other = gn.Dataset(
         digits.train.images,
@@ -207,7 +207,7 @@ def test_validation_alone_chooses_the_best(digits: gn.Dataset, tmp_path: Path) -
         ranks = [(-record["validation_accuracy"], record["validation_loss"], record["epoch"]) for record in run.history]
         best = min(ranks)[2]
         chosen.append(best)
-        early = train(data, tmp_path / f"{name}-early", validation=0.2, epochs=6, lr=0.3, seed=3, stop_after=best)
+        early = train(data, tmp_path / f"{name}-early", validation=0.2, epochs=6, lr=0.3, seed=3, stop_after_epoch=best)
         assert (run.path / "best.safetensors").read_bytes() == (early.path / "last.safetensors").read_bytes()
         assert gn.load(run.path).evaluate(data)["loss"] == run.history[best - 1]["test_loss"]
     assert chosen[0] == chosen[1] != 6  # a best that were the last would prove nothing
@@ -252,8 +252,8 @@ class TestLossThatIsNotFinite:
         assert matched is not None
         good = int(matched[2]) - 1
         assert good >= 1
-        assert matched[3] == f"{run} keeps the state after epoch {good}. Try a lower lr, or clip_gradient."
-        train(digits, tmp_path / "good", **recipe, stop_after=good)
+        assert matched[3] == f"{run} keeps the state after epoch {good}. Try a lower lr, or clip_grad_norm."
+        train(digits, tmp_path / "good", **recipe, stop_after_epoch=good)
         assert_same_run(run, tmp_path / "good")
 
     @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -330,25 +330,26 @@ class TestResume:
     def test_in_parts_or_at_once(self, digits: gn.Dataset, tmp_path: Path) -> None:
         train(digits, tmp_path / "whole", **EVERYTHING)
         for stop in (1, 2, None):
-            run = train(digits, tmp_path / "parts", **EVERYTHING, stop_after=stop, resume=stop != 1)
+            run = train(digits, tmp_path / "parts", **EVERYTHING, stop_after_epoch=stop, resume=stop != 1)
         assert len(run.history) == 3
         assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
     @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
     def test_in_parts_with_adam(self, digits: gn.Dataset, tmp_path: Path, optimizer: str) -> None:
-        changes: dict[str, Any] = {"optimizer": optimizer, "lr": 0.01, "clip_gradient": 1.0}
+        changes: dict[str, Any] = {"optimizer": optimizer, "lr": 0.01, "clip_grad_norm": 1.0}
         train(digits, tmp_path / "whole", **changes)
-        train(digits, tmp_path / "parts", **changes, stop_after=1)
+        train(digits, tmp_path / "parts", **changes, stop_after_epoch=1)
         train(digits, tmp_path / "parts", **changes, resume=True)
         assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
     def test_stop_after_keeps_the_whole_schedule(self, digits: gn.Dataset, tmp_path: Path) -> None:
         whole = train(digits, tmp_path / "whole", epochs=3, schedule="cosine")
-        part = train(digits, tmp_path / "part", epochs=3, schedule="cosine", stop_after=2)
+        part = train(digits, tmp_path / "part", epochs=3, schedule="cosine", stop_after_epoch=2)
         assert untimed(part.history) == untimed(whole.history[:2])
         assert gn.load(part.path).config["recipe"]["epochs"] == 3
         assert (
-            len(train(digits, tmp_path / "part", epochs=3, schedule="cosine", stop_after=1, resume=True).history) == 2
+            len(train(digits, tmp_path / "part", epochs=3, schedule="cosine", stop_after_epoch=1, resume=True).history)
+            == 2
         )
 
     def test_a_finished_run_is_left_alone(self, digits: gn.Dataset, tmp_path: Path, snapshot: Any) -> None:
@@ -378,23 +379,23 @@ class TestResume:
             ({"dtype": "float64"}, "dtype 'float32'. It cannot go on with 'float64'."),
             ({"evaluate_train": True}, "evaluate_train False. It cannot go on with True."),
             ({"data": "digits"}, "data.samples 200. It cannot go on with None."),
-            ({"clip_gradient": 1.0}, "recipe.clip_gradient None. It cannot go on with 1.0."),
+            ({"clip_grad_norm": 1.0}, "recipe.clip_grad_norm None. It cannot go on with 1.0."),
         ],
     )
     def test_with_other_settings(
         self, digits: gn.Dataset, tmp_path: Path, changes: dict[str, Any], field: str, snapshot: Any
     ) -> None:
         kept: dict[str, Any] = {"epochs": 3, "lr": 0.1}
-        train(digits, tmp_path / "run", **kept, stop_after=1)
+        train(digits, tmp_path / "run", **kept, stop_after_epoch=1)
         before = snapshot(tmp_path)
         told = f"{tmp_path / 'run'} was begun with {field}"
         with pytest.raises(RunError, match=re.escape(told)):
             train(**{"data": digits, "run": tmp_path / "run", **kept, **changes}, resume=True)
         assert snapshot(tmp_path) == before
 
-    def test_with_other_pictures(self, digits: gn.Dataset, tmp_path: Path) -> None:
+    def test_with_other_images(self, digits: gn.Dataset, tmp_path: Path) -> None:
         images, labels = digits.train.images, digits.train.labels
-        train(gn.Dataset(images, labels, scale=16.0), tmp_path / "run", stop_after=1)
+        train(gn.Dataset(images, labels, scale=16.0), tmp_path / "run", stop_after_epoch=1)
         changed = images.copy()
         changed[0, 0, 0, 0] += 1
         with pytest.raises(RunError, match=r"was begun with data\.fingerprint '[0-9a-f]{64}'\. It cannot go on"):
@@ -403,7 +404,7 @@ class TestResume:
 
     def test_elsewhere(self, digits: gn.Dataset, tmp_path: Path) -> None:
         """The machine, the versions and the device may be others; the config then tells the new ones."""
-        train(digits, tmp_path / "run", stop_after=1)
+        train(digits, tmp_path / "run", stop_after_epoch=1)
         path = tmp_path / "run" / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         elsewhere = {**config, "engine": "torch", "device": "cuda:0", "precision": "bf16", "threads": 8, "versions": {}}
@@ -427,7 +428,7 @@ class TestResume:
 
     def test_of_another_format_or_half_written(self, digits: gn.Dataset, tmp_path: Path, snapshot: Any) -> None:
         run = tmp_path / "run"
-        train(digits, run, stop_after=1)
+        train(digits, run, stop_after_epoch=1)
         for path, content, told in (
             (run / "config.json", b'{"format": 7}', "config.json has format 7. This glassnet reads format 1."),
             (run / "config.json", b"{", "config.json is not JSON"),
@@ -452,7 +453,7 @@ class TestResume:
 class TestAFolderInUse:
     def test_is_refused(self, digits: gn.Dataset, tmp_path: Path, snapshot: Any) -> None:
         train(digits, tmp_path / "finished")
-        train(digits, tmp_path / "unfinished", stop_after=1)
+        train(digits, tmp_path / "unfinished", stop_after_epoch=1)
         (tmp_path / "foreign").mkdir()
         (tmp_path / "foreign" / "cat.png").touch()
         before = snapshot(tmp_path)
@@ -494,7 +495,7 @@ def test_a_run_without_a_name_gets_a_new_folder(
 def test_numpys_numbers_are_numbers(digits: gn.Dataset, tmp_path: Path) -> None:
     given: dict[str, Any] = {"lr": np.float32(0.125), "epochs": np.int64(1), "nesterov": np.True_, "seed": np.uint8(3)}
     given |= {"width": np.int32(4), "blocks": np.array([1]), "dropout": np.float64(0.5), "validation": np.float32(0.5)}
-    run = train(digits, tmp_path / "run", **given, stop_after=np.int64(1), evaluate_train=np.True_)
+    run = train(digits, tmp_path / "run", **given, stop_after_epoch=np.int64(1), evaluate_train=np.True_)
     config = gn.load(run.path).config
     own = {"lr": 0.125, "epochs": 1, "nesterov": True, "seed": 3, "validation": 0.5}
     assert {name: config["recipe"][name] for name in own} == own
@@ -515,7 +516,11 @@ class TestWhatDoesNotFit:
         ({"dtype": "float16"}, ConfigError, "The dtype must be float32 or float64. Got 'float16'."),
         ({"device": "cuda"}, ConfigError, "The device of the NumPy engine must be 'auto' or 'cpu'. Got 'cuda'."),
         ({"precision": "bf16"}, ConfigError, "The precision of the NumPy engine must be None"),
-        ({"stop_after": 0}, ConfigError, "The stop_after of a training must be an int of at least 1. Got 0."),
+        (
+            {"stop_after_epoch": 0},
+            ConfigError,
+            "The stop_after_epoch of a training must be an int of at least 1. Got 0.",
+        ),
         ({"resume": True}, ConfigError, "resume and overwrite exclude each other."),
         ({"seed": 2**32}, ConfigError, "seed is 4294967296; allowed"),
         ({"data": "no such folder"}, DataError, "source 'no such folder' does not exist"),
@@ -523,7 +528,7 @@ class TestWhatDoesNotFit:
         ({"classes": 3}, ConfigError, "The classes of the model is 3, of the data 10; they must be equal."),
         ({"model": None, "classes": 12}, ConfigError, "The classes of the model is 12, of the data 10"),
         ({"in_channels": 3}, ConfigError, "The in_channels of the model is 3, of the data 1; they must be equal."),
-        ({"image_size": 9}, ConfigError, "image_size is (9, 9); the pictures of 'digits' are (8, 8)"),
+        ({"image_size": 9}, ConfigError, "image_size is (9, 9); the images of 'digits' are (8, 8)"),
         ({"model": gn.spec("tiny", classes=3)}, ConfigError, "The classes of the model is 3, of the data 10"),
         (
             {"model": gn.spec("tiny", image_size=9)},
@@ -542,12 +547,12 @@ class TestWhatDoesNotFit:
             GlassnetError,
             "Expected more than 1 value per channel when training",
         ),
-        (  # each of two processes has one of the last two pictures
+        (  # each of two processes has one of the last two images
             {"model": "resnet20", "blocks": (1,) * 4, "batch_size": 198, "engine": "torch", "devices": 2},
             GlassnetError,
             "Expected more than 1 value per channel when training",
         ),
-        ({"validation": 0.01}, DataError, "a share of 0.01 of 200 pictures"),
+        ({"validation": 0.01}, DataError, "a share of 0.01 of 200 images"),
         # Of the wrong type.
         ({"model": 5}, ConfigError, "There is no model 5."),
         ({"recipe": 5}, ConfigError, "There is no recipe 5 for tiny. Recipes: default"),
@@ -556,7 +561,11 @@ class TestWhatDoesNotFit:
         ({"run": 5}, ConfigError, "A run folder must be a path. Got 5."),
         ({"init": 5}, ConfigError, "init must be a path. Got 5."),
         ({"samples": "many"}, ConfigError, "samples is 'many'; allowed is an integer, 1 or more"),
-        ({"stop_after": 1.5}, ConfigError, "The stop_after of a training must be an int of at least 1. Got 1.5."),
+        (
+            {"stop_after_epoch": 1.5},
+            ConfigError,
+            "The stop_after_epoch of a training must be an int of at least 1. Got 1.5.",
+        ),
         ({"device": 5}, ConfigError, "The device of the NumPy engine must be 'auto' or 'cpu'. Got 5."),
         ({"device": 5, "engine": "torch"}, ConfigError, "The device 5 is not to be had here."),
         ({"threads": "2", "engine": "torch"}, ConfigError, "must be an int of at least 1. Got '2'."),
@@ -591,10 +600,10 @@ class TestWhatDoesNotFit:
         assert not (tmp_path / "run").exists()
 
 
-def test_a_process_with_one_picture_is_refused_before_it_starts(
+def test_a_process_with_one_image_is_refused_before_it_starts(
     digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glassnet.training.start.beside", lambda *_: pytest.fail("the processes were started"))
+    monkeypatch.setattr("glassnet.training.run.beside", lambda *_: pytest.fail("the processes were started"))
     with pytest.raises(GlassnetError, match="Expected more than 1 value per channel"):
         train(
             digits,
@@ -609,12 +618,12 @@ def test_a_process_with_one_picture_is_refused_before_it_starts(
 
 
 def test_trying_the_fit_trains_nothing(digits: gn.Dataset, tmp_path: Path) -> None:
-    """Two pictures go through before the first step; running statistics and dropout must not have seen them."""
+    """Two images go through before the first step; running statistics and dropout must not have seen them."""
     changes: dict[str, Any] = {"dropout": 0.5, "lr": 1e-30, "schedule": "constant", "batch_size": 200, "epochs": 1}
     run = train(digits, tmp_path / "run", model="tiny-bn", **changes)
     network = gn.build(gn.spec("tiny-bn", dropout=0.5))
-    network.seed_dropout(random_stream(42, "dropout", 1))
-    order = random_stream(42, "shuffle", 1).permutation(200)
+    network.seed_dropout(make_rng(42, "dropout", 1))
+    order = make_rng(42, "shuffle", 1).permutation(200)
     images = digits.normalization.apply(digits.train.images[order])
     network.trainer(gn.Recipe(lr=1e-30)).step(images, digits.train.labels[order])
     weights = gn.load_weights(run.path / "last.safetensors")
@@ -622,10 +631,10 @@ def test_trying_the_fit_trains_nothing(digits: gn.Dataset, tmp_path: Path) -> No
         np.testing.assert_array_equal(array, weights[key], err_msg=key)
 
 
-def test_a_class_with_too_few_training_pictures_to_validate(tmp_path: Path) -> None:
+def test_a_class_with_too_few_training_images_to_validate(tmp_path: Path) -> None:
     test = {"test_images": np.zeros((3, 8, 8), np.uint8), "test_labels": [0, 1, 2]}
     data = gn.Dataset(np.zeros((21, 8, 8), np.uint8), [0, 1] * 10 + [2], ["a", "b", "rare"], **test)
-    with pytest.raises(DataError, match="class 'rare' has 1 training picture; at least 2 are needed to hold out a "):
+    with pytest.raises(DataError, match="class 'rare' has 1 training image; at least 2 are needed to hold out a "):
         train(data, tmp_path / "run", validation=0.2)
 
 
@@ -633,16 +642,16 @@ class TestFitSpec:
     def test_a_preset_takes_its_sizes_from_the_data(self) -> None:
         images = np.random.default_rng(0).integers(0, 255, (40, 6, 9, 3), dtype=np.uint8)
         data = gn.Dataset(images, np.arange(40) % 4)
-        spec = fit_spec("resnet20", data, blocks=1)
+        spec = spec_for_data("resnet20", data, blocks=1)
         assert (spec.in_channels, spec.size, spec.classes, spec.blocks) == (3, (6, 9), 4, (1, 1, 1))
 
-    def test_without_a_model_the_pictures_choose(self, digits: gn.Dataset) -> None:
-        assert fit_spec(None, digits) == gn.spec("tiny")
+    def test_without_a_model_the_images_choose(self, digits: gn.Dataset) -> None:
+        assert spec_for_data(None, digits) == gn.spec("tiny")
 
     def test_a_spec_that_agrees_is_taken_as_it_is(self, digits: gn.Dataset) -> None:
         spec = gn.spec("tiny", width=3)
-        assert fit_spec(spec, digits) == spec
-        assert fit_spec(spec, digits, dropout=0.5) == spec.replace(dropout=0.5)
+        assert spec_for_data(spec, digits) == spec
+        assert spec_for_data(spec, digits, dropout=0.5) == spec.replace(dropout=0.5)
 
 
 def test_ones_own_arrays_train(tmp_path: Path) -> None:
@@ -699,7 +708,7 @@ def test_one_training_at_a_time_in_a_folder(digits: gn.Dataset, tmp_path: Path, 
                 refused.append(again)
             assert snapshot(run) == before
 
-    for way in ({"stop_after": 1}, {"resume": True}, {"overwrite": True}):
+    for way in ({"stop_after_epoch": 1}, {"resume": True}, {"overwrite": True}):
         refused.clear()
         train(digits, run, progress=Meanwhile(), batch_size=200, **way)
         assert refused
@@ -707,7 +716,7 @@ def test_one_training_at_a_time_in_a_folder(digits: gn.Dataset, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(("skipped", "end"), [(3, "out: a; b; c"), (4, "out: a; b; c; ...")])
-def test_pictures_that_could_not_be_read_are_told(tmp_path: Path, skipped: int, end: str) -> None:
+def test_images_that_could_not_be_read_are_told(tmp_path: Path, skipped: int, end: str) -> None:
     notes: list[str] = []
 
     class Told(Progress):
@@ -719,7 +728,7 @@ def test_pictures_that_could_not_be_read_are_told(tmp_path: Path, skipped: int, 
     assert len(notes) == 1
     data.skipped = list("abcd")[:skipped]
     train(data, tmp_path / "run", epochs=1, progress=Told())
-    assert notes[-1] == f"[NumPy] {skipped} of {650 + skipped} pictures could not be read and were left {end}"
+    assert notes[-1] == f"[NumPy] {skipped} of {650 + skipped} images could not be read and were left {end}"
 
 
 def test_a_run_that_ended_meanwhile_is_not_replaced(digits: gn.Dataset, tmp_path: Path, snapshot: Any) -> None:

@@ -64,9 +64,9 @@ def test_evaluate_is_what_the_training_said(model: gn.Model, digits: gn.Dataset)
 
 
 def test_predictions_of_arrays(model: gn.Model, digits: gn.Dataset) -> None:
-    pictures = digits.test.images[:40]
-    predictions = model.predict(pictures)
-    logits = model.network.logits(pictures.transpose(0, 3, 1, 2).astype(np.float32) / 16)
+    images = digits.test.images[:40]
+    predictions = model.predict(images)
+    logits = model.network.logits(images.transpose(0, 3, 1, 2).astype(np.float32) / 16)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert [p.label for p in predictions] == [str(k) for k in logits.argmax(axis=1)]
     for prediction, expected in zip(predictions, probabilities, strict=True):
@@ -76,29 +76,29 @@ def test_predictions_of_arrays(model: gn.Model, digits: gn.Dataset) -> None:
         assert prediction.top == sorted(prediction.top, key=lambda pair: -pair[1])
         for label, probability in prediction.top:
             assert probability == pytest.approx(expected[int(label)], rel=1e-4)
-    assert sum(probability for _, probability in model.predict(pictures[0], top=99)[0].top) == pytest.approx(1)
-    assert len(model.predict(pictures[0], top=1)[0].top) == 1
+    assert sum(probability for _, probability in model.predict(images[0], top=99)[0].top) == pytest.approx(1)
+    assert len(model.predict(images[0], top=1)[0].top) == 1
 
 
-def test_one_picture_or_many_in_any_wrapping(model: gn.Model, digits: gn.Dataset, tmp_path: Path) -> None:
-    pictures = digits.test.images[:3]
-    paths = [as_png(tmp_path / f"{number}.png", picture) for number, picture in enumerate(pictures)]
-    together = model.predict(pictures)
-    assert model.predict(list(pictures)) == together
-    (alone,) = model.predict(pictures[0])
+def test_one_image_or_many_in_any_wrapping(model: gn.Model, digits: gn.Dataset, tmp_path: Path) -> None:
+    images = digits.test.images[:3]
+    paths = [as_png(tmp_path / f"{number}.png", image) for number, image in enumerate(images)]
+    together = model.predict(images)
+    assert model.predict(list(images)) == together
+    (alone,) = model.predict(images[0])
     assert alone.label == together[0].label
-    assert alone.probability == pytest.approx(together[0].probability, rel=1e-5)  # BLAS may round one picture otherwise
-    assert model.predict([pictures[0], paths[1]])[0].label == together[0].label
+    assert alone.probability == pytest.approx(together[0].probability, rel=1e-5)  # BLAS may round one image otherwise
+    assert model.predict([images[0], paths[1]])[0].label == together[0].label
     assert model.predict(paths[0]) == model.predict(str(paths[0])) == model.predict([paths[0]])
     assert model.predict(tuple(paths)) == model.predict(paths)
     assert model.predict([]) == []
-    assert model.predict(pictures[:0]) == []
+    assert model.predict(images[:0]) == []
 
 
 def test_a_digits_png_is_the_digit(model: gn.Model, digits: gn.Dataset, tmp_path: Path) -> None:
-    pictures = digits.test.images[:50]
-    paths = [as_png(tmp_path / f"{number}.png", picture) for number, picture in enumerate(pictures)]
-    for by_array, by_file in zip(model.predict(pictures, top=10), model.predict(paths, top=10), strict=True):
+    images = digits.test.images[:50]
+    paths = [as_png(tmp_path / f"{number}.png", image) for number, image in enumerate(images)]
+    for by_array, by_file in zip(model.predict(images, top=10), model.predict(paths, top=10), strict=True):
         # 255 is no multiple of 16; of a digit between two classes the label may change.
         assert dict(by_file.top) == pytest.approx(dict(by_array.top), abs=0.03)
         if by_array.probability - by_array.top[1][1] > 0.05:
@@ -177,7 +177,7 @@ def test_classes_come_from_the_config(copied: Path, digits: gn.Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "told"),
+    ("image", "told"),
     [
         (np.zeros((8, 8, 3), np.uint8), "uint8 of shape (H, W, C) = (8, 8, 1). Got uint8 of shape (8, 8, 3)."),
         (np.zeros((2, 9, 8, 1), np.uint8), "uint8 of shape (H, W, C) = (8, 8, 1). Got uint8 of shape (9, 8, 1)."),
@@ -185,18 +185,18 @@ def test_classes_come_from_the_config(copied: Path, digits: gn.Dataset) -> None:
         ([np.zeros((8, 8), np.uint8)], "uint8 of shape (H, W, C) = (8, 8, 1). Got uint8 of shape (8, 8)."),
     ],
 )
-def test_arrays_that_do_not_fit(model: gn.Model, picture: Any, told: str) -> None:
-    with pytest.raises(DataError, match=re.escape(f"A picture must be {told}")):
-        model.predict(picture)
+def test_arrays_that_do_not_fit(model: gn.Model, image: Any, told: str) -> None:
+    with pytest.raises(DataError, match=re.escape(f"An image must be {told}")):
+        model.predict(image)
 
 
-def test_files_that_are_no_pictures(model: gn.Model, tmp_path: Path) -> None:
+def test_files_that_are_no_images(model: gn.Model, tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
-    (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
+    (tmp_path / "text.png").write_text("no image", encoding="utf-8")
     for name, told in (
         ("none.png", "no such file"),
         ("empty.png", "empty file"),
-        ("text.png", "not a picture"),
+        ("text.png", "not an image"),
         (".", "not a file"),
     ):
         path = tmp_path / name
@@ -261,8 +261,8 @@ def test_best_or_last(tmp_path: Path, trained: Path) -> None:
 @pytest.mark.parametrize(
     ("use", "told"),
     [
-        (lambda model: model.predict(5), "Pictures are paths or uint8 arrays. Got 5."),
-        (lambda model: model.predict(None), "Pictures are paths or uint8 arrays. Got None."),
+        (lambda model: model.predict(5), "Images are paths or uint8 arrays. Got 5."),
+        (lambda model: model.predict(None), "Images are paths or uint8 arrays. Got None."),
         (lambda model: model.predict([], top="3"), "The top of a prediction must be an int of at least 1. Got '3'."),
         (lambda model: model.evaluate("digits"), "A model is evaluated on a Dataset, as glassnet.load_data gives it."),
         (lambda model: gn.load(5), "A run folder must be a path. Got 5."),

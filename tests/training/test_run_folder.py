@@ -195,22 +195,22 @@ class TestWhetherAFolderIsFree:
     def test_nothing_is_there_or_nothing_is_in_it(self, tmp_path: Path, resume: bool) -> None:
         (tmp_path / "empty").mkdir()
         for path in (tmp_path / "none", tmp_path / "empty"):
-            RunFolder(path).check_is_free(resume=resume)
+            RunFolder(path).check_available(resume=resume)
 
     def test_an_unfinished_run(self, folder: RunFolder) -> None:
         told = "holds an unfinished run. Choose another folder, --resume to go on, or --overwrite to replace it."
         with pytest.raises(RunError, match=re.escape(told)):
-            folder.check_is_free()
-        folder.check_is_free(resume=True)
-        folder.check_is_free(overwrite=True)
+            folder.check_available()
+        folder.check_available(resume=True)
+        folder.check_available(overwrite=True)
 
     def test_a_finished_run(self, folder: RunFolder) -> None:
         folder.commit(checkpoint(2))
         told = "holds a finished run. Choose another folder, or --overwrite to replace it."
         with pytest.raises(RunError, match=re.escape(told)):
-            folder.check_is_free()
-        folder.check_is_free(resume=True)
-        folder.check_is_free(overwrite=True)
+            folder.check_available()
+        folder.check_available(resume=True)
+        folder.check_available(overwrite=True)
 
     def test_what_a_kill_before_the_first_epoch_left(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path)
@@ -219,7 +219,7 @@ class TestWhetherAFolderIsFree:
         for name in (".config.json.tmp", "state/.checkpoint.safetensors.tmp", ".next/config.json"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
-        folder.check_is_free()
+        folder.check_available()
 
     @pytest.mark.parametrize("arguments", [{}, {"resume": True}, {"overwrite": True}])
     @pytest.mark.parametrize(
@@ -236,11 +236,11 @@ class TestWhetherAFolderIsFree:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("theirs", encoding="utf-8")
         if with_config and name == "metrics.jsonl":
-            folder.check_is_free(**arguments)
+            folder.check_available(**arguments)
             return
         told = f"{tmp_path} holds {name!r}, which is no run's. Choose a new or empty folder."
         with pytest.raises(RunError, match=re.escape(told)):
-            folder.check_is_free(**arguments)
+            folder.check_available(**arguments)
         assert (tmp_path / name).read_text(encoding="utf-8") == "theirs"
 
     @pytest.mark.parametrize("arguments", [{}, {"resume": True}, {"overwrite": True}])
@@ -248,12 +248,12 @@ class TestWhetherAFolderIsFree:
         (tmp_path / "thesis.tex").touch()
         told = f"{tmp_path} holds 'thesis.tex', which is no run's. Choose a new or empty folder."
         with pytest.raises(RunError, match=re.escape(told)):
-            RunFolder(tmp_path).check_is_free(**arguments)
+            RunFolder(tmp_path).check_available(**arguments)
 
     def test_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(RunError, match=re.escape("file is a file. A run needs a folder.")):
-            RunFolder(tmp_path / "file").check_is_free(overwrite=True)
+            RunFolder(tmp_path / "file").check_available(overwrite=True)
 
 
 class TestReplacing:
@@ -272,7 +272,7 @@ class TestReplacing:
         assert files == {
             *("config.json", "metrics.jsonl", "last.safetensors", "state/checkpoint.safetensors", "notes.txt")
         }
-        assert not folder.next_path.exists()
+        assert not folder.staging_path.exists()
         assert (folder.read_config(), folder.restore().epoch) == (self.NEW, 1)
         folder.commit(checkpoint(2))
         assert folder.restore().epoch == 2
@@ -282,19 +282,19 @@ class TestReplacing:
         folder.create(self.NEW)
         folder.abandon()
         assert snapshot(folder.path) == before
-        assert not folder.next_path.exists()
+        assert not folder.staging_path.exists()
 
     def test_what_a_stop_leaves(self, folder: RunFolder, tmp_path: Path) -> None:
         going_on = f"{folder.path} keeps the last finished epoch; --run {folder.path} --resume goes on from there."
-        assert folder.told_of_a_stop() == going_on
+        assert folder.interrupt_message() == going_on
         folder.create(self.NEW)
         kept = f"No epoch was finished; {folder.path} keeps the run that was to be replaced."
-        assert folder.told_of_a_stop() == kept
+        assert folder.interrupt_message() == kept
         folder.commit(checkpoint(1))
-        assert folder.told_of_a_stop() == going_on
+        assert folder.interrupt_message() == going_on
         first = RunFolder(tmp_path / "first")
         first.create(CONFIG)
-        assert first.told_of_a_stop() == f"No epoch was finished; nothing of the run is kept in {first.path}."
+        assert first.interrupt_message() == f"No epoch was finished; nothing of the run is kept in {first.path}."
 
     def test_abandoned_where_nothing_was_it_leaves_nothing(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path / "a" / "run")
@@ -344,7 +344,7 @@ def test_another_programs_config_is_not_a_leftover_of_ours(tmp_path: Path) -> No
     (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     for given in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(RunError, match="has format None. This glassnet reads format 1"):
-            RunFolder(tmp_path).check_is_free(**given)
+            RunFolder(tmp_path).check_available(**given)
 
 
 HOLDS = """
@@ -376,8 +376,8 @@ class TestOneProcessAtATime:
             for attempt in (
                 lambda: released.create(CONFIG),
                 released.restore,
-                lambda: released.check_is_free(resume=True),
-                lambda: released.check_is_free(overwrite=True),
+                lambda: released.check_available(resume=True),
+                lambda: released.check_available(overwrite=True),
             ):
                 with pytest.raises(RunError, match=self.told(released)):
                     attempt()
@@ -502,4 +502,4 @@ class TestFailure:
         folder.abandon()
         assert folder.read_failure() is not None
         folder.diagnosis_path.touch()
-        folder.check_is_free()
+        folder.check_available()

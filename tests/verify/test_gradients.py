@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
 from glassnet import nn
-from glassnet.architecture import assemble, initial_state, spec
+from glassnet.architecture import assemble, initial_state_dict, spec
 from glassnet.errors import ConfigError, GlassnetError, ShapeError
 from glassnet.nn import convolution, layout
 from glassnet.verify import gradients, layers
@@ -27,7 +27,7 @@ def small(**changes: Any) -> Any:
     """tiny-bn with dropout, two blocks and half of its width, and a batch for it."""
     chosen = spec("tiny-bn", **{"width": 8, "blocks": 2, "dropout": 0.3, **changes})
     network = assemble(chosen, nn)
-    network.load_state_dict(initial_state(chosen, 0))
+    network.load_state_dict(initial_state_dict(chosen, 0))
     rng = np.random.default_rng(0)
     return network, rng.random((4, 1, 8, 8)).astype(np.float32), rng.integers(10, size=4)
 
@@ -86,7 +86,7 @@ def test_variants_of_the_architecture_pass(changes: dict[str, Any]) -> None:
     check_network(network, images, labels).raise_if_failed()
 
 
-def test_pictures_with_empty_corners_pass() -> None:
+def test_images_with_empty_corners_pass() -> None:
     """Zeros under fresh biases, which are zero, are kinks of ReLU: the check steps aside."""
     network, images, labels = small(norm="none")
     images[:, :, :4] = 0

@@ -108,10 +108,10 @@ RECIPES = {
     "sgd": Recipe(momentum=0.0),
     "momentum": Recipe(weight_decay=1e-2),
     "nesterov": Recipe(nesterov=True, weight_decay=1e-2),
-    "all decay": Recipe(weight_decay=0.1, decay_scope="all"),
+    "all decay": Recipe(weight_decay=0.1, weight_decay_scope="all"),
     "adam": Recipe(optimizer="adam", lr=1e-3, weight_decay=1e-2),
     "adamw": Recipe(optimizer="adamw", lr=1e-3, weight_decay=1e-2),
-    "smoothing": Recipe(label_smoothing=0.1, clip_gradient=0.5),
+    "smoothing": Recipe(label_smoothing=0.1, clip_grad_norm=0.5),
 }
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from glassnet import nn
-from glassnet.architecture import ResNetSpec, assemble, initial_state, spec
+from glassnet.architecture import ResNetSpec, assemble, initial_state_dict, spec
 from glassnet.verify import yardstick
 from glassnet.verify.golden import Case
 from glassnet.verify.yardstick import Yardstick, col2im, im2col
@@ -67,7 +67,7 @@ def test_logits_and_buffers_are_glassnets(chosen: ResNetSpec) -> None:
 
 
 def test_ten_steps_are_glassnets() -> None:
-    state = initial_state(TINY, 0)
+    state = initial_state_dict(TINY, 0)
     network = glassnets(TINY, state)
     weights = [p for name, p in network.named_parameters() if name.endswith("weight")]
     biases = [p for name, p in network.named_parameters() if name.endswith("bias")]
@@ -83,7 +83,7 @@ def test_ten_steps_are_glassnets() -> None:
     for key, parameter in network.named_parameters():
         np.testing.assert_allclose(plain.parameters[key].data, parameter.data, rtol=0, atol=1e-10, err_msg=key)
     for key, value in state.items():
-        np.testing.assert_array_equal(value, initial_state(TINY, 0)[key])  # it trained a copy
+        np.testing.assert_array_equal(value, initial_state_dict(TINY, 0)[key])  # it trained a copy
 
 
 @each_spec

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from glassnet.cli.program import app
+from glassnet.cli.app import app
 from glassnet.errors import GlassnetError
 
 # Importing a module adds its commands; this order is that of the list in --help.
@@ -20,12 +20,12 @@ from glassnet.cli import runs
 from glassnet.cli import doctor
 from glassnet.cli import models
 from glassnet.cli import study
-from glassnet.cli import trials
+from glassnet.cli import training_studies
 from glassnet.cli import check
 from glassnet.cli import bench
 # isort: on
 
-__all__ = ["app", "bench", "check", "doctor", "main", "models", "runs", "study", "train", "trials"]
+__all__ = ["app", "bench", "check", "doctor", "main", "models", "runs", "study", "train", "training_studies"]
 
 
 def main() -> None:

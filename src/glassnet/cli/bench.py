@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from glassnet.cli.program import Json, app, show, table
+from glassnet.cli.app import Json, app, show, table
 
 
 @app.command(epilog="Example: glassnet bench digits resnet20 --rounds 3 --output bench.html")
@@ -27,7 +27,7 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure speed and memory beside plain NumPy and PyTorch, in turn on this machine; ratios are what counts."""
-    from glassnet.verify import bench as benching
+    from glassnet import bench as benching
 
     stored = None if against is None else benching.read_stored(against)
     report = benching.bench(
@@ -46,7 +46,7 @@ def bench(
         benching.store(report, save)
         lines.append(f"Saved {save}")
     if output is not None:
-        from glassnet.insight.bench_page import write_bench
+        from glassnet.reports.bench_page import write_bench
 
         lines.append(f"Page {write_bench(report, output)}")
     show(told, "\n".join(lines), as_json)

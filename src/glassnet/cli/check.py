@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from glassnet.cli.program import Json, check, show, table
+from glassnet.cli.app import Json, check, show, table
 
 
 @check.command(epilog="Example: glassnet check gradients resnet20")
 def gradients(
     model: Annotated[str | None, typer.Argument(help="A preset. The default is every layer and its options.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the weights, the pictures and the directions.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the weights, the images and the directions.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
     """Compare every gradient with central differences, in float64; exit code 1 if one differs."""
@@ -39,7 +39,7 @@ def parity(
     dtype: Annotated[
         str, typer.Option(help="float64, to prove, or float32, where gradients are not judged.")
     ] = "float64",
-    batch_size: Annotated[int, typer.Option(help="Pictures in the batch.")] = 2,
+    batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 2,
     steps: Annotated[int, typer.Option(help="Optimizer steps after which all weights are compared.")] = 2,
     optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw")] = "sgd",
     seed: Annotated[int, typer.Option(help="Of the weights and the batch.")] = 0,

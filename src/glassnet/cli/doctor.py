@@ -7,28 +7,28 @@ from typing import Annotated
 
 import typer
 
-from glassnet.cli.program import ImageSize, Json, MaxBad, app, show
+from glassnet.cli.app import ImageSize, Json, MaxUnreadable, app, show
 
 
 @app.command(epilog="Example: glassnet doctor runs/a")
 def doctor(
     run: Annotated[Path | None, typer.Argument(help="A run folder; without one, --data alone is examined.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="Pictures to examine, before any training too. The default is the run's own.")
+        str | None, typer.Option(help="Images to examine, before any training too. The default is the run's own.")
     ] = None,
     image_size: ImageSize = None,
-    max_bad: MaxBad = 0.01,
+    max_unreadable: MaxUnreadable = 0.01,
     output: Annotated[
         Path | None, typer.Option(help="Where to write the page. The default is doctor.html in the run folder.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with a run or its pictures, how sure that is, and what to do next; exit code 0 either way."""
-    from glassnet.insight.doctor import examine, write_examination
+    """Say what is wrong with a run or its images, how sure that is, and what to do next; exit code 0 either way."""
+    from glassnet.doctor import examine, write_examination
 
     if run is None and data is None:
-        raise typer.BadParameter("Name a run, or pictures with --data.", param_hint="RUN")
-    examination = examine(run, data, image_size=image_size, max_bad=max_bad)
+        raise typer.BadParameter("Name a run, or images with --data.", param_hint="RUN")
+    examination = examine(run, data, image_size=image_size, max_unreadable=max_unreadable)
     path = output or (None if run is None else run / "doctor.html")
     written = path and str(write_examination(examination, path))
     lines = [examination.sentence]

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 import glassnet as gn
-from glassnet.cli.program import Json, app, show, table
+from glassnet.cli.app import Json, app, show, table
 
 
 @app.command(epilog="Example: glassnet models")
 def models(as_json: Json = False) -> None:
-    """List the presets: parameters, pictures, and recipes."""
+    """List the presets: parameters, images, and recipes."""
     from glassnet.architecture import PRESETS, parameter_count
     from glassnet.recipe import RECIPES
 
@@ -21,7 +21,7 @@ def models(as_json: Json = False) -> None:
         {
             "model": name,
             "parameters": parameter_count(spec),
-            "pictures": f"{spec.in_channels}×{spec.size[0]}×{spec.size[1]}",
+            "images": f"{spec.in_channels}×{spec.size[0]}×{spec.size[1]}",
             "blocks": " + ".join(map(str, spec.blocks)),
             "recipes": ", ".join(RECIPES[name]),
         }
@@ -34,13 +34,13 @@ def models(as_json: Json = False) -> None:
 def summary(
     model: Annotated[str, typer.Argument(help="A preset, or a run folder.")],
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the pictures, in pixels.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Channels of the pictures.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images, in pixels.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the layer table: output shape, parameters, multiply-adds and activation memory of one picture."""
+    """Print the layer table: output shape, parameters, multiply-adds and activation memory of one image."""
     from glassnet.architecture import PRESETS
-    from glassnet.insight import layer_table
+    from glassnet.measures import layer_table
 
     given = {"classes": classes, "image_size": image_size, "in_channels": channels}
     changes = {name: value for name, value in given.items() if value is not None}

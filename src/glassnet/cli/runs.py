@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import glassnet as gn
-from glassnet.cli.program import Engine, Json, OtherData, RunPath, Weights, app, data_to_judge, report_of, show
+from glassnet.cli.app import Engine, Json, OtherData, RunPath, Weights, app, evaluation_data, show, write_run_report
 
 
 @app.command(epilog="Example: glassnet evaluate runs/a --data digits")
@@ -19,12 +19,12 @@ def evaluate(
     engine: Engine = "numpy",
     as_json: Json = False,
 ) -> None:
-    """Measure loss and accuracy on the test pictures of a run's own data, or of another source."""
+    """Measure loss and accuracy on the test images of a run's own data, or of another source."""
     model = gn.load(run, weights, engine)
-    result = model.evaluate(data_to_judge(model, data))
+    result = model.evaluate(evaluation_data(model, data))
     show(
         {"run": str(run), **result},
-        f"Accuracy {result['accuracy']:.4f}, loss {result['loss']:.4f}, on {result['count']:,} test pictures",
+        f"Accuracy {result['accuracy']:.4f}, loss {result['loss']:.4f}, on {result['count']:,} test images",
         as_json,
     )
 
@@ -32,12 +32,12 @@ def evaluate(
 @app.command(epilog="Example: glassnet predict runs/a cat.jpg dog.png --top 3")
 def predict(
     run: RunPath,
-    images: Annotated[list[Path], typer.Argument(help="Pictures of any size and mode.")],
-    top: Annotated[int, typer.Option(help="Classes to show for each picture.", min=1)] = 3,
+    images: Annotated[list[Path], typer.Argument(help="Images of any size and mode.")],
+    top: Annotated[int, typer.Option(help="Classes to show for each image.", min=1)] = 3,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
-    """Classify pictures."""
+    """Classify images."""
     predictions = gn.load(run, weights).predict(list(images), top)
     found = [
         {"image": str(image), "label": p.label, "probability": p.probability, "top": p.top}
@@ -57,7 +57,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the report of each run: one HTML file that opens offline."""
-    written = [str(report_of(run, data)) for run in runs]
+    written = [str(write_run_report(run, data)) for run in runs]
     show({"reports": written}, "\n".join(written), as_json)
 
 
@@ -69,13 +69,13 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Show runs side by side in one HTML file that opens offline, and say in words what their numbers say."""
-    from glassnet import insight
+    from glassnet import reports
 
     if len(runs) < 2:
         raise typer.BadParameter(f"A comparison needs at least two runs. Got {runs[0]} alone.", param_hint="RUNS...")
     models = [gn.load(run) for run in runs]
     trained = next((model for model in models if model.config["data"]["fingerprint"]), models[0])
-    comparison = insight.compare(models, None if data is None else data_to_judge(trained, data))
-    written = str(insight.write_comparison(comparison, output))
+    comparison = reports.compare(models, None if data is None else evaluation_data(trained, data))
+    written = str(reports.write_comparison(comparison, output))
     lines = [*comparison.words, f"Comparison {written}"]
     show({"comparison": written, **comparison.numbers()}, "\n".join(lines), as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import glassnet as gn
-from glassnet.cli.program import (
+from glassnet.cli.app import (
     Engine,
     ImageSize,
     Json,
@@ -16,8 +16,8 @@ from glassnet.cli.program import (
     Output,
     RunPath,
     Weights,
-    data_for,
-    data_to_judge,
+    data_for_model,
+    evaluation_data,
     integers,
     show_study,
     study,
@@ -42,15 +42,15 @@ def _progress(line: str) -> None:
 
 @study.command(epilog="Example: glassnet study convolution photo.jpg --model resnet20")
 def convolution(
-    picture: Annotated[Path | None, typer.Argument(help="A picture of any size. The default is a digit.")] = None,
+    image: Annotated[Path | None, typer.Argument(help="An image of any size. The default is a digit.")] = None,
     model: Annotated[str, typer.Option(help="A preset, or a run folder, whose receptive fields are shown.")] = "tiny",
     output: Output = Path("study-convolution.html"),
     as_json: Json = False,
 ) -> None:
     """Show what kernels answer to, what options do to sizes, and how far each layer sees."""
-    from glassnet.insight.studies import convolution as subject
+    from glassnet.studies import convolution as subject
 
-    measured = subject.measure(picture, _spec(model))
+    measured = subject.measure(image, _spec(model))
     show_study(measured, subject.compose(measured), output, as_json)
 
 
@@ -59,7 +59,7 @@ def parameters(
     model: PresetOrRun = "tiny", output: Output = Path("study-parameters.html"), as_json: Json = False
 ) -> None:
     """Count parameters: each convolution against a dense layer for the same map."""
-    from glassnet.insight.studies import parameters as subject
+    from glassnet.studies import parameters as subject
 
     measured = subject.measure(_spec(model))
     rows = [
@@ -84,11 +84,11 @@ def gradient_flow(
     as_json: Json = False,
 ) -> None:
     """Follow the gradient back to the first layers, plain against residual, and through each block's two paths."""
-    from glassnet.insight.studies import gradient_flow as subject
+    from glassnet.studies import gradient_flow as subject
 
     model = None if run is None else gn.load(run, engine=engine)
     measured = subject.measure(
-        gn.load_data(source or "digits", image_size=image_size) if model is None else data_for(model, source),
+        gn.load_data(source or "digits", image_size=image_size) if model is None else data_for_model(model, source),
         None if model is None else model.network,
         name=str(run),
         normalization=None if model is None else model.normalization,
@@ -106,11 +106,11 @@ def gradient_flow(
 @study.command("lr-range", epilog="Example: glassnet study lr-range digits --model tiny-bn --optimizer adam")
 def lr_range(
     source: Annotated[str | None, typer.Argument(help="As of train. The default is the run's own, or digits.")] = None,
-    model: Annotated[str | None, typer.Option(help="A preset. The default goes by the pictures' size.")] = None,
+    model: Annotated[str | None, typer.Option(help="A preset. The default goes by the images' size.")] = None,
     run: Annotated[Path | None, typer.Option(help="Test this run's network and recipe, from its weights.")] = None,
     recipe: Annotated[str, typer.Option(help="A recipe of the preset, see 'glassnet models'.")] = "default",
     optimizer: Annotated[str | None, typer.Option(help="sgd, adam or adamw, in place of the recipe's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step, in place of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in a step, in place of the recipe's.")] = None,
     lowest: Annotated[float, typer.Option(help="The first rate.")] = 1e-5,
     highest: Annotated[float, typer.Option(help="The last rate, where the loss does not diverge before.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Rates to try.")] = 100,
@@ -121,19 +121,19 @@ def lr_range(
     as_json: Json = False,
 ) -> None:
     """Let the learning rate grow until the loss diverges, and suggest one; the network itself is not touched."""
-    from glassnet.insight.studies import lr_range as subject
     from glassnet.recipe import Recipe
-    from glassnet.recipe import recipe as named_recipe
-    from glassnet.training.start import fit_spec
+    from glassnet.recipe import recipe as get_recipe
+    from glassnet.studies import lr_range as subject
+    from glassnet.training.run import spec_for_data
 
     if run is not None:
         trained = gn.load(run, engine=engine)
-        data, network, normalization = data_for(trained, source), trained.network, trained.normalization
+        data, network, normalization = data_for_model(trained, source), trained.network, trained.normalization
         tried = Recipe(**(trained.config.get("recipe") or {}))
     else:
         data = gn.load_data(source or "digits", image_size=image_size)
-        network, normalization = gn.build(fit_spec(model, data), engine, seed), None
-        tried = named_recipe(network.spec.preset, recipe)
+        network, normalization = gn.build(spec_for_data(model, data), engine, seed), None
+        tried = get_recipe(network.spec.preset, recipe)
     changes = {"optimizer": optimizer, "batch_size": batch_size}
     tried = tried.replace(**{name: value for name, value in changes.items() if value is not None})
     measured = subject.measure(
@@ -159,11 +159,11 @@ def ablation(
     output: Output = Path("study-ablation.html"),
     as_json: Json = False,
 ) -> None:
-    """Switch off each residual block of a run in turn and measure what it was worth on the test pictures."""
-    from glassnet.insight.studies import ablation as subject
+    """Switch off each residual block of a run in turn and measure what it was worth on the test images."""
+    from glassnet.studies import ablation as subject
 
     model = gn.load(run, weights, engine)
-    measured = subject.measure(model, None if data is None else data_to_judge(model, data), told=_progress)
+    measured = subject.measure(model, None if data is None else evaluation_data(model, data), told=_progress)
     rows = [
         {
             "without": block.block,

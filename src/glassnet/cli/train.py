@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import glassnet as gn
-from glassnet.cli.program import Engine, ImageSize, Json, MaxBad, Samples, Source, app, report_of, show
+from glassnet.cli.app import Engine, ImageSize, Json, MaxUnreadable, Samples, Source, app, show, write_run_report
 from glassnet.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def train(
     context: typer.Context,
     source: Source,
     model: Annotated[
-        str | None, typer.Option(help="A preset, see 'glassnet models'. The default goes by the pictures' size.")
+        str | None, typer.Option(help="A preset, see 'glassnet models'. The default goes by the images' size.")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="The run folder. The default is a new one in runs/")] = None,
     engine: Engine = "numpy",
@@ -40,13 +40,13 @@ def train(
     compile: Annotated[bool, typer.Option("--compile", help="Of torch: compile the network first.")] = False,
     image_size: ImageSize = None,
     samples: Samples = None,
-    max_bad: MaxBad = 0.01,
+    max_unreadable: MaxUnreadable = 0.01,
     threads: Annotated[
-        int | None, typer.Option(help="On a CPU, by default all; small pictures are quicker on one in torch.")
+        int | None, typer.Option(help="On a CPU, by default all; small images are quicker on one in torch.")
     ] = None,
     channels_last: Annotated[
         bool | None,
-        typer.Option(help="Of torch: the memory order of pictures; by default on with CUDA.", show_default=False),
+        typer.Option(help="Of torch: the memory order of images; by default on with CUDA.", show_default=False),
     ] = None,
     devices: Annotated[int, typer.Option(help="Of torch: GPUs, or processes on a CPU, that share each batch.")] = 1,
     strategy: Annotated[str, typer.Option(help="Of several devices: auto or ddp, which is the same.")] = "auto",
@@ -54,9 +54,11 @@ def train(
     freeze: Annotated[str | None, typer.Option(help="body: with --init, train the head alone.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in this folder.")] = False,
-    stop_after: Annotated[int | None, typer.Option(help="End early, after so many epochs of the schedule.")] = None,
+    stop_after_epoch: Annotated[
+        int | None, typer.Option(help="End early, after so many epochs of the schedule.")
+    ] = None,
     evaluate_train: Annotated[
-        bool, typer.Option("--evaluate-train", help="Also measure the training pictures in evaluation mode.")
+        bool, typer.Option("--evaluate-train", help="Also measure the training images in evaluation mode.")
     ] = False,
     check_gradients: Annotated[
         bool, typer.Option("--check-gradients", help="Check this network's gradients before training.")
@@ -72,7 +74,7 @@ def train(
     dropout: float | None = _field(MODEL, "Probability before the last layer."),
     skip: bool | None = _field(MODEL, "With or without shortcuts."),
     preactivation: bool | None = _field(MODEL, "Normalize before each convolution."),
-    epochs: int | None = _field(RECIPE, "Times through the training pictures."),
+    epochs: int | None = _field(RECIPE, "Times through the training images."),
     seed: int | None = _field(RECIPE, "Of weights, batches, augmentation and dropout."),
     lr: float | None = _field(RECIPE, "Learning rate, the largest of its schedule."),
     schedule: str | None = _field(RECIPE, "constant, step, cosine or one-cycle"),
@@ -80,11 +82,11 @@ def train(
     momentum: float | None = _field(RECIPE, "Of SGD."),
     nesterov: bool | None = _field(RECIPE, "Nesterov's momentum, of SGD."),
     weight_decay: float | None = _field(RECIPE, "Weight decay."),
-    decay_scope: str | None = _field(RECIPE, "weights or all"),
-    batch_size: int | None = _field(RECIPE, "Pictures in a step."),
+    weight_decay_scope: str | None = _field(RECIPE, "weights or all"),
+    batch_size: int | None = _field(RECIPE, "Images in a step."),
     label_smoothing: float | None = _field(RECIPE, "Probability spread over all classes."),
-    validation: float | None = _field(RECIPE, "Share of the training pictures that chooses the best epoch."),
-    clip_gradient: float | None = _field(RECIPE, "Largest norm of the gradient."),
+    validation: float | None = _field(RECIPE, "Share of the training images that chooses the best epoch."),
+    clip_grad_norm: float | None = _field(RECIPE, "Largest norm of the gradient."),
     augment: str | None = _field(RECIPE, "none or flip-crop"),
 ) -> None:
     """Train a model and leave a run folder with its report."""
@@ -98,7 +100,7 @@ def train(
     except KeyboardInterrupt as stop:
         raise RunError(f"Stopped. {stop}" if stop.args else "Stopped before the training began.") from None
     try:
-        written = report_of(finished.path) if report else None
+        written = write_run_report(finished.path) if report else None
     except KeyboardInterrupt:
         raise RunError(
             f"Stopped. {finished.path} lacks nothing but its report, which glassnet report {finished.path} writes."
@@ -145,7 +147,7 @@ def import_(
     std: Annotated[str, typer.Option(help="Of each channel, in units of --scale: 0.229,0.224,0.225.")],
     run: Annotated[Path, typer.Option(help="The run folder to make.")],
     scale: Annotated[float, typer.Option(help="The pixel value that stands for 1.")] = 255.0,
-    image_size: Annotated[int | None, typer.Option(help="Side of the pictures, where it is not the preset's.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images, where it is not the preset's.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in this folder.")] = False,
     as_json: Json = False,
 ) -> None:

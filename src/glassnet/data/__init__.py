@@ -1,9 +1,9 @@
-"""Pictures: where they come from, how they are split, normalized, batched and augmented."""
+"""Images: where they come from, how they are split, normalized, batched and augmented."""
 
 from glassnet.data.augment import AUGMENTATIONS, Augmentation, draw
-from glassnet.data.batches import check_seed, endless_batches, epoch_batches, random_stream
+from glassnet.data.batches import cycle_batches, make_rng, shuffled_batches, validate_seed
 from glassnet.data.dataset import Dataset, Split
-from glassnet.data.decode import decode_picture
+from glassnet.data.decode import decode_image
 from glassnet.data.normalization import Normalization
 from glassnet.data.sources import load_data
 from glassnet.data.splitting import stratified_split
@@ -14,12 +14,12 @@ __all__ = [
     "Dataset",
     "Normalization",
     "Split",
-    "check_seed",
-    "decode_picture",
+    "cycle_batches",
+    "decode_image",
     "draw",
-    "endless_batches",
-    "epoch_batches",
     "load_data",
-    "random_stream",
+    "make_rng",
+    "shuffled_batches",
     "stratified_split",
+    "validate_seed",
 ]

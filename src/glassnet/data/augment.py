@@ -1,4 +1,4 @@
-"""Random changes to training pictures: drawn as plain arrays here, so that every engine can apply the same ones."""
+"""Random changes to training images: drawn as plain arrays here, so that every engine can apply the same ones."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ class Augmentation:
     """The flips and crops of one batch (He et al. 2015, section 4.2)."""
 
     flips: NDArray[np.bool_]  # (N,): mirrored left to right, after the crop
-    offsets: NDArray[np.int64]  # (N, 2): row and column of the crop in the padded picture, 0..2·padding
+    offsets: NDArray[np.int64]  # (N, 2): row and column of the crop in the padded image, 0..2·padding
     padding: int = 4  # black pixels added on each side
 
     def take(self, rows: slice) -> Augmentation:
-        """Those of these pictures of the batch."""
+        """Those of these images of the batch."""
         return replace(self, flips=self.flips[rows], offsets=self.offsets[rows])
 
     def apply(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The pictures (N, H, W, C) padded, cropped back to H×W and flipped, as a fresh array.
+        """The images (N, H, W, C) padded, cropped back to H×W and flipped, as a fresh array.
 
-        Raises DataError if there are not as many pictures as flips.
+        Raises DataError if there are not as many images as flips.
         """
         count, height, width, channels = images.shape
         if count != len(self.flips):
-            raise DataError(f"augmentation of {len(self.flips)} pictures got {count}; they must be as many")
+            raise DataError(f"augmentation of {len(self.flips)} images got {count}; they must be as many")
         border = self.padding
         padded = np.zeros((count, height + 2 * border, width + 2 * border, channels), images.dtype)
         padded[:, border : border + height, border : border + width] = images
         rows = self.offsets[:, :1] + np.arange(height)  # (N, H)
         columns = self.offsets[:, 1:] + np.arange(width)  # (N, W)
         columns[self.flips] = columns[self.flips, ::-1]
-        top = np.arange(count)[:, np.newaxis] * padded.shape[1]  # the padded picture's first row, of all rows
+        top = np.arange(count)[:, np.newaxis] * padded.shape[1]  # the padded image's first row, of all rows
         pixels = (top + rows)[:, :, np.newaxis] * padded.shape[2] + columns[:, np.newaxis, :]  # (N, H, W)
         cropped: NDArray[np.uint8] = padded.reshape(-1, channels).take(pixels, axis=0)
         return cropped
 
 
 def draw(name: str, count: int, generator: np.random.Generator) -> Augmentation | None:
-    """The parameters of the named augmentation for count pictures; None for "none", which draws nothing.
+    """The parameters of the named augmentation for count images; None for "none", which draws nothing.
 
     Raises ConfigError for an unknown name.
     """

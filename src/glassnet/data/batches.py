@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from glassnet.errors import ConfigError
 
 
-def check_seed(seed: int) -> int:
+def validate_seed(seed: int) -> int:
     """The seed itself. Raises ConfigError outside 0..2**32-1, the range that NumPy and scikit-learn share."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise ConfigError(f"seed is {seed!r}; allowed is an integer from 0 to 4294967295")
     return int(seed)
 
 
-def random_stream(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
+def make_rng(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
     """The generator of all draws for one purpose ("shuffle", "augment", "dropout", ...) in one epoch.
 
     It follows from (seed, purpose, epoch) alone: a resumed run needs no generator's state, and one
     purpose drawing more or less never moves another. Raises ConfigError for a seed out of range.
     """
     key = (zlib.crc32(purpose.encode("utf-8")), epoch)
-    sequence = np.random.SeedSequence(check_seed(seed), spawn_key=key)
+    sequence = np.random.SeedSequence(validate_seed(seed), spawn_key=key)
     return np.random.Generator(np.random.PCG64(sequence))
 
 
-def epoch_batches(count: int, batch_size: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+def shuffled_batches(count: int, batch_size: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Index arrays, int64, that together hold 0..count-1 once each, shuffled; the last may be shorter.
 
     The order is drawn when this is called, not when the first batch is taken.
@@ -42,7 +42,7 @@ def epoch_batches(count: int, batch_size: int, generator: np.random.Generator) -
     return (order[start : start + batch_size] for start in range(0, count, batch_size))
 
 
-def endless_batches(count: int, batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def cycle_batches(count: int, batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """The batches of a training from ``seed``, epoch after epoch without an end."""
     for epoch in itertools.count(1):
-        yield from epoch_batches(count, batch_size, random_stream(seed, "shuffle", epoch))
+        yield from shuffled_batches(count, batch_size, make_rng(seed, "shuffle", epoch))

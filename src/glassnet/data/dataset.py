@@ -1,4 +1,4 @@
-"""Pictures and labels in memory, split into training and test."""
+"""Images and labels in memory, split into training and test."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from glassnet.data.normalization import Normalization
 from glassnet.data.splitting import stratified_split
 from glassnet.errors import ConfigError, DataError
 
-TEST_SHARE = 0.25
+TEST_SIZE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pictures, uint8 (N, H, W, C) and C-contiguous, and their labels, int64 (N,)."""
+    """Images, uint8 (N, H, W, C) and C-contiguous, and their labels, int64 (N,)."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -31,16 +31,16 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: NDArray[np.int64]) -> Split:
-        """A copy of the pictures at these indices."""
+        """A copy of the images at these indices."""
         return Split(self.images[indices], self.labels[indices])
 
 
 class Dataset:
-    """Training and test pictures of the same size, and the names of their classes.
+    """Training and test images of the same size, and the names of their classes.
 
     Attributes: `train` and `test` (Split); `classes`, label k being classes[k]; `scale`, the pixel value that
     stands for 1; `normalization`, measured on the training split unless a source fixes it; `fingerprint`;
-    `source`, a json-able record of how to load the pictures again; `skipped`, one line for each picture that
+    `source`, a json-able record of how to load the images again; `skipped`, one line for each image that
     could not be read.
     """
 
@@ -60,7 +60,7 @@ class Dataset:
         test_images: ArrayLike | None = None,
         test_labels: ArrayLike | None = None,
         scale: float = 255.0,
-        test_share: float = TEST_SHARE,
+        test_size: float = TEST_SIZE,
         seed: int = 42,
     ) -> None:
         """One's own arrays, copied: images uint8 (N, H, W, C) or (N, H, W), labels integers 0..classes-1.
@@ -75,13 +75,13 @@ class Dataset:
             last = int(train.labels.max())
             if last >= len(train):
                 raise DataError(
-                    f"labels go up to {last} for {len(train)} pictures; allowed is 0 to classes-1, each in use"
+                    f"labels go up to {last} for {len(train)} images; allowed is 0 to classes-1, each in use"
                 )
             classes = [str(label) for label in range(last + 1)]
         _check_is_sequence(classes)
         if test_images is None or test_labels is None:
             _check_labels(train, classes, "labels")
-            rest, held_out = stratified_split(train.labels, test_share, seed, classes)
+            rest, held_out = stratified_split(train.labels, test_size, seed, classes)
             train, test = train.take(rest), train.take(held_out)
         else:
             train = Split(train.images.copy(), train.labels.copy())
@@ -110,15 +110,15 @@ class Dataset:
             raise ConfigError(f"scale is {scale!r}; allowed is a finite number above 0")
         if train.images.shape[1:] != test.images.shape[1:]:
             raise DataError(
-                f"test pictures are (H, W, C) = {test.images.shape[1:]}, "
-                f"training pictures {train.images.shape[1:]}; both must be the same"
+                f"test images are (H, W, C) = {test.images.shape[1:]}, "
+                f"training images {train.images.shape[1:]}; both must be the same"
             )
         _check_labels(train, names, "labels")
         _check_labels(test, names, "test_labels")
         absent = np.flatnonzero(np.bincount(train.labels, minlength=len(names)) == 0)
         if len(absent):
             raise DataError(
-                f"class {names[absent[0]]!r} (label {absent[0]}) has no training picture; each class needs one"
+                f"class {names[absent[0]]!r} (label {absent[0]}) has no training image; each class needs one"
             )
         self.train, self.test, self.classes, self.scale = train, test, names, float(scale)
         self.source = {"source": "arrays"}
@@ -140,7 +140,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, of classes, scale, pictures and labels of both splits."""
+        """SHA-256, in hexadecimal, of classes, scale, images and labels of both splits."""
         shapes = [self.train.images.shape, self.test.images.shape]
         digest = hashlib.sha256(json.dumps([self.classes, self.scale, shapes]).encode("utf-8"))
         for split in (self.train, self.test):
@@ -151,28 +151,28 @@ class Dataset:
     def __repr__(self) -> str:
         height, width = self.image_size
         return (
-            f"Dataset({len(self.train)} training and {len(self.test)} test pictures, {len(self.classes)} classes, "
+            f"Dataset({len(self.train)} training and {len(self.test)} test images, {len(self.classes)} classes, "
             f"{height}×{width}, {self.channels} channel(s))"
         )
 
 
 def _checked_split(images: ArrayLike, labels: ArrayLike, prefix: str) -> Split:
     """The arrays as a Split, copied only where they must be. The prefix, "" or "test_", names them in errors."""
-    pictures, targets = np.asarray(images), np.asarray(labels)
-    if pictures.dtype != np.uint8:
+    array, targets = np.asarray(images), np.asarray(labels)
+    if array.dtype != np.uint8:
         convert = "(images * 255).round().astype('uint8') for values from 0 to 1"
-        if pictures.dtype.kind in "iu":
+        if array.dtype.kind in "iu":
             convert = "images.astype('uint8') for values from 0 to 255"
-        raise DataError(f"{prefix}images are {pictures.dtype}; allowed is uint8: {convert}")
-    if pictures.ndim == 3:
-        pictures = pictures[..., np.newaxis]
-    if pictures.ndim != 4 or 0 in pictures.shape:
+        raise DataError(f"{prefix}images are {array.dtype}; allowed is uint8: {convert}")
+    if array.ndim == 3:
+        array = array[..., np.newaxis]
+    if array.ndim != 4 or 0 in array.shape:
         raise DataError(
             f"{prefix}images have shape {np.shape(images)}; allowed is (N, H, W, C) or (N, H, W), none of them 0"
         )
-    if pictures.shape[3] > 4 and pictures.shape[1] <= 4:
+    if array.shape[3] > 4 and array.shape[1] <= 4:
         raise DataError(
-            f"{prefix}images have shape {pictures.shape}, which looks like (N, C, H, W); "
+            f"{prefix}images have shape {array.shape}, which looks like (N, C, H, W); "
             "allowed is (N, H, W, C): images.transpose(0, 2, 3, 1)"
         )
     if targets.dtype.kind not in "iu":
@@ -180,14 +180,12 @@ def _checked_split(images: ArrayLike, labels: ArrayLike, prefix: str) -> Split:
             f"{prefix}labels are {targets.dtype}; allowed are integers: "
             "classes, labels = numpy.unique(labels, return_inverse=True)"
         )
-    if targets.ndim != 1 or len(targets) != len(pictures):
-        raise DataError(
-            f"{prefix}labels have shape {targets.shape}; allowed is ({len(pictures)},), one for each picture"
-        )
+    if targets.ndim != 1 or len(targets) != len(array):
+        raise DataError(f"{prefix}labels have shape {targets.shape}; allowed is ({len(array)},), one for each image")
     if targets.min() < 0 or targets.max() > np.iinfo(np.int32).max:
         wrong = targets.min() if targets.min() < 0 else targets.max()
         raise DataError(f"{prefix}labels hold {wrong}; allowed is 0 and above, one number for each class")
-    return Split(np.ascontiguousarray(pictures), targets.astype(np.int64, copy=False))
+    return Split(np.ascontiguousarray(array), targets.astype(np.int64, copy=False))
 
 
 def _check_is_sequence(classes: Any) -> None:

@@ -1,4 +1,4 @@
-"""Picture files to uint8 arrays: the one way in, for training folders and for predict."""
+"""Image files to uint8 arrays: the one way in, for training folders and for predict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from glassnet.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-# What people keep pictures in; others of Pillow's formats (EPS for one) start other programs.
+# What people keep images in; others of Pillow's formats (EPS for one) start other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _GRAY_MODES = ("1", "L", "LA", "I", "F")
 _ORIENTATION = 0x0112  # EXIF's tag
@@ -27,16 +27,16 @@ _WORTH_A_THREAD = 32 * 1024  # bytes
 
 
 class _UnreadableError(Exception):
-    """Why a file cannot be used as a picture."""
+    """Why a file cannot be used as an image."""
 
 
-def decode_picture(path: str | os.PathLike[str], image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
-    """The picture in a file as uint8 (H, W, C), image_size being (H, W) and channels 1 (gray) or 3.
+def decode_image(path: str | os.PathLike[str], image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
+    """The image in a file as uint8 (H, W, C), image_size being (H, W) and channels 1 (gray) or 3.
 
     EXIF rotation is applied, the shorter side resized with antialiasing (bilinear, as torchvision's
     default), the rest cropped around the middle. JPEGs are reduced while they are decoded, to at least twice the
     size asked for. Transparency is laid on white, 16-bit gray is scaled to 8 bits, colour profiles are ignored, and
-    of an animation the first picture counts. Raises DataError, naming the file and the reason, for anything else.
+    of an animation the first image counts. Raises DataError, naming the file and the reason, for anything else.
     """
     with _without_warnings():
         try:
@@ -45,10 +45,10 @@ def decode_picture(path: str | os.PathLike[str], image_size: tuple[int, int], ch
             raise DataError(f"{path}: {error}") from error
 
 
-def decode_pictures(
+def decode_images(
     paths: Sequence[Path], image_size: tuple[int, int], channels: int
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """All that can be read of many pictures, (N, H, W, C) in the order of paths, decoded in threads.
+    """All that can be read of many images, (N, H, W, C) in the order of paths, decoded in threads.
 
     The second value says why the others cannot: {position in paths: reason}.
     """
@@ -89,17 +89,17 @@ def _workers(paths: Sequence[Path]) -> int:
     return (os.cpu_count() or 1) if large else 1
 
 
-def picture_headers(paths: Sequence[Path]) -> Iterator[tuple[Path, tuple[int, int], bool]]:
+def read_image_headers(paths: Sequence[Path]) -> Iterator[tuple[Path, tuple[int, int], bool]]:
     """(path, (height, width) after rotation, gray or not) of every file whose header can be read."""
     for path in paths:
         with _without_warnings():
             try:
-                with _opened(path) as picture:
-                    width, height = picture.size
+                with _opened(path) as image:
+                    width, height = image.size
                     # Pillow's TIFF sizes are rotated already.
-                    if _orientation(picture) >= 5 and picture.format != "TIFF":
+                    if _orientation(image) >= 5 and image.format != "TIFF":
                         width, height = height, width
-                    header = path, (height, width), _is_gray(picture)
+                    header = path, (height, width), _is_gray(image)
             except _UnreadableError:
                 continue
         yield header
@@ -108,30 +108,30 @@ def picture_headers(paths: Sequence[Path]) -> Iterator[tuple[Path, tuple[int, in
 def _decode(path: Path, image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
     from PIL import ImageOps
 
-    with _opened(path) as picture:
+    with _opened(path) as image:
         # Twice the size leaves the antialiasing to `resize`; Pillow draws no less than is asked for.
-        picture.draft(None, (2 * max(image_size), 2 * max(image_size)))
-        picture.load()
-        if _orientation(picture) != 1:
-            ImageOps.exif_transpose(picture, in_place=True)
-        fitted = _fitted(_converted(picture, "L" if channels == 1 else "RGB"), image_size)
+        image.draft(None, (2 * max(image_size), 2 * max(image_size)))
+        image.load()
+        if _orientation(image) != 1:
+            ImageOps.exif_transpose(image, in_place=True)
+        fitted = _fitted(_converted(image, "L" if channels == 1 else "RGB"), image_size)
         return np.array(fitted).reshape(*image_size, channels)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The file as a picture. Whatever goes wrong inside leaves as an _UnreadableError of one line."""
+    """The file as an image. Whatever goes wrong inside leaves as an _UnreadableError of one line."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         if not path.is_file():
             raise _UnreadableError("not a file" if path.exists() else "no such file")
-        with Image.open(path, formats=_FORMATS) as picture:
-            yield picture
+        with Image.open(path, formats=_FORMATS) as image:
+            yield image
     except _UnreadableError:
         raise
     except UnidentifiedImageError as error:
-        raise _UnreadableError("empty file" if path.stat().st_size == 0 else "not a picture") from error
+        raise _UnreadableError("empty file" if path.stat().st_size == 0 else "not an image") from error
     except OSError as error:
         raise _UnreadableError(_one_line(error.strerror or error)) from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
@@ -142,30 +142,30 @@ def _one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
     try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF data beside a sound picture: as if there were none
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF data beside a sound image: as if there were none
         return 1
 
 
-def _is_gray(picture: Image.Image) -> bool:
-    if picture.mode == "P":
-        palette = np.reshape(picture.getpalette("RGB") or [], (-1, 3))
+def _is_gray(image: Image.Image) -> bool:
+    if image.mode == "P":
+        palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
         return bool((palette == palette[:, :1]).all())
-    return picture.mode in _GRAY_MODES or picture.mode.startswith("I;16")
+    return image.mode in _GRAY_MODES or image.mode.startswith("I;16")
 
 
-def _converted(picture: Image.Image, mode: str) -> Image.Image:
-    """The picture in mode L or RGB."""
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """The image in mode L or RGB."""
     from PIL import Image
 
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture if picture.mode == mode else picture.convert(mode)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -182,20 +182,20 @@ def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return scaled
 
 
-def _fitted(picture: Image.Image, image_size: tuple[int, int]) -> Image.Image:
+def _fitted(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
     """Resized so that it just covers image_size, and cropped around the middle."""
     from PIL import Image
 
     height, width = image_size
-    factor = max(height / picture.height, width / picture.width)
-    resized_height = max(height, round(picture.height * factor))
-    resized_width = max(width, round(picture.width * factor))
+    factor = max(height / image.height, width / image.width)
+    resized_height = max(height, round(image.height * factor))
+    resized_width = max(width, round(image.width * factor))
     top, left = (resized_height - height) // 2, (resized_width - width) // 2
-    # The part that stays, in the picture's own pixels: what is cropped away is never computed.
-    down, across = picture.height / resized_height, picture.width / resized_width
-    right = min(picture.width, (left + width) * across)
-    bottom = min(picture.height, (top + height) * down)
-    return picture.resize((width, height), Image.Resampling.BILINEAR, (left * across, top * down, right, bottom))
+    # The part that stays, in the image's own pixels: what is cropped away is never computed.
+    down, across = image.height / resized_height, image.width / resized_width
+    right = min(image.width, (left + width) * across)
+    bottom = min(image.height, (top + height) * down)
+    return image.resize((width, height), Image.Resampling.BILINEAR, (left * across, top * down, right, bottom))
 
 
 @contextmanager
@@ -214,5 +214,5 @@ def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
 
 def _checked_channels(channels: int) -> int:
     if channels not in (1, 3):
-        raise ConfigError(f"channels is {channels}; a picture file has 1 (gray) or 3 (red, green, blue)")
+        raise ConfigError(f"channels is {channels}; an image file has 1 (gray) or 3 (red, green, blue)")
     return channels

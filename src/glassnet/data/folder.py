@@ -1,4 +1,4 @@
-"""Pictures in folders: one folder for each class, or train/ and test/ of those."""
+"""Images in folders: one folder for each class, or train/ and test/ of those."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.data.dataset import Dataset, Split
-from glassnet.data.decode import decode_pictures, picture_headers
+from glassnet.data.decode import decode_images, read_image_headers
 from glassnet.data.splitting import stratified_sample, stratified_split
 from glassnet.errors import ConfigError, DataError
 
-_LARGEST_UNASKED = 256  # pixels: larger pictures are resized only to a size that somebody chose
+_LARGEST_UNASKED = 256  # pixels: larger images are resized only to a size that somebody chose
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
@@ -38,11 +38,11 @@ def read_folder(
     channels: int | None,
     samples: int | None,
     seed: int,
-    test_share: float,
-    max_bad: float,
+    test_size: float,
+    max_unreadable: float,
 ) -> Dataset:
-    """The pictures of a folder; load_data says what is allowed. Files are chosen first: only those are decoded."""
-    train, test = _chosen(folder, test_share, seed)
+    """The images of a folder; load_data says what is allowed. Files are chosen first: only those are decoded."""
+    train, test = _chosen(folder, test_size, seed)
     if samples is not None:
         train = train.take(stratified_sample(train.labels, samples, seed, train.classes))
     listings = [train] if test is train else [train, test]
@@ -51,10 +51,10 @@ def read_folder(
     decoded = [_decoded(listing, folder, size, channels) for listing in listings]
     splits, skipped = [split for split, _ in decoded], [line for _, lines in decoded for line in lines]
     count = len(paths)
-    if len(skipped) > max_bad * count:
+    if len(skipped) > max_unreadable * count:
         raise DataError(
-            f"{folder}: {len(skipped)} of {count} pictures cannot be read, {len(skipped) / count:.2%}; allowed is "
-            f"{max_bad:.2%} (max_bad; --max-bad of train and doctor); the first is {skipped[0]}"
+            f"{folder}: {len(skipped)} of {count} images cannot be read, {len(skipped) / count:.2%}; allowed is "
+            f"{max_unreadable:.2%} (max_unreadable; --max-unreadable of train and doctor); the first is {skipped[0]}"
         )
     for listing, split in zip(listings, splits, strict=True):
         _check_classes_remain(listing, split)
@@ -63,16 +63,16 @@ def read_folder(
     return dataset
 
 
-def _chosen(folder: Path, test_share: float, seed: int) -> tuple[_Listing, _Listing]:
-    """The files of both splits, the same for both where all are test pictures."""
+def _chosen(folder: Path, test_size: float, seed: int) -> tuple[_Listing, _Listing]:
+    """The files of both splits, the same for both where all are test images."""
     train, test = _listed(folder)
     if train and test:
         return train, test
-    if test_share == 1 and (every := train or test):
+    if test_size == 1 and (every := train or test):
         return every, every
     if train is None:
         raise DataError(f"{folder}: has test alone; to train, train is needed beside it")
-    rest, held_out = stratified_split(train.labels, test_share, seed, train.classes)
+    rest, held_out = stratified_split(train.labels, test_size, seed, train.classes)
     return train.take(rest), train.take(held_out)
 
 
@@ -109,16 +109,16 @@ def _list_classes(folder: Path) -> _Listing:
     classes = [_composed(path) for path in folders]
     if len(classes) < 2:
         found = f"only the class folder {classes[0]!r}" if classes else "no class folder"
-        raise DataError(f"{folder}: has {found}; at least 2 are needed, one folder of pictures for each class")
+        raise DataError(f"{folder}: has {found}; at least 2 are needed, one folder of images for each class")
     paths: list[Path] = []
     labels: list[int] = []
     for label, path in enumerate(folders):
         files = _visible(path)
         nested = next((file for file in files if file.is_dir()), None)
         if nested:
-            raise DataError(f"{nested}: is a folder in a class folder; allowed there are pictures only")
+            raise DataError(f"{nested}: is a folder in a class folder; allowed there are images only")
         if not files:
-            raise DataError(f"{path}: the class folder is empty; each class needs pictures")
+            raise DataError(f"{path}: the class folder is empty; each class needs images")
         paths += files
         labels += [label] * len(files)
     return _Listing(classes, paths, np.array(labels, np.int64))
@@ -145,10 +145,10 @@ def _composed(path: Path) -> str:
 def _size_and_channels(
     folder: Path, paths: Sequence[Path], image_size: tuple[int, int] | None, channels: int | None
 ) -> tuple[tuple[int, int], int]:
-    """What was asked for, or else the size of all pictures; 1 channel if all are gray, else 3."""
+    """What was asked for, or else the size of all images; 1 channel if all are gray, else 3."""
     gray = True
     first: tuple[Path, tuple[int, int]] | None = None
-    for path, size, is_gray in picture_headers(paths):
+    for path, size, is_gray in read_image_headers(paths):
         gray = gray and is_gray
         first = first or (path, size)
         if image_size is None:
@@ -156,24 +156,24 @@ def _size_and_channels(
         elif channels or not gray:
             break
     if first is None:
-        raise DataError(f"{folder}: none of its {len(paths)} files is a picture that can be read")
+        raise DataError(f"{folder}: none of its {len(paths)} files is an image that can be read")
     return image_size or first[1], channels or (1 if gray else 3)
 
 
 def _check_alike(first: tuple[Path, tuple[int, int]], other: tuple[Path, tuple[int, int]]) -> None:
     if first[1] != other[1]:
         found = " and ".join(f"{path} is {height}×{width}" for path, (height, width) in (first, other))
-        raise ConfigError(f"the pictures differ in size ({found}): set image_size (--image-size), for example 64")
+        raise ConfigError(f"the images differ in size ({found}): set image_size (--image-size), for example 64")
     height, width = other[1]
     if max(height, width) > _LARGEST_UNASKED:
         raise ConfigError(
-            f"{other[0]} is {height}×{width}: for pictures above {_LARGEST_UNASKED} pixels set image_size "
+            f"{other[0]} is {height}×{width}: for images above {_LARGEST_UNASKED} pixels set image_size "
             "(--image-size), for example 64"
         )
 
 
 def _decoded(listing: _Listing, folder: Path, size: tuple[int, int], channels: int) -> tuple[Split, list[str]]:
-    images, failures = decode_pictures(listing.paths, size, channels)
+    images, failures = decode_images(listing.paths, size, channels)
     labels = np.delete(listing.labels, list(failures))
     skipped = [
         f"{listing.paths[index].relative_to(folder).as_posix()}: {reason}" for index, reason in sorted(failures.items())
@@ -187,4 +187,4 @@ def _check_classes_remain(listing: _Listing, split: Split) -> None:
     lost = np.setdiff1d(listing.labels, split.labels)
     if len(lost):
         path = listing.paths[int(np.flatnonzero(listing.labels == lost[0])[0])].parent
-        raise DataError(f"{path}: none of the pictures chosen from it can be read; each class needs some")
+        raise DataError(f"{path}: none of the images chosen from it can be read; each class needs some")

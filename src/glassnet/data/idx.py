@@ -72,7 +72,7 @@ def _read(file: BinaryIO, path: Path, dimensions: int, available: int) -> NDArra
 
 
 def read_idx_pair(images_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (N, H, W, 1) of an IDX images file, and labels (N,) of the labels file beside it.
+    """Images (N, H, W, 1) of an IDX images file, and labels (N,) of the labels file beside it.
 
     Raises DataError if either is missing or wrong, or if they differ in number.
     """
@@ -80,7 +80,7 @@ def read_idx_pair(images_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int6
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if len(images) != len(labels):
         raise DataError(
-            f"{images_path} holds {len(images)} pictures and {labels_path.name} {len(labels)} labels; "
+            f"{images_path} holds {len(images)} images and {labels_path.name} {len(labels)} labels; "
             "both must be as many"
         )
     return images[..., np.newaxis], labels.astype(np.int64)

@@ -45,12 +45,12 @@ class Normalization:
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4:
             raise DataError(
-                f"normalization got pictures of dtype {images.dtype} and shape {images.shape}; "
+                f"normalization got images of dtype {images.dtype} and shape {images.shape}; "
                 "allowed is uint8 (N, H, W, C)"
             )
         channels = images.shape[3]
         if channels != len(self.mean):
-            raise DataError(f"pictures have {channels} channel(s); this normalization was measured on {len(self.mean)}")
+            raise DataError(f"images have {channels} channel(s); this normalization was measured on {len(self.mean)}")
         count, height, width, _ = images.shape
         x = images.reshape(count * height, width * channels).astype(dtype)  # (N·H, W·C)
         # A whole row of pixels at a time: loops over the channels alone would be three numbers long.

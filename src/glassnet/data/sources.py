@@ -1,4 +1,4 @@
-"""Where pictures come from: a name, a folder or a file."""
+"""Where images come from: a name, a folder or a file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data.batches import check_seed
-from glassnet.data.dataset import TEST_SHARE, Dataset, Split
+from glassnet.data.batches import validate_seed
+from glassnet.data.dataset import TEST_SIZE, Dataset, Split
 from glassnet.data.folder import read_folder
 from glassnet.data.idx import find_idx, read_idx_pair
 from glassnet.data.normalization import Normalization
@@ -30,31 +30,31 @@ def load_data(
     channels: int | None = None,
     samples: int | None = None,
     seed: int = 42,
-    test_share: float = TEST_SHARE,
-    max_bad: float = 0.01,
+    test_size: float = TEST_SIZE,
+    max_unreadable: float = 0.01,
 ) -> Dataset:
-    """Load pictures from a source; ``load_data(**dataset.source)`` loads the same again.
+    """Load images from a source; ``load_data(**dataset.source)`` loads the same again.
 
     :param source: "digits", scikit-learn's, always split into the same 1,347 and 450;
         "fashion-mnist", from GLASSNET_DATA, or from where Debian's package installs it;
         a folder of IDX files, or one IDX images file (its labels, and test files if there are any, beside it);
-        a folder with one folder of pictures for each class, or train/ and test/ of those. A folder named like
+        a folder with one folder of images for each class, or train/ and test/ of those. A folder named like
         one of the two data sets is written "./digits".
-    :param image_size: side, or (height, width), to which a folder's pictures are brought; None keeps a size that all
+    :param image_size: side, or (height, width), to which a folder's images are brought; None keeps a size that all
         have, up to 256 pixels. The other sources have a size of their own.
-    :param channels: 1 or 3, to which a folder's pictures are brought; None is 1 where all are gray, else 3.
-    :param samples: as many training pictures, in the proportions of the classes; the test split stays whole.
-    :param seed: of the samples, and of the stratified test_share held out where a source has no test pictures.
-    :param test_share: 1 is for pictures that are to be judged, not trained on: all of them are the test split, and
+    :param channels: 1 or 3, to which a folder's images are brought; None is 1 where all are gray, else 3.
+    :param samples: as many training images, in the proportions of the classes; the test split stays whole.
+    :param seed: of the samples, and of the stratified test_size held out where a source has no test images.
+    :param test_size: 1 is for images that are to be judged, not trained on: all of them are the test split, and
         ``train`` holds the same ones. A folder may then have test/ alone.
-    :param max_bad: the share of a folder's files that may be unreadable; up to there they are skipped and listed.
-    :raises DataError: pictures or files that cannot be used.
+    :param max_unreadable: the largest fraction of a folder's files that may be unreadable; they are listed.
+    :raises DataError: images or files that cannot be used.
     :raises ConfigError: an argument that is not allowed.
     """
     size = _checked_size(image_size)
-    check_seed(seed)
-    _check_share("test_share", test_share, 0 < test_share <= 1, "more than 0, up to 1")
-    _check_share("max_bad", max_bad, 0 <= max_bad <= 1, "0 to 1")
+    validate_seed(seed)
+    _check_share("test_size", test_size, 0 < test_size <= 1, "more than 0, up to 1")
+    _check_share("max_unreadable", max_unreadable, 0 <= max_unreadable <= 1, "0 to 1")
     if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
         raise ConfigError(f"samples is {samples!r}; allowed is an integer, 1 or more")
     path = as_path("A data source", source)
@@ -62,14 +62,14 @@ def load_data(
     if name == "digits":
         dataset = _sampled(_digits(), samples, seed)
     elif name == "fashion-mnist":
-        dataset = _sampled(_idx(*_fashion_files(), _FASHION_CLASSES, seed, test_share), samples, seed)
+        dataset = _sampled(_idx(*_fashion_files(), _FASHION_CLASSES, seed, test_size), samples, seed)
     elif not name or not _readable(path):
         raise DataError(
             f"source {name!r} does not exist or may not be read; allowed: digits, fashion-mnist, a folder with one "
-            "folder of pictures for each class (or train/ and test/ of those), or a path to IDX files"
+            "folder of images for each class (or train/ and test/ of those), or a path to IDX files"
         )
     elif found := find_idx(path):
-        dataset = _sampled(_idx(*found, None, seed, test_share), samples, seed)
+        dataset = _sampled(_idx(*found, None, seed, test_size), samples, seed)
     else:
         dataset = read_folder(
             path,
@@ -77,18 +77,18 @@ def load_data(
             channels=channels,
             samples=samples,
             seed=seed,
-            test_share=test_share,
-            max_bad=max_bad,
+            test_size=test_size,
+            max_unreadable=max_unreadable,
         )
     if size not in (None, dataset.image_size):
         raise ConfigError(
-            f"image_size is {size}; the pictures of {name!r} are {dataset.image_size}, and only those of a folder "
-            "of picture files are resized"
+            f"image_size is {size}; the images of {name!r} are {dataset.image_size}, and only those of a folder "
+            "of image files are resized"
         )
     if channels not in (None, dataset.channels):
         raise ConfigError(
-            f"channels is {channels}; the pictures of {name!r} have {dataset.channels}, and only those of a folder "
-            "of picture files are converted"
+            f"channels is {channels}; the images of {name!r} have {dataset.channels}, and only those of a folder "
+            "of image files are converted"
         )
     dataset.source = {
         "source": name if name in ("digits", "fashion-mnist") else str(path.resolve()),
@@ -96,8 +96,8 @@ def load_data(
         "channels": channels,
         "samples": samples,
         "seed": seed,
-        "test_share": test_share,
-        "max_bad": max_bad,
+        "test_size": test_size,
+        "max_unreadable": max_unreadable,
     }
     return dataset
 
@@ -134,9 +134,9 @@ def _fashion_files() -> tuple[Path, Path | None]:
 
 
 def _idx(
-    images: Path, test_images: Path | None, classes: tuple[str, ...] | None, seed: int, test_share: float
+    images: Path, test_images: Path | None, classes: tuple[str, ...] | None, seed: int, test_size: float
 ) -> Dataset:
-    """IDX pictures. Without class names these are the training labels, from the smallest to the largest."""
+    """IDX images. Without class names these are the training labels, from the smallest to the largest."""
     train = Split(*read_idx_pair(images))
     first, last = (0, len(classes) - 1) if classes else (int(train.labels.min()), int(train.labels.max()))
     names = classes or tuple(str(label) for label in range(first, last + 1))
@@ -146,13 +146,13 @@ def _idx(
             f"the labels of {images} run from {first} to {last}, but {gaps[0]} never occurs; none may be left out"
         )
     train = Split(train.images, _shifted(train.labels, first, last, images))
-    if test_images is None and test_share == 1:
+    if test_images is None and test_size == 1:
         return Dataset.from_splits(train, train, names)
     if test_images is None:
-        rest, held_out = stratified_split(train.labels, test_share, seed, names)
+        rest, held_out = stratified_split(train.labels, test_size, seed, names)
         return Dataset.from_splits(train.take(rest), train.take(held_out), names)
-    pictures, labels = read_idx_pair(test_images)
-    return Dataset.from_splits(train, Split(pictures, _shifted(labels, first, last, test_images)), names)
+    extra_images, labels = read_idx_pair(test_images)
+    return Dataset.from_splits(train, Split(extra_images, _shifted(labels, first, last, test_images)), names)
 
 
 def _shifted(labels: NDArray[np.int64], first: int, last: int, images: Path) -> NDArray[np.int64]:

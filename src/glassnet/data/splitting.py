@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data.batches import check_seed
+from glassnet.data.batches import validate_seed
 from glassnet.errors import ConfigError, DataError
 
 Indices = NDArray[np.int64]
@@ -20,7 +20,7 @@ def stratified_split(
     seed: int,
     classes: Sequence[str] | None = None,
     *,
-    kind: str = "picture",
+    kind: str = "image",
 ) -> tuple[Indices, Indices]:
     """Sorted indices (rest, share): the share of each class held out, as scikit-learn's train_test_split draws it.
 
@@ -40,15 +40,15 @@ def stratified_split(
     held_out = math.ceil(share * count)
     if min(held_out, count - held_out) < len(values):
         raise DataError(
-            f"a share of {share} of {count} pictures splits them into {count - held_out} and {held_out}; "
+            f"a share of {share} of {count} images splits them into {count - held_out} and {held_out}; "
             f"each part needs at least one for each of the {len(values)} classes"
         )
     rest, part = _drawn(labels, held_out, seed)
     missing = np.setdiff1d(values, labels[rest])
     if len(missing):
         raise DataError(
-            f"holding out a share of {share} leaves no picture of class {_name(missing[0], classes)}; "
-            "allowed is a smaller share or a class of more pictures"
+            f"holding out a share of {share} leaves no image of class {_name(missing[0], classes)}; "
+            "allowed is a smaller share or a class of more images"
         )
     return rest, part
 
@@ -67,18 +67,18 @@ def stratified_sample(
     if not len(values) <= samples <= count - len(values):
         raise ConfigError(
             f"samples is {samples}; allowed is {len(values)} (the number of classes) to {count - len(values)}, "
-            f"or {count}, all training pictures"
+            f"or {count}, all training images"
         )
     singles = np.flatnonzero(np.bincount(labels) == 1)
     if len(singles):
         raise DataError(
-            f"class {_name(singles[0], classes)} has 1 training picture; at least 2 are needed to take samples"
+            f"class {_name(singles[0], classes)} has 1 training image; at least 2 are needed to take samples"
         )
     _, part = _drawn(labels, samples, seed)
     missing = np.setdiff1d(values, labels[part])
     if len(missing):
         raise DataError(
-            f"samples={samples} of {count} leaves no picture of class {_name(missing[0], classes)}; ask for more"
+            f"samples={samples} of {count} leaves no image of class {_name(missing[0], classes)}; ask for more"
         )
     return part
 
@@ -87,7 +87,7 @@ def _drawn(labels: NDArray[np.int64], size: int, seed: int) -> tuple[Indices, In
     from sklearn.model_selection import train_test_split
 
     rest, part = train_test_split(
-        np.arange(len(labels), dtype=np.int64), test_size=size, stratify=labels, random_state=check_seed(seed)
+        np.arange(len(labels), dtype=np.int64), test_size=size, stratify=labels, random_state=validate_seed(seed)
     )
     return np.sort(rest), np.sort(part)
 

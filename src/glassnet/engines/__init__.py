@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from glassnet.architecture import ResNetSpec, initial_state
+from glassnet.architecture import ResNetSpec, initial_state_dict
 from glassnet.architecture import spec as preset
-from glassnet.data import random_stream
-from glassnet.engines.base import Batch, Evaluation, Network, Totals, Trainer
+from glassnet.data import make_rng
+from glassnet.engines.base import Batch, Evaluation, Network, Trainer, TrainStats
 from glassnet.engines.processes import ALONE, Processes
 from glassnet.errors import ConfigError, GlassnetError
 
@@ -25,10 +25,10 @@ __all__ = [
     "Evaluation",
     "Network",
     "Processes",
-    "Totals",
+    "TrainStats",
     "Trainer",
     "build",
-    "copy_of",
+    "clone_network",
 ]
 
 
@@ -47,10 +47,10 @@ def build(
     """A network with initial weights that follow from ``seed`` alone, whatever the engine.
 
     ``dtype`` is float32, to train, or float64, to prove. ``threads`` is how many compute on a CPU, by default all
-    cores: the NumPy engine gets the same bits from any number, PyTorch takes it for the whole process (small pictures
+    cores: the NumPy engine gets the same bits from any number, PyTorch takes it for the whole process (small images
     are quicker on one). The rest is the torch engine's: ``device`` "auto" (a GPU where there is one), "cpu", "cuda",
     "cuda:1" or "mps"; ``precision`` None, "32-true", "bf16-mixed" or "16-mixed"; ``compile`` hands the network to
-    torch.compile; ``channels_last`` is the memory order of pictures, by default on where CUDA computes and off
+    torch.compile; ``channels_last`` is the memory order of images, by default on where CUDA computes and off
     elsewhere; ``processes`` says which of several this one is: ``train`` starts them.
 
     :raises ConfigError: an unknown preset, engine, dtype or precision, a device that is not there, a seed that is none.
@@ -62,15 +62,15 @@ def build(
         raise ConfigError(f"The engine must be one of {', '.join(map(repr, ENGINES))}. Got {engine!r}.")
     if str(dtype) not in DTYPES and dtype not in (np.float32, np.float64):
         raise ConfigError(f"The dtype must be float32 or float64. Got {dtype!r}.")
-    dropout = random_stream(seed, "dropout")
+    dropout = make_rng(seed, "dropout")
     kind = _torch if engine == "torch" else _numpy
     network = kind(spec, np.dtype(dtype), device, precision, compile, threads, channels_last, processes)
-    network.load_state_dict(initial_state(spec, seed))
+    network.load_state_dict(initial_state_dict(spec, seed))
     network.seed_dropout(dropout)
     return network
 
 
-def copy_of(network: Network, **changes: Any) -> Network:
+def clone_network(network: Network, **changes: Any) -> Network:
     """A network on the same engine and device with the same weights and buffers, and dropout masks of its own.
 
     The two share nothing; what is done to the copy leaves the network, and every generator, as it was. ``changes``

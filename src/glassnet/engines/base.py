@@ -19,12 +19,12 @@ from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
 HEAD = ("dropout", "fc")  # the layers that learn where the body is frozen
-CHUNK = 256  # pictures that go through a network at once where no gradient is wanted
+CHUNK = 256  # images that go through a network at once where no gradient is wanted
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A part of a placed split: which pictures, and what augmentation does to them."""
+    """A part of a placed split: which images, and what augmentation does to them."""
 
     placed: Any  # the engine's own handle, from Network.place
     indices: NDArray[np.int64]
@@ -34,14 +34,14 @@ class Batch:
         return len(self.indices)
 
     def take(self, rows: slice) -> Batch:
-        """These of its pictures."""
+        """These of its images."""
         changes = self.augmentation
         return Batch(self.placed, self.indices[rows], changes and changes.take(rows))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy and share of right answers over ``count`` pictures, in evaluation mode."""
+    """Mean cross-entropy and share of right answers over ``count`` images, in evaluation mode."""
 
     loss: float
     accuracy: float
@@ -55,11 +55,11 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Totals:
+class TrainStats:
     """What the steps since the last reading add up to."""
 
-    loss: float  # mean over the pictures
-    accuracy: float  # share of right answers, each picture judged by the network that was about to learn from it
+    loss: float  # mean over the images
+    accuracy: float  # share of right answers, each image judged by the network that was about to learn from it
     count: int
     gradient_norms: dict[str, float]  # L2 norm of each parameter's gradient at the last step
 
@@ -92,7 +92,7 @@ class Network(ABC):
         self.processes = ALONE
 
     @property
-    def place_title(self) -> str:
+    def device_description(self) -> str:
         """Where it computes, for people: ``cpu, 2 processes, 1 thread each``."""
         several = self.processes.count > 1
         parts = [self.device.partition(":")[0] if several else self.device]
@@ -112,13 +112,13 @@ class Network(ABC):
         return self._joined(self._logits(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK))
 
     def activations(self, images: Array, names: Iterable[str] | None = None) -> dict[str, Array]:
-        """The outputs of all leaf layers and residual blocks, or what of ``dataflow_names`` is named, in forward order.
+        """The outputs of all leaf layers and residual blocks, or what of ``tensor_names`` is named, in forward order.
 
         Evaluation mode; images (N, C, H, W) float. Names are dotted, such as ``layer1.0.conv1``.
 
         :raises ConfigError: an unknown name, with the near ones.
         """
-        known = self.dataflow_names
+        known = self.tensor_names
         if isinstance(names, str) or not isinstance(names, Iterable | None):
             raise ConfigError(f"The names of activations must be several, as in ['conv1']. Got {names!r}.")
         wanted = self.activation_names if names is None else list(names)
@@ -136,11 +136,11 @@ class Network(ABC):
         return traced.loss, traced.gradients
 
     def trace(self, images: Array, labels: Array) -> Trace:
-        """What a training step computes before it moves the weights, every array under ``dataflow_names`` included.
+        """What a training step computes before it moves the weights, every array under ``tensor_names`` included.
 
         Weights, running statistics and generators stay as they are. Images (N, C, H, W) float, labels (N,) integers.
         """
-        names = self.dataflow_names
+        names = self.tensor_names
         return self._trace(self._checked(images), self._checked_labels(labels, len(images)), names)
 
     def evaluate(self, placed: Any) -> Evaluation:
@@ -160,7 +160,7 @@ class Network(ABC):
             raise DataError(f"The images must have shape (N, {self.spec.in_channels}, H, W). Got {images.shape}.")
         if images.dtype.kind != "f":
             raise DataError(
-                f"The images must be floats, as Normalization.apply makes them of uint8 pictures. Got {images.dtype}."
+                f"The images must be floats, as Normalization.apply makes them of uint8 images. Got {images.dtype}."
             )
         cast = images
         if images.dtype != self.dtype:
@@ -189,7 +189,7 @@ class Network(ABC):
         """The dotted names of all leaf layers and residual blocks, in forward order."""
 
     @property
-    def dataflow_names(self) -> list[str]:
+    def tensor_names(self) -> list[str]:
         """``activation_names``, and before each block's last ReLU the sum that it reads, such as ``layer1.0.sum``."""
         names: list[str] = []
         blocks = set(self.activation_names) if self.spec.skip else set()
@@ -234,7 +234,7 @@ class Network(ABC):
 
     @abstractmethod
     def place(self, split: Split, normalization: Normalization) -> Any:
-        """The engine's own handle of a split: uint8 pictures and labels where the engine computes, once."""
+        """The engine's own handle of a split: uint8 images and labels where the engine computes, once."""
 
     @abstractmethod
     def seed_dropout(self, generator: np.random.Generator) -> None:
@@ -256,12 +256,12 @@ class Network(ABC):
     def _placed_labels(self, placed: Any) -> Array: ...
 
 
-def forward_order(module: Any, residual: type, prefix: str = "") -> list[str]:
+def names_in_forward_order(module: Any, residual: type, prefix: str = "") -> list[str]:
     """The dotted names of leaves and ``residual`` blocks below a module, a block after what it is made of."""
     names = [
         name
         for child_name, child in module.named_children()
-        for name in forward_order(child, residual, f"{prefix}.{child_name}" if prefix else child_name)
+        for name in names_in_forward_order(child, residual, f"{prefix}.{child_name}" if prefix else child_name)
     ]
     return names if names and not isinstance(module, residual) else [*names, prefix]
 
@@ -284,7 +284,7 @@ class Trainer(ABC):
         """
 
     @abstractmethod
-    def totals(self) -> Totals:
+    def totals(self) -> TrainStats:
         """What the steps since the last call add up to."""
 
     @abstractmethod
@@ -300,7 +300,7 @@ class Trainer(ABC):
         """
 
 
-def optimizer_arrays(
+def check_optimizer_state(
     recipe: Recipe, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], state: Mapping[str, Array]
 ) -> dict[str, dict[str, Array]]:
     """A trainer's ``state`` by parameter and name, cast, for parameters of these ``shapes``.

@@ -10,9 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet import nn
-from glassnet.architecture import ResNetSpec, assemble_blank
+from glassnet.architecture import ResNetSpec, build_uninitialized
 from glassnet.data import Normalization, Split
-from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, optimizer_arrays, shown
+from glassnet.engines.base import (
+    HEAD,
+    Batch,
+    Network,
+    Trace,
+    Trainer,
+    TrainStats,
+    check_optimizer_state,
+    names_in_forward_order,
+    shown,
+)
 from glassnet.engines.threads import one_blas_thread, usable_cores
 from glassnet.nn import arguments
 from glassnet.nn.layout import channels_last
@@ -42,7 +52,7 @@ class NumpyNetwork(Network):
         self.threads = threads = (
             usable_cores() if threads is None else arguments.integer("the NumPy engine", "threads", threads)
         )
-        self.module: nn.Module = assemble_blank(spec).to(dtype)
+        self.module: nn.Module = build_uninitialized(spec).to(dtype)
         self.recycled = Recycled()  # shapes are the same at each step, so its arrays can be, too
         workers = Workers(threads, self.recycled)
         for module in self.module.modules():
@@ -50,7 +60,7 @@ class NumpyNetwork(Network):
 
     @property
     def activation_names(self) -> list[str]:
-        return forward_order(self.module, nn.Residual)
+        return names_in_forward_order(self.module, nn.Residual)
 
     @property
     def parameter_count(self) -> int:
@@ -172,8 +182,8 @@ class NumpyTrainer(Trainer):
             logits = self.trained(self.frozen(images))
             loss = self.loss(logits, labels)
             self.trained.backward_parameters(self.loss.backward())
-            if self.recipe.clip_gradient is not None:
-                self._clip(self.recipe.clip_gradient)
+            if self.recipe.clip_grad_norm is not None:
+                self._clip(self.recipe.clip_grad_norm)
             for group in self.optimizer.groups:
                 group["lr"] = self.recipe.lr if lr is None else float(lr)  # np.float64 would compute in float64
             self.optimizer.step()
@@ -192,9 +202,9 @@ class NumpyTrainer(Trainer):
             for parameter in self.parameters.values():
                 parameter.grad *= scale
 
-    def totals(self) -> Totals:
+    def totals(self) -> TrainStats:
         count = max(1, self._count)
-        totals = Totals(self._loss_sum / count, self._right / count, self._count, self._norms())
+        totals = TrainStats(self._loss_sum / count, self._right / count, self._count, self._norms())
         self._clear()
         return totals
 
@@ -207,7 +217,7 @@ class NumpyTrainer(Trainer):
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         shapes = {key: parameter.data.shape for key, parameter in self.parameters.items()}
-        loaded = optimizer_arrays(self.recipe, shapes, self.network.dtype, state)
+        loaded = check_optimizer_state(self.recipe, shapes, self.network.dtype, state)
         for key, parameter in self.parameters.items():
             self.optimizer.state[parameter] = held = {}
             for name, array in loaded.get(key, {}).items():

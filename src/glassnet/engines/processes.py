@@ -49,7 +49,7 @@ class Processes:
             return cls(0, count, free.getsockname()[1])
 
     def share(self, total: int) -> slice:
-        """Which of ``total`` pictures are this process's: neighbours, as many as another's or one more or less."""
+        """Which of ``total`` images are this process's: neighbours, as many as another's or one more or less."""
         return slice(total * self.rank // self.count, total * (self.rank + 1) // self.count)
 
 

@@ -19,7 +19,17 @@ from torch import Tensor
 from glassnet.architecture import ResNetSpec, assemble
 from glassnet.data import Augmentation, Normalization, Split
 from glassnet.engines import torch_layers
-from glassnet.engines.base import HEAD, Batch, Network, Totals, Trace, Trainer, forward_order, optimizer_arrays, shown
+from glassnet.engines.base import (
+    HEAD,
+    Batch,
+    Network,
+    Trace,
+    Trainer,
+    TrainStats,
+    check_optimizer_state,
+    names_in_forward_order,
+    shown,
+)
 from glassnet.engines.processes import ALONE, Processes
 from glassnet.engines.threads import usable_cores
 from glassnet.engines.torch_fabric import fabric_for
@@ -33,7 +43,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Placed:
-    """A split on the device: pictures uint8 (N, H, W, C), labels int64 (N,), mean and std in the network's dtype."""
+    """A split on the device: images uint8 (N, H, W, C), labels int64 (N,), mean and std in the network's dtype."""
 
     images: Tensor
     labels: Tensor
@@ -79,7 +89,7 @@ class TorchNetwork(Network):
 
     @property
     def activation_names(self) -> list[str]:
-        return forward_order(self.module, torch_layers.Residual)
+        return names_in_forward_order(self.module, torch_layers.Residual)
 
     @property
     def parameter_count(self) -> int:
@@ -243,7 +253,7 @@ class TorchTrainer(Trainer):
         total = len(batch)
         share = network.processes.share(total)
         count = share.stop - share.start
-        # With fewer pictures than processes some have none; they compute all of them, and it counts nothing.
+        # With fewer images than processes some have none; they compute all of them, and it counts nothing.
         rows = share if count else slice(total)
         images, targets = self._taken(batch, labels, rows)
         if not network.module.training:
@@ -254,11 +264,11 @@ class TorchTrainer(Trainer):
             logits = self._compute(images)
             loss: Tensor = self.loss(logits, targets)
             self.optimizer.zero_grad()
-            # The mean over processes of their gradients is that of the whole batch when each counts by its pictures.
+            # The mean over processes of their gradients is that of the whole batch when each counts by its images.
             weight = count * network.processes.count / max(1, total)
             network.fabric.backward(loss if weight == 1 else loss * weight)
-        if self.recipe.clip_gradient is not None:
-            network.fabric.clip_gradients(self._compute, self.optimizer, max_norm=self.recipe.clip_gradient)
+        if self.recipe.clip_grad_norm is not None:
+            network.fabric.clip_gradients(self._compute, self.optimizer, max_norm=self.recipe.clip_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.lr if lr is None else lr
         self.optimizer.step()
@@ -271,7 +281,7 @@ class TorchTrainer(Trainer):
 
     @contextmanager
     def _share_of_dropout(self, total: int, rows: slice) -> Iterator[None]:
-        """Draw masks for ``total`` pictures and use these rows of them: what one process would use there."""
+        """Draw masks for ``total`` images and use these rows of them: what one process would use there."""
         for dropout in self.dropouts:
             dropout.share = total, rows
         try:
@@ -281,13 +291,13 @@ class TorchTrainer(Trainer):
                 dropout.share = None
 
     def _taken(self, batch: Any, labels: Array | None, rows: slice) -> tuple[Tensor, Tensor]:
-        """Pictures and labels of these rows of a batch, where and as the network computes."""
+        """Images and labels of these rows of a batch, where and as the network computes."""
         if labels is None:
             return self.network._gather(batch.take(rows))
         images = self.network._ready(batch[rows])
         return images, torch.from_numpy(labels[rows]).to(images.device, torch.int64)
 
-    def totals(self) -> Totals:
+    def totals(self) -> TrainStats:
         norms = {
             key: 0.0 if p.grad is None else float(torch.linalg.vector_norm(p.grad))
             for key, p in self.parameters.items()
@@ -296,7 +306,7 @@ class TorchTrainer(Trainer):
         with _stated():
             loss, right, count = self.network.fabric.all_reduce(sums, reduce_op="sum").tolist()
         self._clear()
-        return Totals(loss / max(1, count), right / max(1, count), int(count), norms)
+        return TrainStats(loss / max(1, count), right / max(1, count), int(count), norms)
 
     def state(self) -> dict[str, Array]:
         return {
@@ -308,7 +318,7 @@ class TorchTrainer(Trainer):
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         shapes = {key: tuple(parameter.shape) for key, parameter in self.parameters.items()}
-        loaded = optimizer_arrays(self.recipe, shapes, self.network.dtype, state)
+        loaded = check_optimizer_state(self.recipe, shapes, self.network.dtype, state)
         self.optimizer.state.clear()
         for key, arrays in loaded.items():
             parameter = self.parameters[key]
@@ -334,7 +344,7 @@ def _array(tensor: Tensor) -> Array:
 
 
 def _augmented(images: Tensor, augmentation: Augmentation) -> Tensor:
-    """``Augmentation.apply`` on the device: pad, crop and flip pictures (N, H, W, C)."""
+    """``Augmentation.apply`` on the device: pad, crop and flip images (N, H, W, C)."""
     N, H, W, _ = images.shape
     border = augmentation.padding
     padded = torch.nn.functional.pad(images, (0, 0, border, border, border, border))
@@ -343,8 +353,8 @@ def _augmented(images: Tensor, augmentation: Augmentation) -> Tensor:
     rows = offsets[:, :1] + torch.arange(H, device=images.device)
     columns = offsets[:, 1:] + torch.arange(W, device=images.device)
     columns = torch.where(flips[:, None], columns.flip(1), columns)
-    pictures = torch.arange(N, device=images.device)[:, None, None]
-    return padded[pictures, rows[:, :, None], columns[:, None, :]]
+    index = torch.arange(N, device=images.device)[:, None, None]
+    return padded[index, rows[:, :, None], columns[:, None, :]]
 
 
 def _optimizer(recipe: Recipe, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:

@@ -40,7 +40,7 @@ __all__ = [
 class Conv2d(torch.nn.Conv2d):
     """torch.nn.Conv2d, around a mistake of oneDNN that writes where it must not (uxlfoundation/oneDNN#6035).
 
-    It lies in the gradient of a strided 1×1 kernel, where channels-last pictures have fewer channels than a register
+    It lies in the gradient of a strided 1×1 kernel, where channels-last images have fewer channels than a register
     (16 at most). To take every stride-th pixel first is the same convolution without a stride.
     """
 
@@ -96,7 +96,7 @@ class Dropout(Module):
         super().__init__()
         self.p = p
         self.generator: Any = np.random.default_rng()
-        self.share: tuple[int, slice] | None = None  # of how many pictures x is which rows; None: x is all
+        self.share: tuple[int, slice] | None = None  # of how many images x is which rows; None: x is all
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:

@@ -3,8 +3,8 @@
 from glassnet.training.importing import import_weights
 from glassnet.training.model import Model, Prediction, load
 from glassnet.training.progress import Progress, TerminalProgress
+from glassnet.training.run import Run, spec_for_data, train
 from glassnet.training.run_folder import RunFolder
-from glassnet.training.start import Run, fit_spec, train
 
 __all__ = [
     "Model",
@@ -13,8 +13,8 @@ __all__ = [
     "Run",
     "RunFolder",
     "TerminalProgress",
-    "fit_spec",
     "import_weights",
     "load",
+    "spec_for_data",
     "train",
 ]

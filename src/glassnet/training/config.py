@@ -26,7 +26,7 @@ _FREE_ON_RESUME = (
 )
 
 
-def describe_run(network: Network, seed: int, data: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+def run_config(network: Network, seed: int, data: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     """The configuration of a run as JSON holds it: the network, the data and whatever else was set."""
     return {
         "format": FORMAT,
@@ -53,7 +53,7 @@ def describe_run(network: Network, seed: int, data: Mapping[str, Any], **setting
     }
 
 
-def describe_data(
+def data_config(
     source: Mapping[str, Any],
     normalization: Normalization,
     classes: Sequence[str],
@@ -63,7 +63,7 @@ def describe_data(
     test: int = 0,
     skipped: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Where pictures come from, how pixels become numbers, and what the outputs mean."""
+    """Where images come from, how pixels become numbers, and what the outputs mean."""
     return {
         **source,
         "fingerprint": fingerprint,
@@ -77,13 +77,13 @@ def describe_data(
     }
 
 
-def source_of(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``describe_data`` was given as the source."""
+def data_source(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``data_config`` was given as the source."""
     own = ("fingerprint", "classes", "scale", "mean", "std", "train", "test", "skipped")
     return {name: value for name, value in described.items() if name not in own}
 
 
-def read_described(config: Mapping[str, Any], path: Path) -> tuple[ResNetSpec, Recipe | None]:
+def parse_config(config: Mapping[str, Any], path: Path) -> tuple[ResNetSpec, Recipe | None]:
     """The model and the recipe (None of imported weights) that a configuration names.
 
     :raises RunError: what no run writes, since people edit the file: names the first such setting and what is allowed.

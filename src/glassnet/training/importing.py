@@ -15,7 +15,7 @@ from glassnet.architecture import spec as preset
 from glassnet.data import Normalization
 from glassnet.engines import build
 from glassnet.errors import ConfigError, DataError
-from glassnet.training.config import describe_data, describe_run
+from glassnet.training.config import data_config, run_config
 from glassnet.training.model import Model, load
 from glassnet.training.run_folder import Checkpoint, RunFolder
 from glassnet.weights import load_weights
@@ -37,7 +37,7 @@ def import_weights(
 
     ``weights`` is a file that ``load_weights`` reads, of the preset or spec ``model``. ``classes`` are the names in the
     order of the outputs. A pixel p is normalized to (p / scale − mean) / std, with ``mean`` and ``std`` per channel.
-    ``image_size`` is the side of the pictures where it is not the preset's.
+    ``image_size`` is the side of the images where it is not the preset's.
 
     :raises DataError: a file that cannot be read, or with numbers too large for float32.
     :raises ConfigError: an unknown model, or a number of means or deviations that is not that of the channels.
@@ -46,7 +46,7 @@ def import_weights(
     """
     classes, mean, std = list(map(str, classes)), list(map(float, mean)), list(map(float, std))
     folder = RunFolder(run)
-    folder.check_is_free(overwrite=overwrite)
+    folder.check_available(overwrite=overwrite)
     state = load_weights(Path(weights))
     spec = preset(model) if isinstance(model, str) else model
     spec = spec.replace(classes=len(classes), **({} if image_size is None else {"image_size": image_size}))
@@ -68,7 +68,7 @@ def import_weights(
             wrong = state[key][~np.isfinite(array)]
             raise DataError(f"{weights} holds {wrong.flat[0]} in {key}, which is too large for {array.dtype}.")
     source = {"source": "imported", "weights": str(Path(weights).resolve())}
-    data = describe_data(source, Normalization(scale, tuple(mean), tuple(std)), classes)
-    folder.create(describe_run(network, 0, data, recipe=None))
+    data = data_config(source, Normalization(scale, tuple(mean), tuple(std)), classes)
+    folder.create(run_config(network, 0, data, recipe=None))
     folder.commit(Checkpoint(0, None, network.state_dict(), {}))
     return load(folder.path)

@@ -15,11 +15,11 @@ from glassnet.data import (
     Normalization,
     Split,
     draw,
-    epoch_batches,
-    random_stream,
+    make_rng,
+    shuffled_batches,
     stratified_split,
 )
-from glassnet.engines import Batch, Network, Processes, Totals, Trainer
+from glassnet.engines import Batch, Network, Processes, Trainer, TrainStats
 from glassnet.errors import DivergedError
 from glassnet.recipe import Recipe
 from glassnet.training.progress import Progress
@@ -42,13 +42,13 @@ class Course:
         self.rates = learning_rates(recipe, recipe.epochs * self.steps)
         self.trainer: Trainer = network.trainer(recipe, freeze)
 
-    def take(self, done: int, after_step: Callable[[], None] = lambda: None) -> tuple[Totals, float]:
+    def take(self, done: int, after_step: Callable[[], None] = lambda: None) -> tuple[TrainStats, float]:
         """The epoch after ``done`` epochs: what its steps add up to, and the last learning rate."""
         recipe, epoch = self.recipe, done + 1
-        augmentation = random_stream(recipe.seed, "augment", epoch)
-        self.network.seed_dropout(random_stream(recipe.seed, "dropout", epoch))
+        augmentation = make_rng(recipe.seed, "augment", epoch)
+        self.network.seed_dropout(make_rng(recipe.seed, "dropout", epoch))
         rates = self.rates[done * self.steps : epoch * self.steps]
-        batches = epoch_batches(self.count, recipe.batch_size, random_stream(recipe.seed, "shuffle", epoch))
+        batches = shuffled_batches(self.count, recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch))
         for rate, indices in zip(rates, batches, strict=True):
             changes = draw(recipe.augment, len(indices), augmentation)
             self.trainer.step(Batch(self.placed, indices, changes), lr=float(rate))
@@ -112,7 +112,7 @@ class Loop:
                 self.progress.epoch(self.records[-1])
             seconds = perf_counter() - start
         except KeyboardInterrupt as stop:
-            stop.args = (self.folder.told_of_a_stop(),)
+            stop.args = (self.folder.interrupt_message(),)
             raise
         finally:
             self.progress.end(seconds)
@@ -131,7 +131,7 @@ class Loop:
         self.folder.commit(Checkpoint(epoch, self.best_epoch, state, optimizer, records))
         self.epoch, self.records = epoch, records
 
-    def _measured(self, epoch: int, totals: Totals, lr: float) -> Record:
+    def _measured(self, epoch: int, totals: TrainStats, lr: float) -> Record:
         test = self.network.evaluate(self.test)
         record = {
             "epoch": epoch,
@@ -162,7 +162,8 @@ class Loop:
                 kept = f"{self.folder.path} keeps the state after epoch {self.epoch}"
                 raise DivergedError(
                     f"The {name} became {value} in epoch {record['epoch']} at a learning rate of {record['lr']:g}; it "
-                    f"must stay finite. {kept if self.epoch else 'Nothing was kept'}. Try a lower lr, or clip_gradient."
+                    f"must stay finite. {kept if self.epoch else 'Nothing was kept'}. "
+                    "Try a lower lr, or clip_grad_norm."
                 )
 
     def _is_best(self, record: Record) -> bool:
@@ -176,9 +177,9 @@ class Loop:
         )
 
 
-def held_out(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, Split | None]:
+def split_validation(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, Split | None]:
     """The training split without, and with only, the validation share."""
     if not recipe.validation:
         return split, None
-    rest, share = stratified_split(split.labels, recipe.validation, recipe.seed, classes, kind="training picture")
+    rest, share = stratified_split(split.labels, recipe.validation, recipe.seed, classes, kind="training image")
     return split.take(rest), split.take(share)

@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data import Dataset, Normalization, decode_picture, load_data
+from glassnet.data import Dataset, Normalization, decode_image, load_data
 from glassnet.engines import Network, build
 from glassnet.errors import DataError, RunError
 from glassnet.nn import arguments
 from glassnet.nn.loss import softmax
-from glassnet.training.config import read_described, source_of
+from glassnet.training.config import data_source, parse_config
 from glassnet.training.run_folder import Record, RunFolder
 from glassnet.weights import load_weights
 
-Pictures = str | PathLike[str] | NDArray[np.uint8] | Sequence[str | PathLike[str] | NDArray[np.uint8]]
+Images = str | PathLike[str] | NDArray[np.uint8] | Sequence[str | PathLike[str] | NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest class of a picture, its probability, and the likeliest few, best first."""
+    """The likeliest class of an image, its probability, and the likeliest few, best first."""
 
     label: str
     probability: float
@@ -42,25 +42,25 @@ class Model:
         self.classes: list[str] = data["classes"]
         self.normalization = Normalization(data["scale"], tuple(data["mean"]), tuple(data["std"]))
 
-    def predict(self, pictures: Pictures, top: int = 5) -> list[Prediction]:
-        """Classify picture files, or uint8 arrays (H, W, C) or (N, H, W, C) in the pixel values of the training data.
+    def predict(self, images: Images, top: int = 5) -> list[Prediction]:
+        """Classify image files, or uint8 arrays (H, W, C) or (N, H, W, C) in the pixel values of the training data.
 
-        Files may have any size and mode; they are decoded as the pictures of a training folder are.
+        Files may have any size and mode; they are decoded as the images of a training folder are.
 
         :raises DataError: a file that cannot be read, or an array of another dtype or shape.
         """
-        if isinstance(pictures, str | PathLike):
-            pictures = [pictures]
+        if isinstance(images, str | PathLike):
+            images = [images]
         top = arguments.integer("a prediction", "top", top)
         spec = self.network.spec
         shape = (*spec.size, spec.in_channels)
         of_files, dtype = self._normalization(scale=255.0), self.network.dtype
-        chosen = pictures if isinstance(pictures, Sequence) else _single(pictures, shape)
+        chosen = images if isinstance(images, Sequence) else _single(images, shape)
         inputs = [
-            of_files.apply(decode_picture(picture, spec.size, spec.in_channels)[np.newaxis], dtype)
-            if isinstance(picture, str | PathLike)
-            else self.normalization.apply(_checked(picture, shape)[np.newaxis], dtype)
-            for picture in chosen
+            of_files.apply(decode_image(image, spec.size, spec.in_channels)[np.newaxis], dtype)
+            if isinstance(image, str | PathLike)
+            else self.normalization.apply(_checked(image, shape)[np.newaxis], dtype)
+            for image in chosen
         ]
         if not inputs:
             return []
@@ -68,7 +68,7 @@ class Model:
         return [self._prediction(row, top) for row in probabilities]
 
     def _normalization(self, scale: float) -> Normalization:
-        """The training's, for pictures of another ``scale``: its mean and std are in units of 1."""
+        """The training's, for images of another ``scale``: its mean and std are in units of 1."""
         return dataclasses.replace(self.normalization, scale=scale)
 
     def _prediction(self, probabilities: NDArray[Any], top: int) -> Prediction:
@@ -94,7 +94,7 @@ class Model:
 
         :raises DataError: where it cannot be loaded again, or is no longer the same.
         """
-        return recorded_dataset(self.path, self.config)
+        return load_run_dataset(self.path, self.config)
 
 
 def load(run: str | PathLike[str], weights: str | None = None, engine: str = "numpy") -> Model:
@@ -112,22 +112,22 @@ def load(run: str | PathLike[str], weights: str | None = None, engine: str = "nu
         raise RunError(f"The weights of a run are 'best' or 'last'. Got {weights!r}.")
     if not path.is_file():
         raise RunError(f"{folder.path} has no {path.name}: no epoch of this run was finished, or none was chosen.")
-    spec, _ = read_described(config, folder.config_path)
+    spec, _ = parse_config(config, folder.config_path)
     network = build(spec, engine, config["seed"], config["dtype"])
     model = Model(folder.path, config, network, folder.read_records())
     network.load_state_dict(load_weights(path))
     return model
 
 
-def recorded_dataset(path: Path, config: dict[str, Any]) -> Dataset:
+def load_run_dataset(path: Path, config: dict[str, Any]) -> Dataset:
     """The data that a run's configuration names, loaded again.
 
     :raises DataError: where it cannot be loaded again, or is no longer the same.
     """
-    source, fingerprint = source_of(config["data"]), config["data"]["fingerprint"]
+    source, fingerprint = data_source(config["data"]), config["data"]["fingerprint"]
     if source["source"] in ("arrays", "imported"):
         came = "was trained on arrays" if source["source"] == "arrays" else "was imported without data"
-        raise DataError(f"{path} {came}; a run folder keeps no pictures. Pass the data.")
+        raise DataError(f"{path} {came}; a run folder keeps no images. Pass the data.")
     try:
         dataset = load_data(**source)
     except DataError as error:
@@ -141,18 +141,18 @@ def recorded_dataset(path: Path, config: dict[str, Any]) -> Dataset:
     return dataset
 
 
-def _single(picture: Any, shape: tuple[int, ...]) -> list[Any]:
-    """An array of one picture or of several, as a list of pictures."""
-    picture = np.asarray(picture)
-    if not picture.ndim:
-        raise DataError(f"Pictures are paths or uint8 arrays. Got {picture.item()!r}.")
-    return [picture] if picture.ndim == len(shape) else list(picture)
+def _single(image: Any, shape: tuple[int, ...]) -> list[Any]:
+    """An array of one image or of several, as a list of images."""
+    image = np.asarray(image)
+    if not image.ndim:
+        raise DataError(f"Images are paths or uint8 arrays. Got {image.item()!r}.")
+    return [image] if image.ndim == len(shape) else list(image)
 
 
-def _checked(picture: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    picture = np.asarray(picture)
-    if picture.dtype != np.uint8 or picture.shape != shape:
+def _checked(image: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.shape != shape:
         raise DataError(
-            f"A picture must be uint8 of shape (H, W, C) = {shape}. Got {picture.dtype} of shape {picture.shape}."
+            f"An image must be uint8 of shape (H, W, C) = {shape}. Got {image.dtype} of shape {image.shape}."
         )
-    return np.asarray(picture, np.uint8)
+    return np.asarray(image, np.uint8)

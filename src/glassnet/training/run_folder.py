@@ -26,8 +26,8 @@ from weakref import finalize
 
 from numpy.typing import NDArray
 
-from glassnet.atomic import naming, temporary_of, write_atomically
 from glassnet.errors import DataError, RunError, as_path
+from glassnet.files import add_path_to_error, temporary_path, write_atomically
 from glassnet.weights import load_tensors, save_tensors
 
 try:
@@ -64,15 +64,15 @@ class RunFolder:
         self.diagnosis_path = self.path / "doctor.html"
         self.checkpoint_path = self.path / "state" / "checkpoint.safetensors"
         self.failure_path = self.path / "state" / "failure.json"
-        self.next_path = self.path / ".next"
+        self.staging_path = self.path / ".next"
         self._next: RunFolder | None = None  # where epochs are committed, while it waits
         self._locked: int | None = None  # the descriptor of the folder, while other processes are kept out
 
     @property
-    def is_committed(self) -> bool:
+    def has_checkpoint(self) -> bool:
         return self.checkpoint_path.is_file()
 
-    def check_is_free(self, *, resume: bool = False, overwrite: bool = False) -> None:
+    def check_available(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Refuse a folder in which something lies that a new run would write over or mix with.
 
         What a run left that was killed before its first epoch was committed is in nobody's way.
@@ -83,11 +83,11 @@ class RunFolder:
         if self.path.is_dir() and self._locked is None:
             self._lock()
             try:
-                if RunFolder(self.next_path).is_committed:  # killed while it took its place
-                    self._put_next_in_place()
+                if RunFolder(self.staging_path).has_checkpoint:  # killed while it took its place
+                    self._promote_staging()
             finally:
                 self.release()
-        if self.is_committed:
+        if self.has_checkpoint:
             if not (resume or overwrite):
                 state, way = (
                     ("a finished run", "") if self.is_finished else ("an unfinished run", ", --resume to go on")
@@ -101,7 +101,7 @@ class RunFolder:
     def _check_leftovers(self) -> None:
         """What a run writes before its first commit, and no more, is a killed run's; a configuration comes first."""
         state = self.checkpoint_path.parent
-        possible = {temporary_of(self.config_path), state, temporary_of(self.checkpoint_path), self.next_path}
+        possible = {temporary_path(self.config_path), state, temporary_path(self.checkpoint_path), self.staging_path}
         if self.config_path.is_file():
             self.read_config()
             possible |= {self.config_path, self.metrics_path, self.failure_path, self.diagnosis_path}
@@ -124,9 +124,9 @@ class RunFolder:
         :raises RunError: another process trains here.
         """
         with self._locked_unless_it_fails():
-            if self.is_committed:
-                shutil.rmtree(self.next_path, ignore_errors=True)
-                self._next = RunFolder(self.next_path)
+            if self.has_checkpoint:
+                shutil.rmtree(self.staging_path, ignore_errors=True)
+                self._next = RunFolder(self.staging_path)
                 self._next._begin(config)
             else:
                 self._begin(config)
@@ -184,18 +184,18 @@ class RunFolder:
         another."""
         if self._next is not None:
             self._next.abandon()
-        elif not self.is_committed and not self.failure_path.is_file():
-            for path in (temporary_of(self.checkpoint_path), self.metrics_path, self.config_path):
+        elif not self.has_checkpoint and not self.failure_path.is_file():
+            for path in (temporary_path(self.checkpoint_path), self.metrics_path, self.config_path):
                 path.unlink(missing_ok=True)
             for folder in (self.checkpoint_path.parent, self.path):
                 with suppress(OSError):  # somebody else's files
                     folder.rmdir()
         self.release()
 
-    def told_of_a_stop(self) -> str:
+    def interrupt_message(self) -> str:
         """What a training that is stopped now leaves here, for whoever stopped it."""
         new = self._next or self
-        if new.is_committed:
+        if new.has_checkpoint:
             return f"{self.path} keeps the last finished epoch; --run {self.path} --resume goes on from there."
         kept = (
             f"nothing of the run is kept in {self.path}"
@@ -204,9 +204,9 @@ class RunFolder:
         )
         return f"No epoch was finished; {kept}."
 
-    def _put_next_in_place(self) -> None:
+    def _promote_staging(self) -> None:
         """Replace the old run: after a kill at any instant, do it again. No instant shows half of a run."""
-        new = RunFolder(self.next_path)
+        new = RunFolder(self.staging_path)
         self.checkpoint_path.unlink(missing_ok=True)
         self.config_path.unlink(missing_ok=True)
         self.failure_path.unlink(missing_ok=True)
@@ -227,10 +227,10 @@ class RunFolder:
         """Make the epoch that just ended part of the run: its line of metrics, the checkpoint, the weights."""
         if self._next is not None:
             self._next.commit(checkpoint)
-            self._put_next_in_place()
+            self._promote_staging()
             self._next = None
             return
-        with naming(self.metrics_path), self.metrics_path.open("a", encoding="utf-8", newline="\n") as file:
+        with add_path_to_error(self.metrics_path), self.metrics_path.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(map(_line, checkpoint.records[-1:]))
         tensors = {f"network/{key}": array for key, array in checkpoint.network.items()}
         tensors |= {f"optimizer/{key}": array for key, array in checkpoint.optimizer.items()}

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.architecture import ResNetSpec, initial_state
-from glassnet.atomic import write_atomically
-from glassnet.data import random_stream
+from glassnet.architecture import ResNetSpec, initial_state_dict
+from glassnet.data import make_rng
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, DataError, RunError, near
+from glassnet.files import write_atomically
 from glassnet.nn import arguments
 from glassnet.recipe import Recipe
 
@@ -60,9 +60,9 @@ class Case:
         The last BatchNorm of a block is scaled down, so that the block adds little to what its shortcut carries.
         Otherwise depth amplifies rounding: gradients of ResNet-152 agree to 3e-11 then, with it to 1e-13.
         """
-        rng = random_stream(self.seed, "golden state")
+        rng = make_rng(self.seed, "golden state")
         last = ".bn3.weight" if self.spec.block == "bottleneck" else ".bn2.weight"
-        state = initial_state(self.spec, self.seed)
+        state = initial_state_dict(self.spec, self.seed)
         for key, array in state.items():
             if key.endswith("running_var"):
                 array *= rng.uniform(0.5, 1.5, array.shape)
@@ -73,8 +73,8 @@ class Case:
         return state
 
     def batch(self) -> tuple[Array, Array]:
-        """Random pictures (N, C, H, W), at most 64×64 where the network takes any size, and labels (N,)."""
-        rng = random_stream(self.seed, "golden batch")
+        """Random images (N, C, H, W), at most 64×64 where the network takes any size, and labels (N,)."""
+        rng = make_rng(self.seed, "golden batch")
         size = self.spec.size if self.spec.head == "flatten" else [min(64, length) for length in self.spec.size]
         images = rng.standard_normal((self.batch_size, self.spec.in_channels, *size)).astype(self.dtype)
         return images, rng.integers(self.spec.classes, size=self.batch_size, dtype=np.int64)
@@ -118,10 +118,10 @@ def compute(network: Network, case: Case) -> Iterator[Group]:
     """
     images, labels = case.batch()
     network.load_state_dict(case.state())
-    network.seed_dropout(random_stream(case.seed, "dropout"))
+    network.seed_dropout(make_rng(case.seed, "dropout"))
     yield Group("inputs", "of the batch", {"images": images, "labels": labels})
     yield Group("inputs/state", "parameter or buffer, at first", network.state_dict())
-    activations = network.activations(images, network.dataflow_names)
+    activations = network.activations(images, network.tensor_names)
     yield Group("eval/activations", "output in evaluation mode", activations)
 
     traced = network.trace(images, labels)

@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet import nn
-from glassnet.architecture import ResNetSpec, assemble, initial_state, spec
-from glassnet.data import random_stream
+from glassnet.architecture import ResNetSpec, assemble, initial_state_dict, spec
+from glassnet.data import make_rng
 from glassnet.engines.threads import one_blas_thread
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.nn import arguments
@@ -128,7 +128,7 @@ def check_layer(
     :raises GlassnetError: where too many entries of a tensor lie on kinks, or a gradient has not its tensor's shape.
     """
     wanted = arguments.integer("check_layer", "entries", entries)
-    rng = random_stream(seed, "gradient check")  # its own: an x drawn from the same seed must not be dy
+    rng = make_rng(seed, "gradient check")  # its own: an x drawn from the same seed must not be dy
     x = rng.standard_normal(x) if isinstance(x, tuple) else x
     # At the third width rounding shows where an entry's slope is small beside the outputs; another is soon drawn.
     probe = _Probe(subject or type(layer).__name__, layer, x, eps, SHRINK[:2])
@@ -164,7 +164,7 @@ def check_network(
     """Check the loss's gradient along random unit ``directions`` in the input and in each parameter of a network.
 
     The point is a small random step (0.01 an entry) aside from the weights and images that are given: fresh biases
-    and empty corners of pictures are exactly 0, where ReLU has its kink, and equal corners are ties for a max-pool.
+    and empty corners of images are exactly 0, where ReLU has its kink, and equal corners are ties for a max-pool.
 
     :raises ConfigError: where ``directions`` is below 1 or ``eps`` not above 0.
     :raises GlassnetError: where the two sides of a tensor's directions cross kinks again and again.
@@ -206,9 +206,9 @@ def check_network(
 def check_preset(
     model: str | ResNetSpec, *, batch_size: int = 2, directions: int = 1, eps: float = EPS, seed: int = 0
 ) -> GradientReport:
-    """``check_network`` for a preset or a spec, with its initial weights, on random pictures.
+    """``check_network`` for a preset or a spec, with its initial weights, on random images.
 
-    Networks that take any size of picture are checked on pictures of at most 64×64.
+    Networks that take any size of image are checked on images of at most 64×64.
 
     :raises ConfigError: an unknown preset.
     """
@@ -217,7 +217,7 @@ def check_preset(
     size = chosen.size if chosen.head == "flatten" else [min(64, length) for length in chosen.size]
     images = rng.standard_normal((batch_size, chosen.in_channels, *size))
     labels = rng.integers(chosen.classes, size=batch_size)
-    state = initial_state(chosen, seed)
+    state = initial_state_dict(chosen, seed)
     return check_state(chosen, state, images, labels, directions=directions, eps=eps, seed=seed)
 
 

@@ -138,7 +138,7 @@ class ReLU(Module):
 
 
 class MaxPool2d(Module):
-    """The maximum of each 2×2 square of pictures with an even height and width."""
+    """The maximum of each 2×2 square of images with an even height and width."""
 
     def __init__(self, kernel_size: int, stride: int, padding: int) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class MaxPool2d(Module):
 class AdaptiveAvgPool2d(Module):
     def __init__(self, output_size: int) -> None:
         super().__init__()
-        assert output_size == 1, "the mean of the whole picture"
+        assert output_size == 1, "the mean of the whole image"
 
     def forward(self, x: Array) -> Array:
         self.keep(x.shape)

@@ -1,0 +1,125 @@
+"""Studies that train many networks: each leaves one page, and a folder of runs that the next call builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import glassnet as gn
+from glassnet.cli.app import Engine, ImageSize, Json, Output, Samples, integers, show_study, study
+from glassnet.errors import RunError
+
+Seeds = Annotated[int, typer.Option(help="Train everything with so many seeds, from 0 on.", min=1)]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that train side by side. The default is one for each core with numpy, one with torch.", min=1
+    ),
+]
+
+
+@study.command(epilog="Example: glassnet study degradation digits --depths 8,20,56 --seeds 3")
+def degradation(
+    source: Annotated[str, typer.Argument(help="As of train.")] = "digits",
+    depths: Annotated[str, typer.Option(help="Layers of the networks, 6n + 2.")] = "8,20,32,56",
+    norms: Annotated[str, typer.Option(help="batch, none, or both.")] = "batch,none",
+    seeds: Seeds = 3,
+    epochs: Annotated[int, typer.Option(help="Times through the training images.")] = 10,
+    width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 8,
+    folder: Annotated[Path, typer.Option(help="Where the runs lie; those there are not run again.")] = Path(
+        "studies", "degradation"
+    ),
+    engine: Engine = "numpy",
+    workers: Workers = None,
+    image_size: ImageSize = None,
+    samples: Samples = None,
+    output: Output = Path("study-degradation.html"),
+    as_json: Json = False,
+) -> None:
+    """Train plain and residual networks of several depths: does a deeper one learn its own images worse?"""
+    from glassnet.studies import degradation as subject
+
+    with _stoppable():
+        measured = subject.measure(
+            gn.load_data(source, image_size=image_size, samples=samples),
+            depths=integers("depths", depths),
+            norms=norms.split(","),
+            seeds=seeds,
+            epochs=epochs,
+            width=width,
+            folder=folder,
+            engine=engine,
+            workers=_workers(workers, engine),
+        )
+    show_study(measured, subject.compose(measured), output, as_json, subject.rows(measured))
+
+
+@study.command(
+    epilog="Example: glassnet study sweep digits --model tiny blocks=1,2 pool=max,stride dropout=0,.3 norm=none,batch "
+    "--seeds 3 --epochs 3"
+)
+def sweep(
+    source: Annotated[str, typer.Argument(help="As of train.")],
+    fields: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FIELD=VALUE,VALUE...",
+            help="Fields of the model and of the recipe, as the options of train but with _ for -; one value fixes a "
+            "field. Blocks that differ by stage are written 1+2+3.",
+        ),
+    ],
+    model: Annotated[str | None, typer.Option(help="A preset. The default goes by the images' size.")] = None,
+    recipe: Annotated[str, typer.Option(help="A recipe of the preset, see 'glassnet models'.")] = "default",
+    seeds: Seeds = 3,
+    epochs: Annotated[int | None, typer.Option(help="Times through the training images.")] = None,
+    validation: Annotated[
+        float, typer.Option(help="Share of the training images to compare on; with 0 it is the test images.")
+    ] = 0.2,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the runs lie; those there are not run again. [studies/sweep-SOURCE]")
+    ] = None,
+    engine: Engine = "numpy",
+    workers: Workers = None,
+    image_size: ImageSize = None,
+    samples: Samples = None,
+    output: Output = Path("study-sweep.html"),
+    as_json: Json = False,
+) -> None:
+    """Train every combination of values with every seed: what each field brings, and whether chance explains it."""
+    from glassnet.studies import sweep as subject
+    from glassnet.studies.grid import parse
+
+    axes = parse(fields)
+    fixed: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    with _stoppable():
+        measured = subject.measure(
+            gn.load_data(source, image_size=image_size, samples=samples),
+            axes,
+            model=model,
+            recipe=recipe,
+            seeds=seeds,
+            validation=validation,
+            folder=folder,
+            engine=engine,
+            workers=_workers(workers, engine),
+            **fixed,
+        )
+    show_study(measured, subject.compose(measured), output, as_json, markdown=subject.markdown(measured))
+
+
+def _workers(given: int | None, engine: str) -> int:
+    from glassnet.engines.threads import usable_cores
+
+    return given or (usable_cores() if engine == "numpy" else 1)  # such small networks gain little from threads
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RunError("Stopped. What is finished is kept; the same command goes on from there.") from None

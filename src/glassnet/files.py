@@ -1,0 +1,43 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside ``path``, then put it in its place in one step: a process killed at any instant leaves
+    the old file or the new one. One temporary file at most stays behind, and the next write takes it over.
+    A file that has this content already is left alone.
+
+    :raises OSError: names ``path``; the old file is left, and no temporary one.
+
+    The content is not forced to the disk: this guards against killed processes, not against lost power.
+    """
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
+    temporary = temporary_path(path)
+    try:
+        with add_path_to_error(path):
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def add_path_to_error(path: Path) -> Iterator[None]:
+    """A failure to write says which file it was; the system names none where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def temporary_path(path: Path) -> Path:
+    """The file beside ``path`` that a kill may leave."""
+    return path.with_name(f".{path.name}.tmp")

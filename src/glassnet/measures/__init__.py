@@ -1,0 +1,37 @@
+"""Measures: numbers about a model and its data. Nothing here draws, and nothing changes the network it looks at."""
+
+from glassnet.measures.layers import (
+    Layer,
+    layer_gradient_norms,
+    layer_table,
+    most_variable_channels,
+    residual_blocks,
+    stages,
+)
+from glassnet.measures.outcomes import (
+    ClassScore,
+    Misclassification,
+    class_scores,
+    confusion_matrix,
+    most_confident_errors,
+    probabilities,
+    sample_indices,
+)
+from glassnet.measures.significance import accuracy_interval
+
+__all__ = [
+    "ClassScore",
+    "Layer",
+    "Misclassification",
+    "accuracy_interval",
+    "class_scores",
+    "confusion_matrix",
+    "layer_gradient_norms",
+    "layer_table",
+    "most_confident_errors",
+    "most_variable_channels",
+    "probabilities",
+    "residual_blocks",
+    "sample_indices",
+    "stages",
+]

@@ -1,0 +1,93 @@
+"""Networks that saw the same test images, compared image by image."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One image that the networks name differently: its place in the split, and each one's name and probability."""
+
+    index: int
+    true: int
+    predicted: tuple[int, ...]
+    probabilities: tuple[float, ...]
+
+
+def cross_entropy(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> float:
+    """Mean of −log p of the true class, in nats; infinite where a true class has probability 0."""
+    with np.errstate(divide="ignore"):
+        return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
+
+
+def disagreements(
+    labels: npt.NDArray[np.int64], probabilities: Sequence[npt.NDArray[np.float64]]
+) -> list[Disagreement]:
+    """The images that not all networks give the same name.
+
+    :param probabilities: of each network (N, classes).
+    :returns: first those on which even the least sure network is sure; ties in the order of the split.
+    """
+    predicted = np.stack([rows.argmax(axis=1) for rows in probabilities], axis=1)  # (N, networks)
+    sureness = np.stack([rows.max(axis=1) for rows in probabilities], axis=1)
+    differing = np.flatnonzero((predicted != predicted[:, :1]).any(axis=1))
+    order = differing[np.argsort(-np.nan_to_num(sureness[differing].min(axis=1)), kind="stable")]
+    return [
+        Disagreement(int(index), int(labels[index]), tuple(predicted[index].tolist()), tuple(sureness[index].tolist()))
+        for index in order
+    ]
+
+
+def mcnemar(first_only: int, second_only: int) -> float:
+    """The exact two-sided p-value of McNemar's test (Q. McNemar, 1947) of whether two networks are equally good.
+
+    Images on which both are right, or both wrong, say nothing about which is better. Were they equally good, each
+    other image would fall to either side like a fair coin: the p-value is the chance of a split at least as uneven.
+
+    :param first_only: images on which the first network alone is right.
+    :param second_only: images on which the second network alone is right.
+    """
+    count, fewer = first_only + second_only, min(first_only, second_only)
+    ways = tail = 1  # count choose k, and the sum of these: whole numbers, so that nothing underflows
+    for k in range(fewer):
+        ways = ways * (count - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / (1 << count))
+
+
+def accuracy_difference_interval(first_only: int, second_only: int, count: int) -> tuple[float, float]:
+    """A 95 % interval for how much higher the first network's accuracy is, on the same ``count`` images.
+
+    The adjusted Wald interval of D. G. Bonett and R. M. Price (2012): one more image on either side, two more in all.
+
+    :param first_only: images on which the first network alone is right; ``second_only`` likewise.
+    """
+    first, second = (first_only + 1) / (count + 2), (second_only + 1) / (count + 2)
+    middle = first - second
+    half = 1.959964 * float(np.sqrt((first + second - middle * middle) / (count + 2)))
+    return max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number (S. Holm, 1979): where nothing but chance is at work, any of them falls
+    below 0.05 in at most 5 % of all cases."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def accuracy_interval(right: int, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval for an accuracy of ``right`` out of ``count`` images (E. B. Wilson, 1927)."""
+    z = 1.959964
+    share, spread = right / count, z * z / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)

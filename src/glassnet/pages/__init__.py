@@ -1,0 +1,1 @@
+"""Pages: HTML that opens offline, and the figures, texts and theme that pages share. Nothing here knows a network."""

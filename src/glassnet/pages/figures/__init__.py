@@ -1,0 +1,21 @@
+"""Arrays and records in, a ``plotly.graph_objects.Figure`` out: one idea a function, its caption beside it."""
+
+from glassnet.pages.figures.classes import confusion_figure, precision_recall_figure
+from glassnet.pages.figures.curves import accuracy_curve, gradient_norm_curves, loss_curve
+from glassnet.pages.figures.images import NO_ERRORS_TEXT, misclassified_figure, sample_figure
+from glassnet.pages.figures.maps import feature_map_figure, filter_figure
+from glassnet.pages.theme import caption
+
+__all__ = [
+    "NO_ERRORS_TEXT",
+    "accuracy_curve",
+    "caption",
+    "confusion_figure",
+    "feature_map_figure",
+    "filter_figure",
+    "gradient_norm_curves",
+    "loss_curve",
+    "misclassified_figure",
+    "precision_recall_figure",
+    "sample_figure",
+]

@@ -1,0 +1,42 @@
+"""Words and numbers as pages and terminals write them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def pluralize(number: int, noun: str) -> str:
+    """Return ``1 epoch`` or ``2 epochs``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def first_names(names: Sequence[str], max_count: int = 5) -> str:
+    """Return the first names between commas, with an ellipsis where there are more."""
+    return ", ".join(names[:max_count]) + (", …" if len(names) > max_count else "")
+
+
+def format_duration(seconds: float) -> str:
+    """Return ``0.8 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_value(value: object) -> str:
+    """Return a setting's value as text: lists between commas, yes and no, numbers without separators."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(format_value, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return format_cell(value if value is None or isinstance(value, float) else str(value))  # no 2,026 for a seed
+
+
+def format_cell(value: str | int | float | None) -> str:
+    """A table's cell in words: 40,551,040; 0.9711; – where there is nothing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return (f"{value:.4g}" if isinstance(value, float) else f"{value:,}").replace("-", "−")

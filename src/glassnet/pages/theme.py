@@ -1,0 +1,126 @@
+"""What all figures share: the template, the colours, and how class names are written on them."""
+
+import html
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+TEXT = "#1c2733"
+TRAIN, TEST, VALIDATION = "#1f5fa8", "#d1590a", "#5b7f3b"  # told apart in every common colour blindness
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+TICK_SIZE, LABEL_SIZE = 11, 10
+TITLE_HEIGHT, BUTTONS_HEIGHT, COLOUR_BAR_HEIGHT = 52, 36, 60  # pixels
+CATEGORY_AXIS = {"ticks": "outside", "ticklen": 4, "tickcolor": "rgba(0,0,0,0)", "showgrid": False, "zeroline": False}
+"""An axis of names: no lines, and a little room between a name and what it names."""
+
+
+def new_figure(
+    title: str,
+    *,
+    caption: str,
+    alt: str,
+    height: float,
+    width: float | None = None,
+    min_width: float = 280,
+    margin: dict[str, float] | None = None,
+) -> go.Figure:
+    """An empty figure in the house's style.
+
+    :param title: what is drawn; at most some 40 characters, so that it fits a telephone.
+    :param caption: one or two sentences that say what to look for.
+    :param alt: what the figure shows, in words, for those who do not see it.
+    :param height: in pixels.
+    :param width: in pixels; None fills the page. With a width, a page that has less room shrinks the plotting area
+        in both directions alike, so that images keep their proportions.
+    :param min_width: in pixels; a page narrower than this scrolls the figure instead of shrinking it further.
+    :param margin: pixels around the plotting area, where they differ from the usual.
+
+    ``caption``, ``alt`` and ``min_width`` travel in ``figure.layout.meta``.
+    """
+    return go.Figure(
+        layout={
+            "template": "plotly_white",
+            "title": {
+                "text": title,
+                "x": 0,
+                "xref": "container",
+                "xanchor": "left",
+                "y": 1,
+                "yref": "container",
+                "yanchor": "top",
+                "pad": {"l": 8, "t": 14},
+                "font": {"size": 16},
+            },
+            "font": {"family": FONT, "color": TEXT, "size": 12},
+            "height": round(height),
+            "width": None if width is None else round(width),
+            "margin": {"l": 64, "r": 16, "t": TITLE_HEIGHT, "b": 48} | (margin or {}) | {"autoexpand": width is None},
+            "hovermode": "closest",
+            "dragmode": False,  # a finger that scrolls the page must not zoom the figure
+            "meta": {"caption": caption, "alt": alt, "min_width": round(min_width)},
+        }
+    )
+
+
+def text_figure(title: str, sentence: str) -> go.Figure:
+    """A sentence in place of a figure that has nothing to draw."""
+    figure = new_figure(title, caption=sentence, alt=sentence, height=120)
+    figure.add_annotation(text=sentence, x=0, xanchor="left", xref="paper", y=0.5, yref="paper", showarrow=False)
+    return figure.update_xaxes(visible=False).update_yaxes(visible=False)
+
+
+def colour_bar(title: str, below: float = 8, **more: Any) -> dict[str, Any]:
+    """A colour bar ``below`` so many pixels under the plotting area, where it takes no width from a narrow figure."""
+    place = {"orientation": "h", "len": 0.9, "thickness": 10, "y": 0, "yanchor": "top", "ypad": below}
+    return place | {"title": {"text": title, "side": "top", "font": {"size": TICK_SIZE}}} | more
+
+
+def logarithmic(values: Iterable[float]) -> dict[str, Any]:
+    """A logarithmic axis for these values: at most eight powers of ten; below two of them 1, 2 and 5 of each, and
+    below half of one equal steps, both written in full."""
+    drawn = [value for value in values if 0 < value < math.inf] or [1.0]
+    decades = math.log10(max(drawn) / min(drawn))
+    if decades < 2:
+        return {"type": "log", "dtick": None if decades < 0.5 else "D2", "tickformat": "~g"}
+    return {"type": "log", "dtick": max(1, math.ceil(math.ceil(decades) / 7)), "exponentformat": "power"}
+
+
+def buttons(method: str, choices: Mapping[str, Mapping[str, Any]], active: int = 0) -> list[dict[str, Any]]:
+    """A row of buttons above the plotting area, which leaves ``BUTTONS_HEIGHT`` for it.
+
+    :param method: Plotly's function that a button calls, such as ``restyle``.
+    :param choices: by label, what it changes.
+    """
+    row = {"type": "buttons", "direction": "right", "active": active, "pad": {"b": 6}}
+    place = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
+    return [
+        row
+        | place
+        | {"buttons": [{"label": label, "method": method, "args": [change]} for label, change in choices.items()]}
+    ]
+
+
+def caption(figure: go.Figure) -> str:
+    """The sentence or two that say what to look for in a figure of this room."""
+    return str(figure.layout.meta["caption"])
+
+
+def written(name: str, longest: int = 18) -> str:
+    """A class name as Plotly prints it to the letter: one line, its middle left out above ``longest`` characters."""
+    line = " ".join(name.split())
+    if len(line) > longest:
+        tail = longest // 3  # names often differ in their last characters only
+        line = f"{line[: longest - tail - 1].rstrip()}…{line[-tail:].lstrip()}"
+    return html.escape(line, quote=False)
+
+
+def text_width(texts: Sequence[str], size: float = TICK_SIZE) -> float:
+    """About how many pixels the widest of these texts (as ``written`` returns them) takes; never too few."""
+    return max((_columns(html.unescape(text)) for text in texts), default=0) * 0.6 * size
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

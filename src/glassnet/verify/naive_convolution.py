@@ -1,0 +1,45 @@
+"""Convolution as it is defined, in plain loops: slow, and plain enough to be believed.
+
+``nn.Conv2d`` computes the same as one matrix product; its tests compare the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def convolution(
+    x: Array, weight: Array, bias: Array | None = None, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> Array:
+    """y[n,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v] · x[n, c, s·i + d·u − p, s·j + d·v − p]; outside the image x is 0.
+
+    Deep learning's convolution is a cross-correlation: the kernel is laid on the image as it is, not flipped.
+
+    :param x: (N, C, H, W).
+    :param weight: (O, C, kh, kw).
+    :param bias: (O,), or None.
+    :returns: (N, O, Ho, Wo), float64.
+    """
+    N, C, H, W = x.shape
+    O, _, kh, kw = weight.shape  # noqa: E741
+    Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
+    Wo = (W + 2 * padding - dilation * (kw - 1) - 1) // stride + 1
+    y = np.zeros((N, O, Ho, Wo))
+    for n in range(N):
+        for o in range(O):
+            for i in range(Ho):
+                for j in range(Wo):
+                    total = 0.0 if bias is None else bias[o]
+                    for c in range(C):
+                        for u in range(kh):
+                            for v in range(kw):
+                                row, column = stride * i + dilation * u - padding, stride * j + dilation * v - padding
+                                if 0 <= row < H and 0 <= column < W:
+                                    total += weight[o, c, u, v] * x[n, c, row, column]
+                    y[n, o, i, j] = total
+    return y

@@ -1,0 +1,76 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from glassnet.measures.seed_stats import Difference, Spread, paired_difference, share_difference
+
+pairs = st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=6)
+
+
+def test_mean_and_standard_deviation_by_hand() -> None:
+    spread = Spread((0.9, 1.0, 1.1))
+    assert spread.mean == pytest.approx(1.0)
+    assert spread.deviation == pytest.approx(0.1)
+    assert spread.told(2) == "1.00 ± 0.10"
+
+
+def test_a_single_seed_has_no_spread() -> None:
+    assert Spread((0.5,)).deviation is None
+    assert Spread((0.5,)).told() == "0.5000"
+
+
+@settings(max_examples=30, deadline=None)
+@given(pairs)
+def test_differences_are_scipys_paired_t_test(values: list[tuple[float, float]]) -> None:
+    first, second = zip(*values, strict=True)
+    assume(np.std(np.subtract(first, second)) > 1e-6)
+    found = paired_difference(first, second)
+    expected = stats.ttest_rel(first, second)
+    interval = expected.confidence_interval(0.95)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.mean == pytest.approx(np.mean(first) - np.mean(second))
+
+
+def test_what_a_seed_does_to_both_cancels() -> None:
+    seeds, better = [0.0, 5.0, -7.0], [1.0, 6.1, -6.1]
+    assert paired_difference(better, seeds).sign == 1
+    assert paired_difference(seeds, better).sign == -1
+
+
+@pytest.mark.parametrize(
+    ("gap", "difference", "sign"),
+    [(0.0, Difference(0.0, 0.0, 0.0, 1.0), 0), (0.5, Difference(0.5, 0.5, 0.5, 0.0), 1)],
+)
+def test_seeds_that_all_differ_alike(gap: float, difference: Difference, sign: int) -> None:
+    found = paired_difference([gap, 1 + gap], [0.0, 1.0])
+    assert found == difference
+    assert found.sign == sign
+
+
+def test_an_interval_of_shares_stays_within_what_is_possible() -> None:
+    first, second = [0.9, 0.1], [0.1, 0.2]
+    wide = paired_difference(first, second)
+    assert wide.low < -1
+    assert wide.high > 1
+    assert share_difference(first, second) == Difference(wide.mean, -1.0, 1.0, wide.p_value)
+    assert share_difference([0.5, 0.51], [0.3, 0.3]) == paired_difference([0.5, 0.51], [0.3, 0.3])
+    assert share_difference([0.5], [0.3]) == paired_difference([0.5], [0.3])
+
+
+def test_one_seed_says_nothing_of_chance() -> None:
+    assert paired_difference([1.0], [3.0]) == Difference(-2.0, None, None, None)
+    assert paired_difference([1.0], [3.0]).sign == -1
+    assert paired_difference([1.0], [1.0]).sign == 0
+
+
+def test_an_interval_over_zero_has_no_sign() -> None:
+    difference = paired_difference([1.0, -0.9, 0.3], [0.0, 0.0, 0.0])
+    assert difference.low is not None
+    assert difference.low < 0 < difference.mean
+    assert difference.sign == 0
+    assert math.isclose(difference.low + (difference.high or 0), 2 * difference.mean)

@@ -1,0 +1,84 @@
+import math
+
+import numpy as np
+import pytest
+
+from glassnet.measures.outcomes import ClassScore
+from glassnet.pages.figures import confusion_figure, precision_recall_figure
+from glassnet.pages.theme import written
+
+MATRIX = np.array([[8, 2, 0], [0, 5, 0], [0, 1, 4]])
+CLASSES = ["cat", "dog", "bird"]
+
+
+def test_confusion_matrix_sets_true_classes_against_predicted():
+    figure = confusion_figure(MATRIX, CLASSES)
+    counts, shares = figure.data
+    np.testing.assert_array_equal(counts.z, MATRIX)
+    np.testing.assert_allclose(shares.z, [[0.8, 0.2, 0], [0, 1, 0], [0, 0.2, 0.8]])
+    assert figure.layout.yaxis.title.text == "true class"
+    assert figure.layout.xaxis.title.text == "predicted class"
+    assert list(figure.layout.yaxis.range) == [2.5, -0.5]  # the first class above
+    for trace in figure.data:
+        assert trace.zmin == 0
+        assert trace.colorscale[-1][1] == "rgb(8,48,107)"  # the dark end of Blues
+        assert trace.colorbar.title.text in ("images", "share of the true class")
+
+
+def test_confusion_matrix_writes_its_counts_and_leaves_zeros_empty():
+    counts, shares = confusion_figure(MATRIX, CLASSES).data
+    assert counts.texttemplate == shares.texttemplate == "%{text}"
+    assert [list(row) for row in counts.text] == [["8", "2", ""], ["", "5", ""], ["", "1", "4"]]
+    assert [list(row) for row in shares.text] == [[".80", ".20", ""], ["", "1", ""], ["", ".20", ".80"]]
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_confusion_matrix_is_normalized_on_demand(normalized):
+    figure = confusion_figure(MATRIX, CLASSES, normalized=normalized)
+    assert [trace.visible for trace in figure.data] == [not normalized, normalized]
+    (menu,) = figure.layout.updatemenus
+    assert menu.active == int(normalized)
+    assert [button.args[0]["visible"] for button in menu.buttons] == [[True, False], [False, True]]
+
+
+def test_a_class_without_images_has_no_shares():
+    matrix = np.array([[0, 0], [1, 3]])
+    assert confusion_figure(matrix, ["a", "b"]).data[1].z.tolist() == [[0, 0], [0.25, 0.75]]
+
+
+@pytest.mark.parametrize("count", [2, 10, 100])
+def test_every_class_is_named_at_its_tick_and_cells_are_square(count):
+    classes = [f"class number {number}" for number in range(count)]
+    figure = confusion_figure(np.eye(count, dtype=np.int64), classes)
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        assert list(axis.tickvals) == list(range(count))
+        assert list(axis.ticktext) == [written(name) for name in classes]
+    margin, layout = figure.layout.margin, figure.layout
+    assert layout.width - margin.l - margin.r == pytest.approx(layout.height - margin.t - margin.b, abs=1.5)
+    least = (layout.meta["min_width"] - margin.l - margin.r) / count
+    assert least >= figure.layout.yaxis.tickfont.size + 4
+
+
+def test_class_names_are_written_to_the_letter():
+    figure = confusion_figure(np.eye(2, dtype=np.int64), ["<b>x</b>", "y"])
+    assert figure.layout.xaxis.ticktext[0] == "&lt;b&gt;x&lt;/b&gt;"
+    assert "<b>" not in str(figure.data)
+
+
+def test_the_worst_pair_is_told_in_words():
+    assert "cat, taken 2 times for dog" in confusion_figure(MATRIX, CLASSES).layout.meta["alt"]
+    assert "No image stands off it" in confusion_figure(np.eye(3, dtype=np.int64), CLASSES).layout.meta["alt"]
+
+
+def test_precision_and_recall_of_every_class():
+    scores = [ClassScore(0.5, 0.75, 4), ClassScore(math.nan, 0.0, 2), ClassScore(1.0, 1.0, 3)]
+    figure = precision_recall_figure(scores, CLASSES)
+    precision, recall = figure.data
+    assert (precision.name, recall.name) == ("precision", "recall")
+    assert precision.x == (0.5, None, 1.0)
+    assert recall.x == (0.75, 0.0, 1.0)
+    assert precision.y == recall.y == (0, 1, 2)
+    assert list(figure.layout.yaxis.ticktext) == CLASSES
+    assert list(figure.layout.xaxis.range) == [0, 1]
+    assert figure.layout.xaxis.title.text == "share"
+    assert "lowest recall is 0.00, of class dog" in figure.layout.meta["alt"]

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from glassnet.pages.figures import feature_map_figure, filter_figure
+
+RANDOM = np.random.default_rng(0)
+
+
+def heatmap(figure):
+    (trace,) = (trace for trace in figure.data if trace.type == "heatmap")
+    return trace
+
+
+def test_filters_share_one_scale_with_zero_in_the_middle():
+    weight = RANDOM.normal(size=(10, 1, 3, 3)).astype(np.float32)
+    weight[4, 0, 1, 1] = 9
+    trace = heatmap(filter_figure(weight))
+    assert (trace.zmin, trace.zmid, trace.zmax) == (-9, 0, 9)
+    assert trace.colorscale[0][1] == "rgb(103,0,31)"  # RdBu: red below zero
+    assert trace.colorbar.title.text == "weight"
+    np.testing.assert_array_equal(trace.z[:3, :3], weight[0, 0])
+    np.testing.assert_array_equal(trace.z[:3, 4:7], weight[1, 0])
+    np.testing.assert_array_equal(trace.z[5:8, :3], weight[8, 0])  # the ninth begins the second row
+
+
+def test_filters_have_a_row_for_each_colour():
+    weight = RANDOM.normal(size=(16, 3, 3, 3))
+    figure = filter_figure(weight)
+    for channel in range(3):
+        np.testing.assert_array_equal(heatmap(figure).z[4 * channel : 4 * channel + 3, :3], weight[0, channel])
+    assert list(figure.layout.yaxis.ticktext) == ["R", "G", "B"] * 2
+    assert list(figure.layout.yaxis.tickvals[:3]) == [1, 5, 9]
+
+
+@pytest.mark.parametrize("weight", [np.zeros((2, 1, 3, 3)), np.full((2, 1, 3, 3), np.nan)])
+def test_filters_without_any_weight_still_have_a_scale(weight):
+    assert heatmap(filter_figure(weight)).zmax == 1
+
+
+def test_feature_maps_have_a_row_for_each_stage_on_its_own_range():
+    stem = np.stack([np.full((4, 4), 2.0), np.arange(16.0).reshape(4, 4)])
+    block = np.zeros((3, 2, 2))
+    block[2, 0, 0] = 7
+    figure = feature_map_figure({"stem": stem, "layer1.0": block}, most=3)
+    trace = heatmap(figure)
+    assert list(figure.layout.yaxis.ticktext) == ["stem", "layer1.0"]
+    assert trace.colorscale[0][1] == "#440154"  # Viridis
+    assert (trace.zmin, trace.zmax) == (0, 1)
+    np.testing.assert_allclose(trace.z[:4, 5:9], stem[1] / 15, rtol=1e-6)
+    assert np.isnan(trace.z[:4, 10:14]).all()  # the stem has two channels only
+    expected = np.zeros((4, 4))
+    expected[:2, :2] = 1  # 2×2 pixels, enlarged
+    np.testing.assert_array_equal(trace.z[5:9, 10:14], expected)
+    hover = next(trace for trace in figure.data if trace.mode == "markers")
+    assert hover.text[-1] == "layer1.0, channel 2<br>0 to 7"
+
+
+def test_feature_maps_keep_the_proportions_of_the_image_and_stay_small():
+    figure = feature_map_figure({"stem": RANDOM.normal(size=(8, 112, 56)), "layer1.0": RANDOM.normal(size=(8, 14, 7))})
+    assert heatmap(figure).z.shape == (2 * (48 + 2), 8 * (24 + 2))
+    assert np.nanmax(heatmap(figure).z) == 1
+
+
+def test_feature_maps_of_a_dead_stage_are_blank():
+    assert np.nanmax(heatmap(feature_map_figure({"stem": np.zeros((2, 4, 4))})).z) == 0

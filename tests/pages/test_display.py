@@ -1,0 +1,84 @@
+import html
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from glassnet import nn
+from glassnet.pages.display import PLOTLY, show, source
+from glassnet.pages.figures import caption, confusion_figure, loss_curve
+from glassnet.pages.page import Code, Table
+
+HISTORY = [{"epoch": 1, "loss": 2.0, "test_loss": 2.5}]
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """What a notebook would be handed, in order."""
+    bundles = []
+
+    def display(bundle, raw):
+        assert raw
+        bundles.append(bundle)
+
+    ipython = SimpleNamespace(get_ipython=object, display=SimpleNamespace(display=display))
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    return bundles
+
+
+def test_a_figure_is_followed_by_its_caption(displayed):
+    figure = loss_curve(HISTORY)
+    show(figure)
+    drawing, told = displayed
+    assert drawing[PLOTLY]["data"][0]["y"] == [2.0]
+    assert drawing["text/plain"] == figure.layout.meta["alt"]
+    assert told["text/plain"] == caption(figure)
+    assert html.escape(caption(figure)) in told["text/html"]
+
+
+def test_a_page_draws_the_figure_as_a_report_does(displayed):
+    show(confusion_figure(np.eye(2, dtype=np.int64), ["a", "b"]))
+    page = displayed[0]["text/html"]
+    assert '<div class="plot"></div>' in page
+    assert page.count("<button") == 2
+    assert "<figcaption>" not in page
+    assert displayed[0][PLOTLY]["layout"]["updatemenus"]  # JupyterLab's renderer has Plotly's own buttons
+
+
+def test_tables_and_sentences(displayed):
+    show(Table("Numbers", ["Name", "Count"], [["<b>", 1234]]), "A sentence & more.")
+    table, sentence = displayed
+    assert "1,234" in table["text/html"]
+    assert "&lt;b&gt;" in table["text/html"]
+    assert table["text/plain"] == "Numbers\nName | Count\n<b> | 1,234"
+    assert sentence["text/html"].strip() == "<p>A sentence &amp; more.</p>"
+
+
+def test_code_of_a_study(displayed):
+    show(Code("The definition", "y = x < 1"))
+    assert displayed[0]["text/plain"] == "y = x < 1"
+    assert "<code>y = x &lt; 1</code>" in displayed[0]["text/html"]
+
+
+def test_source_is_the_code_as_it_is_written(displayed):
+    source(nn.ReLU, nn.Linear.forward)
+    (bundle,) = displayed
+    assert bundle["text/markdown"].startswith("```python\nclass ReLU(Module):\n")
+    assert "\n\ndef forward(self, x: Array) -> Array:\n    if x.ndim != 2" in bundle["text/markdown"]
+    assert bundle["text/markdown"].endswith("```")
+
+
+def test_source_of_what_has_none(displayed):
+    with pytest.raises(TypeError):
+        source(3)
+    assert displayed == []
+
+
+def test_outside_of_a_notebook_the_words_are_printed(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    show(loss_curve(HISTORY), "A sentence.")
+    assert capsys.readouterr().out.splitlines()[-1] == "A sentence."
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    source(nn.ReLU)
+    assert "class ReLU" in capsys.readouterr().out

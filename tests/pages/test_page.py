@@ -1,0 +1,166 @@
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from plotly.offline import get_plotlyjs
+
+from glassnet.errors import RunError
+from glassnet.pages.figures import confusion_figure, loss_curve
+from glassnet.pages.page import Code, Page, Section, Table, format_cell, render, write_page
+
+HOSTILE = "</script><script>alert('&')</script>"
+
+
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, and the texts outside of scripts and styles."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.texts, self.scripts, self.inside = [], [], [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self.inside = tag
+
+    def handle_data(self, data):
+        if self.inside == "script":
+            self.scripts.append((self.elements[-1][1], data))
+        elif self.inside != "style":
+            self.texts.append(data.strip())
+
+    def handle_endtag(self, tag):
+        self.inside = ""
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page(*blocks, title="A page"):
+    return Page(title, [("Fact", "1")], ["In short."], [Section("The results", blocks), Section("Else", [])])
+
+
+def test_contents_lead_to_every_section():
+    elements = Elements(render(page("A paragraph.")))
+    links = [link["href"] for link in elements.all("a") if link["href"] != "#content"]
+    assert links == ["#the-results", "#else"]
+    assert [section["id"] for section in elements.all("section")] == ["the-results", "else"]
+    assert {"A page", "In short.", "Fact", "1", "A paragraph."} <= set(elements.texts)
+    assert elements.all("html") == [{"lang": "en"}]
+    assert "content" in [main["id"] for main in elements.all("main")]
+
+
+def test_plotly_is_inlined_once_and_nothing_else_is_asked_for():
+    html = render(page(loss_curve([]), loss_curve([])))
+    assert html.count(get_plotlyjs()) == 1
+    rest = html.replace(get_plotlyjs(), "")
+    assert not re.search(r"//\w", re.sub(r"^\s*//.*$", "", rest, flags=re.MULTILINE))  # no address, comments aside
+    elements = Elements(html)
+    assert not any("src" in attributes for _, attributes in elements.elements)
+    assert all(link["href"].startswith("data:") for link in elements.all("link"))
+    (policy,) = (meta["content"] for meta in elements.all("meta") if "http-equiv" in meta)
+    assert "default-src 'none'" in policy
+    assert not re.search(r"script-src[^;]*unsafe", policy)
+
+
+def test_a_figure_has_its_words_and_its_data():
+    figure = loss_curve([{"epoch": 1, "loss": 2.0, "test_loss": math.nan}])
+    elements = Elements(render(page(figure)))
+    (drawing,) = (json.loads(text) for attributes, text in elements.scripts if attributes.get("type"))
+    assert drawing["data"][0]["y"] == [2.0]
+    assert drawing["data"][1]["y"] == [None]
+    assert drawing["layout"]["title"]["text"] == "Loss"
+    assert figure.layout.meta["caption"] in elements.texts
+    (image,) = (attributes for attributes in elements.all("div") if attributes.get("role") == "img")
+    assert image["aria-label"] == f"Loss. {figure.layout.meta['alt']}"
+
+
+def test_the_buttons_of_a_figure_are_buttons_of_the_page():
+    figure = confusion_figure(np.eye(2, dtype=np.int64), ["a", "b"], normalized=True)
+    elements = Elements(render(page(figure)))
+    first, second = elements.all("button")
+    assert (first["aria-pressed"], second["aria-pressed"]) == ("false", "true")
+    assert first["data-method"] == "restyle"
+    assert json.loads(first["data-arguments"]) == [{"visible": [True, False]}]
+    (drawing,) = (json.loads(text) for attributes, text in elements.scripts if attributes.get("type"))
+    assert "updatemenus" not in drawing["layout"]
+    assert len(figure.layout.updatemenus) == 1  # the figure itself stays as it is
+    margin = figure.layout.margin
+    assert figure.layout.height - drawing["layout"]["height"] == margin.t - drawing["layout"]["margin"]["t"] > 0
+
+
+def test_tables_name_their_columns_and_set_numbers_to_the_right():
+    rows = [["a", 40_551_040, None], ["b", 0.5, 1.0]]
+    elements = Elements(render(page(Table("Numbers", ["Name", "Count", "Share"], rows))))
+    assert [cell.get("class") for cell in elements.all("th")] == [None, "number", "number", None, None]
+    assert [cell["scope"] for cell in elements.all("th")] == ["col"] * 3 + ["row"] * 2
+    assert [cell.get("class") for cell in elements.all("td")] == ["number"] * 4
+    assert {"Numbers", "40,551,040", "–", "0.5", "1"} <= set(elements.texts)
+
+
+def test_a_folded_table_waits_for_being_opened():
+    elements = Elements(render(page(Table("Numbers", ["Name"], [["a"]], folded=True))))
+    assert elements.all("details") == [{}]
+    assert not Elements(render(page(Table("Numbers", ["Name"], [["a"]])))).all("details")
+
+
+def test_code_waits_for_being_opened_and_stays_text():
+    html = render(page(Code("The loop", "for i in x:\n    y &= i < 2")))
+    assert "<code>for i in x:\n    y &amp;= i &lt; 2</code>" in html
+    elements = Elements(html)
+    assert elements.all("details") == [{}]
+    assert elements.all("pre")[0]["tabindex"] == "0"  # the keyboard scrolls it
+
+
+def test_a_table_may_be_empty():
+    assert "Nothing here" in Elements(render(page(Table("Nothing here", ["Name"], [])))).texts
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (math.nan, "–"),
+        (1234, "1,234"),
+        (0.123456, "0.1235"),
+        (math.inf, "inf"),
+        ("x", "x"),
+        (True, "True"),
+        (-0.0123456, "−0.01235"),
+        (-1200, "−1,200"),
+    ],
+)
+def test_cells(value, text):
+    assert format_cell(value) == text
+
+
+def test_hostile_text_stays_text():
+    matrix = np.array([[1, 1], [0, 1]])  # the mixed-up pair is told in words, too
+    blocks = [HOSTILE, Table(HOSTILE, [HOSTILE], [[HOSTILE]]), confusion_figure(matrix, [HOSTILE, "b"])]
+    html = render(page(*blocks, title=HOSTILE))
+    assert HOSTILE not in html
+    elements = Elements(html)
+    assert elements.texts.count(HOSTILE) == 6  # title, heading, paragraph, caption, column, cell
+    assert len(elements.all("script")) == 3  # the figure's data, plotly.js, the drawing
+
+
+def test_a_page_replaces_an_older_one_whole(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("old", encoding="utf-8")
+    assert write_page(page(), path) == path
+    assert path.read_bytes() == render(page()).encode("utf-8")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_page_that_cannot_be_written_is_a_stated_failure(tmp_path):
+    with pytest.raises(RunError, match=r"The page .*absent.*page\.html cannot be written: No such file"):
+        write_page(page(), tmp_path / "absent" / "page.html")
+
+
+def test_names_that_are_not_text_can_be_written(tmp_path):
+    undecodable = b"caf\xe9".decode("utf-8", "surrogateescape")
+    write_page(page(undecodable, confusion_figure(np.eye(2, dtype=np.int64), [undecodable, "b"])), tmp_path / "p.html")
+    assert "caf?" in (tmp_path / "p.html").read_text(encoding="utf-8")

@@ -1,0 +1,50 @@
+import pytest
+
+from glassnet.pages.figures import caption, loss_curve
+from glassnet.pages.theme import logarithmic, new_figure, text_width, written
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("cat", "cat"),
+        ("<script>", "&lt;script&gt;"),
+        ("a & b", "a &amp; b"),
+        ("two\nlines\t here", "two lines here"),
+        ("abcdefghijklmnopqrstuvwxyz", "abcdefghijk…uvwxyz"),
+    ],
+)
+def test_class_names_are_written_to_the_letter(name, shown):
+    assert written(name) == shown
+
+
+def test_long_names_that_differ_at_their_ends_stay_apart():
+    assert written("photographs of birds 1", 10) != written("photographs of birds 2", 10)
+
+
+def test_width_counts_what_is_seen_not_how_it_is_escaped():
+    assert text_width(["&lt;"]) == text_width(["<"])
+    assert text_width(["猫"]) == text_width(["ab"])
+    assert text_width(["a", "abc"]) == 3 * text_width(["a"])
+    assert text_width([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "step", "full"),
+    [((2.1, 2.3), None, True), ((0.07, 0.5), "D2", True), ((1e-3, 1.0), 1, False), ((1e-12, 1e3, 0.0), 3, False)],
+)
+def test_ticks_of_a_logarithmic_axis_are_few_and_say_their_powers(values, step, full):
+    axis = logarithmic([*values, float("inf"), float("nan")])
+    assert (axis["dtick"], axis.get("tickformat") == "~g") == (step, full)
+
+
+def test_a_figure_has_the_houses_template_and_carries_its_words():
+    figure = new_figure("Title", caption="What to look for.", alt="What is seen.", height=100)
+    assert figure.layout.template.layout.plot_bgcolor == "white"
+    assert figure.layout.title.text == "Title"
+    assert caption(figure) == "What to look for."
+    assert figure.layout.meta["alt"] == "What is seen."
+
+
+def test_the_page_can_be_scrolled_by_a_finger_on_a_figure():
+    assert loss_curve([]).layout.dragmode is False

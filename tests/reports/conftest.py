@@ -1,0 +1,13 @@
+import pytest
+
+from glassnet import measures
+from glassnet.reports import compare
+from tests.reports import runs_to_compare as contestants
+
+
+@pytest.fixture
+def contest(monkeypatch):
+    """Compares contestants by what they are made to say, in place of networks."""
+    monkeypatch.setattr(measures, "layer_table", lambda network: [measures.Layer("fc", (3,), 9, 90, 12)])
+    monkeypatch.setattr(measures, "probabilities", lambda network, normalization, images: network.probabilities)
+    return lambda *models, dataset=contestants.DATA: compare(models, dataset)

@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+
+import glassnet as gn
+from glassnet.errors import RunError
+from glassnet.pages.page import Table, render
+from glassnet.reports import compare, write_comparison
+from glassnet.reports.comparison_figures import NO_DISAGREEMENT
+from glassnet.reports.comparison_page import compose
+from glassnet.training import Progress
+from tests.reports.runs_to_compare import contestant, wrong_on
+
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+def blocks(page, title):
+    return next(section.blocks for section in page.sections if section.title == title)
+
+
+def titles(page):
+    return [
+        block.title if isinstance(block, Table) else block.layout.title.text
+        for section in page.sections
+        for block in section.blocks
+        if not isinstance(block, str)
+    ]
+
+
+def table(page, title):
+    return next(
+        block
+        for section in page.sections
+        for block in section.blocks
+        if isinstance(block, Table) and block.title == title
+    )
+
+
+def test_a_comparison_has_every_part(contest):
+    comparison = contest(contestant("a", spec={"pool": "avg"}), contestant("b", wrong_on(0, 1)))
+    page = compose(comparison)
+    assert page.title == "“a” and “b” on noise"
+    assert page.summary == comparison.words
+    assert page.facts == [("Test accuracy of a", "100.0%"), ("Test accuracy of b", "93.3%")]
+    assert titles(page) == [
+        "Every run in numbers",
+        "Every pair, image by image",
+        "Loss of every run",
+        "Accuracy of every run",
+        "Time per epoch",
+        "Confusion matrices of every run",
+        "Disagreements: true class, and each run's",
+        "All other settings are the same",
+    ]
+    assert table(page, "Every run in numbers").rows[1][:5] == (
+        "b",
+        "NumPy",
+        28 / 30,
+        pytest.approx(0.3618, abs=1e-4),
+        1000,
+    )
+    assert table(page, "Every pair, image by image").rows == [("a", "b", 2, 0, 0.5, "no")]
+    assert table(page, "All other settings are the same").rows == [["pool", "Model", "avg", "max"]]
+    assert blocks(page, "Disagreements")[0] == "The runs do not agree on 2 test images of 30; below are all of them."
+
+
+def test_runs_that_agree_have_a_sentence_in_place_of_images(contest):
+    page = compose(contest(contestant("a"), contestant("b")))
+    assert blocks(page, "Disagreements") == [NO_DISAGREEMENT]
+    assert blocks(page, "Settings that differ") == ["None: all recorded settings are the same."]
+
+
+def test_many_runs_fold_their_pairs(contest):
+    page = compose(contest(*(contestant(name) for name in "abcde")))
+    assert page.title == "5 runs on noise"
+    assert len(table(page, "Every pair, image by image").rows) == 10
+    assert table(page, "Every pair, image by image").folded
+
+
+def test_without_the_images_curves_and_tables_remain(contest):
+    page = compose(contest(contestant("a"), contestant("b"), dataset=None))
+    assert [section.title for section in page.sections] == ["Results", "Training", "Settings that differ"]
+    assert "was trained on arrays" in " ".join(page.summary)
+    assert page.facts[0] == ("Test accuracy of a", "100.0%")
+    render(page)
+
+
+def test_runs_of_unequal_length_and_runs_without_a_record(contest):
+    page = compose(contest(contestant("a", seconds=()), contestant("b", seconds=(1.0,))))
+    assert {trace.legendgroup for trace in blocks(page, "Training")[0].data} == {"0", None}
+    render(page)
+    page = compose(contest(contestant("a", seconds=()), contestant("b", seconds=())))
+    assert "no curves" in blocks(page, "Training")[0]
+
+
+def test_a_page_that_cannot_be_written_is_a_stated_failure(contest, tmp_path):
+    with pytest.raises(RunError, match=r"The page .*absent.*cannot be written"):
+        write_comparison(contest(contestant("a"), contestant("b")), tmp_path / "absent" / "page.html")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """Eight runs in folders with hostile names, of hostile classes in colour, that share their first epoch."""
+    random = np.random.default_rng(0)
+    names = [f"{HOSTILE} class number {number}" for number in range(12)]
+    data = gn.Dataset(random.integers(0, 256, (96, 8, 8, 3)).astype(np.uint8), np.arange(96) % 12, names)
+    folder = tmp_path_factory.mktemp("hostile")
+    paths = [folder / f"<b onclick='x'> {number}" for number in range(8)]
+    for number, path in enumerate(paths):
+        gn.train("tiny", data=data, epochs=1 + number % 2, seed=number, run=path, progress=Progress())
+    return compare([gn.load(path) for path in paths], data)
+
+
+def test_hostile_names_stay_text(hostile, tmp_path):
+    html = write_comparison(hostile, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert HOSTILE not in html
+    assert "<b onclick" not in html
+    assert "&lt;b onclick" in html
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_the_comparison_opens_offline_and_fits(browser, hostile, tmp_path, width):
+    path = write_comparison(hostile, tmp_path / "page.html")
+    tab = browser.new_page(viewport={"width": width, "height": 900}, offline=True)
+    complaints = []
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.goto(path.as_uri())
+    tab.wait_for_function("[...document.querySelectorAll('.plot')].every(plot => plot._fullLayout)")
+    assert complaints == []
+    assert tab.locator(".plot").count() == 5
+    assert tab.locator("img, b").count() == 0  # no name became an element
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    legend, axis = (tab.locator(f".plot >> nth=0 >> {part}").bounding_box() for part in (".legend", ".xtitle"))
+    assert legend["y"] >= axis["y"] + axis["height"]
+    tab.get_by_role("button", name="Close-up of the end").click()
+    tab.wait_for_function("document.querySelectorAll('.plot')[1].layout.yaxis.range[0] > -1")
+    tab.close()

@@ -1,0 +1,192 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glassnet import nn
+from glassnet.errors import ConfigError, DataError
+from glassnet.pages.page import Code, render
+from glassnet.studies import convolution
+from glassnet.studies import convolution_figures as figures
+from glassnet.studies.convolution import KERNELS, convolved
+
+SIDE = 9
+
+
+@pytest.fixture(scope="module")
+def study() -> convolution.ConvolutionStudy:
+    return convolution.measure()
+
+
+def edge(kind: str) -> np.ndarray:
+    """White on one side of an edge through the middle, black on the other."""
+    rows, columns = np.indices((SIDE, SIDE)) - SIDE // 2
+    return {
+        "vertical edges": columns < 0,
+        "horizontal edges": rows < 0,
+        "edges rising to the right": rows + columns < 0,  # from bottom left to top right
+        "edges falling to the right": rows - columns < 0,
+    }[kind].astype(float)
+
+
+@pytest.mark.parametrize("kernel", KERNELS[:4], ids=lambda kernel: kernel.answers_to)
+def test_an_edge_kernel_is_titled_by_what_it_answers_to(kernel: convolution.Kernel) -> None:
+    def strength(kind: str) -> float:
+        return float(np.abs(convolved(edge(kind), kernel.weights)).max())
+
+    strongest = max((other.answers_to for other in KERNELS[:4]), key=strength)
+    assert strongest == kernel.answers_to
+    assert convolved(edge(kernel.answers_to), kernel.weights).max() > 0  # blue: brighter on the first side
+    assert not convolved(np.ones((5, 5)), kernel.weights).any()
+
+
+def test_columns_1_0_minus_1_leave_a_horizontal_edge_white() -> None:
+    (sobel,) = (kernel for kernel in KERNELS if kernel.answers_to == "vertical edges")
+    assert [row[0] * row[2] for row in sobel.weights] == [-1, -4, -1]
+    assert not convolved(edge("horizontal edges"), sobel.weights).any()
+
+
+def test_the_other_kernels() -> None:
+    kernels = {kernel.name: kernel.weights for kernel in KERNELS}
+    even, spot = np.full((5, 5), 0.5), np.zeros((5, 5))
+    spot[2, 2] = 1
+    assert not convolved(even, kernels["Laplace"]).any()
+    assert convolved(spot, kernels["Laplace"]).max() == 4
+    for name in ("mean", "Gauss", "sharpen"):
+        np.testing.assert_allclose(convolved(even, kernels[name]), 0.5)
+    np.testing.assert_allclose(convolved(spot, kernels["mean"]), 1 / 9)
+
+
+def test_conv2d_agrees_with_the_loops_and_a_planted_bug_shows(
+    study: convolution.ConvolutionStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert study.difference < 1e-14
+    assert "differ by at most" in study.words[0]
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x, plain=nn.Conv2d.forward: plain(self, x) * 1.001)
+    assert convolution.measure().difference > 1e-4
+
+
+def test_conv2d_correlates_and_a_flipping_one_is_told(
+    study: convolution.ConvolutionStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = slice(1, 4), slice(1, 4)
+    np.testing.assert_array_equal(study.correlated[inner], study.kernel[::-1, ::-1])
+    np.testing.assert_array_equal(study.flipped[inner], study.kernel)
+    assert not study.flips
+    assert "turned by 180°, so it is a cross-correlation" in study.words[2]
+
+    def flipping(self: nn.Conv2d, x: np.ndarray, plain=nn.Conv2d.forward) -> np.ndarray:  # type: ignore[no-untyped-def]
+        weight = self.weight.data.copy(order="K")
+        self.weight.data[...] = weight[:, :, ::-1, ::-1]
+        y = plain(self, x)
+        self.weight.data[...] = weight
+        return y
+
+    monkeypatch.setattr(nn.Conv2d, "forward", flipping)
+    assert "with the kernel as it is, so it is a true convolution" in convolution.measure().words[2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "shape", "parameters"),
+    [
+        ("one 3×3 kernel", (1, 6, 6), 10),
+        ("a larger kernel", (1, 4, 4), 26),
+        ("a flat kernel", (1, 8, 6), 4),
+        ("padding same", (1, 8, 8), 10),
+        ("padding of 2", (1, 10, 10), 10),
+        ("stride 2", (1, 3, 3), 10),
+        ("stride 2, padding 1", (1, 4, 4), 10),
+        ("dilation 2", (1, 4, 4), 10),
+        ("dilation 2, same", (1, 8, 8), 10),
+        ("16 out of 3 channels", (16, 6, 6), 448),
+    ],
+)
+def test_sizes_on_a_digit(
+    study: convolution.ConvolutionStudy, changed: str, shape: tuple[int, ...], parameters: int
+) -> None:
+    (size,) = (size for size in study.sizes if size.changed == changed)
+    assert (size.output_shape, size.parameters) == (shape, parameters)
+    image = np.zeros((1, size.arguments["in_channels"], 8, 8), np.float32)
+    assert nn.Conv2d(**size.arguments)(image).shape[1:] == shape  # and it really comes out so
+
+
+def test_a_setting_that_does_not_fit_is_left_out() -> None:
+    small = convolution.measure(np.zeros((4, 4), np.uint8))
+    assert "a larger kernel" not in [size.changed for size in small.sizes]
+    assert small.sides["valid, dilation 2"] == (4, 2, None, None)
+    assert "it has no edges" in small.words[1]
+
+
+def test_fields_of_resnet20_by_hand() -> None:
+    fields = {field.layer: field.view.size[0] for field in convolution.receptive_fields("resnet20")}
+    # two pixels more for each 3×3 kernel in stage 1, four in stage 2, eight in stage 3; strides count from the next on
+    assert [fields[f"layer{stage}.2"] for stage in (1, 2, 3)] == [3 + 6 * 2, 15 + 2 + 5 * 4, 37 + 4 + 5 * 8]
+
+
+def test_files_keep_their_proportions(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((50, 400, 3), np.uint8)).save(tmp_path / "wide.png")
+    study = convolution.measure(tmp_path / "wide.png")
+    assert (study.name, study.image.shape) == ("wide.png", (12, 96))
+    small = Image.fromarray(np.full((5, 7), 255, np.uint8))
+    small.save(tmp_path / "small.png")
+    image = convolution.measure(tmp_path / "small.png").image
+    assert image.shape == (5, 7)
+    assert (image == 1).all()
+
+
+def test_arrays_in_colour_and_arrays_that_are_none() -> None:
+    colours = np.zeros((6, 5, 3), np.uint8)
+    colours[..., 0] = 255
+    np.testing.assert_allclose(convolution.measure(colours).image, 1 / 3)
+    with pytest.raises(DataError, match=re.escape("at least 3×3. Got float64 of shape (8, 8).")):
+        convolution.measure(np.zeros((8, 8)))
+    with pytest.raises(DataError, match=re.escape("Got uint8 of shape (2, 8).")):
+        convolution.measure(np.zeros((2, 8), np.uint8))
+
+
+def test_what_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "no.png").write_text("no image")
+    with pytest.raises(DataError, match="no.png: not an image"):
+        convolution.measure(tmp_path / "no.png")
+    with pytest.raises(ConfigError, match="There is no model 'resnet21'"):
+        convolution.measure(model="resnet21")
+
+
+def test_figures_show_zero_as_white_and_true_proportions(study: convolution.ConvolutionStudy) -> None:
+    figure = figures.kernel_answer_figure(study)
+    image, answers = (trace for trace in figure.data if trace.type == "heatmap")
+    assert (answers.zmin, answers.zmid, answers.zmax) == (-1, 0, 1)
+    assert answers.colorscale[0][1] == "rgb(103,0,31)"  # RdBu
+    assert figure.layout.yaxis.scaleanchor == "x"
+    assert np.nanmax(np.abs(answers.z)) == 1
+    assert np.isfinite(image.z).sum() == study.image.size
+    (texts,) = (trace.text for trace in figure.select_traces({"type": "scatter", "mode": "text"}))
+    assert texts[1].split("<br>")[0] == "vertical edges"
+    assert texts[3].split("<br>") == ["edges rising to", "the right"]
+
+
+def test_the_page_shows_the_definition_and_opens_without_a_request(study: convolution.ConvolutionStudy) -> None:
+    page = convolution.compose(study)
+    (code,) = (block for section in page.sections for block in section.blocks if isinstance(block, Code))
+    assert code.text.startswith("def convolution(")
+    assert "for v in range(kw):" in render(page)
+
+
+def test_the_numbers_leave_images_out(study: convolution.ConvolutionStudy) -> None:
+    told = json.dumps(study.numbers(), allow_nan=False)
+    assert len(told) < 20_000
+    first = json.loads(told)["answers"][0]
+    assert first["kernel"]["answers_to"] == "vertical edges"
+    assert first["lowest"] == study.answers[0].response.min()
+
+
+def test_squares_of_many_layers_are_few_and_differ() -> None:
+    study = convolution.measure(np.zeros((40, 60), np.uint8), "resnet110")
+    lines = list(figures.field_on_image_figure(study).select_traces({"type": "scatter"}))
+    assert len(lines) == 6
+    assert len({(tuple(line.x), tuple(line.y)) for line in lines}) == 6
+    for line in lines:  # bright enough to be seen on black
+        assert np.dot([0.3, 0.6, 0.1], [int(part) for part in re.findall(r"\d+", line.line.color)]) > 75

@@ -1,0 +1,66 @@
+"""Every study's page in a real browser: it opens offline, fits narrow and wide windows, and obeys the keyboard."""
+
+import plotly.graph_objects as go
+import pytest
+
+import glassnet as gn
+from glassnet.pages.page import Page
+from glassnet.studies import ablation, convolution, degradation, gradient_flow, lr_range, parameters, sweep
+from glassnet.training import Model
+from tests.studies import test_degradation, test_sweep
+
+RECIPE = gn.Recipe(batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def pages(digits: gn.Dataset, trained: Model) -> dict[str, Page]:
+    flows = gradient_flow.measure(digits, depths=(8, 14), steps=4, width=4)
+    return {
+        "ablation": ablation.compose(ablation.measure(trained, digits)),
+        "convolution": convolution.compose(convolution.measure(model="resnet20")),
+        "degradation": degradation.compose(test_degradation.made_up(test_degradation.DEGRADED)),
+        "gradient-flow": gradient_flow.compose(flows),
+        "lr-range": lr_range.compose(lr_range.measure("tiny", digits, RECIPE, steps=40)),
+        "parameters": parameters.compose(parameters.measure("resnet50")),
+        "sweep": sweep.compose(test_sweep.grid_study()),
+    }
+
+
+@pytest.mark.parametrize("name", ["convolution", "gradient-flow", "lr-range", "parameters"])
+def test_figures_fit_a_telephone(pages: dict[str, Page], name: str) -> None:
+    """390 pixels wide, of which 16 on either side are margin: what is wider scrolls, and its last labels are cut."""
+    figures = [block for section in pages[name].sections for block in section.blocks if isinstance(block, go.Figure)]
+    assert figures
+    assert max(figure.layout.meta["min_width"] for figure in figures) <= 390 - 2 * 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize(
+    "name", ["ablation", "convolution", "degradation", "gradient-flow", "lr-range", "parameters", "sweep"]
+)
+def test_a_page_opens_offline_and_fits(opened, pages: dict[str, Page], name: str, width: int) -> None:  # type: ignore[no-untyped-def]
+    tab = opened(pages[name], width)
+    assert tab.locator("figure").count() >= 1
+
+
+@pytest.mark.slow
+def test_the_keyboard_chooses_a_moment(opened, pages: dict[str, Page]) -> None:  # type: ignore[no-untyped-def]
+    tab = opened(pages["gradient-flow"], 400)
+    drawn = "document.querySelector('.plot').data[0].y[0]"
+    before = tab.evaluate(drawn)
+    button = tab.get_by_role("button", name="after 4 steps").first
+    button.focus()
+    tab.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    tab.wait_for_function(f"{drawn} !== {before}")
+
+
+@pytest.mark.slow
+def test_the_keyboard_unfolds_and_reads_the_code(opened, pages: dict[str, Page]) -> None:  # type: ignore[no-untyped-def]
+    tab = opened(pages["convolution"], 400)
+    assert not tab.locator("pre").is_visible()
+    tab.get_by_text("The definition, as Python").focus()
+    tab.keyboard.press("Enter")
+    assert tab.locator("pre").is_visible()
+    assert "def convolution(" in tab.locator("pre").inner_text()

@@ -1,0 +1,68 @@
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from glassnet.files import write_atomically
+
+DIES_BEFORE_IT_REPLACES = """
+import os, sys
+from pathlib import Path
+from glassnet.files import write_atomically
+
+Path.replace = lambda self, target: os._exit(9)  # no cleanup, as after SIGKILL
+write_atomically(Path(sys.argv[1]), b"new")
+"""
+
+
+def test_what_is_written_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"first")
+    write_atomically(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_kill_between_write_and_replace_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    killed = subprocess.run([sys.executable, "-c", DIES_BEFORE_IT_REPLACES, path], check=False)
+    assert killed.returncode == 9
+    assert path.read_bytes() == b"old"
+    write_atomically(path, b"newer")  # takes the temporary file over
+    assert path.read_bytes() == b"newer"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def full(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device: '.*/?file'$") as caught:
+        write_atomically(path, b"new")
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_equal_content_leaves_the_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"same")
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: pytest.fail("written again"))
+    write_atomically(path, b"same")
+    assert path.read_bytes() == b"same"
+
+
+def test_content_of_the_same_length_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abcd")
+    write_atomically(path, b"abce")
+    assert path.read_bytes() == b"abce"

@@ -1,0 +1,121 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import glassnet as gn
+from glassnet.errors import ConfigError, GlassnetError, RunError
+from glassnet.training import Progress
+from glassnet.weights import save_tensors
+from tests.training.runs import train
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, digits: gn.Dataset) -> Path:
+    run = tmp_path_factory.mktemp("base") / "run"
+    train(digits, run, model="tiny-bn", width=4)
+    return run
+
+
+@pytest.fixture(scope="module")
+def odd(digits: gn.Dataset) -> gn.Dataset:
+    """Other classes, the same images, measured otherwise: is the digit odd?"""
+    images, labels = digits.train.images * 15, digits.train.labels % 2
+    test_images, test_labels = digits.test.images * 15, digits.test.labels % 2
+    return gn.Dataset(images, labels, ["even", "odd"], test_images=test_images, test_labels=test_labels)
+
+
+def tune(data: gn.Dataset, run: Path, **changes: Any) -> gn.Run:
+    return gn.train(None, data, **{"run": run, "epochs": 1, "progress": Progress(), **changes})
+
+
+def test_all_but_the_head_is_taken_over(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
+    seen: list[dict[str, np.ndarray]] = []
+    tune(odd, tmp_path / "run", init=base, before=lambda network, data: seen.append(network.state_dict()))
+    old, new = gn.load(base).network.state_dict(), seen[0]
+    for key in old:
+        if key.startswith("fc."):
+            assert new[key].shape[0] == 2
+        else:
+            np.testing.assert_array_equal(new[key], old[key])
+
+
+def test_the_runs_mean_std_and_model_come_along(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
+    tune(odd, tmp_path / "run", init=base)
+    model = gn.load(tmp_path / "run")
+    assert model.network.spec == gn.load(base).network.spec.replace(classes=2)
+    assert (model.normalization.mean, model.normalization.std) == ((0.0,), (1.0,))  # digits', not those of the odd
+    assert model.normalization.scale == 255.0  # of the odd: 1 is still 1
+    assert model.config["init"]["from"] == str(base.resolve())
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_frozen_body_stays_as_it_was(base: Path, odd: gn.Dataset, tmp_path: Path, engine: str) -> None:
+    if engine == "torch":
+        pytest.importorskip("torch")
+    run = tune(odd, tmp_path / "run", init=base, freeze="body", engine=engine, epochs=3, validation=0.2)
+    old, new = gn.load(base).network.state_dict(), gn.load(run.path, "last").network.state_dict()
+    for key in old:
+        if not key.startswith("fc."):
+            np.testing.assert_array_equal(new[key], old[key])  # BatchNorm's running statistics as well
+    assert run.metrics["train_accuracy"] > run.history[0]["train_accuracy"]
+    assert set(run.metrics["gradient_norms"]) == {"fc.weight", "fc.bias"}
+
+
+def test_frozen_training_is_the_same_on_both_engines(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    weights = []
+    for engine in ("numpy", "torch"):
+        tune(odd, tmp_path / engine, init=base, freeze="body", engine=engine, dtype="float64", epochs=2, dropout=0.2)
+        weights.append(gn.load(tmp_path / engine).network.state_dict())
+    for key in weights[0]:
+        np.testing.assert_allclose(weights[0][key], weights[1][key], rtol=0, atol=1e-12)
+
+
+def test_without_freeze_the_body_learns_too(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
+    run = tune(odd, tmp_path / "run", init=base)
+    old, new = gn.load(base).network.state_dict(), gn.load(run.path).network.state_dict()
+    assert not np.array_equal(old["conv1.weight"], new["conv1.weight"])
+
+
+def test_a_weights_file_leaves_the_model_and_the_data_as_they_are(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_tensors(path, gn.load(base).network.state_dict())
+    run = gn.train("tiny-bn", odd, run=tmp_path / "run", init=path, width=4, epochs=1, progress=Progress())
+    assert gn.load(run.path).normalization == odd.normalization
+
+
+def test_a_tuned_run_resumes_to_the_same_bits(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
+    for name, stops in (("whole", [None]), ("parts", [1, None])):
+        for stop in stops:
+            given = {"init": base, "freeze": "body", "epochs": 2, "stop_after_epoch": stop}
+            tune(odd, tmp_path / name, resume=name == "parts", **given)
+    assert (tmp_path / "whole/last.safetensors").read_bytes() == (tmp_path / "parts/last.safetensors").read_bytes()
+    with pytest.raises(RunError, match="was begun with freeze 'body'. It cannot go on with None"):
+        tune(odd, tmp_path / "parts", resume=True, init=base, epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"freeze": "body"}, ConfigError, "freeze must be None, or 'body' together with init. Got 'body'"),
+        ({"init": "BASE", "freeze": "head"}, ConfigError, "Got 'head'"),
+        (
+            {"init": "nowhere"},
+            ConfigError,
+            "init is 'nowhere', which does not exist; allowed is a run folder",
+        ),
+        ({"init": "BASE", "model": "tiny"}, ConfigError, "holds a tiny-bn. Leave model out. Got 'tiny'"),
+        ({"init": "BASE", "width": 8}, GlassnetError, "wrongly shaped: conv1.weight"),
+        ({"init": "BASE", "blocks": 2}, GlassnetError, "missing: layer1.1.conv1.weight"),
+    ],
+)
+def test_refusals_write_nothing(
+    base: Path, odd: gn.Dataset, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    given = {name: base if value == "BASE" else value for name, value in changes.items()}
+    model = given.pop("model", None)
+    with pytest.raises(error, match=message):
+        gn.train(model, odd, run=tmp_path / "run", epochs=1, progress=Progress(), **given)
+    assert not (tmp_path / "run").exists()
