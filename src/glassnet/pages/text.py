@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def pluralize(number: int, noun: str) -> str:
@@ -40,3 +40,24 @@ def format_cell(value: str | int | float | None) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return (f"{value:.4g}" if isinstance(value, float) else f"{value:,}").replace("-", "−")
+
+
+def format_shape(lengths: Iterable[int]) -> str:
+    """Return ``8×32×32``."""
+    return "×".join(map(str, lengths))
+
+
+def format_factor(factor: float) -> str:
+    """Return how many times as much, with two digits or whole: ``3.2``, ``416``, ``5e+07``."""
+    return f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}" if factor < 1e6 else f"{factor:.0e}"
+
+
+def format_points(difference: float) -> str:
+    """Return a difference of two fractions in percentage points, without the unit: ``1.5``, ``−0.2``."""
+    return f"{round(100 * difference, 1) + 0.0:.1f}".replace("-", "−")
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return ``a, b and c``."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last

@@ -1,0 +1,23 @@
+import pytest
+
+from glassnet.pages.text import format_factor, format_points, format_shape, join_words
+
+
+def test_format_shape_joins_lengths() -> None:
+    assert (format_shape((8, 32, 32)), format_shape([3])) == ("8×32×32", "3")
+
+
+@pytest.mark.parametrize(
+    ("factor", "text"), [(3.24, "3.2"), (9.96, "10.0"), (416.4, "416"), (12345.6, "12,346"), (5.2e7, "5e+07")]
+)
+def test_format_factor_keeps_two_digits(factor: float, text: str) -> None:
+    assert format_factor(factor) == text
+
+
+@pytest.mark.parametrize(("difference", "text"), [(0.0151, "1.5"), (-0.002, "−0.2"), (-0.0001, "0.0"), (0.0, "0.0")])
+def test_format_points_is_in_percentage_points(difference: float, text: str) -> None:
+    assert format_points(difference) == text
+
+
+def test_join_words_puts_and_before_the_last() -> None:
+    assert [join_words(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
