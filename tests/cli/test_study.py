@@ -18,6 +18,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+PAGES = {
+    "convolution": "study-convolution-tiny.html",
+    "parameters": "study-parameters-resnet20.html",
+    "gradient-flow": "study-gradient-flow-digits.html",
+    "lr-range": "study-lr-range-digits-tiny.html",
+}
 QUICK = {
     "convolution": [],
     "parameters": ["resnet20"],
@@ -30,10 +36,10 @@ QUICK = {
 def test_a_study_writes_its_page_and_says_what_it_found(call: Call, tmp_path: Path, name: str) -> None:
     code, out, _ = call(name, *QUICK[name])
     assert code == 0
-    *words, last = out.splitlines()
-    assert last == f"Page study-{name}.html"
-    assert len(words) >= 2
-    assert (tmp_path / f"study-{name}.html").stat().st_size > 1_000_000  # plotly.js is inside
+    *sentences, last = out.splitlines()
+    assert last == f"Page {PAGES[name]}"
+    assert len(sentences) >= 2
+    assert (tmp_path / PAGES[name]).stat().st_size > 1_000_000  # plotly.js is inside
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -43,7 +49,7 @@ def test_json_is_one_object(call: Call, tmp_path: Path, name: str) -> None:
     assert out.count("\n") == 1
     told = json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
     assert told["page"] == str(tmp_path / "here.html")
-    assert told["words"]
+    assert told["summary"]
     assert (tmp_path / "here.html").is_file()
 
 

@@ -32,15 +32,15 @@ def test_degradation_writes_its_page_and_says_what_it_found(call: Call, tmp_path
         ["residual", "batch", "14"],
     ]
     assert lines[5].startswith("With batch normalization, ")
-    assert lines[-1] == "Page study-degradation.html"
-    assert (tmp_path / "study-degradation.html").stat().st_size > 1_000_000
+    assert lines[-1] == "Page study-degradation-digits.html"
+    assert (tmp_path / "study-degradation-digits.html").stat().st_size > 1_000_000
     assert len(list((tmp_path / "studies" / "degradation").iterdir())) == 8
     assert err.splitlines()[0] == f"8 runs in {Path('studies', 'degradation')}"
     assert re.match(r"\[8/8\] .*: loss=", err.splitlines()[-2])
 
     code, out, err = call(*DEGRADATION, "--json")
     told = json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
-    assert (code, told["page"], len(told["descents"])) == (0, "study-degradation.html", 8)
+    assert (code, told["page"], len(told["descents"])) == (0, "study-degradation-digits.html", 8)
     assert err.splitlines()[0] == f"8 runs in {Path('studies', 'degradation')}, 8 of them there already"
 
     code, out, err = call(*DEGRADATION, "--epochs", "2")
@@ -55,7 +55,7 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
     assert lines[0] == "| width | norm | parameters | validation accuracy | validation loss | seconds |"
     assert all(line.count("|") == 7 for line in lines[:6])
     assert lines[7].startswith("Of 4 settings of tiny on digits, “")
-    assert lines[-1] == "Page study-sweep.html"
+    assert lines[-1] == "Page study-sweep-digits.html"
     assert len(list((tmp_path / "studies" / "sweep-digits").iterdir())) == 8
 
     code, out, err = call(*SWEEP, "pool=max,avg", "--json", "--output", "here.html")

@@ -37,7 +37,7 @@ def deep(digits: gn.Dataset, tmp_path_factory: pytest.TempPathFactory) -> gn.Mod
 
 @pytest.fixture(scope="module")
 def study(deep: gn.Model, digits: gn.Dataset) -> AblationStudy:
-    return ablation.measure(deep, digits)
+    return ablation.run_study(deep, digits)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -68,7 +68,7 @@ def test_a_block_that_is_switched_off_is_its_shortcut_alone(changes: dict[str, A
 
 def test_the_model_stays_as_it_is(deep: gn.Model, digits: gn.Dataset) -> None:
     before = deep.network.state_dict()
-    ablation.measure(deep, digits)
+    ablation.run_study(deep, digits)
     for key, array in deep.network.state_dict().items():
         np.testing.assert_array_equal(array, before[key])
 
@@ -106,12 +106,12 @@ def test_a_blocks_worth_is_what_the_network_without_it_loses(
 def test_a_block_that_does_nothing_is_worth_nothing(deep: gn.Model, digits: gn.Dataset) -> None:
     idle = gn.load(deep.path)
     idle.network.load_state_dict(switched_off(deep.network.state_dict(), "layer2.1"))
-    (block,) = (block for block in ablation.measure(idle, digits).blocks if block.block == "layer2.1")
+    (block,) = (block for block in ablation.run_study(idle, digits).blocks if block.block == "layer2.1")
     assert (block.lost, block.gained, block.loss_added, block.p_value) == (0, 0, 0, 1)
 
 
 def test_both_engines_measure_the_same(study: AblationStudy, deep: gn.Model, digits: gn.Dataset) -> None:
-    theirs = ablation.measure(gn.load(deep.path, engine="torch"), digits)
+    theirs = ablation.run_study(gn.load(deep.path, engine="torch"), digits)
     for ours, other in zip(study.blocks, theirs.blocks, strict=True):
         assert (ours.block, ours.lost, ours.gained) == (other.block, other.lost, other.gained)
         assert ours.loss == pytest.approx(other.loss, rel=1e-4)
@@ -119,45 +119,45 @@ def test_both_engines_measure_the_same(study: AblationStudy, deep: gn.Model, dig
 
 def test_the_words_follow_the_numbers(study: AblationStudy) -> None:
     most = study.blocks[0]
-    assert study.words[0].startswith(f"{most.block} is worth most: without it {round(most.accuracy * 450)} of 450")
+    assert study.summary[0].startswith(f"{most.block} is worth most: without it {round(most.accuracy * 450)} of 450")
     beyond = sum(block.beyond_chance for block in study.blocks)
-    assert any(f"{beyond} of 4 blocks cost more images than chance explains when" in w for w in study.words)
+    assert any(f"{beyond} of 4 blocks cost more images than chance explains when" in w for w in study.summary)
     idle = [replace(block, accuracy_drop=0.0, p_value=1.0) for block in study.blocks]
-    words = replace(study, blocks=tuple(idle)).words
+    words = replace(study, blocks=tuple(idle)).summary
     assert "no single block is missed" in words[0]
     assert "costs nothing of accuracy" in words[1]
     assert "0 of 4 blocks cost more images" in words[2]
     assert "are worth no more than the others" in words[3]
     better = replace(study, blocks=(most, replace(study.blocks[1], accuracy_drop=-0.015)))
-    assert "even gains 1.5 percentage points" in better.words[1]
+    assert "even gains 1.5 percentage points" in better.summary[1]
     changing = replace(study, blocks=(replace(most, left="zero-pad"), replace(most, left="identity", accuracy_drop=0)))
-    assert "are worth more than the others" in changing.words[-1]
-    assert len(replace(study, blocks=(most,)).words) == 2
+    assert "are worth more than the others" in changing.summary[-1]
+    assert len(replace(study, blocks=(most,)).summary) == 2
 
 
 def test_a_plain_network_is_refused(digits: gn.Dataset, deep: gn.Model) -> None:
     plain = gn.Model(deep.path, deep.config, gn.build(deep.network.spec.replace(skip=False)), [])
     with pytest.raises(ConfigError, match=re.escape("is a plain network: skip=False.")):
-        ablation.measure(plain, digits)
+        ablation.run_study(plain, digits)
 
 
 def test_data_of_other_classes_is_refused(deep: gn.Model) -> None:
     images, labels = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
     with pytest.raises(DataError, match=re.escape("The data's classes are ['0', '1'], the model's")):
-        ablation.measure(deep, gn.Dataset(images, labels))
+        ablation.run_study(deep, gn.Dataset(images, labels))
 
 
 def test_a_run_on_arrays_needs_its_data(deep: gn.Model) -> None:
     model = gn.load(deep.path)
     model.config["data"]["source"] = "arrays"
     with pytest.raises(DataError, match="Pass the data"):
-        ablation.measure(model)
+        ablation.run_study(model)
 
 
 def test_the_page(study: AblationStudy) -> None:
-    html = render(ablation.compose(study))
+    html = render(ablation.build_page(study))
     assert "Accuracy lost without each block" in html
-    json.dumps(study.numbers(), allow_nan=False)
+    json.dumps(study.to_dict(), allow_nan=False)
 
 
 def test_the_costliest_block_stands_on_top_and_the_loss_goes_by_place(study: AblationStudy) -> None:

@@ -18,7 +18,7 @@ SIDE = 9
 
 @pytest.fixture(scope="module")
 def study() -> convolution.ConvolutionStudy:
-    return convolution.measure()
+    return convolution.run_study()
 
 
 def edge(kind: str) -> np.ndarray:
@@ -64,9 +64,9 @@ def test_conv2d_agrees_with_the_loops_and_a_planted_bug_shows(
     study: convolution.ConvolutionStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert study.difference < 1e-14
-    assert "differ by at most" in study.words[0]
+    assert "differ by at most" in study.summary[0]
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x, plain=nn.Conv2d.forward: plain(self, x) * 1.001)
-    assert convolution.measure().difference > 1e-4
+    assert convolution.run_study().difference > 1e-4
 
 
 def test_conv2d_correlates_and_a_flipping_one_is_told(
@@ -76,7 +76,7 @@ def test_conv2d_correlates_and_a_flipping_one_is_told(
     np.testing.assert_array_equal(study.correlated[inner], study.kernel[::-1, ::-1])
     np.testing.assert_array_equal(study.flipped[inner], study.kernel)
     assert not study.flips
-    assert "turned by 180°, so it is a cross-correlation" in study.words[2]
+    assert "turned by 180°, so it is a cross-correlation" in study.summary[2]
 
     def flipping(self: nn.Conv2d, x: np.ndarray, plain=nn.Conv2d.forward) -> np.ndarray:  # type: ignore[no-untyped-def]
         weight = self.weight.data.copy(order="K")
@@ -86,7 +86,7 @@ def test_conv2d_correlates_and_a_flipping_one_is_told(
         return y
 
     monkeypatch.setattr(nn.Conv2d, "forward", flipping)
-    assert "with the kernel as it is, so it is a true convolution" in convolution.measure().words[2]
+    assert "with the kernel as it is, so it is a true convolution" in convolution.run_study().summary[2]
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ def test_sizes_on_a_digit(
 
 
 def test_a_setting_that_does_not_fit_is_left_out() -> None:
-    small = convolution.measure(np.zeros((4, 4), np.uint8))
+    small = convolution.run_study(np.zeros((4, 4), np.uint8))
     assert "a larger kernel" not in [size.changed for size in small.sizes]
     assert small.sides["valid, dilation 2"] == (4, 2, None, None)
-    assert "it has no edges" in small.words[1]
+    assert "it has no edges" in small.summary[1]
 
 
 def test_fields_of_resnet20_by_hand() -> None:
@@ -128,11 +128,11 @@ def test_fields_of_resnet20_by_hand() -> None:
 
 def test_files_keep_their_proportions(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((50, 400, 3), np.uint8)).save(tmp_path / "wide.png")
-    study = convolution.measure(tmp_path / "wide.png")
+    study = convolution.run_study(tmp_path / "wide.png")
     assert (study.name, study.image.shape) == ("wide.png", (12, 96))
     small = Image.fromarray(np.full((5, 7), 255, np.uint8))
     small.save(tmp_path / "small.png")
-    image = convolution.measure(tmp_path / "small.png").image
+    image = convolution.run_study(tmp_path / "small.png").image
     assert image.shape == (5, 7)
     assert (image == 1).all()
 
@@ -140,19 +140,19 @@ def test_files_keep_their_proportions(tmp_path: Path) -> None:
 def test_arrays_in_colour_and_arrays_that_are_none() -> None:
     colours = np.zeros((6, 5, 3), np.uint8)
     colours[..., 0] = 255
-    np.testing.assert_allclose(convolution.measure(colours).image, 1 / 3)
+    np.testing.assert_allclose(convolution.run_study(colours).image, 1 / 3)
     with pytest.raises(DataError, match=re.escape("at least 3×3. Got float64 of shape (8, 8).")):
-        convolution.measure(np.zeros((8, 8)))
+        convolution.run_study(np.zeros((8, 8)))
     with pytest.raises(DataError, match=re.escape("Got uint8 of shape (2, 8).")):
-        convolution.measure(np.zeros((2, 8), np.uint8))
+        convolution.run_study(np.zeros((2, 8), np.uint8))
 
 
 def test_what_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("no image")
     with pytest.raises(DataError, match="no.png: not an image"):
-        convolution.measure(tmp_path / "no.png")
+        convolution.run_study(tmp_path / "no.png")
     with pytest.raises(ConfigError, match="There is no model 'resnet21'"):
-        convolution.measure(model="resnet21")
+        convolution.run_study(model="resnet21")
 
 
 def test_figures_show_zero_as_white_and_true_proportions(study: convolution.ConvolutionStudy) -> None:
@@ -169,14 +169,14 @@ def test_figures_show_zero_as_white_and_true_proportions(study: convolution.Conv
 
 
 def test_the_page_shows_the_definition_and_opens_without_a_request(study: convolution.ConvolutionStudy) -> None:
-    page = convolution.compose(study)
+    page = convolution.build_page(study)
     (code,) = (block for section in page.sections for block in section.blocks if isinstance(block, Code))
     assert code.text.startswith("def convolution(")
     assert "for v in range(kw):" in render(page)
 
 
 def test_the_numbers_leave_images_out(study: convolution.ConvolutionStudy) -> None:
-    told = json.dumps(study.numbers(), allow_nan=False)
+    told = json.dumps(study.to_dict(), allow_nan=False)
     assert len(told) < 20_000
     first = json.loads(told)["answers"][0]
     assert first["kernel"]["answers_to"] == "vertical edges"
@@ -184,7 +184,7 @@ def test_the_numbers_leave_images_out(study: convolution.ConvolutionStudy) -> No
 
 
 def test_squares_of_many_layers_are_few_and_differ() -> None:
-    study = convolution.measure(np.zeros((40, 60), np.uint8), "resnet110")
+    study = convolution.run_study(np.zeros((40, 60), np.uint8), "resnet110")
     lines = list(figures.field_on_image_figure(study).select_traces({"type": "scatter"}))
     assert len(lines) == 6
     assert len({(tuple(line.x), tuple(line.y)) for line in lines}) == 6

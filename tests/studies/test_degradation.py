@@ -68,12 +68,12 @@ WORSE = "more layers make the plain network worse on the very images it learns f
     ids=["removed", "partly", "not removed", "cannot tell", "opposite", "nothing", "reversed"],
 )
 def test_the_statement_follows_the_numbers(ends: Ends, conclusion: str) -> None:
-    words, _ = made_up(ends).words
+    words, _ = made_up(ends).summary
     assert words.startswith(f"With batch normalization, {conclusion} Plain networks of 8 and 56 layers end at ")
 
 
 def test_the_statement_has_its_numbers() -> None:
-    words, chance = made_up(DEGRADED).words
+    words, chance = made_up(DEGRADED).summary
     assert (
         "Plain networks of 8 and 56 layers end at training errors of 1.5% and 72.3%: the deepest ends 70.8 percentage "
         "points above the shallowest (95% interval of the difference +65.8 to +75.9)."
@@ -89,19 +89,19 @@ def test_the_statement_has_its_numbers() -> None:
 def test_no_interval_ends_beyond_a_hundred_points() -> None:
     words, _ = made_up(
         {network: errors[:2] for network, errors in (DEGRADED | {PLAIN_56: [0.01, 0.9, 0.4]}).items()}
-    ).words
+    ).summary
     assert "(95% interval of the difference −100.0 to +100.0), which chance may explain" in words
 
 
 def test_equal_ends_and_no_help_are_said() -> None:
-    words, _ = made_up(dict.fromkeys(DEGRADED, LOW)).words
+    words, _ = made_up(dict.fromkeys(DEGRADED, LOW)).summary
     told = "within 0.05 percentage points of the shallowest (95% interval of the difference +0.0 to +0.0)."
     assert words.count(told) == 2
     assert words.endswith("At no depth does the residual network end below the plain one by more than chance explains.")
 
 
 def test_one_seed_makes_no_claim_about_chance() -> None:
-    words, chance = made_up({network: errors[:1] for network, errors in DEGRADED.items()}).words
+    words, chance = made_up({network: errors[:1] for network, errors in DEGRADED.items()}).summary
     assert "The skip connection removes it." in words
     assert "interval" not in words
     assert chance == "Each number is one network from one seed: how far chance moves it, only several seeds tell."
@@ -110,10 +110,10 @@ def test_one_seed_makes_no_claim_about_chance() -> None:
 def test_without_normalization_is_said_apart() -> None:
     both = made_up(DEGRADED), made_up(DEGRADED | {PLAIN_56: LOWER}, "none")
     study = replace(both[0], descents=both[0].descents + both[1].descents)
-    first, second, _ = study.words
+    first, second, _ = study.summary
     assert first.startswith(f"With batch normalization, {WORSE}")
     assert second.startswith("Without normalization, the opposite of degradation shows")
-    assert [section.title for section in degradation.compose(study).sections] == [
+    assert [section.title for section in degradation.build_page(study).sections] == [
         "With batch normalization",
         "Without normalization",
         "In numbers",
@@ -124,12 +124,12 @@ def test_what_diverged_is_said_and_not_averaged() -> None:
     study = made_up(DEGRADED)
     *others, last = study.descents
     study = replace(study, descents=(*others, replace(last, error=(), loss=(), test_error=(), diverged=True)))
-    words, _ = study.words
+    words, _ = study.summary
     assert words.startswith("With batch normalization, trainings diverged, so neither depth nor the skip connection")
     assert "Residual networks of 8 and 56 layers end at training errors of 1.5% and divergence" in words
     assert degradation.rows(study)[3]["training error"] == "diverged"
-    render(degradation.compose(study))
-    json.dumps(study.numbers(), allow_nan=False)
+    render(degradation.build_page(study))
+    json.dumps(study.to_dict(), allow_nan=False)
 
 
 def test_rows_are_means_and_deviations() -> None:
@@ -145,7 +145,7 @@ def test_rows_are_means_and_deviations() -> None:
 
 def test_the_figures_draw_every_training() -> None:
     study = made_up(DEGRADED)
-    by_depth, errors, losses = degradation.compose(study).sections[0].blocks[1:]
+    by_depth, errors, losses = degradation.build_page(study).sections[0].blocks[1:]
     plain, plain_mean, residual, _ = by_depth.data
     assert list(plain.y) == [*LOW, *HIGH]
     assert list(plain_mean.y) == [pytest.approx(np.mean(LOW)), pytest.approx(np.mean(HIGH))]
@@ -164,12 +164,12 @@ def test_the_figures_draw_every_training() -> None:
 @pytest.fixture(scope="module")
 def measured(digits: gn.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[DegradationStudy, Path]:
     folder = tmp_path_factory.mktemp("degradation")
-    return measure(digits, folder), folder
+    return run_study(digits, folder), folder
 
 
-def measure(data: gn.Dataset, folder: Path, **changes: object) -> DegradationStudy:
+def run_study(data: gn.Dataset, folder: Path, **changes: object) -> DegradationStudy:
     given = {"depths": [14, 8], "norms": ["batch"], "seeds": 2, "epochs": 2, "width": 2, "watch": Watch()}
-    return degradation.measure(data, folder=folder, **{**given, **changes})
+    return degradation.run_study(data, folder=folder, **{**given, **changes})
 
 
 def test_each_network_is_trained_with_each_seed(measured: tuple[DegradationStudy, Path]) -> None:
@@ -205,11 +205,11 @@ def test_a_second_call_trains_nothing(
 ) -> None:
     study, folder = measured
     before = snapshot(folder)
-    assert measure(digits, folder) == study
+    assert run_study(digits, folder) == study
     assert snapshot(folder) == before
     told = f"{re.escape(str(folder))}.*seed=\\d was begun with recipe.epochs 2. It cannot go on with 3."
     with pytest.raises(RunError, match=told):
-        measure(digits, folder, epochs=3)
+        run_study(digits, folder, epochs=3)
 
 
 @pytest.mark.parametrize(
@@ -223,17 +223,17 @@ def test_a_second_call_trains_nothing(
 )
 def test_refused(changes: dict[str, object], told: str, digits: gn.Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape(told)):
-        measure(digits, tmp_path, **changes)
+        run_study(digits, tmp_path, **changes)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_the_deeper_plain_network_is_worse_and_the_residual_one_is_not(tmp_path: Path) -> None:
     """The study itself, cut down: one seed, two depths."""
-    study = degradation.measure(depths=[8, 56], norms=["batch"], seeds=1, folder=tmp_path, watch=Watch())
+    study = degradation.run_study(depths=[8, 56], norms=["batch"], seeds=1, folder=tmp_path, watch=Watch())
     plain, residual = study.deeper("batch", False), study.deeper("batch", True)
     assert plain is not None
     assert residual is not None
     assert plain.mean > 0.5
     assert residual.mean < 0.01
-    assert study.words[0].startswith(f"With batch normalization, {WORSE}: degradation, not overfitting. The skip")
+    assert study.summary[0].startswith(f"With batch normalization, {WORSE}: degradation, not overfitting. The skip")

@@ -42,7 +42,7 @@ def batch(count: int = 6) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def study(digits: gn.Dataset) -> GradientFlowStudy:
-    return gradient_flow.measure(digits, depths=(8, 14), norms=("batch",), steps=4, width=4)
+    return gradient_flow.run_study(digits, depths=(8, 14), norms=("batch",), steps=4, width=4)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -82,11 +82,11 @@ def test_a_wrong_backward_pass_is_caught(factor: float, digits: gn.Dataset, monk
         return factor * children[self._shortcut].backward(g) + dx if self._shortcut in children else dx
 
     monkeypatch.setattr(nn.Residual, "backward", backward)
-    wrong = gradient_flow.measure(digits, depths=(8,), norms=("batch",), steps=1, width=4)
+    wrong = gradient_flow.run_study(digits, depths=(8,), norms=("batch",), steps=1, width=4)
     assert wrong.error > 1e-8
     assert not wrong.adds_up
-    assert "do NOT add up" in wrong.words[0]
-    assert wrong.numbers()["adds_up"] is False
+    assert "do NOT add up" in wrong.summary[0]
+    assert wrong.to_dict()["adds_up"] is False
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -126,11 +126,11 @@ def test_plain_and_residual_have_the_same_layers_and_moments(study: GradientFlow
 
 def test_a_deep_plain_networks_gradient_explodes_or_vanishes(digits: gn.Dataset) -> None:
     """Seen on the digits with 8 channels at the start: 1,067-fold up with BatchNorm, 5,493-fold down without."""
-    study = gradient_flow.measure(digits, depths=(8, 56), steps=1)
+    study = gradient_flow.run_study(digits, depths=(8, 56), steps=1)
     assert study.growth("batch", residual=False) > 100 > 20 > study.growth("batch", residual=True)
     assert study.growth("none", residual=False) < 1e-3
-    assert study.words[0].startswith("With batch normalization, from 8 to 56 layers, the gradient at the first layer")
-    assert study.words[0].endswith("the shortcuts keep it steadier.")
+    assert study.summary[0].startswith("With batch normalization, from 8 to 56 layers, the gradient at the first layer")
+    assert study.summary[0].endswith("the shortcuts keep it steadier.")
 
 
 def flow(depth: int, residual: bool, first: float) -> Flow:
@@ -153,18 +153,18 @@ def flow(depth: int, residual: bool, first: float) -> Flow:
 )
 def test_the_words_follow_the_numbers(study: GradientFlowStudy, of_plain: float, of_residual: float, told: str) -> None:
     flows = (flow(8, False, 1.0), flow(8, True, 1.0), flow(56, False, of_plain), flow(56, True, of_residual))
-    assert told in replace(study, flows=flows).words[0]
+    assert told in replace(study, flows=flows).summary[0]
 
 
 def test_one_depth_says_nothing_of_depth(study: GradientFlowStudy) -> None:
-    assert len(replace(study, flows=study.flows[:2]).words) == len(study.words) - 1
+    assert len(replace(study, flows=study.flows[:2]).summary) == len(study.summary) - 1
 
 
 def test_a_given_network_is_the_one_that_is_split(digits: gn.Dataset) -> None:
     network = gn.build(gn.spec("tiny"))
-    study = gradient_flow.measure(digits, network, name="mine", depths=(8,), norms=("none",), steps=1, width=2)
+    study = gradient_flow.run_study(digits, network, name="mine", depths=(8,), norms=("none",), steps=1, width=2)
     assert [split.block for split in study.splits] == ["layer1.0"]
-    assert study.words[0].startswith("In mine the part through the skip and the part through F add up to the whole")
+    assert study.summary[0].startswith("In mine the part through the skip and the part through F add up to the whole")
 
 
 def test_a_given_network_reads_images_as_it_was_trained_to(digits: gn.Dataset) -> None:
@@ -172,10 +172,10 @@ def test_a_given_network_reads_images_as_it_was_trained_to(digits: gn.Dataset) -
     network, quick = gn.build(gn.spec("tiny")), {"depths": (8,), "norms": ("none",), "steps": 1, "width": 2}
     images, labels = digits.train.images[:16], digits.train.labels[:16]
     other = Normalization(255.0, (0.3,), (0.5,))
-    study = gradient_flow.measure(digits, network, normalization=other, **quick)
+    study = gradient_flow.run_study(digits, network, normalization=other, **quick)
     expected = split_gradient(network, ((images / 16 - 0.3) / 0.5).transpose(0, 3, 1, 2), labels)
     assert study.splits[0].whole == pytest.approx(expected[0].whole, rel=1e-5)
-    assert study.splits[0].whole != pytest.approx(gradient_flow.measure(digits, network, **quick).splits[0].whole)
+    assert study.splits[0].whole != pytest.approx(gradient_flow.run_study(digits, network, **quick).splits[0].whole)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_given_network_reads_images_as_it_was_trained_to(digits: gn.Dataset) -
 )
 def test_what_is_not_allowed(digits: gn.Dataset, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
-        gradient_flow.measure(digits, **options)
+        gradient_flow.run_study(digits, **options)
 
 
 def test_a_plain_network_has_nothing_to_split() -> None:
@@ -198,10 +198,10 @@ def test_a_plain_network_has_nothing_to_split() -> None:
 
 
 def test_the_page(study: GradientFlowStudy) -> None:
-    html = render(gradient_flow.compose(study))
+    html = render(gradient_flow.build_page(study))
     assert html.count("after 4 steps") >= 2  # a button, and columns of the table
-    json.dumps(study.numbers(), allow_nan=False)
-    assert "maps" not in study.numbers()["splits"][0]
+    json.dumps(study.to_dict(), allow_nan=False)
+    assert "maps" not in study.to_dict()["splits"][0]
 
 
 def test_a_norm_that_a_logarithmic_axis_cannot_show_leaves_a_gap(study: GradientFlowStudy) -> None:
@@ -212,6 +212,6 @@ def test_a_norm_that_a_logarithmic_axis_cannot_show_leaves_a_gap(study: Gradient
 
 
 def test_one_depth_needs_no_figure_by_depth(study: GradientFlowStudy) -> None:
-    alone = gradient_flow.compose(replace(study, flows=study.flows[:2])).sections[1]
-    several = gradient_flow.compose(study).sections[1]
+    alone = gradient_flow.build_page(replace(study, flows=study.flows[:2])).sections[1]
+    several = gradient_flow.build_page(study).sections[1]
     assert (len(alone.blocks), len(several.blocks)) == (1, 2)

@@ -20,7 +20,7 @@ RECIPE = gn.Recipe(lr=0.05, batch_size=32)
 
 @pytest.fixture(scope="module")
 def study(digits: gn.Dataset) -> LearningRateStudy:
-    return lr_range.measure("tiny-bn", digits, RECIPE, steps=60, seed=1)
+    return lr_range.run_study("tiny-bn", digits, RECIPE, steps=60, seed=1)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -40,7 +40,7 @@ def test_nothing_is_touched(engine: str, optimizer: str, digits: gn.Dataset) -> 
             np.random.seed(7)  # noqa: NPY002 - the generator that is looked at
             torch.manual_seed(7)
             everything = state(network, trainer)
-            measured = lr_range.measure(network, digits, recipe, trainer=trainer, steps=20, highest=100.0)
+            measured = lr_range.run_study(network, digits, recipe, trainer=trainer, steps=20, highest=100.0)
             assert measured.losses[-1] > measured.losses[0]  # a rate of 100 would leave its mark
             after = state(network, trainer)
             assert list(after) == list(everything)
@@ -71,15 +71,15 @@ def test_the_copy_starts_where_the_network_and_its_optimizer_are(engine: str, di
     images = digits.normalization.apply(digits.train.images[:64], "float64")
     for _ in range(5):
         trainer.step(images, digits.train.labels[:64])
-    one = lr_range.measure(network, digits, RECIPE, trainer=trainer, steps=10, seed=3)
-    fresh = lr_range.measure(network, digits, RECIPE, steps=10, seed=3)
+    one = lr_range.run_study(network, digits, RECIPE, trainer=trainer, steps=10, seed=3)
+    fresh = lr_range.run_study(network, digits, RECIPE, steps=10, seed=3)
     assert one.losses[0] == fresh.losses[0]  # the same weights and the same batch
     assert one.losses != fresh.losses  # but another momentum
 
 
 def test_both_engines_find_the_same(digits: gn.Dataset) -> None:
     networks = (gn.build(gn.spec("tiny-bn"), engine, seed=1, dtype="float64") for engine in ("numpy", "torch"))
-    ours, theirs = (lr_range.measure(network, digits, RECIPE, steps=30, highest=1.0) for network in networks)
+    ours, theirs = (lr_range.run_study(network, digits, RECIPE, steps=30, highest=1.0) for network in networks)
     np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-6)
     assert (ours.suggested, ours.engine, theirs.engine) == (theirs.suggested, "numpy", "torch")
 
@@ -94,17 +94,17 @@ def test_rates_grow_by_one_factor_and_the_test_ends_at_divergence(study: Learnin
     assert 1e-3 <= study.suggested <= 0.1
     assert study.steepest < study.lowest
     assert study.fallen <= study.lowest
-    assert study.words[0].startswith(f"Try a learning rate of {study.suggested:g} with sgd and batches of 32")
-    assert study.words[-1].startswith(f"At {study.rates[-1]:.2g} the loss diverged and the test stopped, after ")
+    assert study.summary[0].startswith(f"Try a learning rate of {study.suggested:g} with sgd and batches of 32")
+    assert study.summary[-1].startswith(f"At {study.rates[-1]:.2g} the loss diverged and the test stopped, after ")
 
 
 def test_losses_that_are_not_finite_end_the_test(digits: gn.Dataset) -> None:
-    study = lr_range.measure("tiny-bn", digits, RECIPE, lowest=1e-3, highest=1e30, steps=40)
+    study = lr_range.run_study("tiny-bn", digits, RECIPE, lowest=1e-3, highest=1e30, steps=40)
     assert study.diverged
     assert all(map(math.isfinite, study.losses[:-1]))
     assert all(map(math.isfinite, study.smoothed))
-    json.dumps(study.numbers(), allow_nan=False)
-    render(lr_range.compose(study))
+    json.dumps(study.to_dict(), allow_nan=False)
+    render(lr_range.build_page(study))
 
 
 def test_a_curve_with_known_landmarks() -> None:
@@ -123,8 +123,8 @@ def test_a_loss_that_hardly_falls_suggests_nothing(curve: list[float], study: Le
     assert landmarks(np.geomspace(1e-5, 1, 20), np.array(curve)) == (None, None, None)
     lost = replace(study, steepest=None, fallen=None, lowest=None)
     assert lost.suggested is None
-    assert lost.words[0].startswith("The loss hardly fell at any rate")
-    render(lr_range.compose(lost))
+    assert lost.summary[0].startswith("The loss hardly fell at any rate")
+    render(lr_range.build_page(lost))
 
 
 @pytest.mark.parametrize(("rate", "rounded"), [(0.0123, 0.01), (0.016, 0.02), (0.04, 0.05), (0.0009, 1e-3), (8, 10)])
@@ -176,16 +176,16 @@ def test_smoothing_keeps_what_is_even_and_does_not_lag() -> None:
 )
 def test_what_is_not_allowed(digits: gn.Dataset, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
-        lr_range.measure("tiny", digits, **options)
+        lr_range.run_study("tiny", digits, **options)
 
 
 def test_a_runs_normalization_is_taken_in_the_datas_scale(digits: gn.Dataset) -> None:
     own = digits.normalization
     one, other = (
-        lr_range.measure("tiny", digits, RECIPE, steps=10, normalization=Normalization(255.0, *taken))
+        lr_range.run_study("tiny", digits, RECIPE, steps=10, normalization=Normalization(255.0, *taken))
         for taken in ((own.mean, own.std), ((0.3,), (0.5,)))
     )
-    assert one.losses == lr_range.measure("tiny", digits, RECIPE, steps=10).losses
+    assert one.losses == lr_range.run_study("tiny", digits, RECIPE, steps=10).losses
     assert other.losses != one.losses
 
 
@@ -194,11 +194,11 @@ def test_a_trainer_of_another_network_is_refused(digits: gn.Dataset) -> None:
     images = digits.normalization.apply(digits.train.images[:8], "float32")
     trainer.step(images, digits.train.labels[:8])
     with pytest.raises(GlassnetError, match="fits no parameter"):
-        lr_range.measure(gn.build(gn.spec("tiny")), digits, RECIPE, trainer=trainer, steps=10)
+        lr_range.run_study(gn.build(gn.spec("tiny")), digits, RECIPE, trainer=trainer, steps=10)
 
 
 def test_the_page(study: LearningRateStudy) -> None:
-    page = lr_range.compose(study)
+    page = lr_range.build_page(study)
     figure = page.sections[0].blocks[1]
     assert figure.layout.xaxis.type == "log"
     assert {trace.name.partition(":")[0] for trace in figure.data} == {

@@ -14,15 +14,15 @@ RECIPE = gn.Recipe(batch_size=32)
 
 @pytest.fixture(scope="module")
 def pages(digits: gn.Dataset, trained: Model) -> dict[str, Page]:
-    flows = gradient_flow.measure(digits, depths=(8, 14), steps=4, width=4)
+    flows = gradient_flow.run_study(digits, depths=(8, 14), steps=4, width=4)
     return {
-        "ablation": ablation.compose(ablation.measure(trained, digits)),
-        "convolution": convolution.compose(convolution.measure(model="resnet20")),
-        "degradation": degradation.compose(test_degradation.made_up(test_degradation.DEGRADED)),
-        "gradient-flow": gradient_flow.compose(flows),
-        "lr-range": lr_range.compose(lr_range.measure("tiny", digits, RECIPE, steps=40)),
-        "parameters": parameters.compose(parameters.measure("resnet50")),
-        "sweep": sweep.compose(test_sweep.grid_study()),
+        "ablation": ablation.build_page(ablation.run_study(trained, digits)),
+        "convolution": convolution.build_page(convolution.run_study(model="resnet20")),
+        "degradation": degradation.build_page(test_degradation.made_up(test_degradation.DEGRADED)),
+        "gradient-flow": gradient_flow.build_page(flows),
+        "lr-range": lr_range.build_page(lr_range.run_study("tiny", digits, RECIPE, steps=40)),
+        "parameters": parameters.build_page(parameters.run_study("resnet50")),
+        "sweep": sweep.build_page(test_sweep.grid_study()),
     }
 
 

@@ -9,13 +9,13 @@ from glassnet.studies import parameters
 
 
 def test_the_worked_example() -> None:
-    example = parameters.measure().example
+    example = parameters.run_study().example
     assert (example.parameters, example.dense) == (80, 33_280)  # 8·(3·3 + 1), and 64·512 + 512
     assert (example.input_shape, example.output_shape) == ((1, 8, 8), (8, 8, 8))
 
 
 def test_every_layer_of_tiny_by_hand() -> None:
-    layers = {layer.name: (layer.parameters, layer.dense) for layer in parameters.measure("tiny").layers}
+    layers = {layer.name: (layer.parameters, layer.dense) for layer in parameters.run_study("tiny").layers}
     assert layers == {
         "conv1": (80, 33_280),
         "layer1.0.conv1": (8 * 8 * 9 + 8, 512 * 512 + 512),
@@ -26,7 +26,7 @@ def test_every_layer_of_tiny_by_hand() -> None:
 
 @pytest.mark.parametrize("model", ["tiny-bn", "resnet20", "resnet50"])
 def test_the_layers_add_up_to_the_model(model: str) -> None:
-    study = parameters.measure(model)
+    study = parameters.run_study(model)
     assert sum(layer.parameters for layer in study.layers) == parameter_count(gn.spec(model))
     assert sum(study.total(kind) for kind in ("convolution", "normalization", "dense")) == sum(
         layer.parameters for layer in study.layers
@@ -34,20 +34,20 @@ def test_the_layers_add_up_to_the_model(model: str) -> None:
 
 
 def test_a_convolution_without_bias_is_compared_with_a_dense_layer_without() -> None:
-    first = parameters.measure(gn.spec("tiny-bn", width=4)).layers[0]
+    first = parameters.run_study(gn.spec("tiny-bn", width=4)).layers[0]
     assert (first.parameters, first.dense) == (4 * 9, 64 * 256)
 
 
 def test_the_words_follow_the_numbers() -> None:
-    assert "has 80: 416 times fewer." in parameters.measure("tiny").words[0]
-    on_one_pixel = parameters.measure(gn.spec("resnet20", image_size=1))
-    assert "times more, since the image is smaller than the kernel" in on_one_pixel.words[1]
-    assert "normalization" not in parameters.measure("tiny").words[2]
+    assert "has 80: 416 times fewer." in parameters.run_study("tiny").summary[0]
+    on_one_pixel = parameters.run_study(gn.spec("resnet20", image_size=1))
+    assert "times more, since the image is smaller than the kernel" in on_one_pixel.summary[1]
+    assert "normalization" not in parameters.run_study("tiny").summary[2]
 
 
 def test_the_page_has_every_layer_and_equal_ones_share_a_bar() -> None:
-    study = parameters.measure("resnet20")
-    page = parameters.compose(study)
+    study = parameters.run_study("resnet20")
+    page = parameters.build_page(study)
     figure, table = page.sections[1].blocks
     assert len(table.rows) == len(study.layers)
     convolution, dense = figure.data
@@ -56,4 +56,4 @@ def test_the_page_has_every_layer_and_equal_ones_share_a_bar() -> None:
     assert len(convolution.y) == 6
     assert figure.layout.xaxis.range[0] == 0  # the bars begin at one parameter
     assert "33,280" in render(page)
-    json.dumps(study.numbers(), allow_nan=False)
+    json.dumps(study.to_dict(), allow_nan=False)

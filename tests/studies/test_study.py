@@ -1,10 +1,12 @@
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from glassnet.studies.study import Study, plain
+from glassnet.studies.study import Study, default_output, to_builtin
 
 
 @dataclass(frozen=True)
@@ -14,20 +16,35 @@ class Measured(Study):
     table: dict[str, object]
 
     @property
-    def words(self) -> list[str]:
+    def summary(self) -> list[str]:
         return [f"{self.name} has {len(self.values)} values."]
 
 
-def test_numbers_are_all_fields_and_the_words_as_json_takes_them() -> None:
+def test_to_dict_returns_fields_and_summary_as_json_takes_them() -> None:
     study = Measured("a", (1.0, math.inf), {"array": np.array([1.5, np.nan]), "count": np.int64(3), "none": None})
-    assert json.loads(json.dumps(study.numbers(), allow_nan=False)) == {
+    assert json.loads(json.dumps(study.to_dict(), allow_nan=False)) == {
         "name": "a",
         "values": [1.0, None],
         "table": {"array": [1.5, None], "count": 3, "none": None},
-        "words": ["a has 2 values."],
+        "summary": ["a has 2 values."],
     }
 
 
-def test_plain_looks_into_dataclasses_within() -> None:
-    assert plain([Measured("b", (), {})]) == [{"name": "b", "values": [], "table": {}}]
-    assert plain(True) is True
+def test_to_builtin_converts_dataclasses_within() -> None:
+    assert to_builtin([Measured("b", (), {})]) == [{"name": "b", "values": [], "table": {}}]
+    assert to_builtin(True) is True
+
+
+@pytest.mark.parametrize(
+    ("subjects", "name"),
+    [
+        (["digits"], "study-sweep-digits.html"),
+        ([Path("runs", "a")], "study-sweep-runs-a.html"),
+        (["../runs/a", None, "b"], "study-sweep-runs-a-b.html"),
+        (["/data/my cats/"], "study-sweep-data-my-cats.html"),
+        (["."], "study-sweep.html"),
+        (["x" * 300], f"study-sweep-{'x' * 100}.html"),
+    ],
+)
+def test_default_output_names_study_and_subject(subjects: list[Path | str | None], name: str) -> None:
+    assert default_output("sweep", *subjects) == Path(name)

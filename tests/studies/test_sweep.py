@@ -58,7 +58,7 @@ def test_three_values_are_three_effects() -> None:
 
 
 def test_the_words_follow_the_numbers() -> None:
-    best, rivals, blocks, norm, judged = grid_study().words
+    best, rivals, blocks, norm, judged = grid_study().summary
     assert best == (
         "Of 4 settings of tiny on digits, “blocks=1, norm=batch” is the best: validation accuracy 0.9107 ± 0.0101 over "
         "3 seeds."
@@ -73,26 +73,26 @@ def test_the_words_follow_the_numbers() -> None:
 
 
 def test_no_interval_ends_beyond_a_hundred_points() -> None:
-    _, rivals, norm, _ = made_up({("none",): (0.9, 0.1), ("batch",): (0.1, 0.2)}, norm=("none", "batch")).words
+    _, rivals, norm, _ = made_up({("none",): (0.9, 0.1), ("batch",): (0.1, 0.2)}, norm=("none", "batch")).summary
     assert "(95% interval −100.00 to +100.00)" in rivals
     assert "(95% interval −100.00 to +100.00)" in norm
 
 
 def test_the_opposite_numbers_give_the_opposite_words() -> None:
     study = made_up({("none",): (0.9, 0.91, 0.92), ("batch",): (0.8, 0.81, 0.815)}, norm=("none", "batch"))
-    _, rivals, norm, _ = study.words
+    _, rivals, norm, _ = study.summary
     assert rivals.endswith("All others are behind by more than chance explains.")
     assert norm.startswith("norm: none is 10.17 percentage points better than batch")
 
 
 def test_equal_values_are_called_equal() -> None:
     study = made_up({(1,): (0.9, 0.8), (2,): (0.9, 0.8)}, blocks=(1, 2))
-    assert study.words[2] == "blocks: all values do equally well in the mean of all other settings."
+    assert study.summary[2] == "blocks: all values do equally well in the mean of all other settings."
 
 
 def test_one_seed_says_nothing_of_chance() -> None:
     study = made_up({(1,): (0.9,), (2,): (0.8,)}, blocks=(1, 2))
-    best, rivals, blocks, judged = study.words
+    best, rivals, blocks, judged = study.summary
     assert best.endswith("validation accuracy 0.9000 over 1 seed.")
     assert rivals == (
         "“blocks=2” follows, 10.00 percentage points behind; whether chance explains that, one seed does not tell."
@@ -108,22 +108,22 @@ def test_what_diverged_is_said_and_left_out() -> None:
         blocks=(1, 2),
         lr=(0.1, 9.0),
     )
-    assert "Training diverged in 1 setting, left out of all means: “blocks=1, lr=9”." in study.words
+    assert "Training diverged in 1 setting, left out of all means: “blocks=1, lr=9”." in study.summary
     blocks, lr = study.effects
     assert blocks.difference.mean == pytest.approx(0.095)  # of the pair that is whole
     assert lr.difference.mean == pytest.approx(0.71)
     assert study.best_first[-1].name == "blocks=1, lr=9"
-    assert study.numbers()["effects"][1]["difference"]["mean"] == lr.difference.mean
+    assert study.to_dict()["effects"][1]["difference"]["mean"] == lr.difference.mean
     assert "| 1 | 9 | 1,234 | diverged | diverged | 2.5 |" in sweep.markdown(study)
-    render(sweep.compose(study))
-    json.dumps(study.numbers(), allow_nan=False)
+    render(sweep.build_page(study))
+    json.dumps(study.to_dict(), allow_nan=False)
 
 
 def test_nothing_but_divergence() -> None:
     study = made_up({(1.0,): (None,), (2.0,): (None,)}, lr=(1.0, 2.0))
-    assert study.words[0] == "Training diverged in 2 settings, left out of all means: “lr=1”; “lr=2”."
+    assert study.summary[0] == "Training diverged in 2 settings, left out of all means: “lr=1”; “lr=2”."
     assert study.effects == []
-    render(sweep.compose(study))
+    render(sweep.build_page(study))
 
 
 def test_the_table_can_be_pasted() -> None:
@@ -136,7 +136,7 @@ def test_the_table_can_be_pasted() -> None:
 
 def test_the_page() -> None:
     study = grid_study()
-    page = sweep.compose(study)
+    page = sweep.build_page(study)
     assert [section.title for section in page.sections] == ["Field by field", "Every setting"]
     fields, effects = page.sections[0].blocks
     gray, blue = fields.data[0], fields.data[3]
@@ -150,15 +150,15 @@ def test_the_page() -> None:
     assert "blocks=2, norm=batch" in render(page)
 
 
-def measure(data: gn.Dataset, folder: Path, axes: sweep.Axes, **changes: object) -> SweepStudy:
+def run_study(data: gn.Dataset, folder: Path, axes: sweep.Axes, **changes: object) -> SweepStudy:
     given = {"model": "tiny", "seeds": 2, "epochs": 1, "width": 2, "watch": Watch()}
-    return sweep.measure(data, axes, folder=folder, **{**given, **changes})
+    return sweep.run_study(data, axes, folder=folder, **{**given, **changes})
 
 
 @pytest.fixture(scope="module")
 def measured(digits: gn.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepStudy, Path]:
     folder = tmp_path_factory.mktemp("sweep")
-    return measure(digits, folder, {"blocks": [1, 2], "dropout": [0, 0.3]}), folder
+    return run_study(digits, folder, {"blocks": [1, 2], "dropout": [0, 0.3]}), folder
 
 
 def test_every_combination_is_trained_with_every_seed(measured: tuple[SweepStudy, Path]) -> None:
@@ -185,7 +185,7 @@ def test_a_larger_grid_trains_only_what_is_new(
 ) -> None:
     study, folder = measured
     before = snapshot(folder)
-    larger = measure(digits, folder, {"dropout": [0, 0.3], "blocks": [1, 2], "norm": ["none", "batch"]}, seeds=1)
+    larger = run_study(digits, folder, {"dropout": [0, 0.3], "blocks": [1, 2], "norm": ["none", "batch"]}, seeds=1)
     after = snapshot(folder)
     assert {name: after[name] for name in before} == before
     assert len(list(folder.iterdir())) == 12
@@ -194,14 +194,14 @@ def test_a_larger_grid_trains_only_what_is_new(
 
 
 def test_without_a_validation_share_the_test_images_compare(digits: gn.Dataset, tmp_path: Path) -> None:
-    study = measure(digits, tmp_path, {}, validation=0.0, seeds=1)
+    study = run_study(digits, tmp_path, {}, validation=0.0, seeds=1)
     assert (study.split, study.images) == ("test", 450)
     (run,) = tmp_path.iterdir()
     assert study.settings[0].accuracy == (gn.load(run).history[-1]["test_accuracy"],)
-    assert study.words[-1].endswith(
+    assert study.summary[-1].endswith(
         "test images after the last epoch: a setting that is chosen by them must be tested on others."
     )
-    assert [section.title for section in sweep.compose(study).sections] == ["Every setting"]
+    assert [section.title for section in sweep.build_page(study).sections] == ["Every setting"]
 
 
 @pytest.mark.parametrize(
@@ -224,5 +224,5 @@ def test_refused_before_anything_is_trained(
     axes: sweep.Axes, changes: dict[str, object], told: str, digits: gn.Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(told)):
-        measure(digits, tmp_path, axes, **changes)
+        run_study(digits, tmp_path, axes, **changes)
     assert not list(tmp_path.iterdir())

@@ -59,6 +59,9 @@ Engine = Annotated[str, typer.Option(help="numpy or torch")]
 ImageSize = Annotated[int | None, typer.Option(help="Side in pixels to which a folder's images are brought.")]
 Samples = Annotated[int | None, typer.Option(help="Train on so many images, in the proportions of the classes.")]
 Output = Annotated[Path, typer.Option(help="Where to write the page.")]
+StudyOutput = Annotated[
+    Path | None, typer.Option(help="File to write the page to. Default: study-NAME-SUBJECT.html in this folder.")
+]
 MaxUnreadable = Annotated[float, typer.Option(help="Share of a folder's images that may be unreadable.")]
 
 
@@ -156,8 +159,8 @@ def show_study(
 
     written = str(write_page(page, output))
     above = [table(rows)] if rows else [markdown, ""] if markdown else []
-    lines = [*above, *measured.words, f"Page {written}"]
-    show({"page": written, **measured.numbers()}, "\n".join(lines), as_json)
+    lines = [*above, *measured.summary, f"Page {written}"]
+    show({"page": written, **measured.to_dict()}, "\n".join(lines), as_json)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -13,8 +13,8 @@ from glassnet.cli.app import (
     ImageSize,
     Json,
     OtherData,
-    Output,
     RunPath,
+    StudyOutput,
     Weights,
     data_for_model,
     evaluation_data,
@@ -44,29 +44,29 @@ def _progress(line: str) -> None:
 def convolution(
     image: Annotated[Path | None, typer.Argument(help="An image of any size. The default is a digit.")] = None,
     model: Annotated[str, typer.Option(help="A preset, or a run folder, whose receptive fields are shown.")] = "tiny",
-    output: Output = Path("study-convolution.html"),
+    output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
     """Show what kernels answer to, what options do to sizes, and how far each layer sees."""
-    from glassnet.studies import convolution as subject
+    from glassnet.studies import convolution as module
+    from glassnet.studies.study import default_output
 
-    measured = subject.measure(image, _spec(model))
-    show_study(measured, subject.compose(measured), output, as_json)
+    measured = module.run_study(image, _spec(model))
+    show_study(measured, module.build_page(measured), output or default_output("convolution", image, model), as_json)
 
 
 @study.command(epilog="Example: glassnet study parameters resnet20 --output parameters.html")
-def parameters(
-    model: PresetOrRun = "tiny", output: Output = Path("study-parameters.html"), as_json: Json = False
-) -> None:
+def parameters(model: PresetOrRun = "tiny", output: StudyOutput = None, as_json: Json = False) -> None:
     """Count parameters: each convolution against a dense layer for the same map."""
-    from glassnet.studies import parameters as subject
+    from glassnet.studies import parameters as module
+    from glassnet.studies.study import default_output
 
-    measured = subject.measure(_spec(model))
+    measured = module.run_study(_spec(model))
     rows = [
         {"layer": layer.name, "map": layer.map, "parameters": layer.parameters, "dense": layer.dense}
         for layer in measured.layers
     ]
-    show_study(measured, subject.compose(measured), output, as_json, rows)
+    show_study(measured, module.build_page(measured), output or default_output("parameters", model), as_json, rows)
 
 
 @study.command("gradient-flow", epilog="Example: glassnet study gradient-flow digits --depths 8,20,56 --steps 40")
@@ -80,14 +80,15 @@ def gradient_flow(
     engine: Engine = "numpy",
     seed: Annotated[int, typer.Option(help="Of the weights and the batches.")] = 42,
     image_size: ImageSize = None,
-    output: Output = Path("study-gradient-flow.html"),
+    output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
     """Follow the gradient back to the first layers, plain against residual, and through each block's two paths."""
-    from glassnet.studies import gradient_flow as subject
+    from glassnet.studies import gradient_flow as module
+    from glassnet.studies.study import default_output
 
     model = None if run is None else gn.load(run, engine=engine)
-    measured = subject.measure(
+    measured = module.run_study(
         gn.load_data(source or "digits", image_size=image_size) if model is None else data_for_model(model, source),
         None if model is None else model.network,
         name=str(run),
@@ -100,7 +101,12 @@ def gradient_flow(
         seed=seed,
         told=_progress,
     )
-    show_study(measured, subject.compose(measured), output, as_json)
+    show_study(
+        measured,
+        module.build_page(measured),
+        output or default_output("gradient-flow", run, source or (None if run else "digits")),
+        as_json,
+    )
 
 
 @study.command("lr-range", epilog="Example: glassnet study lr-range digits --model tiny-bn --optimizer adam")
@@ -117,13 +123,14 @@ def lr_range(
     image_size: ImageSize = None,
     engine: Engine = "numpy",
     seed: Annotated[int, typer.Option(help="Of the weights and the batches.")] = 42,
-    output: Output = Path("study-lr-range.html"),
+    output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
     """Let the learning rate grow until the loss diverges, and suggest one; the network itself is not touched."""
     from glassnet.recipe import Recipe
     from glassnet.recipe import recipe as get_recipe
-    from glassnet.studies import lr_range as subject
+    from glassnet.studies import lr_range as module
+    from glassnet.studies.study import default_output
     from glassnet.training.run import spec_for_data
 
     if run is not None:
@@ -136,7 +143,7 @@ def lr_range(
         tried = get_recipe(network.spec.preset, recipe)
     changes = {"optimizer": optimizer, "batch_size": batch_size}
     tried = tried.replace(**{name: value for name, value in changes.items() if value is not None})
-    measured = subject.measure(
+    measured = module.run_study(
         network,
         data,
         tried,
@@ -147,7 +154,12 @@ def lr_range(
         seed=seed,
         told=_progress,
     )
-    show_study(measured, subject.compose(measured), output, as_json)
+    show_study(
+        measured,
+        module.build_page(measured),
+        output or default_output("lr-range", run, source or (None if run else "digits"), model),
+        as_json,
+    )
 
 
 @study.command(epilog="Example: glassnet study ablation runs/a --output ablation.html")
@@ -156,14 +168,15 @@ def ablation(
     data: OtherData = None,
     weights: Weights = None,
     engine: Engine = "numpy",
-    output: Output = Path("study-ablation.html"),
+    output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
     """Switch off each residual block of a run in turn and measure what it was worth on the test images."""
-    from glassnet.studies import ablation as subject
+    from glassnet.studies import ablation as module
+    from glassnet.studies.study import default_output
 
     model = gn.load(run, weights, engine)
-    measured = subject.measure(model, None if data is None else evaluation_data(model, data), told=_progress)
+    measured = module.run_study(model, None if data is None else evaluation_data(model, data), told=_progress)
     rows = [
         {
             "without": block.block,
@@ -175,4 +188,4 @@ def ablation(
         }
         for block in measured.blocks
     ]
-    show_study(measured, subject.compose(measured), output, as_json, rows)
+    show_study(measured, module.build_page(measured), output or default_output("ablation", run, data), as_json, rows)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import glassnet as gn
-from glassnet.cli.app import Engine, ImageSize, Json, Output, Samples, integers, show_study, study
+from glassnet.cli.app import Engine, ImageSize, Json, Samples, StudyOutput, integers, show_study, study
 from glassnet.errors import RunError
 
 Seeds = Annotated[int, typer.Option(help="Train everything with so many seeds, from 0 on.", min=1)]
@@ -37,14 +37,15 @@ def degradation(
     workers: Workers = None,
     image_size: ImageSize = None,
     samples: Samples = None,
-    output: Output = Path("study-degradation.html"),
+    output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
     """Train plain and residual networks of several depths: does a deeper one learn its own images worse?"""
-    from glassnet.studies import degradation as subject
+    from glassnet.studies import degradation as module
+    from glassnet.studies.study import default_output
 
     with _stoppable():
-        measured = subject.measure(
+        measured = module.run_study(
             gn.load_data(source, image_size=image_size, samples=samples),
             depths=integers("depths", depths),
             norms=norms.split(","),
@@ -55,7 +56,13 @@ def degradation(
             engine=engine,
             workers=_workers(workers, engine),
         )
-    show_study(measured, subject.compose(measured), output, as_json, subject.rows(measured))
+    show_study(
+        measured,
+        module.build_page(measured),
+        output or default_output("degradation", source),
+        as_json,
+        module.rows(measured),
+    )
 
 
 @study.command(
@@ -86,17 +93,18 @@ def sweep(
     workers: Workers = None,
     image_size: ImageSize = None,
     samples: Samples = None,
-    output: Output = Path("study-sweep.html"),
+    output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
     """Train every combination of values with every seed: what each field brings, and whether chance explains it."""
-    from glassnet.studies import sweep as subject
+    from glassnet.studies import sweep as module
     from glassnet.studies.grid import parse
+    from glassnet.studies.study import default_output
 
     axes = parse(fields)
     fixed: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     with _stoppable():
-        measured = subject.measure(
+        measured = module.run_study(
             gn.load_data(source, image_size=image_size, samples=samples),
             axes,
             model=model,
@@ -108,7 +116,13 @@ def sweep(
             workers=_workers(workers, engine),
             **fixed,
         )
-    show_study(measured, subject.compose(measured), output, as_json, markdown=subject.markdown(measured))
+    show_study(
+        measured,
+        module.build_page(measured),
+        output or default_output("sweep", source),
+        as_json,
+        markdown=module.markdown(measured),
+    )
 
 
 def _workers(given: int | None, engine: str) -> int:

@@ -1,7 +1,7 @@
 """Studies: why residual networks work, shown on the reader's own images and networks.
 
-A module for each. Its ``measure(...)`` returns a frozen dataclass, a ``Study``, that holds numbers and says in
-``words`` what they mean; its ``compose(study)`` makes the page. Figures are functions in ``insight/figures``.
+Each study is a module. Its ``run_study(...)`` returns a ``Study``, a frozen dataclass of numbers whose ``summary``
+states in sentences what they show; its ``build_page(study)`` makes the page.
 """
 
 from glassnet.studies import ablation, convolution, degradation, gradient_flow, lr_range, parameters, sweep

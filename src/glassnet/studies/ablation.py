@@ -62,7 +62,7 @@ class AblationStudy(Study):
     blocks: tuple[BlockWorth, ...]
 
     @property
-    def words(self) -> list[str]:
+    def summary(self) -> list[str]:
         most, least = self.blocks[0], self.blocks[-1]
         right = round(self.accuracy * self.count)
         if most.accuracy_drop <= 0:
@@ -110,7 +110,7 @@ class AblationStudy(Study):
         ]
 
 
-def measure(
+def run_study(
     model: "Model", dataset: "Dataset | None" = None, *, told: Callable[[str], None] = lambda line: None
 ) -> AblationStudy:
     """Switches off the residual blocks of a trained run, one at a time, and names the test images anew.
@@ -201,7 +201,7 @@ def _worth(
     )
 
 
-def compose(study: AblationStudy) -> Page:
+def build_page(study: AblationStudy) -> Page:
     """The study as a page, not yet written."""
     how = (
         "A residual block adds F(x) to what it is given. Here F is switched off in one block at a time and nothing is "
@@ -233,7 +233,7 @@ def compose(study: AblationStudy) -> Page:
             ("Blocks", f"{len(study.blocks)}"),
             ("Worth most", f"{study.blocks[0].block}: {100 * study.blocks[0].accuracy_drop:.1f} points"),
         ],
-        study.words,
+        study.summary,
         [
             Section("By worth", [how, figures.block_worth_figure(study.blocks)]),
             Section("By place", [figures.block_loss_figure(study.blocks, study.loss)]),

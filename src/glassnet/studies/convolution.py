@@ -20,7 +20,7 @@ from glassnet.errors import DataError, ShapeError
 from glassnet.measures.receptive_field import ReceptiveField, places
 from glassnet.pages.page import Code, Page, Section, Table
 from glassnet.studies import convolution_figures as figures
-from glassnet.studies.study import Study, plain
+from glassnet.studies.study import Study, to_builtin
 from glassnet.verify import naive_convolution
 
 Array = npt.NDArray[Any]
@@ -132,7 +132,7 @@ class ConvolutionStudy(Study):
         return bool((inner == self.kernel).all())
 
     @property
-    def words(self) -> list[str]:
+    def summary(self) -> list[str]:
         strongest = max(self.answers[:4], key=lambda answer: float(np.abs(answer.response).mean()))
         edges = (
             f"Of the four kernels that compare two sides, the one for {strongest.kernel.answers_to} answers to this "
@@ -159,25 +159,25 @@ class ConvolutionStudy(Study):
             f"of {last.layer} sees {_times(last.view.size)}. {seen}",
         ]
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All but the images, of which the extremes are told."""
         answers = [
             {
-                "kernel": plain(answer.kernel),
+                "kernel": to_builtin(answer.kernel),
                 "lowest": float(answer.response.min()),
                 "highest": float(answer.response.max()),
                 "mean_size": float(np.abs(answer.response).mean()),
             }
             for answer in self.answers
         ]
-        return super().numbers() | {"image": list(self.image.shape), "answers": answers, "flips": self.flips}
+        return super().to_dict() | {"image": list(self.image.shape), "answers": answers, "flips": self.flips}
 
     def _sees_all(self, field: Field) -> bool:
         height, width = self.image.shape
         return field.rows == (0, height) and field.columns == (0, width)
 
 
-def measure(image: Image | None = None, model: str | ResNetSpec = "tiny") -> ConvolutionStudy:
+def run_study(image: Image | None = None, model: str | ResNetSpec = "tiny") -> ConvolutionStudy:
     """Lays classic kernels on an image, and works out what options do to sizes, and how far a model's outputs see.
 
     :param image: a file of any size, of which at most ``LONGEST_SIDE`` pixels are shown; or uint8 (H, W) or
@@ -311,7 +311,7 @@ def _decoded(path: Path) -> npt.NDArray[np.uint8]:
     return decode_image(path, (height, width), 1)[:, :, 0]
 
 
-def compose(study: ConvolutionStudy) -> Page:
+def build_page(study: ConvolutionStudy) -> Page:
     """The study as a page, not yet written."""
     height, width = study.image.shape
     code = Code("The definition, as Python", inspect.getsource(naive_convolution.convolution))
@@ -370,7 +370,7 @@ def compose(study: ConvolutionStudy) -> Page:
             ("Against plain loops", f"{study.difference:.1e}"),
             (f"{study.fields[-1].layer} sees", _times(study.fields[-1].view.size)),
         ],
-        study.words,
+        study.summary,
         [
             Section("What kernels answer to", [lead, figures.kernel_answer_figure(study), sum_zero, weights, code]),
             Section("Not flipped", [figures.correlation_figure(study)]),

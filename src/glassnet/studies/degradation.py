@@ -101,7 +101,7 @@ class DegradationStudy(Study):
         return [deep - shallow for deep, shallow in zip(deepest.values, shallowest.values, strict=True)]
 
     @property
-    def words(self) -> list[str]:
+    def summary(self) -> list[str]:
         return [*(self._paragraph(norm) for norm in self.norms), self._chance]
 
     def _paragraph(self, norm: str) -> str:
@@ -179,7 +179,7 @@ def _difference(first: Spread | None, second: Spread | None) -> Difference | Non
     return None if first is None or second is None else share_difference(first.values, second.values)
 
 
-def measure(
+def run_study(
     data: str | Dataset = "digits",
     *,
     depths: Sequence[int] = DEPTHS,
@@ -247,7 +247,7 @@ def _descent(norm: str, residual: bool, depth: int, seed: int, outcome: Outcome)
     )
 
 
-def compose(study: DegradationStudy) -> Page:
+def build_page(study: DegradationStudy) -> Page:
     """The study as a page, not yet written."""
     first = study.norms[0]
     ends = {
@@ -280,7 +280,7 @@ def compose(study: DegradationStudy) -> Page:
     return Page(
         f"Degradation on {study.data}: plain against residual",
         facts,
-        study.words,
+        study.summary,
         [*sections, Section("In numbers", [_table(study), _differences(study)])],
     )
 

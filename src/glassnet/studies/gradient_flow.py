@@ -21,7 +21,7 @@ from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import pluralize
 from glassnet.recipe import Recipe
 from glassnet.studies import gradient_flow_figures as figures
-from glassnet.studies.study import Study, plain
+from glassnet.studies.study import Study, to_builtin
 from glassnet.training.run import spec_for_data
 
 Array = npt.NDArray[Any]
@@ -94,7 +94,7 @@ class GradientFlowStudy(Study):
         return flows[-1].norms[0][0] / flows[0].norms[0][0]
 
     @property
-    def words(self) -> list[str]:
+    def summary(self) -> list[str]:
         depths = sorted({flow.depth for flow in self.flows})
         sentences = []
         if len(depths) > 1:
@@ -143,13 +143,13 @@ class GradientFlowStudy(Study):
     def _share(self) -> float:
         return float(np.median([split.skip / split.body if split.body else math.inf for split in self.splits]))
 
-    def numbers(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All but the maps."""
-        splits = [{name: value for name, value in plain(split).items() if name != "maps"} for split in self.splits]
-        return super().numbers() | {"splits": splits, "error": plain(self.error), "adds_up": self.adds_up}
+        splits = [{name: value for name, value in to_builtin(split).items() if name != "maps"} for split in self.splits]
+        return super().to_dict() | {"splits": splits, "error": to_builtin(self.error), "adds_up": self.adds_up}
 
 
-def measure(
+def run_study(
     data: str | Dataset = "digits",
     network: Network | None = None,
     *,
@@ -298,7 +298,7 @@ def _images(data: Dataset, normalization: Normalization, network: Network, count
     return normalization.apply(part.images, network.dtype), part.labels
 
 
-def compose(study: GradientFlowStudy) -> Page:
+def build_page(study: GradientFlowStudy) -> Page:
     """The study as a page, not yet written."""
     norms = list(dict.fromkeys(flow.norm for flow in study.flows))
     flows = {norm: [flow for flow in study.flows if flow.norm == norm] for norm in norms}
@@ -349,7 +349,7 @@ def compose(study: GradientFlowStudy) -> Page:
             ("skip + F − whole", f"{study.error:.1e}" if study.error else "0"),
             ("Skip against F", f"{_ratio(study._share)}×"),
         ],
-        study.words,
+        study.summary,
         [
             Section("Layer by layer", [how, *by_layer]),
             Section("By depth", [*by_depth, Table("Norms", columns, rows, folded=len(by_depth) > 0)]),

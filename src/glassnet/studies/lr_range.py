@@ -56,7 +56,7 @@ class LearningRateStudy(Study):
         return None if self.fallen is None or self.lowest is None else _rounded(self.fallen, self.lowest)
 
     @property
-    def words(self) -> list[str]:
+    def summary(self) -> list[str]:
         ended = (
             f"At {self.rates[-1]:.2g} the loss diverged and the test stopped, after {len(self.rates)} of {self.steps} "
             "steps."
@@ -78,11 +78,11 @@ class LearningRateStudy(Study):
             ended,
         ]
 
-    def numbers(self) -> dict[str, Any]:
-        return super().numbers() | {"diverged": self.diverged, "suggested": self.suggested}
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"diverged": self.diverged, "suggested": self.suggested}
 
 
-def measure(
+def run_study(
     network: Network | str | None = None,
     data: Dataset | str = "digits",
     recipe: Recipe | None = None,
@@ -209,7 +209,7 @@ def _rounded(rate: float, most: float) -> float:
     return float(f"{nearest * power:.0e}")
 
 
-def compose(study: LearningRateStudy) -> Page:
+def build_page(study: LearningRateStudy) -> Page:
     """The study as a page, not yet written."""
     how = (
         "Each step of the test takes the next batch and a rate that is larger by the same factor; nothing else "
@@ -233,6 +233,6 @@ def compose(study: LearningRateStudy) -> Page:
     return Page(
         f"Learning-rate range test of {study.model} on {study.data}",
         facts,
-        study.words,
+        study.summary,
         [Section("Loss by learning rate", [how, figures.learning_rate_figure(study), source, table])],
     )

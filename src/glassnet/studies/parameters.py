@@ -61,7 +61,7 @@ class ParameterStudy(Study):
         return sum(layer.dense or 0 for layer in self.convolutions)
 
     @property
-    def words(self) -> list[str]:
+    def summary(self) -> list[str]:
         one, total = self.example, self.total("convolution")
         inputs, outputs = prod(one.input_shape), prod(one.output_shape)
         sentences = [
@@ -76,7 +76,7 @@ class ParameterStudy(Study):
         return [*sentences, f"Its {everything:,} parameters: {told}."]
 
 
-def measure(model: str | ResNetSpec = "tiny") -> ParameterStudy:
+def run_study(model: str | ResNetSpec = "tiny") -> ParameterStudy:
     """Counts the parameters of a model's layers, and of dense layers for the same maps.
 
     A dense layer has a bias for each of its outputs where the convolution has biases.
@@ -110,7 +110,7 @@ def _counted(
     return LayerParameters(name, kind, input_shape, output_shape, None, own, own if is_dense else None)
 
 
-def compose(study: ParameterStudy) -> Page:
+def build_page(study: ParameterStudy) -> Page:
     """The study as a page, not yet written."""
     facts = [
         ("In convolutions", f"{study.total('convolution'):,}"),
@@ -139,7 +139,7 @@ def compose(study: ParameterStudy) -> Page:
     return Page(
         f"Parameters of {study.model}: convolution against dense",
         facts,
-        study.words,
+        study.summary,
         [
             Section("The same map, twice", [why, figures.dense_example_figure(study.example)]),
             Section(f"The convolutions of {study.model}", [figures.parameter_figure(study.convolutions), every]),

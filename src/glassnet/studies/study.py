@@ -1,35 +1,47 @@
-"""What all studies have in common: numbers, and sentences computed from them."""
+"""The base of all studies: a frozen dataclass of numbers, and sentences computed from them."""
 
 import dataclasses
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
 class Study(ABC):
-    """What was measured. Each study is a frozen dataclass of this kind; its fields are the numbers."""
+    """The result of a study. Each study is a frozen dataclass of this kind; its fields are the numbers."""
 
     @property
     @abstractmethod
-    def words(self) -> list[str]:
-        """What the numbers say: sentences that would say the opposite if the numbers did."""
+    def summary(self) -> list[str]:
+        """Sentences computed from the numbers, the opposite ones where the numbers are opposite."""
 
-    def numbers(self) -> dict[str, Any]:
-        """All fields, and the words, as JSON takes them; null where a number is not finite."""
-        return {name: plain(value) for name, value in vars(self).items()} | {"words": self.words}
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields and the summary as JSON takes them, null where a number is not finite."""
+        return {name: to_builtin(value) for name, value in vars(self).items()} | {"summary": self.summary}
 
 
-def plain(value: Any) -> Any:
-    """Dataclasses, arrays, mappings and sequences as dicts and lists; what is not finite becomes None."""
+def default_output(study: str, *subjects: Path | str | None) -> Path:
+    """Return the page's file in the working directory: ``study-sweep-digits.html``.
+
+    :param subjects: the data, the run or the model that the study is about. Paths become part of the file's name, so
+        that the pages of two runs never overwrite each other; None is skipped.
+    """
+    parts = (re.sub(r"[^\w.=+]+", "-", str(subject)).strip("-.") for subject in subjects if subject is not None)
+    return Path("-".join(["study", study, *(part[-100:] for part in parts if part)]) + ".html")
+
+
+def to_builtin(value: Any) -> Any:
+    """Return dataclasses, arrays and mappings as dicts and lists, and None in place of a number that is not finite."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: to_builtin(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
+        return to_builtin(value.tolist())
     if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
+        return {str(key): to_builtin(inner) for key, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(inner) for inner in value]
+        return [to_builtin(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -17,7 +17,7 @@ from glassnet.pages.text import format_cell, pluralize
 from glassnet.studies import grid
 from glassnet.studies import sweep_figures as figures
 from glassnet.studies.grid import Axes, told
-from glassnet.studies.study import Study, plain
+from glassnet.studies.study import Study, to_builtin
 from glassnet.studies.study_progress import Watch
 from glassnet.studies.sweep_summary import in_words
 from glassnet.studies.trials import Outcome, train_all
@@ -128,14 +128,14 @@ class SweepStudy(Study):
         return found
 
     @property
-    def words(self) -> list[str]:
+    def summary(self) -> list[str]:
         return in_words(self)
 
-    def numbers(self) -> dict[str, Any]:
-        return super().numbers() | {"effects": plain(self.effects)}
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"effects": to_builtin(self.effects)}
 
 
-def measure(
+def run_study(
     data: str | Dataset,
     axes: Axes,
     *,
@@ -246,7 +246,7 @@ def markdown(study: SweepStudy) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in ([*found[0]], ["---"] * len(found[0]), *cells))
 
 
-def compose(study: SweepStudy) -> Page:
+def build_page(study: SweepStudy) -> Page:
     """The study as a page, not yet written."""
     best, found, count = study.best_first[0], rows(study), len(study.settings)
     facts = [
@@ -281,4 +281,4 @@ def compose(study: SweepStudy) -> Page:
         effects = Table(title, columns, cells, folded=len(cells) > MOST_OPEN_ROWS, one_line=True)
         sections.insert(0, Section("Field by field", [figures.field_figure(study), effects]))
     fields = ", ".join(name for name, _ in study.swept) or "its defaults"
-    return Page(f"Sweep of {study.model} on {study.data}: {fields}", facts, study.words, sections)
+    return Page(f"Sweep of {study.model} on {study.data}: {fields}", facts, study.summary, sections)
