@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -7,11 +5,11 @@ from scipy import stats
 from glassnet.measures.significance import (
     Disagreement,
     accuracy_difference_interval,
-    cross_entropy,
     disagreements,
     holm,
     mcnemar,
 )
+from tests.measures.outcomes import outcome_of
 
 
 @pytest.mark.parametrize("first", [0, 1, 2, 5, 14, 60])
@@ -35,29 +33,24 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_cross_entropy():
-    probabilities = np.array([[0.5, 0.5], [0.25, 0.75]])
-    assert cross_entropy(np.array([0, 1]), probabilities) == pytest.approx(-(math.log(0.5) + math.log(0.75)) / 2)
-    assert cross_entropy(np.array([0]), np.array([[0.0, 1.0]])) == math.inf
-
-
 def test_disagreements_come_first_where_all_are_sure():
     first = np.array([[0.9, 0.1], [0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.6, 0.4]])
     second = np.array([[0.8, 0.2], [0.1, 0.9], [0.7, 0.3], [0.3, 0.7], [0.4, 0.6]])
-    found = disagreements(np.array([0, 1, 1, 1, 0]), [first, second])
+    labels = np.array([0, 1, 1, 1, 0])
+    found = disagreements([outcome_of(labels, first), outcome_of(labels, second)])
     assert [one.index for one in found] == [2, 1, 4]
     assert found[0] == Disagreement(2, true=1, predicted=(1, 0), probabilities=(0.9, 0.7))
 
 
 def test_two_wrong_names_that_differ_are_a_disagreement_too():
-    first, second = np.array([[0.1, 0.8, 0.1]]), np.array([[0.1, 0.1, 0.8]])
-    assert len(disagreements(np.array([0]), [first, second])) == 1
-    assert disagreements(np.array([0]), [first, first]) == []
+    first, second = (outcome_of([0], np.array([row])) for row in ([0.1, 0.8, 0.1], [0.1, 0.1, 0.8]))
+    assert len(disagreements([first, second])) == 1
+    assert disagreements([first, first]) == []
 
 
 def test_a_network_that_diverged_is_the_last_to_be_shown():
-    diverged = np.array([[np.nan, np.nan], [np.nan, np.nan]])
-    found = disagreements(np.array([1, 1]), [np.array([[0.1, 0.9], [0.2, 0.8]]), diverged])
+    diverged = outcome_of([1, 1], np.full((2, 2), np.nan))
+    found = disagreements([outcome_of([1, 1], np.array([[0.1, 0.9], [0.2, 0.8]])), diverged])
     assert [one.index for one in found] == [0, 1]
 
 

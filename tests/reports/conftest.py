@@ -2,6 +2,7 @@ import pytest
 
 from glassnet import measures
 from glassnet.reports import compare
+from tests.measures.outcomes import outcome_of
 from tests.reports import runs_to_compare as contestants
 
 
@@ -9,5 +10,7 @@ from tests.reports import runs_to_compare as contestants
 def contest(monkeypatch):
     """Compares contestants by what they are made to say, in place of networks."""
     monkeypatch.setattr(measures, "layer_table", lambda network: [measures.Layer("fc", (3,), 9, 90, 12)])
-    monkeypatch.setattr(measures, "probabilities", lambda network, normalization, images: network.probabilities)
+    monkeypatch.setattr(
+        measures, "outcome", lambda model, split, scale: outcome_of(split.labels, model.network.probabilities)
+    )
     return lambda *models, dataset=contestants.DATA: compare(models, dataset)

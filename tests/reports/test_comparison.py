@@ -122,6 +122,6 @@ def test_real_runs_of_both_engines_and_looking_changes_nothing(trained, tmp_path
     numpy, torch = comparison.entries
     assert numpy.accuracy == trained.history[-1]["test_accuracy"]
     assert numpy.loss == pytest.approx(trained.history[-1]["test_loss"], rel=1e-4)
-    np.testing.assert_allclose(numpy.probabilities, torch.probabilities, atol=1e-2)
+    np.testing.assert_allclose(numpy.outcome.probabilities, torch.outcome.probabilities, atol=1e-2)
     assert re.search("The runs differ in engine(, threads)? and channels last alone.", " ".join(comparison.words))
     assert (numpy.parameters, numpy.multiply_adds) == (2538, 79_616)

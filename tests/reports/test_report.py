@@ -158,7 +158,7 @@ def test_a_dataset_of_other_classes_is_refused(run):
 
 def test_a_perfect_network_has_a_sentence_instead_of_mistakes(run, digits_data):
     split = digits_data.test
-    named = measures.probabilities(run.network, run.normalization, split.images).argmax(axis=1)
+    named = measures.outcome(run, split).predicted
     perfect = gn.Dataset.from_splits(digits_data.train, Split(split.images, named), digits_data.classes, scale=16)
     page = compose(run, perfect)
     assert next(section for section in page.sections if section.title == "Mistakes").blocks == [NO_ERRORS_TEXT]

@@ -11,10 +11,12 @@ from glassnet.measures.layers import (
 from glassnet.measures.outcomes import (
     ClassScore,
     Misclassification,
+    Outcome,
     class_scores,
     confusion_matrix,
     most_confident_errors,
-    probabilities,
+    network_outcome,
+    outcome,
     sample_indices,
 )
 from glassnet.measures.significance import accuracy_interval
@@ -23,6 +25,7 @@ __all__ = [
     "ClassScore",
     "Layer",
     "Misclassification",
+    "Outcome",
     "accuracy_interval",
     "class_scores",
     "confusion_matrix",
@@ -30,7 +33,8 @@ __all__ = [
     "layer_table",
     "most_confident_errors",
     "most_variable_channels",
-    "probabilities",
+    "network_outcome",
+    "outcome",
     "residual_blocks",
     "sample_indices",
     "stages",

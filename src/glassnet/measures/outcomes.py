@@ -1,21 +1,85 @@
-"""The numbers behind the figures. Nothing here draws, and nothing here changes the network it looks at."""
+"""Predictions of a network on a split, and the numbers computed from them."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from glassnet.nn.loss import softmax
+from glassnet.nn.loss import log_softmax
 
 if TYPE_CHECKING:
-    from glassnet.data import Normalization
+    from glassnet.data import Normalization, Split
     from glassnet.engines import Network
+    from glassnet.training import Model
+
+_NORMALIZED_AT_ONCE = 512  # images; all of a large split as floats would not fit into memory
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Labels (N,) of the images of a split, and the network's class probabilities and cross-entropy for each."""
+
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]  # (N, K); a row whose logits are not finite is NaN
+    losses: npt.NDArray[np.float64]  # (N,) in nats
+
+    @classmethod
+    def from_logits(cls, labels: npt.NDArray[np.int64], logits: npt.NDArray[Any]) -> "Outcome":
+        """Return the outcome of logits (N, K), computed in float64."""
+        with np.errstate(invalid="ignore"):  # a network that diverged
+            log_probabilities = log_softmax(logits.astype(np.float64))
+        return cls(labels, np.exp(log_probabilities), -log_probabilities[np.arange(len(labels)), labels])
+
+    @cached_property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """Index of the most probable class of each image, (N,)."""
+        classes: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return classes
+
+    @cached_property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Whether each image is classified correctly, (N,)."""
+        mask: npt.NDArray[np.bool_] = self.predicted == self.labels
+        return mask
+
+    @property
+    def n_correct(self) -> int:
+        return int(self.correct.sum())
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.correct.mean())
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy in nats."""
+        return float(self.losses.mean())
+
+
+def outcome(model: "Model", split: "Split", scale: float | None = None) -> Outcome:
+    """Classify the images of a split with a trained model.
+
+    :param model: a run as ``glassnet.load`` returns it.
+    :param split: such as ``dataset.test``; its images are normalized as those of the training were.
+    :param scale: the pixel value that stands for 1, where the split belongs to other data than the training's.
+    """
+    normalization = model.normalization if scale is None else replace(model.normalization, scale=scale)
+    return network_outcome(model.network, normalization, split)
+
+
+def network_outcome(network: "Network", normalization: "Normalization", split: "Split") -> Outcome:
+    """Classify the images of a split with any network."""
+    starts = range(0, len(split), _NORMALIZED_AT_ONCE)
+    parts = (split.images[start : start + _NORMALIZED_AT_ONCE] for start in starts)
+    logits = [network.logits(normalization.apply(part, network.dtype)) for part in parts]
+    return Outcome.from_logits(split.labels, np.concatenate(logits))
 
 
 @dataclass(frozen=True)
 class Misclassification:
-    """One image that the network names wrongly: its place in the split, and what the network believes."""
+    """One misclassified image: its index in the split, and the probabilities of its true and its predicted class."""
 
     index: int
     true: int
@@ -33,65 +97,49 @@ class ClassScore:
     count: int
 
 
-def probabilities(
-    network: "Network", normalization: "Normalization", images: npt.NDArray[np.uint8], chunk: int = 512
-) -> npt.NDArray[np.float64]:
-    """Softmax of the network's logits.
+def confusion_matrix(outcome: Outcome) -> npt.NDArray[np.int64]:
+    """Return the number of images of each true class (row) and predicted class (column), (classes, classes)."""
+    classes = outcome.probabilities.shape[1]
+    counts = np.bincount(outcome.labels * classes + outcome.predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes)
 
-    :param images: uint8 (N, H, W, C), as a split holds them; they are normalized ``chunk`` at a time.
-    :returns: (N, classes); a row whose logits are not finite is NaN.
+
+def class_scores(matrix: npt.NDArray[np.int64]) -> list[ClassScore]:
+    """Return precision and recall of each class.
+
+    Precision is the fraction of the images predicted as the class that belong to it; recall is the fraction of the
+    class's images that are predicted as it.
+
+    :param matrix: counts as ``confusion_matrix`` returns them.
     """
-    chunks = (images[start : start + chunk] for start in range(0, len(images), chunk))
-    logits = [network.logits(normalization.apply(part, network.dtype)) for part in chunks]
-    with np.errstate(invalid="ignore"):  # a network that diverged
-        result: npt.NDArray[np.float64] = softmax(np.concatenate(logits).astype(np.float64))
-    return result
+    correct, predicted, count = matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        columns = correct / predicted, correct / count, count
+    return [ClassScore(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def confusion_matrix(
-    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], classes: int
-) -> npt.NDArray[np.int64]:
-    """How often each true class (row) was given each name (column): (classes, classes), scikit-learn's."""
-    from sklearn import metrics  # slow to load, and the layer table does without
-
-    matrix: npt.NDArray[np.int64] = metrics.confusion_matrix(labels, predicted, labels=np.arange(classes))
-    return matrix
-
-
-def class_scores(labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], classes: int) -> list[ClassScore]:
-    """Precision (how many that got the name deserve it) and recall (how many of the class got its name), by class."""
-    from sklearn import metrics
-
-    precision, recall, _, count = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=np.arange(classes), average=None, zero_division=np.nan
-    )
-    return [ClassScore(*row) for row in zip(precision.tolist(), recall.tolist(), count.tolist(), strict=True)]
-
-
-def most_confident_errors(
-    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], most: int = 36
-) -> list[Misclassification]:
-    """The wrongly named images, those the network is surest of first; ties in the order of the split."""
-    predicted = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:most]
+def most_confident_errors(outcome: Outcome, max_count: int = 36) -> list[Misclassification]:
+    """Return the misclassified images, the highest confidence first; ties in the order of the split."""
+    confidence = outcome.probabilities.max(axis=1)
+    wrong = np.flatnonzero(~outcome.correct)
+    chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:max_count]
     return [
         Misclassification(
             index=int(index),
-            true=int(labels[index]),
-            predicted=int(predicted[index]),
-            true_probability=float(probabilities[index, labels[index]]),
-            predicted_probability=float(probabilities[index, predicted[index]]),
+            true=int(outcome.labels[index]),
+            predicted=int(outcome.predicted[index]),
+            true_probability=float(outcome.probabilities[index, outcome.labels[index]]),
+            predicted_probability=float(confidence[index]),
         )
-        for index in surest
+        for index in chosen
     ]
 
 
 def sample_indices(labels: npt.NDArray[np.int64], count: int = 36) -> list[int]:
-    """Places of up to ``count`` images, one of each class in turn, so that no class is left out by its order."""
-    seen: dict[int, int] = {}
+    """Return the indices of up to ``count`` images, one of each class in turn."""
+    last: dict[int, int] = {}
     turn = np.empty(len(labels), np.int64)
     for index, label in enumerate(labels.tolist()):
-        turn[index] = seen[label] = seen.get(label, -1) + 1
+        turn[index] = last[label] = last.get(label, -1) + 1
     order: list[int] = np.lexsort((labels, turn))[:count].tolist()
     return order

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from glassnet.measures.outcomes import Outcome
 
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One image that the networks name differently: its place in the split, and each one's name and probability."""
+    """An image that the networks classify differently: its index in the split, and of each network the predicted class
+    and its probability."""
 
     index: int
     true: int
@@ -20,26 +22,21 @@ class Disagreement:
     probabilities: tuple[float, ...]
 
 
-def cross_entropy(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> float:
-    """Mean of −log p of the true class, in nats; infinite where a true class has probability 0."""
-    with np.errstate(divide="ignore"):
-        return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
+def disagreements(outcomes: Sequence[Outcome]) -> list[Disagreement]:
+    """Return the images for which not all networks predict the same class.
 
-
-def disagreements(
-    labels: npt.NDArray[np.int64], probabilities: Sequence[npt.NDArray[np.float64]]
-) -> list[Disagreement]:
-    """The images that not all networks give the same name.
-
-    :param probabilities: of each network (N, classes).
-    :returns: first those on which even the least sure network is sure; ties in the order of the split.
+    :param outcomes: of each network, on the same images.
+    :returns: sorted by the lowest confidence of any network, highest first; ties in the order of the split.
     """
-    predicted = np.stack([rows.argmax(axis=1) for rows in probabilities], axis=1)  # (N, networks)
-    sureness = np.stack([rows.max(axis=1) for rows in probabilities], axis=1)
+    predicted = np.stack([outcome.predicted for outcome in outcomes], axis=1)  # (N, networks)
+    confidence = np.stack([outcome.probabilities.max(axis=1) for outcome in outcomes], axis=1)
     differing = np.flatnonzero((predicted != predicted[:, :1]).any(axis=1))
-    order = differing[np.argsort(-np.nan_to_num(sureness[differing].min(axis=1)), kind="stable")]
+    order = differing[np.argsort(-np.nan_to_num(confidence[differing].min(axis=1)), kind="stable")]
+    labels = outcomes[0].labels
     return [
-        Disagreement(int(index), int(labels[index]), tuple(predicted[index].tolist()), tuple(sureness[index].tolist()))
+        Disagreement(
+            int(index), int(labels[index]), tuple(predicted[index].tolist()), tuple(confidence[index].tolist())
+        )
         for index in order
     ]
 

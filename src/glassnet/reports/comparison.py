@@ -34,7 +34,7 @@ class Entry:
 
     name: str
     model: "Model"
-    probabilities: npt.NDArray[np.float64] | None  # (N, classes) on the test images
+    outcome: measures.Outcome | None  # on the test images
     accuracy: float | None
     loss: float | None
     multiply_adds: int  # of one image
@@ -128,10 +128,9 @@ def compare(models: Sequence["Model"], dataset: "Dataset | None" = None) -> Comp
     pairs: list[Pair] = []
     disagreements: list[significance.Disagreement] = []
     if dataset is not None:
-        labels = dataset.test.labels
-        probabilities = [entry.probabilities for entry in entries if entry.probabilities is not None]
-        pairs = _pairs(names, [rows.argmax(axis=1) == labels for rows in probabilities])
-        disagreements = significance.disagreements(labels, probabilities)
+        outcomes = [entry.outcome for entry in entries if entry.outcome is not None]
+        pairs = _pairs(names, [outcome.correct for outcome in outcomes])
+        disagreements = significance.disagreements(outcomes)
     return Comparison(entries, dataset, missing, pairs, disagreements, _differences(models))
 
 
@@ -198,10 +197,8 @@ def _measured(name: str, model: "Model", dataset: "Dataset | None") -> Entry:
     if dataset is None:
         last = model.history[-1] if model.history else {}
         return Entry(name, model, None, last.get("test_accuracy"), last.get("test_loss"), *work)
-    probabilities = measures.probabilities(model.network, model.normalization, dataset.test.images)
-    labels = dataset.test.labels
-    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
-    return Entry(name, model, probabilities, accuracy, significance.cross_entropy(labels, probabilities), *work)
+    outcome = measures.outcome(model, dataset.test, dataset.scale)
+    return Entry(name, model, outcome, outcome.accuracy, outcome.loss, *work)
 
 
 def _pairs(names: Sequence[str], right: Sequence[npt.NDArray[np.bool_]]) -> list[Pair]:

@@ -93,11 +93,11 @@ def _images(comparison: Comparison) -> list[Section]:
     dataset, disagreements = comparison.dataset, comparison.disagreements
     if dataset is None:
         return []
-    labels, classes = dataset.test.labels, dataset.classes
+    classes = dataset.classes
     matrices = {
-        entry.name: measures.confusion_matrix(labels, entry.probabilities.argmax(axis=1), len(classes))
+        entry.name: measures.confusion_matrix(entry.outcome)
         for entry in comparison.entries
-        if entry.probabilities is not None
+        if entry.outcome is not None
     }
     confusion = Section("Confusion matrices", [figures.confusion_comparison(matrices, classes)])
     if not disagreements:
@@ -106,7 +106,7 @@ def _images(comparison: Comparison) -> list[Section]:
     images = dataset.test.images[[one.index for one in shown]]
     which = "all of them" if len(shown) == len(disagreements) else f"{len(shown)} of them"
     sentence = (
-        f"The runs do not agree on {pluralize(len(disagreements), 'test image')} of {len(labels):,}; below "
+        f"The runs do not agree on {pluralize(len(disagreements), 'test image')} of {len(dataset.test):,}; below "
         f"{'is' if len(shown) == 1 else 'are'} {which}."
     )
     grid = figures.disagreement_figure(shown, images, list(matrices), classes, scale=dataset.scale)

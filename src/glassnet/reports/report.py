@@ -2,12 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
 
 from glassnet import measures
 from glassnet.errors import DataError, GlassnetError
@@ -59,36 +55,13 @@ def compose(model: "Model", dataset: "Dataset | None", missing: str = "") -> Pag
         )
         sections = [_training(model), _inside(model, None), _settings(model)]
         return Page(title, _facts(model, None), [*_summary(model, None), missing_parts], sections)
-    test = dataset.test
-    outcome = _Outcome(dataset, test.labels, measures.probabilities(model.network, model.normalization, test.images))
-    sections = [_samples(dataset), _training(model), _results(outcome), _mistakes(outcome)]
-    sections += [_inside(model, outcome), _settings(model)]
+    outcome = measures.outcome(model, dataset.test, dataset.scale)
+    sections = [_samples(dataset), _training(model), _results(dataset, outcome), _mistakes(dataset, outcome)]
+    sections += [_inside(model, (dataset, outcome)), _settings(model)]
     return Page(title, _facts(model, outcome), _summary(model, outcome), sections)
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What the network says about the test images."""
-
-    dataset: "Dataset"
-    labels: npt.NDArray[np.int64]  # (N,)
-    probabilities: npt.NDArray[np.float64]  # (N, classes)
-
-    @property
-    def predicted(self) -> npt.NDArray[np.int64]:
-        named: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
-        return named
-
-    @property
-    def right(self) -> int:
-        return int((self.predicted == self.labels).sum())
-
-    def __str__(self) -> str:
-        count = len(self.labels)
-        return f"{self.right:,} of {count:,} test images correctly ({self.right / count:.1%})"
-
-
-def _summary(model: "Model", outcome: _Outcome | None) -> list[str]:
+def _summary(model: "Model", outcome: measures.Outcome | None) -> list[str]:
     data, recipe, history = model.config["data"], model.config.get("recipe") or {}, model.history
     sentences = [
         f"{_model_name(model)} is a residual network with {model.network.parameter_count:,} parameters. It learned "
@@ -107,9 +80,12 @@ def _summary(model: "Model", outcome: _Outcome | None) -> list[str]:
             f"{accuracy:.1%}, with a 95% interval from {low:.1%} to {high:.1%}. This is the last epoch, be it the "
             "best or not; the test images chose nothing."
         )
-    if outcome is not None and outcome.right != round((accuracy or 0) * len(outcome.labels)):
+    if outcome is not None and outcome.n_correct != round((accuracy or 0) * len(outcome.labels)):
         chosen = "weights that the validation images chose" if recipe.get("validation") else "weights of this run"
-        sentences.append(f"All that follows is about the {chosen}, which name {outcome}.")
+        sentences.append(
+            f"All that follows is about the {chosen}, which name {outcome.n_correct:,} of {len(outcome.labels):,} "
+            f"test images correctly ({outcome.accuracy:.1%})."
+        )
     planned = recipe.get("epochs", len(history))
     if 0 < len(history) < planned:
         sentences.append(f"The run is not finished: {len(history)} of {planned} epochs are recorded.")
@@ -118,10 +94,10 @@ def _summary(model: "Model", outcome: _Outcome | None) -> list[str]:
     return sentences
 
 
-def _facts(model: "Model", outcome: _Outcome | None) -> list[tuple[str, str]]:
+def _facts(model: "Model", outcome: measures.Outcome | None) -> list[tuple[str, str]]:
     accuracy, count = _last_accuracy(model), model.config["data"]["test"]
     if accuracy is None and outcome is not None:
-        accuracy, count = outcome.right / len(outcome.labels), len(outcome.labels)
+        accuracy, count = outcome.accuracy, len(outcome.labels)
     facts = [("Parameters", f"{model.network.parameter_count:,}")]
     if accuracy is not None:
         facts = [("Test accuracy", f"{accuracy:.1%}"), *facts, ("Test images", f"{count:,}")]
@@ -157,13 +133,13 @@ def _training(model: "Model") -> Section:
     return Section("Training", [*blocks, Table("Every epoch in numbers", _titles(columns), rows, folded=True)])
 
 
-def _results(outcome: _Outcome) -> Section:
-    classes, labels, predicted = outcome.dataset.classes, outcome.labels, outcome.predicted
-    scores = measures.class_scores(labels, predicted, len(classes))
+def _results(dataset: "Dataset", outcome: measures.Outcome) -> Section:
+    classes, matrix = dataset.classes, measures.confusion_matrix(outcome)
+    scores = measures.class_scores(matrix)
     return Section(
         "Results on the test images",
         [
-            figures.confusion_figure(measures.confusion_matrix(labels, predicted, len(classes)), classes),
+            figures.confusion_figure(matrix, classes),
             figures.precision_recall_figure(scores, classes),
             Table(
                 "Every class in numbers",
@@ -178,13 +154,12 @@ def _results(outcome: _Outcome) -> Section:
     )
 
 
-def _mistakes(outcome: _Outcome) -> Section:
-    dataset = outcome.dataset
-    mistakes = measures.most_confident_errors(outcome.labels, outcome.probabilities)
+def _mistakes(dataset: "Dataset", outcome: measures.Outcome) -> Section:
+    mistakes = measures.most_confident_errors(outcome)
     if not mistakes:
         return Section("Mistakes", [figures.NO_ERRORS_TEXT])
     images = dataset.test.images[[mistake.index for mistake in mistakes]]
-    wrong = len(outcome.labels) - outcome.right
+    wrong = len(outcome.labels) - outcome.n_correct
     shown = "all of them" if wrong == len(mistakes) else f"the {len(mistakes)} surest of them"
     return Section(
         "Mistakes",
@@ -196,11 +171,11 @@ def _mistakes(outcome: _Outcome) -> Section:
     )
 
 
-def _inside(model: "Model", outcome: _Outcome | None) -> Section:
+def _inside(model: "Model", tested: "tuple[Dataset, measures.Outcome] | None") -> Section:
     first = next(value for value in model.network.state_dict().values() if value.ndim == 4)
     blocks: list[Block] = [figures.filter_figure(first)]
-    if outcome is not None:
-        dataset = outcome.dataset
+    if tested is not None:
+        dataset, outcome = tested
         label, scores = outcome.labels[0], outcome.probabilities[0]
         image = model.normalization.apply(dataset.test.images[:1], model.network.dtype)
         activations = model.network.activations(image)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from glassnet.engines import Network, clone_network
+from glassnet.engines import clone_network
 from glassnet.errors import ConfigError, DataError
-from glassnet.measures import significance
+from glassnet.measures import Outcome, network_outcome, significance
 from glassnet.measures.receptive_field import shortcuts
 from glassnet.measures.significance import SIGNIFICANT
 from glassnet.pages.page import Page, Section, Table
@@ -20,12 +20,10 @@ from glassnet.studies import ablation_figures as figures
 from glassnet.studies.study import Study
 
 if TYPE_CHECKING:
-    from glassnet.data import Dataset, Normalization
+    from glassnet.data import Dataset
     from glassnet.training import Model
 
 Array = npt.NDArray[Any]
-
-CHUNK = 512  # images that are normalized at once
 
 
 @dataclass(frozen=True)
@@ -131,13 +129,11 @@ def run_study(
         raise DataError(f"The data's classes are {data.classes}, the model's {model.classes}; they must be equal.")
     normalization = dataclasses.replace(model.normalization, scale=data.scale)
     network, state = clone_network(model.network), model.network.state_dict()
-    images, labels = data.test.images, data.test.labels
-    right, losses = _outcome(network, normalization, images, labels)
+    whole = network_outcome(network, normalization, data.test)
     found = []
     for place, (block, left) in enumerate(shortcuts(network.spec).items(), start=1):
         network.load_state_dict(switched_off(state, block))
-        without, losses_without = _outcome(network, normalization, images, labels)
-        found.append(_worth(block, place, left, (right, losses), (without, losses_without)))
+        found.append(_worth(block, place, left, whole, network_outcome(network, normalization, data.test)))
         told(f"without {block}: accuracy {found[-1].accuracy:.4f}, loss {found[-1].loss:.4f}")
     p_values = significance.holm([block.p_value for block in found])
     corrected = [dataclasses.replace(block, p_value=p) for block, p in zip(found, p_values, strict=True)]
@@ -145,9 +141,9 @@ def run_study(
     return AblationStudy(
         str(model.path),
         Path(str(data.source["source"])).name,
-        len(labels),
-        float(right.mean()),
-        float(losses.mean()),
+        len(data.test),
+        whole.accuracy,
+        whole.loss,
         tuple(corrected),
     )
 
@@ -161,40 +157,21 @@ def switched_off(state: Mapping[str, Array], block: str) -> dict[str, Array]:
     return {**state, **silent}
 
 
-def _outcome(
-    network: Network, normalization: "Normalization", images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """For each image whether it is named correctly, and its cross-entropy in nats."""
-    chunks = (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))
-    logits = np.concatenate([network.logits(normalization.apply(part, network.dtype)) for part in chunks])
-    logits = logits.astype(np.float64)
-    logits -= logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
-    return logits.argmax(axis=1) == labels, losses
-
-
-def _worth(
-    block: str,
-    place: int,
-    left: str,
-    whole: tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]],
-    without: tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]],
-) -> BlockWorth:
-    (right, losses), (right_without, losses_without) = whole, without
-    lost, gained = int((right & ~right_without).sum()), int((right_without & ~right).sum())
-    added = losses_without - losses
+def _worth(block: str, place: int, left: str, whole: Outcome, without: Outcome) -> BlockWorth:
+    lost, gained = int((whole.correct & ~without.correct).sum()), int((without.correct & ~whole.correct).sum())
+    added = without.losses - whole.losses
     middle = float(added.mean())
     half = 1.959964 * float(added.std(ddof=1)) / len(added) ** 0.5 if len(added) > 1 else float("nan")
     return BlockWorth(
         block,
         place,
         left,
-        float(right_without.mean()),
-        float(losses_without.mean()),
+        without.accuracy,
+        without.loss,
         lost,
         gained,
-        (lost - gained) / len(right),
-        significance.accuracy_difference_interval(lost, gained, len(right)),
+        (lost - gained) / len(added),
+        significance.accuracy_difference_interval(lost, gained, len(added)),
         middle,
         (middle - half, middle + half),
         significance.mcnemar(lost, gained),
