@@ -273,9 +273,9 @@ def test_the_preset_for_a_size() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("resnet21", "There is no model 'resnet21'. Near: 'resnet"),
-        ("tinybn", "Near: 'tiny-bn', 'tiny'. Models: tiny, tiny-bn, resnet20, "),
-        ("vgg", "There is no model 'vgg'. Models: tiny"),
+        ("resnet21", "Got 'resnet21'; did you mean 'resnet"),
+        ("tinybn", "Got 'tinybn'; did you mean 'tiny-bn'?"),
+        ("vgg", "resnet101, resnet152. Got 'vgg'."),
     ],
 )
 def test_an_unknown_model(name: str, told: str) -> None:
@@ -284,7 +284,7 @@ def test_an_unknown_model(name: str, told: str) -> None:
 
 
 def test_an_unknown_field() -> None:
-    with pytest.raises(ConfigError, match="A model has no field 'widht'. Near: 'width'. Fields: preset, in_channels"):
+    with pytest.raises(ConfigError, match=r"A field of a model must be one of preset, .*; did you mean 'width'\?"):
         spec("tiny", widht=3)
 
 

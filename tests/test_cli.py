@@ -483,7 +483,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("told", "options"),
         [
-            ("There is no model 'tniy'. Near: 'tiny'", ("--model", "tniy")),
+            ("Got 'tniy'; did you mean 'tiny'?", ("--model", "tniy")),
             ("There is no recipe 'best' for tiny. Recipes: default, tutorial", ("--recipe", "best")),
             ("The lr of a recipe must be a finite number above 0. Got 0.0.", ("--lr", "0")),
             ("The lr of a recipe must be a finite number above 0. Got nan.", ("--lr", "nan")),
@@ -556,8 +556,8 @@ class TestBadInput:
         refused("The weights of a run are 'best' or 'last'. Got 'first'.", "evaluate", run, "--weights", "first")
 
     def test_models_that_are_none(self, refused: Callable[..., None]) -> None:
-        refused("There is no model 'resnet19'", "summary", "resnet19")
-        refused("There is no model 'resnet19'", "check", "gradients", "resnet19")
+        refused("Got 'resnet19'; did you mean 'resnet1", "summary", "resnet19")
+        refused("Got 'resnet19'; did you mean 'resnet1", "check", "gradients", "resnet19")
         refused("The classes of a model must be an integer of at least 2. Got 1.", "summary", "tiny", "--classes", "1")
 
     def test_a_place_that_cannot_be_written(self, fails: Callable[..., None], tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, ShapeError, near
+from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, ShapeError, choice_error, did_you_mean
 
 
 @pytest.mark.parametrize("kind", [ShapeError, DataError, ConfigError, RunError])
@@ -20,7 +20,20 @@ def test_a_shape_error_starts_with_the_layers_full_name() -> None:
     assert str(error) == "layer1.0.conv1: no"
 
 
-def test_near_names() -> None:
-    assert near("cov1", ["conv1", "bn1"]) == " Near: 'conv1'."
-    assert near("zzz", ["conv1", "bn1"]) == ""
-    assert near("a", []) == ""
+def test_did_you_mean_ends_the_sentence() -> None:
+    assert did_you_mean("cov1", ["conv1", "bn1"]) == "; did you mean 'conv1'?"
+    assert did_you_mean("zzz", ["conv1", "bn1"]) == "."
+    assert did_you_mean("a", []) == "."
+
+
+def test_choice_error_has_the_choices_the_value_and_the_closest_choice() -> None:
+    error = choice_error("model", ("tiny", "tiny-bn"), "tniy")
+    assert isinstance(error, ConfigError)
+    assert str(error) == "model must be one of tiny, tiny-bn. Got 'tniy'; did you mean 'tiny'?"
+    assert str(choice_error("channels", (1, 3), 2)) == "channels must be one of 1, 3. Got 2."
+    assert isinstance(choice_error("source", ["digits"], "x", DataError), DataError)
+
+
+def test_choice_error_cuts_a_long_list_but_searches_all_of_it() -> None:
+    text = str(choice_error("layer", [f"conv{number}" for number in range(100)], "cnv99"))
+    assert "conv39, ... Got 'cnv99'; did you mean 'conv99'?" in text

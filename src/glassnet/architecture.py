@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from glassnet import nn as numpy_nn
-from glassnet.errors import ConfigError, near
+from glassnet.errors import ConfigError, choice_error
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ResNetSpec:
         fields = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in fields:
-                raise ConfigError(f"A model has no field {name!r}.{near(name, fields)} Fields: {', '.join(fields)}.")
+                raise choice_error("A field of a model", fields, name)
         if isinstance(changes.get("blocks"), int | np.integer):
             changes["blocks"] = (changes["blocks"],) * len(self.blocks)
         return dataclasses.replace(self, **changes)
@@ -162,7 +162,7 @@ def spec(name: str, **changes: Any) -> ResNetSpec:
     :raises ConfigError: an unknown preset or field.
     """
     if not isinstance(name, str) or name not in PRESETS:
-        raise ConfigError(f"There is no model {name!r}.{near(name, list(PRESETS))} Models: {', '.join(PRESETS)}.")
+        raise choice_error("model", PRESETS, name)
     return PRESETS[name].replace(**changes)
 
 

@@ -57,7 +57,23 @@ def as_path(name: str, value: object) -> Path:
     return Path(value)
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """`` Near: 'a', 'b'.`` for a message about an unknown name; nothing where no known name is near."""
-    matches = get_close_matches(str(name), list(known))
-    return f" Near: {', '.join(map(repr, matches))}." if matches else ""
+def did_you_mean(received: object, known: Iterable[object]) -> str:
+    """Return the end of a message about an unknown name: ``; did you mean 'tiny'?``, or ``.`` if none is close."""
+    matches = get_close_matches(str(received), list(map(str, known)), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else "."
+
+
+def choice_error(
+    subject: str, allowed: Iterable[object], received: object, kind: type[GlassnetError] = ConfigError
+) -> GlassnetError:
+    """Return the error for a value that is none of the allowed ones, with the closest of them.
+
+    :param subject: the argument as the user typed it, such as ``model``.
+    :param allowed: the values to choose from; the text lists the first 40.
+    """
+    names = list(map(str, allowed))
+    choices = ", ".join(names[:_MAX_CHOICES]) + (", ..." if len(names) > _MAX_CHOICES else ".")
+    return kind(f"{subject} must be one of {choices} Got {received!r}{did_you_mean(received, names)}")
+
+
+_MAX_CHOICES = 40

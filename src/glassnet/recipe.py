@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from glassnet.errors import ConfigError, near
+from glassnet.errors import ConfigError, choice_error
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "adam", "adamw"),
@@ -76,7 +76,7 @@ class Recipe:
         fields = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in fields:
-                raise ConfigError(f"A recipe has no field {name!r}.{near(name, fields)} Fields: {', '.join(fields)}.")
+                raise choice_error("A field of a recipe", fields, name)
         return dataclasses.replace(self, **changes)
 
     def decays(self, ndim: int) -> bool:

@@ -57,7 +57,7 @@ def test_memory_is_measured_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatc
 
 def test_an_unknown_workload_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"There is no workload 'digit'\. Near: 'digits'\. Workloads: digits, block, "
+        ConfigError, match=r"workload must be one of digits, block, .*\. Got 'digit'; did you mean 'digits'\?"
     ):
         bench(["digits", "digit"])
 

@@ -71,7 +71,7 @@ def test_parameters_takes_a_run_and_prints_every_layer(call: Call, run: Path) ->
     assert lines[1].split() == ["conv1", "1→16,", "3×3", "on", "8×8", "144", "65,536"]
     code, _, err = call("parameters", "resnet21")
     assert code == 1
-    assert err.startswith("Error: There is no model 'resnet21'. Near: ")
+    assert err.startswith("Error: model must be one of tiny, ")
 
 
 def test_gradient_flow_splits_a_runs_own_blocks(call: Call, run: Path) -> None:

@@ -77,7 +77,7 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
         ),
         (("degradation", "--norms", "layer"), "The norm of a model must be one of 'batch', 'none'. Got 'layer'."),
         (("degradation", "nowhere"), "source 'nowhere' does not exist or may not be read"),
-        (("sweep", "digits", "blks=1"), "Neither a model nor a recipe has a field 'blks'. Near: 'blocks'"),
+        (("sweep", "digits", "blks=1"), "Got 'blks'; did you mean 'blocks'?"),
         (
             ("sweep", "digits", "blocks=one"),
             "The field blocks takes a whole number, or one for each stage as in 1+2+3.",
@@ -86,7 +86,7 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
             ("sweep", "digits", "blocks=1", "pool=mean"),
             "blocks=1, pool=mean cannot be trained. The pool of a model must",
         ),
-        (("sweep", "digits", "lr=.1", "--model", "tinny"), "There is no model 'tinny'. Near: 'tiny'"),
+        (("sweep", "digits", "lr=.1", "--model", "tinny"), "Got 'tinny'; did you mean 'tiny'?"),
         (("sweep", "digits", "lr=.1", "--validation", "1"), "The validation of a recipe must be a number in [0, 1)."),
         (("sweep", "digits", "zero_init=true"), "zero_init=true cannot be trained. The zero_init of a model needs"),
     ],

@@ -33,7 +33,7 @@ def test_dtypes(dtype: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"spec": "tniy"}, "There is no model 'tniy'. Near: 'tiny'"),
+        ({"spec": "tniy"}, "Got 'tniy'; did you mean 'tiny'?"),
         ({"engine": "jax"}, "The engine must be one of 'numpy'"),
         ({"engine": None}, "The engine must be one of 'numpy'"),
         ({"dtype": "float16"}, "The dtype must be float32 or float64. Got 'float16'."),

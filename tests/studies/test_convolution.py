@@ -151,7 +151,7 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("no image")
     with pytest.raises(DataError, match="no.png: not an image"):
         convolution.run_study(tmp_path / "no.png")
-    with pytest.raises(ConfigError, match="There is no model 'resnet21'"):
+    with pytest.raises(ConfigError, match="model must be one of .* Got 'resnet21'"):
         convolution.run_study(model="resnet21")
 
 

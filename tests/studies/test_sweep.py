@@ -213,11 +213,11 @@ def test_without_a_validation_share_the_test_images_compare(digits: gn.Dataset, 
             {},
             "norm=none, zero_init=true cannot be trained. The zero_init of a model needs",
         ),
-        ({"pool": ["max"]}, {"poool": "max"}, "Neither a model nor a recipe has a field 'poool'. Near: 'pool'."),
+        ({"pool": ["max"]}, {"poool": "max"}, "Got 'poool'; did you mean 'pool'?"),
         ({"width": [2, 4]}, {}, "The field width cannot be swept and fixed at 2 at once."),
         ({"blocks": [2]}, {"seeds": 0}, "A sweep needs at least one seed. Got 0."),
         ({"blocks": [1]}, {"validation": 0.999}, "cannot be trained. a share of 0.999 of 200 images splits them"),
-        ({"batch_size": [7]}, {"model": "huge"}, "batch_size=7 cannot be trained. There is no model 'huge'."),
+        ({"batch_size": [7]}, {"model": "huge"}, "batch_size=7 cannot be trained. model must be one of tiny, "),
     ],
 )
 def test_refused_before_anything_is_trained(

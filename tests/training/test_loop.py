@@ -506,10 +506,10 @@ class TestWhatDoesNotFit:
     """Refused before anything is written, or written over."""
 
     CASES: tuple[tuple[dict[str, Any], type[GlassnetError], str], ...] = (
-        ({"model": "tniy"}, ConfigError, "There is no model 'tniy'. Near: 'tiny'"),
+        ({"model": "tniy"}, ConfigError, "model must be one of tiny, tiny-bn, resnet20, "),
         ({"recipe": "tutorail"}, ConfigError, "There is no recipe 'tutorail' for tiny. Recipes: default, tutorial,"),
-        ({"learning_rate": 1}, ConfigError, "Neither a model nor a recipe has a field 'learning_rate'."),
-        ({"widht": 1}, ConfigError, "Neither a model nor a recipe has a field 'widht'. Near: 'width'."),
+        ({"learning_rate": 1}, ConfigError, "A field of a model or a recipe must be one of preset, "),
+        ({"widht": 1}, ConfigError, "Got 'widht'; did you mean 'width'?"),
         ({"lr": -1}, ConfigError, "The lr of a recipe must be a finite number above 0. Got -1."),
         ({"width": 0}, ConfigError, "The width of a model must be an integer of at least 1. Got 0."),
         ({"engine": "jax"}, ConfigError, "The engine must be one of 'numpy'"),
@@ -554,7 +554,7 @@ class TestWhatDoesNotFit:
         ),
         ({"validation": 0.01}, DataError, "a share of 0.01 of 200 images"),
         # Of the wrong type.
-        ({"model": 5}, ConfigError, "There is no model 5."),
+        ({"model": 5}, ConfigError, "Got 5."),
         ({"recipe": 5}, ConfigError, "There is no recipe 5 for tiny. Recipes: default"),
         ({"recipe": {"lr": 1}}, ConfigError, "There is no recipe {'lr': 1} for tiny."),
         ({"data": 5}, ConfigError, "A data source must be a path. Got 5."),

@@ -277,7 +277,7 @@ def test_best_or_last(tmp_path: Path, trained: Path) -> None:
             lambda model: model.network.activations(np.zeros((1, 1, 8, 8)), "conv1"),
             "The names of activations must be several, as in ['conv1']. Got 'conv1'.",
         ),
-        (lambda model: gn.build(5), "There is no model 5."),
+        (lambda model: gn.build(5), "Got 5."),
     ],
 )
 def test_of_the_wrong_type(model: gn.Model, use: Any, told: str) -> None:

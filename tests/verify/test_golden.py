@@ -260,7 +260,7 @@ def test_a_case_that_is_another(other: Path) -> None:
     rewrite(other, case={"seed": 0})
     assert against(other).passed
     rewrite(other, case={"sead": 3})
-    with pytest.raises(DataError, match=r"index\.json has no 'sead'\. It may have .* Near: 'seed'"):
+    with pytest.raises(DataError, match=r"A field of the case in .*index\.json must be .*; did you mean 'seed'\?"):
         against(other)
 
 
@@ -276,7 +276,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "twice": ({"tensors": [{"name": NAME, "file": f"{NAME}.npy"}] * 2}, f"index.json lists '{NAME}' twice."),
     "unknown": (
         {"tensors": [{"name": f"{NAME}x", "file": f"{NAME}.npy"}]},
-        f"lists '{NAME}x', which is no tensor of this check. Near: '{NAME}'",
+        f"one that this check computes. Got '{NAME}x'; did you mean '{NAME}'?",
     ),
     "missing": ({"tensors": [{"name": NAME, "file": "gone.npy"}]}, f"The file 'gone.npy' of {NAME} in "),
     "a folder": ({"tensors": [{"name": NAME, "file": "eval"}]}, f"The file 'eval' of {NAME} in "),

@@ -408,7 +408,7 @@ def test_differences_are_measured_as_they_say() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"model": "tniy"}, "There is no model 'tniy'. Near: 'tiny'"),
+        ({"model": "tniy"}, "Got 'tniy'; did you mean 'tiny'?"),
         ({"dtype": "float16"}, "The dtype must be float32 or float64. Got 'float16'."),
         ({"dtype": "flaot"}, "The dtype must be float32 or float64. Got 'flaot'."),
         ({"batch_size": 0}, "The batch_size of a parity check must be an int of at least 1. Got 0."),

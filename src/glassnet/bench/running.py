@@ -16,7 +16,7 @@ from glassnet.bench.report import BenchReport, Contest
 from glassnet.bench.tasks import Task
 from glassnet.bench.workloads import WORKLOADS
 from glassnet.engines.threads import usable_cores
-from glassnet.errors import ConfigError, GlassnetError, near
+from glassnet.errors import GlassnetError, choice_error
 from glassnet.nn import arguments
 from glassnet.verify.golden import FLOOR, TOLERANCES, largest
 
@@ -34,8 +34,7 @@ def bench(
     """
     for name in names:
         if name not in WORKLOADS:
-            known = list(WORKLOADS)
-            raise ConfigError(f"There is no workload {name!r}.{near(name, known)} Workloads: {', '.join(known)}.")
+            raise choice_error("workload", WORKLOADS, name)
     arguments.integer("a bench", "rounds", rounds)
     tell("the machine's ceilings")
     machine = look(usable_cores())

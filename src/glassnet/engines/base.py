@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Augmentation, Normalization, Split
 from glassnet.engines.processes import ALONE
-from glassnet.errors import ConfigError, DataError, GlassnetError, near
+from glassnet.errors import ConfigError, DataError, GlassnetError, choice_error
 from glassnet.nn import CrossEntropyLoss
 from glassnet.recipe import Recipe
 
@@ -124,7 +124,7 @@ class Network(ABC):
         wanted = self.activation_names if names is None else list(names)
         for name in wanted:
             if name not in known:
-                raise ConfigError(f"{self.spec.preset} has no activation {name!r}.{near(name, known)}")
+                raise choice_error(f"An activation of {self.spec.preset}", known, name)
         return self._activations(self._checked(images), wanted)
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, dict[str, Array]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from glassnet.architecture import PRESETS, ResNetSpec
 from glassnet.data import Dataset
-from glassnet.errors import ConfigError, near
+from glassnet.errors import ConfigError, choice_error
 from glassnet.recipe import Recipe
 from glassnet.recipe import recipe as get_recipe
 from glassnet.studies.trials import Trial
@@ -67,7 +67,7 @@ def check_field(name: str) -> None:
     if name in _ELSEWHERE:
         raise ConfigError(f"The field {name} is not set in a sweep. {_ELSEWHERE[name]}.")
     if name not in _DEFAULTS:
-        raise ConfigError(f"Neither a model nor a recipe has a field {name!r}.{near(name, _DEFAULTS)}")
+        raise choice_error("A field of a model or a recipe", _DEFAULTS, name)
 
 
 def _value(name: str, text: str) -> Any:

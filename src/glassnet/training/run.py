@@ -18,7 +18,7 @@ from glassnet.architecture import spec as preset
 from glassnet.data import Dataset, Normalization, load_data
 from glassnet.engines import Network, Processes, build
 from glassnet.engines.processes import beside
-from glassnet.errors import ConfigError, near
+from glassnet.errors import ConfigError, choice_error
 from glassnet.nn import arguments
 from glassnet.recipe import Recipe
 from glassnet.recipe import recipe as get_recipe
@@ -201,8 +201,7 @@ def split_fields(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     of_spec, of_recipe = ([field.name for field in dataclasses.fields(kind)] for kind in (ResNetSpec, Recipe))
     for name in fields:
         if name not in of_spec + of_recipe:
-            known = near(name, of_spec + of_recipe)
-            raise ConfigError(f"Neither a model nor a recipe has a field {name!r}.{known}")
+            raise choice_error("A field of a model or a recipe", of_spec + of_recipe, name)
     return (
         {name: value for name, value in fields.items() if name in of_spec},
         {name: value for name, value in fields.items() if name in of_recipe},

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from glassnet.architecture import ResNetSpec, initial_state_dict
 from glassnet.data import make_rng
 from glassnet.engines import Network
-from glassnet.errors import ConfigError, DataError, RunError, near
+from glassnet.errors import ConfigError, DataError, RunError, choice_error, did_you_mean
 from glassnet.files import write_atomically
 from glassnet.nn import arguments
 from glassnet.recipe import Recipe
@@ -212,10 +212,7 @@ class GoldenFolder:
         own = _flat(json.loads(json.dumps(asdict(case))))
         for name, value in _flat(index.get("case", {})).items():
             if name not in own:
-                raise DataError(
-                    f"The case in {folder / 'index.json'} has no {name!r}. It may have {', '.join(own)}."
-                    + near(name, own)
-                )
+                raise choice_error(f"A field of the case in {folder / 'index.json'}", own, name, DataError)
             if own[name] != value:
                 raise DataError(f"{folder} was computed with {name} {value!r}. This check has {own[name]!r}.")
         self.paths: dict[str, Path] = {}
@@ -286,7 +283,8 @@ class GoldenFolder:
         """:raises DataError: a tensor in the index that no group has."""
         for name in self.paths:
             raise DataError(
-                f"{self.folder / 'index.json'} lists {name!r}, which is no tensor of this check." + near(name, known)
+                f"A tensor in {self.folder / 'index.json'} must be one that this check computes. "
+                f"Got {name!r}{did_you_mean(name, known)}"
             )
 
 
