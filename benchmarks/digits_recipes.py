@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 import glassnet as gn
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 CANDIDATES = {
     "lr": (0.05, 0.1),

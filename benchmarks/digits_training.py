@@ -19,7 +19,7 @@ import numpy as np
 
 import glassnet as gn
 from glassnet.data import make_rng, shuffled_batches
-from glassnet.training import Progress
+from glassnet.progress import Progress
 from glassnet.verify.yardstick import Yardstick
 
 

@@ -33,7 +33,7 @@ from glassnet.doctor import examine
 from glassnet.engines.threads import usable_cores
 from glassnet.errors import DataError, RunError
 from glassnet.measures.significance import accuracy_interval
-from glassnet.training import Progress
+from glassnet.progress import Progress
 from glassnet.training.run import spec_for_data
 from glassnet.weights import save_tensors
 

@@ -18,18 +18,19 @@ import numpy as np
 
 import glassnet as gn
 from glassnet.data import make_rng, shuffled_batches
+from glassnet.progress import Progress
 from glassnet.recipe import recipe
-from glassnet.training import Progress
 
 
 class Clock(Progress):
     """Takes the time from the first step of an epoch until it is safely kept."""
 
-    def begin(self, title: str, epochs: int, done: int, steps: int) -> None:
-        self.start = perf_counter()
+    def start(self, title: str, total: int, done: int = 0, unit: str = "steps") -> None:
+        self.started = perf_counter()
 
-    def epoch(self, record: dict[str, object]) -> None:
-        self.seconds = perf_counter() - self.start
+    def log(self, line: str) -> None:
+        if "] epoch " in line:
+            self.seconds = perf_counter() - self.started
 
 
 def main(engine: str = "numpy", model: str = "tiny") -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import glassnet as gn
-from glassnet.training import Model, Progress
+from glassnet.progress import Progress
+from glassnet.training import Model
 
 if TYPE_CHECKING:
     from glassnet.pages.page import Page

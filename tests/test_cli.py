@@ -206,11 +206,11 @@ class TestTrain:
             patch.setattr("glassnet.training.run.load_data", lambda *_, **__: interrupted())
             fails("Stopped before the training began.", "train", "digits", *SHORT)
         with monkeypatch.context() as patch:
-            patch.setattr("glassnet.training.progress.TerminalProgress.step", interrupted)
+            patch.setattr("glassnet.progress.TerminalProgress.advance", interrupted)
             fails(f"Stopped. No epoch was finished; nothing of the run is kept in {run}.", "train", "digits", *SHORT)
             assert not run.exists()
         with monkeypatch.context() as patch:
-            patch.setattr("glassnet.training.progress.TerminalProgress.epoch", interrupted)
+            patch.setattr("glassnet.training.loop._epoch_line", interrupted)
             goes_on = f"--run {run} --resume goes on from there."
             fails(f"Stopped. {run} keeps the last finished epoch; {goes_on}", "train", "digits", *SHORT)
         monkeypatch.setattr("glassnet.cli.train.write_run_report", interrupted)

@@ -10,7 +10,7 @@ from PIL import Image
 import glassnet as gn
 from glassnet.cli.app import data_for_model, evaluation_data, show
 from glassnet.errors import ConfigError, DataError
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 
 def test_json_has_null_for_what_is_not_finite(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 import glassnet as gn
 from glassnet import cli
 from glassnet.errors import RunError
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 Call = Callable[..., tuple[int, str, str]]
 

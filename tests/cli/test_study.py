@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import glassnet as gn
-from glassnet.training import Progress
+from glassnet.progress import Progress
 from tests.cli.conftest import Call
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import glassnet as gn
 from glassnet.doctor.context import Evidence
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 Retold = Callable[..., Evidence]
 

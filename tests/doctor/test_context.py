@@ -11,7 +11,7 @@ import glassnet as gn
 from glassnet.doctor.context import PARTS, Evidence, least_loss, run_image_size
 from glassnet.errors import DataError, RunError
 from glassnet.nn import CrossEntropyLoss
-from glassnet.training import Progress
+from glassnet.progress import Progress
 from glassnet.weights import save_tensors
 
 

@@ -10,7 +10,7 @@ from glassnet.doctor import DIAGNOSES, diagnose, examine
 from glassnet.doctor.check import SURENESS, Diagnosis, Reading
 from glassnet.doctor.context import PARTS, Evidence
 from glassnet.errors import ConfigError, DataError, GlassnetError, RunError
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from glassnet import nn
 from glassnet.architecture import initial_state_dict
 from glassnet.doctor import network_checks
 from glassnet.doctor.context import Evidence
-from glassnet.training import Progress
+from glassnet.progress import Progress
 from glassnet.weights import save_tensors
 
 

@@ -7,7 +7,7 @@ import pytest
 import glassnet as gn
 from glassnet.doctor.context import Evidence
 from glassnet.doctor.short_runs import Trial, seconds_per_image, try_training
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 
 def test_a_trials_loss_is_that_of_its_last_quarter() -> None:

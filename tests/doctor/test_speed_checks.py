@@ -10,7 +10,7 @@ from PIL import Image
 import glassnet as gn
 from glassnet.doctor import speed_checks
 from glassnet.doctor.context import Evidence
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from glassnet.data import make_rng
 from glassnet.engines import Processes
 from glassnet.engines.processes import beside
 from glassnet.errors import ConfigError, RunError
-from glassnet.training import Progress
+from glassnet.progress import Progress
 from glassnet.training.loop import take_part
 from tests.training.runs import assert_same_run, train, untimed
 
@@ -34,8 +34,8 @@ class AfterEpoch(Progress):
     def __init__(self, number: int, act: Callable[[], Any]) -> None:
         self.number, self.act = number, act
 
-    def epoch(self, record: dict[str, Any]) -> None:
-        if record["epoch"] == self.number:
+    def log(self, line: str) -> None:
+        if f"] epoch {self.number}/" in line:
             self.act()
 
 
@@ -120,11 +120,12 @@ def test_batch_normalization_sees_each_share_by_itself(digits: gn.Dataset, tmp_p
 PROGRAM = """
 import sys
 import glassnet as gn
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 class Loud(Progress):
-    def epoch(self, record):
-        print(record["epoch"], flush=True)
+    def log(self, line):
+        if "] epoch " in line:
+            print(line, flush=True)
 
 if __name__ == "__main__":
     gn.train("tiny-bn", "digits", engine="torch", device="cpu", run=sys.argv[1], resume=True, progress=Loud(), width=4,

@@ -8,9 +8,9 @@ import pytest
 
 import glassnet as gn
 from glassnet.errors import ConfigError, DataError
+from glassnet.progress import Progress
 from glassnet.reports import compare
 from glassnet.reports.comparison import run_names
-from glassnet.training import Progress
 from tests.reports.runs_to_compare import DATA, contestant, data, wrong_on
 
 

@@ -4,10 +4,10 @@ import pytest
 import glassnet as gn
 from glassnet.errors import RunError
 from glassnet.pages.page import Table, render
+from glassnet.progress import Progress
 from glassnet.reports import compare, write_comparison
 from glassnet.reports.comparison_figures import NO_DISAGREEMENT
 from glassnet.reports.comparison_page import compose
-from glassnet.training import Progress
 from tests.reports.runs_to_compare import contestant, wrong_on
 
 HOSTILE = '<img src=x onerror="alert(1)">'

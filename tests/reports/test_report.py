@@ -10,10 +10,9 @@ from glassnet.data import Split
 from glassnet.errors import DataError
 from glassnet.pages.figures import NO_ERRORS_TEXT
 from glassnet.pages.page import Table, render
-from glassnet.pages.text import format_duration
+from glassnet.progress import Progress
 from glassnet.reports import write_report
 from glassnet.reports.report import compose
-from glassnet.training import Progress
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 
@@ -215,14 +214,6 @@ def test_hostile_class_names_stay_text(tmp_path):
     html = write_report(gn.load(tmp_path / "run"), data).read_text(encoding="utf-8")
     assert HOSTILE not in html
     assert "&lt;img src=x" in html
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.84, "0.8 s"), (59.2, "59.2 s"), (59.97, "60.0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
-)
-def test_durations(seconds, text):
-    assert format_duration(seconds) == text
 
 
 def colour_run(path):

@@ -10,10 +10,10 @@ import glassnet as gn
 from glassnet.errors import ConfigError, DataError
 from glassnet.measures.receptive_field import shortcuts
 from glassnet.pages.page import render
+from glassnet.progress import Progress
 from glassnet.studies import ablation
 from glassnet.studies import ablation_figures as figures
 from glassnet.studies.ablation import AblationStudy, switched_off
-from glassnet.training import Progress
 
 SPECS: list[dict[str, Any]] = [
     {},

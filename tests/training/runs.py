@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import glassnet as gn
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 # Everything that draws random numbers or keeps state from one epoch to the next.
 EVERYTHING: dict[str, Any] = {

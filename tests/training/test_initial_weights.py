@@ -6,7 +6,7 @@ import pytest
 
 import glassnet as gn
 from glassnet.errors import ConfigError, GlassnetError, RunError
-from glassnet.training import Progress
+from glassnet.progress import Progress
 from glassnet.weights import save_tensors
 from tests.training.runs import train
 

@@ -154,13 +154,14 @@ def test_at_every_instant_of_replacing_an_old_run(few: gn.Dataset, tmp_path: Pat
 PROGRAM = """
 import os, sys
 import glassnet as gn
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 class Loud(Progress):
-    def begin(self, title, epochs, done, steps):
-        print("begun", flush=True)
-    def epoch(self, record):
-        print(record["epoch"], flush=True)
+    def start(self, *task):
+        print("started", flush=True)
+    def log(self, line):
+        if "] epoch " in line:
+            print(line, flush=True)
 
 gn.train("tiny-bn", "digits", run=sys.argv[1], resume=True, progress=Loud(), recipe=gn.Recipe(schedule="one-cycle"),
          samples=300, epochs=12, batch_size=50, width=4, dropout=0.25, augment="flip-crop", validation=0.2)

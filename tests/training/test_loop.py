@@ -14,7 +14,8 @@ import glassnet as gn
 from glassnet.data import make_rng, stratified_split
 from glassnet.engines.numpy_engine import NumpyTrainer
 from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, ShapeError
-from glassnet.training import Progress, RunFolder, spec_for_data
+from glassnet.progress import Progress
+from glassnet.training import RunFolder, spec_for_data
 from glassnet.training.schedule import learning_rates
 from tests.training.runs import EVERYTHING, assert_same_run, tensors, train, untimed
 
@@ -676,22 +677,32 @@ def test_float64_trains_in_float64(digits: gn.Dataset, tmp_path: Path) -> None:
 def test_progress_is_told_in_order(digits: gn.Dataset, tmp_path: Path) -> None:
     told: list[Any] = []
 
-    class Telling(Progress):
-        def begin(self, title: str, epochs: int, done: int, steps: int) -> None:
-            told.append((title, epochs, done, steps))
+    class Recording(Progress):
+        def start(self, title: str, total: int, done: int = 0, unit: str = "steps") -> None:
+            told.append((title, total, done, unit))
 
-        def step(self) -> None:
-            told.append("step")
+        def advance(self, count: int = 1) -> None:
+            told.append(count)
 
-        def epoch(self, record: dict[str, Any]) -> None:
-            told.append(record["epoch"])
-            assert gn.load(tmp_path / "run").history[-1] == record  # it is safely kept
+        def log(self, line: str) -> None:
+            told.append(line)
+            if "] epoch " in line:  # it is safely kept
+                assert f"loss={gn.load(tmp_path / 'run').history[-1]['loss']:.4f}" in line
 
-        def end(self, seconds: float | None = None) -> None:
-            told.append(seconds is not None and seconds > 0)
+        def finish(self) -> None:
+            told.append("finished")
 
-    train(digits, tmp_path / "run", batch_size=100, progress=Telling())
-    assert told == [("NumPy", 2, 0, 2), "step", "step", 1, "step", "step", 2, True]
+    train(digits, tmp_path / "run", batch_size=100, validation=0.2, progress=Recording())
+    assert told[0].startswith("[NumPy] on cpu")
+    assert told[1:4] == [("NumPy", 4, 0, "steps"), 1, 1]
+    number = r"\d\.\d{4}"
+    line = rf"\[NumPy\] epoch 1/2 loss={number} train_acc={number} test_acc={number} val_acc={number}"
+    assert re.fullmatch(line, told[4])
+    assert told[5:7] == [1, 1]
+    assert told[7].startswith("[NumPy] epoch 2/2 loss=")
+    assert told[8] == "finished"
+    assert re.fullmatch(r"\[NumPy\] \d+\.\d s in all", told[9])
+    assert len(told) == 10
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fcntl")
@@ -700,7 +711,7 @@ def test_one_training_at_a_time_in_a_folder(digits: gn.Dataset, tmp_path: Path, 
     refused: list[dict[str, bool]] = []
 
     class Meanwhile(Progress):
-        def step(self) -> None:
+        def advance(self, count: int = 1) -> None:
             before = snapshot(run)
             for again in ({}, {"resume": True}, {"overwrite": True}):
                 with pytest.raises(RunError, match=re.escape(f"{run} is in use: another process trains there.")):
@@ -720,8 +731,9 @@ def test_images_that_could_not_be_read_are_told(tmp_path: Path, skipped: int, en
     notes: list[str] = []
 
     class Told(Progress):
-        def note(self, line: str) -> None:
-            notes.append(line)
+        def log(self, line: str) -> None:
+            if not re.search(r"\] (epoch |.* in all)", line):
+                notes.append(line)
 
     data = gn.load_data("digits", samples=200)
     train(data, tmp_path / "sound", epochs=1, progress=Told())
@@ -745,22 +757,26 @@ def test_a_run_that_ended_meanwhile_is_not_replaced(digits: gn.Dataset, tmp_path
 
 
 def test_an_interrupt_keeps_the_last_finished_epoch(digits: gn.Dataset, tmp_path: Path) -> None:
-    ended: list[float | None] = []
+    told: list[str] = []
 
     class Interrupting(Progress):
         steps = 0
 
-        def step(self) -> None:
-            self.steps += 1
+        def advance(self, count: int = 1) -> None:
+            self.steps += count
             if self.steps == 7:  # in the second epoch of four steps
                 raise KeyboardInterrupt
 
-        def end(self, seconds: float | None = None) -> None:
-            ended.append(seconds)
+        def log(self, line: str) -> None:
+            told.append(line)
+
+        def finish(self) -> None:
+            told.append("finished")
 
     with pytest.raises(KeyboardInterrupt, match=f"^{re.escape(str(tmp_path / 'run'))} keeps the last finished epoch; "):
         train(digits, tmp_path / "run", **EVERYTHING, batch_size=40, progress=Interrupting())
-    assert ended == [None]
+    assert len(told) == 3  # the device, one epoch, and no time in all
+    assert told[-1] == "finished"
     assert [record["epoch"] for record in gn.load(tmp_path / "run").history] == [1]
     train(digits, tmp_path / "run", **EVERYTHING, batch_size=40, resume=True)
     train(digits, tmp_path / "whole", **EVERYTHING, batch_size=40)

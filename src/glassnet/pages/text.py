@@ -16,14 +16,6 @@ def first_names(names: Sequence[str], max_count: int = 5) -> str:
     return ", ".join(names[:max_count]) + (", …" if len(names) > max_count else "")
 
 
-def format_duration(seconds: float) -> str:
-    """Return ``0.8 s``, ``3 min 20 s`` or ``2 h 5 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def format_value(value: object) -> str:
     """Return a setting's value as text: lists between commas, yes and no, numbers without separators."""
     if isinstance(value, list | tuple):

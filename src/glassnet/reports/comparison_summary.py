@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glassnet.measures.significance import SIGNIFICANT
-from glassnet.pages.text import format_duration, pluralize
+from glassnet.pages.text import pluralize
+from glassnet.progress import format_duration
 
 if TYPE_CHECKING:
     from glassnet.reports.comparison import Comparison, Entry, Pair

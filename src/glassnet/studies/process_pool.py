@@ -11,7 +11,7 @@ from threading import Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 from glassnet.errors import RunError
-from glassnet.training import Progress
+from glassnet.progress import Progress
 
 if TYPE_CHECKING:
     from glassnet.studies.trials import Outcome, Trial, Workshop
@@ -84,18 +84,19 @@ def _interrupts_held_back() -> Iterator[None]:
 class _Reporting(Progress):
     """Tells the parent of each epoch, and ends the training when the parent says stop."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, trial: "Trial") -> None:
+        self.trial = trial
 
-    def begin(self, title: str, epochs: int, done: int, steps: int) -> None:
-        _HERE["epochs"].put((self.name, done))
+    def start(self, title: str, total: int, done: int = 0, unit: str = "steps") -> None:
+        _HERE["epochs"].put((self.trial.name, done * self.trial.recipe.epochs // total))
 
-    def step(self) -> None:
+    def advance(self, count: int = 1) -> None:
         if _HERE["stop"].is_set():
             raise KeyboardInterrupt
 
-    def epoch(self, record: dict[str, Any]) -> None:
-        _HERE["epochs"].put((self.name, 1))
+    def log(self, line: str) -> None:
+        if "] epoch " in line:
+            _HERE["epochs"].put((self.trial.name, 1))
 
 
 _HERE: dict[str, Any] = {}  # of a process that trains: its workshop, the queue of epochs, the sign to stop
@@ -115,5 +116,5 @@ def _leave_with_parent() -> None:
 
 
 def _train(trial: "Trial") -> "Outcome":
-    outcome: Outcome = _HERE["workshop"].train(trial, _Reporting(trial.name))
+    outcome: Outcome = _HERE["workshop"].train(trial, _Reporting(trial))
     return outcome

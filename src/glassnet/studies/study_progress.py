@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from glassnet.pages.text import format_duration
+from glassnet.progress import format_duration
 
 if TYPE_CHECKING:
     from glassnet.studies.trials import Outcome, Trial

@@ -14,10 +14,11 @@ from glassnet.architecture import ResNetSpec, parameter_count
 from glassnet.data import Dataset
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, DivergedError, GlassnetError
+from glassnet.progress import Progress
 from glassnet.recipe import Recipe
 from glassnet.studies.process_pool import train_in_processes
 from glassnet.studies.study_progress import TerminalWatch, Watch
-from glassnet.training import Progress, RunFolder, train
+from glassnet.training import RunFolder, train
 from glassnet.training.run_folder import Record
 
 
@@ -100,14 +101,15 @@ class Workshop:
 class _Epochs(Progress):
     """Tells of each epoch that is done, those of an earlier start included."""
 
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        self.advance = advance
+    def __init__(self, trial: Trial, count: Callable[[int], None]) -> None:
+        self.trial, self.count = trial, count
 
-    def begin(self, title: str, epochs: int, done: int, steps: int) -> None:
-        self.advance(done)
+    def start(self, title: str, total: int, done: int = 0, unit: str = "steps") -> None:
+        self.count(done * self.trial.recipe.epochs // total)
 
-    def epoch(self, record: Record) -> None:
-        self.advance(1)
+    def log(self, line: str) -> None:
+        if "] epoch " in line:
+            self.count(1)
 
 
 class _PossibleError(Exception):
@@ -162,7 +164,7 @@ def train_all(
     watch.begin(workshop.folder, trials, len(begun))
     try:
         for trial in [*finished, *(rest if workers == 1 else [])]:
-            finish(workshop.train(trial, _Epochs(partial(watch.advance, trial))))
+            finish(workshop.train(trial, _Epochs(trial, partial(watch.advance, trial))))
         if workers > 1 and rest:
             train_in_processes(workshop, rest, min(workers, len(rest)), watch.advance, finish)
     finally:

@@ -2,17 +2,14 @@
 
 from glassnet.training.importing import import_weights
 from glassnet.training.model import Model, Prediction, load
-from glassnet.training.progress import Progress, TerminalProgress
 from glassnet.training.run import Run, spec_for_data, train
 from glassnet.training.run_folder import RunFolder
 
 __all__ = [
     "Model",
     "Prediction",
-    "Progress",
     "Run",
     "RunFolder",
-    "TerminalProgress",
     "import_weights",
     "load",
     "spec_for_data",

@@ -21,8 +21,8 @@ from glassnet.data import (
 )
 from glassnet.engines import Batch, Network, Processes, Trainer, TrainStats
 from glassnet.errors import DivergedError
+from glassnet.progress import Progress, format_duration
 from glassnet.recipe import Recipe
-from glassnet.training.progress import Progress
 from glassnet.training.run_folder import Checkpoint, Record, RunFolder
 from glassnet.training.schedule import learning_rates
 
@@ -104,24 +104,25 @@ class Loop:
         """
         if self.epoch >= epochs:
             return
-        start, seconds = perf_counter(), None
-        self.progress.begin(self.network.engine_title, self.course.recipe.epochs, self.epoch, self.course.steps)
+        start = perf_counter()
+        title, steps = self.network.engine_title, self.course.steps
+        self.progress.start(title, self.course.recipe.epochs * steps, self.epoch * steps)
         try:
             while self.epoch < epochs:
                 self._take_epoch()
-                self.progress.epoch(self.records[-1])
-            seconds = perf_counter() - start
+                self.progress.log(f"[{title}] {_epoch_line(self.records[-1], self.course.recipe.epochs)}")
         except KeyboardInterrupt as stop:
             stop.args = (self.folder.interrupt_message(),)
             raise
         finally:
-            self.progress.end(seconds)
+            self.progress.finish()
+        self.progress.log(f"[{title}] {format_duration(perf_counter() - start)} in all")
         self.folder.release()
 
     def _take_epoch(self) -> None:
         start = perf_counter()
         epoch = self.epoch + 1
-        record = self._measured(epoch, *self.course.take(self.epoch, self.progress.step))
+        record = self._measured(epoch, *self.course.take(self.epoch, self.progress.advance))
         record["seconds"] = perf_counter() - start
         state, optimizer = self.network.state_dict(), self.course.trainer.state()
         self._check_finite(record, state | optimizer)
@@ -175,6 +176,14 @@ class Loop:
             best["validation_accuracy"],
             -best["validation_loss"],
         )
+
+
+def _epoch_line(record: Record, epochs: int) -> str:
+    line = (
+        f"epoch {record['epoch']:0{len(str(epochs))}}/{epochs} loss={record['loss']:.4f} "
+        f"train_acc={record['train_accuracy']:.4f} test_acc={record['test_accuracy']:.4f}"
+    )
+    return line + (f" val_acc={record['validation_accuracy']:.4f}" if "validation_accuracy" in record else "")
 
 
 def split_validation(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, Split | None]:

@@ -20,12 +20,12 @@ from glassnet.engines import Network, Processes, build
 from glassnet.engines.processes import beside
 from glassnet.errors import ConfigError, choice_error
 from glassnet.nn import arguments
+from glassnet.progress import Progress, TerminalProgress
 from glassnet.recipe import Recipe
 from glassnet.recipe import recipe as get_recipe
 from glassnet.training.config import check_same, data_config, run_config
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.loop import Course, Loop, split_validation, take_part
-from glassnet.training.progress import Progress, TerminalProgress
 from glassnet.training.run_folder import Record, RunFolder
 
 STRATEGIES = ("auto", "ddp")  # how several devices share a training: by torch's DistributedDataParallel, either way
@@ -153,16 +153,16 @@ def train(
         return Run(folder.path, begun.records)
     course = (recipe, training, normalization, freeze)
     progress = progress or TerminalProgress()
-    progress.note(f"[{network.engine_title}] on {network.device_description}")
+    progress.log(f"[{network.engine_title}] on {network.device_description}")
     if data.skipped:
         count = len(data.train) + len(data.test) + len(data.skipped)
         first = "; ".join(data.skipped[:3]) + ("; ..." if len(data.skipped) > 3 else "")
-        progress.note(
+        progress.log(
             f"[{network.engine_title}] {len(data.skipped):,} of {count:,} images could not be read and were left "
             f"out: {first}"
         )
     if init is not None and initial_weights.normalization is None:
-        progress.note(
+        progress.log(
             f"[{network.engine_title}] {init} is a file of weights, which says nothing of mean and std: the data's are "
             "used. To keep others, make a run of it with glassnet import."
         )
