@@ -10,10 +10,10 @@ from glassnet.errors import DataError, GlassnetError
 from glassnet.pages import figures
 from glassnet.pages.page import Page, Section, Table, write_page
 from glassnet.pages.text import first_names, format_value, pluralize
+from glassnet.progress import format_duration
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset
-    from glassnet.progress import format_duration
 from glassnet.training import Model
 
 Block = Any
