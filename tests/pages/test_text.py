@@ -1,6 +1,13 @@
 import pytest
 
-from glassnet.pages.text import format_factor, format_points, format_shape, join_words
+from glassnet.pages.text import (
+    format_factor,
+    format_p_value,
+    format_points,
+    format_shape,
+    format_test,
+    join_words,
+)
 
 
 def test_format_shape_joins_lengths() -> None:
@@ -17,6 +24,23 @@ def test_format_factor_keeps_two_digits(factor: float, text: str) -> None:
 @pytest.mark.parametrize(("difference", "text"), [(0.0151, "1.5"), (-0.002, "−0.2"), (-0.0001, "0.0"), (0.0, "0.0")])
 def test_format_points_is_in_percentage_points(difference: float, text: str) -> None:
     assert format_points(difference) == text
+
+
+@pytest.mark.parametrize(("p_value", "text"), [(0.01234, "p = 0.012"), (1.0, "p = 1"), (0.00001, "p < 0.0001")])
+def test_format_p_value_has_two_digits(p_value: float, text: str) -> None:
+    assert format_p_value(p_value) == text
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"),
+    [
+        (0.049, "significant, paired t-test, p = 0.049"),
+        (0.05, "not significant, paired t-test, p = 0.05"),
+        (None, "not tested"),
+    ],
+)
+def test_format_test_names_result_test_and_p(p_value: float | None, text: str) -> None:
+    assert format_test(p_value, "paired t-test") == text
 
 
 def test_join_words_puts_and_before_the_last() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from glassnet.measures.significance import SIGNIFICANT
+
 
 def pluralize(number: int, noun: str) -> str:
     """Return ``1 epoch`` or ``2 epochs``."""
@@ -47,6 +49,18 @@ def format_factor(factor: float) -> str:
 def format_points(difference: float) -> str:
     """Return a difference of two fractions in percentage points, without the unit: ``1.5``, ``−0.2``."""
     return f"{round(100 * difference, 1) + 0.0:.1f}".replace("-", "−")
+
+
+def format_p_value(p_value: float) -> str:
+    """Return ``p = 0.012``, or ``p < 0.0001``."""
+    return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.2g}"
+
+
+def format_test(p_value: float | None, test: str) -> str:
+    """Return ``significant, paired t-test, p = 0.012``, ``not significant, …``, or ``not tested`` for None."""
+    if p_value is None:
+        return "not tested"
+    return f"{'significant' if p_value < SIGNIFICANT else 'not significant'}, {test}, {format_p_value(p_value)}"
 
 
 def join_words(words: Sequence[str]) -> str:
