@@ -1,6 +1,7 @@
 """What the tests of several rooms share."""
 
 import os
+import re
 import shutil
 
 # One thread for each worker of pytest-xdist, and for what it starts. Read when NumPy and PyTorch are first imported.
@@ -82,6 +83,17 @@ def browser():
         chromium.close()
 
 
+def offered_uploads(tab) -> list[str]:  # type: ignore[no-untyped-def]
+    """Return the titles of all buttons and the addresses of all links by which figures would leave the machine."""
+    buttons, links = (
+        tab.evaluate(f"[...document.querySelectorAll({selector!r})].map(element => element.{attribute} ?? '')")
+        for selector, attribute in ((".modebar-btn", "dataset.title"), ("a[href]", "href"))
+    )
+    assert buttons or not tab.locator(".plot, .js-plotly-plot").count(), "a figure without buttons shows nothing"
+    uploads = [title for title in buttons if re.search("share|cloud|edit|studio|send|upload", title, re.IGNORECASE)]
+    return uploads + [address for address in links if address.startswith("http")]
+
+
 @pytest.fixture
 def opened(browser, tmp_path: Path) -> Callable:  # type: ignore[no-untyped-def, type-arg]
     """Opens a page offline in a real browser at a width and checks what holds for every page; returns the tab."""
@@ -102,6 +114,7 @@ def opened(browser, tmp_path: Path) -> Callable:  # type: ignore[no-untyped-def,
         assert complaints == []
         assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert not offered_uploads(tab)
         assert all(
             wide > 200 and high > 100
             for wide, high in tab.evaluate(

@@ -1,14 +1,17 @@
 import html
+import json
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from plotly.offline import get_plotlyjs
 
 from glassnet import nn
 from glassnet.pages.display import PLOTLY, show, source
 from glassnet.pages.figures import caption, confusion_figure, loss_curve
 from glassnet.pages.page import Code, Table
+from tests.conftest import offered_uploads
 
 HISTORY = [{"epoch": 1, "loss": 2.0, "test_loss": 2.5}]
 
@@ -44,6 +47,29 @@ def test_a_page_draws_the_figure_as_a_report_does(displayed):
     assert page.count("<button") == 2
     assert "<figcaption>" not in page
     assert displayed[0][PLOTLY]["layout"]["updatemenus"]  # JupyterLab's renderer has Plotly's own buttons
+
+
+@pytest.mark.parametrize(("kept", "uploads"), [({"config"}, 0), ({"modebar"}, 0), (set(), 1)])
+def test_no_button_of_a_notebook_uploads_a_figure(displayed, browser, tmp_path, kept, uploads):
+    """Draws what a notebook is handed as JupyterLab's renderer does; either of two settings removes the button."""
+    show(loss_curve(HISTORY))
+    drawing = displayed[0][PLOTLY]
+    if "config" not in kept:
+        drawing["config"] = {}
+    if "modebar" not in kept:
+        del drawing["layout"]["modebar"]
+    call = f"const {{data, layout, config}} = {json.dumps(drawing)}; Plotly.react(drawn, data, layout, config)"
+    (tmp_path / "notebook.html").write_text(
+        f'<meta charset="utf-8"><div id="drawn"></div><script>{get_plotlyjs()}</script><script>{call}</script>',
+        encoding="utf-8",
+    )
+    tab = browser.new_page(offline=True)
+    tab.goto((tmp_path / "notebook.html").as_uri())
+    tab.locator(".js-plotly-plot").hover()
+    titles = tab.evaluate("[...document.querySelectorAll('.modebar-btn')].map(button => button.dataset.title)")
+    assert sum("Share" in title for title in titles) == uploads
+    assert bool(offered_uploads(tab)) == bool(uploads) or "config" not in kept  # without it there is Plotly's link
+    tab.close()
 
 
 def test_tables_and_sentences(displayed):

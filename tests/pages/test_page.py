@@ -10,6 +10,7 @@ from plotly.offline import get_plotlyjs
 from glassnet.errors import RunError
 from glassnet.pages.figures import confusion_figure, loss_curve
 from glassnet.pages.page import Code, Page, Section, Table, format_cell, render, write_page
+from tests.conftest import offered_uploads
 
 HOSTILE = "</script><script>alert('&')</script>"
 
@@ -99,6 +100,18 @@ def test_tables_name_their_columns_and_set_numbers_to_the_right():
     assert [cell["scope"] for cell in elements.all("th")] == ["col"] * 3 + ["row"] * 2
     assert [cell.get("class") for cell in elements.all("td")] == ["number"] * 4
     assert {"Numbers", "40,551,040", "–", "0.5", "1"} <= set(elements.texts)
+
+
+def test_no_button_uploads_a_figure(opened):
+    matrix = np.eye(10, dtype=np.int64)
+    tab = opened(page(loss_curve([{"epoch": 1, "loss": 2.0}]), confusion_figure(matrix, list("abcdefghij"))), 800)
+    tab.locator(".plot").first.hover()
+    titles = tab.evaluate("[...document.querySelectorAll('.modebar-btn')].map(button => button.dataset.title)")
+    assert "Download plot as a PNG" in titles
+    assert offered_uploads(tab) == []
+    assert tab.evaluate("[...document.querySelectorAll('.plot')].map(plot => plot._context.plotlyServerURL)") == 2 * [
+        ""
+    ]
 
 
 def test_a_folded_table_waits_for_being_opened():

@@ -7,7 +7,6 @@ cells also run as a plain program.
 
 import html
 import inspect
-import json
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ import plotly.graph_objects as go
 
 from glassnet.pages.page import Block, Code, Table, render_block
 from glassnet.pages.text import format_cell
-from glassnet.pages.theme import caption
+from glassnet.pages.theme import caption, document
 
 PLOTLY = "application/vnd.plotly.v1+json"
 CAPTION_CLASS = "glassnet-caption"
@@ -53,7 +52,7 @@ def _display(bundles: Iterable[Bundle]) -> None:
 
 def _bundles(block: Block) -> list[Bundle]:
     if isinstance(block, go.Figure):
-        drawing = {PLOTLY: json.loads(block.to_json()), "text/html": render_block(block, captioned=False)}
+        drawing = {PLOTLY: document(block), "text/html": render_block(block, captioned=False)}
         told = f'<p class="{CAPTION_CLASS}">{html.escape(caption(block))}</p>'
         return [
             drawing | {"text/plain": block.layout.meta["alt"]},

@@ -21,7 +21,7 @@ from plotly.offline import get_plotlyjs
 from glassnet.errors import RunError
 from glassnet.files import write_atomically
 from glassnet.pages.text import format_cell
-from glassnet.pages.theme import BUTTONS_HEIGHT, caption
+from glassnet.pages.theme import BUTTONS_HEIGHT, caption, document
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ def _policy(scripts: Iterable[str]) -> str:
 
 def _drawing(figure: go.Figure) -> dict[str, Any]:
     """A figure as the template needs it. Its buttons become the page's own, which the keyboard reaches."""
-    document = json.loads(figure.to_json())
-    layout = document["layout"]
+    drawn = document(figure)
+    layout = drawn["layout"]
     menus = layout.pop("updatemenus", [])
     if menus:
         layout["margin"]["t"] -= BUTTONS_HEIGHT
@@ -141,7 +141,7 @@ def _drawing(figure: go.Figure) -> dict[str, Any]:
     return {
         "title": layout["title"]["text"],
         "alt": layout["meta"]["alt"],
-        "document": document,
+        "document": drawn,
         "buttons": [
             {
                 "label": button["label"],

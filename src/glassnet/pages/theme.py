@@ -1,6 +1,7 @@
 """What all figures share: the template, the colours, and how class names are written on them."""
 
 import html
+import json
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,9 @@ TICK_SIZE, LABEL_SIZE = 11, 10
 TITLE_HEIGHT, BUTTONS_HEIGHT, COLOUR_BAR_HEIGHT = 52, 36, 60  # pixels
 CATEGORY_AXIS = {"ticks": "outside", "ticklen": 4, "tickcolor": "rgba(0,0,0,0)", "showgrid": False, "zeroline": False}
 """An axis of names: no lines, and a little room between a name and what it names."""
+PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": ""}
+"""Plotly's own settings for every figure: no link to its makers, no upload, and no server to upload to."""
+_REMOVED_BUTTONS = ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
 
 
 def new_figure(
@@ -59,6 +63,7 @@ def new_figure(
             "width": None if width is None else round(width),
             "margin": {"l": 64, "r": 16, "t": TITLE_HEIGHT, "b": 48} | (margin or {}) | {"autoexpand": width is None},
             "hovermode": "closest",
+            "modebar": {"remove": _REMOVED_BUTTONS},  # here they stay removed when a notebook ignores PLOTLY_CONFIG
             "dragmode": False,  # a finger that scrolls the page must not zoom the figure
             "meta": {"caption": caption, "alt": alt, "min_width": round(min_width)},
         }
@@ -101,6 +106,11 @@ def buttons(method: str, choices: Mapping[str, Mapping[str, Any]], active: int =
         | place
         | {"buttons": [{"label": label, "method": method, "args": [change]} for label, change in choices.items()]}
     ]
+
+
+def document(figure: go.Figure) -> dict[str, Any]:
+    """Return a figure as Plotly's JSON, with the configuration that every renderer must use."""
+    return {**json.loads(figure.to_json()), "config": PLOTLY_CONFIG}
 
 
 def caption(figure: go.Figure) -> str:

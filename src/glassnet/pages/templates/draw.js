@@ -9,11 +9,6 @@ function sizeFor({ layout }, room) {
   return { width, height: Math.round(t + b + (layout.height - t - b) * share) };
 }
 
-const config = {
-  displaylogo: false,
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
-};
-
 for (const plot of document.querySelectorAll(".plot")) {
   const frame = plot.parentElement;
   const drawn = JSON.parse(plot.nextElementSibling.textContent);
@@ -25,7 +20,7 @@ for (const plot of document.querySelectorAll(".plot")) {
   };
   // Plotly writes into the layout that it is given; ours stays as it came.
   const layout = { ...structuredClone(drawn.layout), ...sizeFor(drawn, frame.clientWidth) };
-  Plotly.newPlot(plot, drawn.data, layout, config).then(() => new ResizeObserver(fit).observe(frame));
+  Plotly.newPlot(plot, drawn.data, layout, drawn.config).then(() => new ResizeObserver(fit).observe(frame));
 
   const buttons = [...frame.parentElement.querySelectorAll("button")];
   for (const button of buttons) {
