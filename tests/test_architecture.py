@@ -273,9 +273,9 @@ def test_the_preset_for_a_size() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("resnet21", "Got 'resnet21'; did you mean 'resnet"),
+        ("resnet21", "model must be one of tiny, tiny-bn, resnet20"),
         ("tinybn", "Got 'tinybn'; did you mean 'tiny-bn'?"),
-        ("vgg", "resnet101, resnet152. Got 'vgg'."),
+        ("vgg", "model must be one of tiny, tiny-bn, resnet20"),
     ],
 )
 def test_an_unknown_model(name: str, told: str) -> None:
@@ -284,13 +284,13 @@ def test_an_unknown_model(name: str, told: str) -> None:
 
 
 def test_an_unknown_field() -> None:
-    with pytest.raises(ConfigError, match=r"A field of a model must be one of preset, .*; did you mean 'width'\?"):
+    with pytest.raises(ConfigError, match="model field must be one of preset, .* Got 'widht'; did you mean 'width'"):
         spec("tiny", widht=3)
 
 
 COUNT = "must be an integer of at least 1. Got "
-SIZE = "must be an integer or a (height, width) pair of at least 1. Got "
-BLOCKS = "must be a tuple of integers of at least 1. Got "
+SIZE = "must be an integer or a (height, width) pair of integers of at least 1. Got "
+BLOCKS = "must be a list of integers of at least 1. Got "
 BAD_VALUES = [
     *[("in_channels", value, COUNT) for value in (0, -1, True, "3", 1.0, None, (1,), [1])],
     *[("width", value, COUNT) for value in (0, True, "8", 8.0, (8, 8))],
@@ -298,13 +298,13 @@ BAD_VALUES = [
     *[("image_size", value, SIZE) for value in (0, True, "8", 8.0, None, (8,), (8, 8, 8), (8, 0), (8.5, 8), ("8", 8))],
     *[("blocks", value, BLOCKS) for value in ((), True, "12", 2.5, None, (0,), (1, True), (1, "a"), (1.0,), 0)],
     *[("norm", value, "must be one of 'batch', 'none'. Got ") for value in ("layer", None, 1)],
-    *[("skip", value, "must be one of True, False. Got ") for value in ("no", None, 2)],
-    ("preactivation", "yes", "must be one of False, True. Got "),
+    *[("skip", value, "must be True or False. Got ") for value in ("no", None, 2)],
+    ("preactivation", "yes", "must be True or False. Got "),
     ("shortcut", "B", "must be one of 'zero-pad', 'projection'. Got "),
     ("pool", "mean", "must be one of 'none', 'max', 'avg', 'stride'. Got "),
     ("head", "linear", "must be one of 'average', 'flatten'. Got "),
     *[
-        ("dropout", value, "must be a number in [0, 1). Got ")
+        ("dropout", value, "must be a finite number of at least 0 and below 1. Got ")
         for value in (1, 1.0, -0.1, float("nan"), True, False, "0.5", None)
     ],
 ]
@@ -312,14 +312,24 @@ BAD_VALUES = [
 
 @pytest.mark.parametrize(("field", "value", "allowed"), BAD_VALUES)
 def test_a_bad_value_is_named_with_what_is_allowed(field: str, value: Any, allowed: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"The {field} of a model {allowed}")):
+    with pytest.raises(ConfigError, match=re.escape(f"{field} {allowed}")):
         spec("tiny", **{field: value})
 
 
-def test_a_image_too_small_for_the_pool_before_a_flatten_head() -> None:
-    told = "The image_size of this model must be at least 2 for its pool. Got 1."
-    with pytest.raises(ConfigError, match=re.escape(told)):
-        assemble(spec("tiny", image_size=1), nn)
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("tiny", {"image_size": 1}), ("tiny", {"image_size": (8, 1)}), ("resnet20", {"image_size": 4, "pool": "max"})],
+)
+def test_spec_is_refused_when_made_if_its_pool_finds_no_window(name: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"image_size must be larger for this model, whose pool needs 2×2\. Got "):
+        spec(name, **fields)
+
+
+def test_batch_norm_takes_eps_and_momentum_from_the_spec() -> None:
+    network = assemble(spec("resnet20", bn_eps=1e-3, bn_momentum=None), nn)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, None)}
+    assert len(norms) == 19
 
 
 def test_initial_weights_are_he_normal() -> None:

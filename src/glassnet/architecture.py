@@ -6,62 +6,80 @@ asks which engine that belongs to.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from glassnet import nn as numpy_nn
 from glassnet.errors import ConfigError, choice_error
+from glassnet.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class ResNetSpec:
+class ResNetSpec(Settings):
     """A residual network, as numbers and choices. Equal specs are equal networks.
 
-    :raises ConfigError: a field out of its range, named with its value and what is allowed.
+    :raises ConfigError: if a field is out of its range, or the network could not run on images of its size.
     """
 
-    preset: str = "custom"  # the preset that this spec is, or was made from; it chooses the default recipe
-    in_channels: int = 3
-    image_size: int | tuple[int, int] = 32  # (height, width); sizes the flatten head, nothing else
-    classes: int = 10
-    width: int = 16  # channels of the stem and of the first stage; each further stage has twice as many
-    blocks: tuple[int, ...] = (3, 3, 3)  # residual blocks of each stage; replace(blocks=2) means 2 in every stage
-    block: str = "basic"  # "basic", two 3×3 convolutions, or "bottleneck", 1×1, 3×3, 1×1 with four times the channels
-    stem: str = "3x3"  # the first convolution: "3x3", or "7x7" of stride 2 with the pool behind it
-    norm: str = "batch"  # "batch", or "none": then convolutions have biases
-    preactivation: bool = False  # normalize and rectify before each convolution (He et al. 2016)
-    skip: bool = True  # False: the plain network, with the same keys
-    shortcut: str = "zero-pad"  # where the shape changes: He et al. 2015's option A, or "projection", option B
-    pool: str = "none"  # halve the image before the head, or after a 7x7 stem: "max", "avg", "stride" (a convolution)
-    head: str = "average"  # "average" (global, any image size), or "flatten"
-    dropout: float = 0.0  # probability, before the last layer
-    zero_init: bool = False  # each block starts as its shortcut: its last BatchNorm's weight is 0 (Goyal et al. 2017)
+    title: ClassVar[str] = "model"
+
+    preset: str = setting("custom", "Preset that the model is, or was made from; it chooses the default recipe.")
+    in_channels: int = setting(3, "Number of channels of the images.", minimum=1)
+    image_size: int | tuple[int, int] = setting(
+        32,
+        "Height and width of the images, in pixels.",
+        minimum=1,
+        form="an integer or a (height, width) pair of integers of at least 1",
+    )
+    classes: int = setting(10, "Number of classes.", minimum=2)
+    width: int = setting(
+        16, "Number of channels of the stem and the first stage; each further stage doubles it.", minimum=1
+    )
+    blocks: tuple[int, ...] = setting(
+        (3, 3, 3), "Number of residual blocks of each stage; one number means all stages.", minimum=1
+    )
+    block: Literal["basic", "bottleneck"] = setting(
+        "basic", "Residual block: two 3×3 convolutions, or 1×1, 3×3, 1×1 with four times the channels."
+    )
+    stem: Literal["3x3", "7x7"] = setting("3x3", "First convolution: 3×3, or 7×7 of stride 2 with the pool after it.")
+    norm: Literal["batch", "none"] = setting("batch", "Normalization; without one, convolutions have biases.")
+    bn_eps: float = setting(1e-5, "Number that BatchNorm adds to each variance.", above=0)
+    bn_momentum: float | None = setting(
+        0.1,
+        "Weight of the newest batch in BatchNorm's running statistics; none averages over all batches.",
+        minimum=0,
+        below=1,
+    )
+    preactivation: bool = setting(False, "Normalize and rectify before each convolution (He et al. 2016).")
+    skip: bool = setting(True, "Residual network; without skips it is the plain network with the same keys.")
+    shortcut: Literal["zero-pad", "projection"] = setting(
+        "zero-pad", "Shortcut where the shape changes: option A or option B of He et al. 2015."
+    )
+    pool: Literal["none", "max", "avg", "stride"] = setting(
+        "none", "Layer that halves the images before the head, or after a 7×7 stem; stride is a convolution."
+    )
+    head: Literal["average", "flatten"] = setting("average", "Head: the mean of each channel, or all pixels.")
+    dropout: float = setting(0.0, "Dropout probability before the last layer.", minimum=0, below=1)
+    zero_init: bool = setting(
+        False, "Start each block as its shortcut: its last BatchNorm has weight 0 (Goyal et al. 2017)."
+    )
 
     def __post_init__(self) -> None:
-        for name, value in list(vars(self).items()):
-            object.__setattr__(self, name, _plain(value))
-        for name, (kind, minimum) in COUNTS.items():
-            value = getattr(self, name)
-            several = isinstance(value, tuple) and (name == "blocks" or (name == "image_size" and len(value) == 2))
-            numbers = value if several else () if name == "blocks" else (value,)
-            if not numbers or not all(type(number) is int and number >= minimum for number in numbers):
-                raise ConfigError(f"The {name} of a model must be {kind} of at least {minimum}. Got {value!r}.")
+        super().__post_init__()
         if self.size[0] == self.size[1]:
             object.__setattr__(self, "image_size", self.size[0])
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                choices = ", ".join(map(repr, allowed))
-                raise ConfigError(f"The {name} of a model must be one of {choices}. Got {getattr(self, name)!r}.")
-        if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
-            raise ConfigError(f"The dropout of a model must be a number in [0, 1). Got {self.dropout!r}.")
+
+    def check(self) -> None:
         if self.zero_init and (self.norm != "batch" or self.preactivation):
-            raise ConfigError("The zero_init of a model needs norm='batch' and no preactivation. Got True.")
+            raise ConfigError("zero_init must be False without norm='batch' or with preactivation. Got True.")
+        if min(self.head_input_size) < 1:
+            raise ConfigError(f"image_size must be larger for this model, whose pool needs 2×2. Got {self.image_size}.")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,51 +93,29 @@ class ResNetSpec:
 
     @property
     def expansion(self) -> int:
-        """How many times its channels a stage hands on."""
+        """Factor between the channels of a stage's 3×3 convolutions and those of its output."""
         return 4 if self.block == "bottleneck" else 1
 
-    def replace(self, **changes: Any) -> Self:
-        """A changed copy.
+    @property
+    def head_input_size(self) -> tuple[int, int]:
+        """(height, width) of the feature maps that reach the head."""
+        # A convolution of stride 2, and a pool whose windows overlap, round up; the 2×2 pool rounds down.
+        rounds_down = self.stem == "3x3" and self.pool in ("max", "avg")
+        halvings = len(self.blocks) - 1 + (self.stem == "7x7") + (self.pool != "none" and not rounds_down)
+        height, width = (-(-length // 2**halvings) for length in self.size)
+        return (height // 2, width // 2) if rounds_down else (height, width)
 
-        :raises ConfigError: an unknown field, with the near ones.
+    def replace(self, **changes: Any) -> Self:
+        """Return a changed copy; ``blocks=2`` means two blocks in every stage.
+
+        :raises ConfigError: if a name is no field, or a value is out of its range.
         """
-        fields = [field.name for field in dataclasses.fields(self)]
-        for name in changes:
-            if name not in fields:
-                raise choice_error("A field of a model", fields, name)
         if isinstance(changes.get("blocks"), int | np.integer):
             changes["blocks"] = (changes["blocks"],) * len(self.blocks)
-        return dataclasses.replace(self, **changes)
+        return super().replace(**changes)
 
 
-def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's; what a JSON file has as a list, as a tuple."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
-
-
-COUNTS = {
-    "in_channels": ("an integer", 1),
-    "image_size": ("an integer or a (height, width) pair", 1),
-    "classes": ("an integer", 2),
-    "width": ("an integer", 1),
-    "blocks": ("a tuple of integers", 1),
-}
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "block": ("basic", "bottleneck"),
-    "stem": ("3x3", "7x7"),
-    "norm": ("batch", "none"),
-    "preactivation": (False, True),
-    "skip": (True, False),
-    "shortcut": ("zero-pad", "projection"),
-    "pool": ("none", "max", "avg", "stride"),
-    "head": ("average", "flatten"),
-    "zero_init": (False, True),
-}
-
-
-def _digits(preset: str, width: int, norm: str) -> ResNetSpec:
+def _digits(preset: str, width: int, norm: Literal["batch", "none"]) -> ResNetSpec:
     """The tutorial's size: one stage on 8×8 gray images, then a 2×2 pool and a flatten head."""
     return ResNetSpec(preset, 1, 8, 10, width, (1,), norm=norm, pool="max", head="flatten")
 
@@ -205,7 +201,7 @@ def _convolution(spec: ResNetSpec, nn: Any, before: int, channels: int, stride: 
 
 
 def _normalization(spec: ResNetSpec, nn: Any, name: str, channels: int) -> dict[str, Any]:
-    return {name: nn.BatchNorm2d(channels)} if spec.norm == "batch" else {}
+    return {name: nn.BatchNorm2d(channels, spec.bn_eps, spec.bn_momentum)} if spec.norm == "batch" else {}
 
 
 def _block(spec: ResNetSpec, nn: Any, before: int, channels: int, stride: int) -> Any:
@@ -256,21 +252,8 @@ def _head(spec: ResNetSpec, nn: Any, channels: int) -> dict[str, Any]:
     layers["flatten"] = nn.Flatten()
     if spec.dropout:
         layers["dropout"] = nn.Dropout(spec.dropout)
-    features = channels if spec.head == "average" else channels * _pixels_before_head(spec)
+    features = channels if spec.head == "average" else channels * prod(spec.head_input_size)
     return layers | {"fc": nn.Linear(features, spec.classes)}
-
-
-def _pixels_before_head(spec: ResNetSpec) -> int:
-    # A convolution of stride 2, and a pool whose windows overlap, round up; the 2×2 pool rounds down.
-    rounds_down = spec.stem == "3x3" and spec.pool in ("max", "avg")
-    halvings = len(spec.blocks) - 1 + (spec.stem == "7x7") + (spec.pool != "none" and not rounds_down)
-    pixels = 1
-    for length in spec.size:
-        length = -(-length // 2**halvings)
-        pixels *= length // 2 if rounds_down else length
-    if pixels == 0:
-        raise ConfigError(f"The image_size of this model must be at least 2 for its pool. Got {spec.image_size}.")
-    return pixels
 
 
 class _Zeros:

@@ -75,7 +75,7 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
             ("degradation", "--depths", "8"),
             "Degradation is a matter of depth: at least two depths are needed. Got [8].",
         ),
-        (("degradation", "--norms", "layer"), "The norm of a model must be one of 'batch', 'none'. Got 'layer'."),
+        (("degradation", "--norms", "layer"), "norm must be one of 'batch', 'none'. Got 'layer'."),
         (("degradation", "nowhere"), "source 'nowhere' does not exist or may not be read"),
         (("sweep", "digits", "blks=1"), "Got 'blks'; did you mean 'blocks'?"),
         (
@@ -84,11 +84,14 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
         ),
         (
             ("sweep", "digits", "blocks=1", "pool=mean"),
-            "blocks=1, pool=mean cannot be trained. The pool of a model must",
+            "blocks=1, pool=mean cannot be trained. pool must",
         ),
         (("sweep", "digits", "lr=.1", "--model", "tinny"), "Got 'tinny'; did you mean 'tiny'?"),
-        (("sweep", "digits", "lr=.1", "--validation", "1"), "The validation of a recipe must be a number in [0, 1)."),
-        (("sweep", "digits", "zero_init=true"), "zero_init=true cannot be trained. The zero_init of a model needs"),
+        (
+            ("sweep", "digits", "lr=.1", "--validation", "1"),
+            "validation must be a finite number of at least 0",
+        ),
+        (("sweep", "digits", "zero_init=true"), "zero_init=true cannot be trained. zero_init must be False"),
     ],
 )
 def test_refused_in_one_line(call: Call, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:

@@ -218,7 +218,7 @@ def test_a_second_call_trains_nothing(
         ({"depths": [8, 21]}, "A depth must be 6n + 2 with n of at least 1, such as 8, 20 or 56. Got 21."),
         ({"depths": [8, 8]}, "Degradation is a matter of depth: at least two depths are needed. Got [8]."),
         ({"seeds": 0}, "This study needs at least one seed. Got 0."),
-        ({"norms": ["layer"]}, "The norm of a model must be one of 'batch', 'none'. Got 'layer'."),
+        ({"norms": ["layer"]}, "norm must be one of 'batch', 'none'. Got 'layer'."),
     ],
 )
 def test_refused(changes: dict[str, object], told: str, digits: gn.Dataset, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_a_given_network_reads_images_as_it_was_trained_to(digits: gn.Dataset) -
         ({"depths": (9,)}, "A depth must be 6n + 2 with n of at least 1, such as 8, 20 or 56. Got 9."),
         ({"depths": (2,)}, "Got 2."),
         ({"steps": 0}, "The steps of this study must be at least 1. Got 0."),
-        ({"norms": ("layer",)}, "The norm of a model must be one of 'batch', 'none'. Got 'layer'."),
+        ({"norms": ("layer",)}, "norm must be one of 'batch', 'none'. Got 'layer'."),
     ],
 )
 def test_what_is_not_allowed(digits: gn.Dataset, options: dict[str, Any], message: str) -> None:

@@ -92,14 +92,14 @@ def test_a_spec_that_is_no_preset(digits: gn.Dataset) -> None:
     [
         (
             (("norm", "none"), ("zero_init", True)),
-            "norm=none, zero_init=true cannot be trained. The zero_init of a model needs norm='batch'",
+            "norm=none, zero_init=true cannot be trained. zero_init must be False without norm='batch'",
         ),
         (
             (("nesterov", True), ("momentum", 0.0)),
-            "nesterov=true, momentum=0 cannot be trained. The momentum of a recipe must be above 0 with nesterov.",
+            "nesterov=true, momentum=0 cannot be trained. momentum must be above 0 with nesterov.",
         ),
-        ((("norm", "layer"),), "norm=layer cannot be trained. The norm of a model must be one of 'batch', 'none'."),
-        ((("width", "8"),), "width=8 cannot be trained. The width of a model must be an integer of at least 1."),
+        ((("norm", "layer"),), "norm=layer cannot be trained. norm must be one of 'batch', 'none'."),
+        ((("width", "8"),), "width=8 cannot be trained. width must be an integer of at least 1."),
     ],
 )
 def test_what_cannot_be_is_named(values: tuple[tuple[str, object], ...], told: str, digits: gn.Dataset) -> None:

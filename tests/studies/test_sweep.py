@@ -207,11 +207,11 @@ def test_without_a_validation_share_the_test_images_compare(digits: gn.Dataset, 
 @pytest.mark.parametrize(
     ("axes", "changes", "told"),
     [
-        ({"blocks": [1], "lr": [0.1, -1]}, {}, "blocks=1, lr=-1 cannot be trained. The lr of a recipe must be"),
+        ({"blocks": [1], "lr": [0.1, -1]}, {}, "blocks=1, lr=-1 cannot be trained. lr must be"),
         (
             {"norm": ["batch", "none"], "zero_init": [False, True]},
             {},
-            "norm=none, zero_init=true cannot be trained. The zero_init of a model needs",
+            "norm=none, zero_init=true cannot be trained. zero_init must be False",
         ),
         ({"pool": ["max"]}, {"poool": "max"}, "Got 'poool'; did you mean 'pool'?"),
         ({"width": [2, 4]}, {}, "The field width cannot be swept and fixed at 2 at once."),

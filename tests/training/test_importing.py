@@ -69,7 +69,7 @@ def test_a_custom_size(tmp_path: Path) -> None:
         ({"std": [0.0]}, ConfigError, "std above 0"),
         ({"mean": [float("nan")]}, ConfigError, "mean and std need one number for each of the 1 channels"),
         ({"classes": ["a", "b"]}, GlassnetError, r"wrongly shaped: fc.weight \(10, 128\) instead of \(2, 128\)"),
-        ({"classes": ["a"]}, ConfigError, "classes of a model must be an integer of at least 2"),
+        ({"classes": ["a"]}, ConfigError, "classes must be an integer of at least 2"),
         ({"classes": ["a"] * 10}, ConfigError, "'a' stands twice"),
         ({"scale": 0.0}, ConfigError, "scale must be a finite number above 0"),
         ({"model": "resnet20"}, GlassnetError, "missing: "),

@@ -314,9 +314,9 @@ class TestWhatIsNoWholeRun:
         [
             ("spec", {"colour": 1}, "does not describe a model: "),
             ("spec", None, "does not describe a model: "),
-            ("spec", {"width": 0}, "The width of a model must be an integer of at least 1. Got 0."),
+            ("spec", {"width": 0}, "width must be an integer of at least 1. Got 0."),
             ("data", {"classes": list("0123456789")}, "does not describe a model: 'scale'."),
-            ("recipe", {"lr": -1}, "config.json: The lr of a recipe must be a finite number above 0. Got -1."),
+            ("recipe", {"lr": -1}, "config.json: lr must be a finite number above 0. Got -1."),
             ("recipe", {"speed": 1}, "does not describe a model: "),
             ("engine", "jax", "config.json: engine must be numpy or torch. Got 'jax'."),
             ("device", 3, "config.json: device must be a name. Got 3."),

@@ -193,8 +193,8 @@ class MomentumOnTheOld(torch.nn.BatchNorm2d):
 
 
 class OtherEps(torch.nn.BatchNorm2d):
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1.001e-5)
+    def __init__(self, channels: int, eps: float, momentum: float) -> None:
+        super().__init__(channels, eps=1.001 * eps, momentum=momentum)
 
 
 class VarianceWithoutGradient(torch.nn.BatchNorm2d):
@@ -413,7 +413,7 @@ def test_differences_are_measured_as_they_say() -> None:
         ({"dtype": "flaot"}, "The dtype must be float32 or float64. Got 'flaot'."),
         ({"batch_size": 0}, "The batch_size of a parity check must be an int of at least 1. Got 0."),
         ({"steps": -1}, "The steps of a parity check must be an int of at least 0. Got -1."),
-        ({"optimizer": "lbfgs"}, "The optimizer of a recipe must be one of 'sgd', 'adam', 'adamw'. Got 'lbfgs'."),
+        ({"optimizer": "lbfgs"}, "optimizer must be one of 'sgd', 'adam', 'adamw'. Got 'lbfgs'."),
         ({"seed": -1}, "seed is -1"),
         (
             {"model": gn.spec("resnet20", **SMALL), "batch_size": 1},

@@ -127,8 +127,7 @@ def lr_range(
     as_json: Json = False,
 ) -> None:
     """Let the learning rate grow until the loss diverges, and suggest one; the network itself is not touched."""
-    from glassnet.recipe import Recipe
-    from glassnet.recipe import recipe as get_recipe
+    from glassnet.recipe import Recipe, get_recipe
     from glassnet.studies import lr_range as module
     from glassnet.studies.study import default_output
     from glassnet.training.run import spec_for_data

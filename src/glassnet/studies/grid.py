@@ -9,8 +9,7 @@ from typing import Any
 from glassnet.architecture import PRESETS, ResNetSpec
 from glassnet.data import Dataset
 from glassnet.errors import ConfigError, choice_error
-from glassnet.recipe import Recipe
-from glassnet.recipe import recipe as get_recipe
+from glassnet.recipe import Recipe, get_recipe
 from glassnet.studies.trials import Trial
 from glassnet.training.run import spec_for_data, split_fields
 

@@ -13,8 +13,7 @@ from glassnet.data import Dataset, Normalization, cycle_batches, load_data, make
 from glassnet.engines import Batch, Network, Trainer, build, clone_network
 from glassnet.errors import ConfigError
 from glassnet.pages.page import Page, Section, Table
-from glassnet.recipe import Recipe
-from glassnet.recipe import recipe as get_recipe
+from glassnet.recipe import Recipe, get_recipe
 from glassnet.studies import lr_range_figures as figures
 from glassnet.studies.study import Study
 from glassnet.training.run import spec_for_data

@@ -21,8 +21,7 @@ from glassnet.engines.processes import beside
 from glassnet.errors import ConfigError, choice_error
 from glassnet.nn import arguments
 from glassnet.progress import Progress, TerminalProgress
-from glassnet.recipe import Recipe
-from glassnet.recipe import recipe as get_recipe
+from glassnet.recipe import Recipe, get_recipe
 from glassnet.training.config import check_same, data_config, run_config
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.loop import Course, Loop, split_validation, take_part

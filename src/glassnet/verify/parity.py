@@ -131,7 +131,7 @@ def check_parity(
     :raises GlassnetError: the PyTorch engine without PyTorch.
     """
     if isinstance(optimizer, str):
-        optimizer = Recipe(optimizer=optimizer, lr=LR, weight_decay=WEIGHT_DECAY)
+        optimizer = Recipe().replace(optimizer=optimizer, lr=LR, weight_decay=WEIGHT_DECAY)
     chosen = spec(model) if isinstance(model, str) else model
     network = build(chosen, "numpy", seed, dtype)
     case = Case(chosen, network.dtype.name, batch_size, steps, optimizer, seed)

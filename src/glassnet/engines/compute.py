@@ -1,0 +1,59 @@
+"""The settings of the machine: which engine computes a network, on what and in which numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from glassnet.errors import ConfigError
+from glassnet.settings import Settings, setting
+
+
+@dataclass(frozen=True)
+class Compute(Settings):
+    """The way a network is computed. It changes the speed and the rounding of a training, not its meaning.
+
+    :raises ConfigError: if a field is out of its range, or belongs to the other engine.
+    """
+
+    title: ClassVar[str] = "compute"
+
+    engine: Literal["numpy", "torch"] = setting(
+        "numpy", "Engine: NumPy with gradients written by hand, or PyTorch where it scales."
+    )
+    dtype: Literal["float32", "float64"] = setting(
+        "float32", "Type of the numbers: float32 to train, float64 to prove."
+    )
+    kernels: Literal["fast", "plain"] = setting(
+        "fast", "Code of the NumPy engine's layers: fast kernels, or the plain functions of nn/functional.py."
+    )
+    threads: int | None = setting(None, "Number of threads on a CPU; none takes all cores.", minimum=1)
+    device: str = setting("auto", "Device of the PyTorch engine: auto, cpu, cuda, cuda:1 or mps.")
+    devices: int = setting(
+        1, "Number of GPUs, or of processes on a CPU, that share each batch (PyTorch engine).", minimum=1
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = setting(
+        None, "Precision of the PyTorch engine: float32 alone, or mixed with shorter numbers."
+    )
+    compile: bool = setting(False, "Compile the network with torch.compile first (PyTorch engine).")
+    channels_last: bool | None = setting(
+        None, "Keep images channels-last in memory (PyTorch engine); none does so on CUDA alone."
+    )
+
+    def check(self) -> None:
+        allowed = _NUMPY_ALLOWED if self.engine == "numpy" else {"kernels": ("fast",)}
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                choices = " or ".join(map(repr, values))
+                raise ConfigError(f"{name} must be {choices} for engine={self.engine!r}. Got {getattr(self, name)!r}.")
+        if self.dtype == "float64" and self.precision not in (None, "32-true"):
+            raise ConfigError(f"precision must be None or '32-true' for dtype='float64'. Got {self.precision!r}.")
+
+
+_NUMPY_ALLOWED = {
+    "device": ("auto", "cpu"),
+    "devices": (1,),
+    "precision": (None,),
+    "compile": (False,),
+    "channels_last": (None, True),
+}
