@@ -67,7 +67,7 @@ def test_parameters_takes_a_run_and_prints_every_layer(call: Call, run: Path) ->
     code, out, _ = call("parameters", run)
     assert code == 0
     lines = out.splitlines()
-    assert lines[0].split() == ["layer", "map", "parameters", "dense"]
+    assert lines[0].split() == ["layer", "shapes", "parameters", "dense"]
     assert lines[1].split() == ["conv1", "1→16,", "3×3", "on", "8×8", "144", "65,536"]
     code, _, err = call("parameters", "resnet21")
     assert code == 1

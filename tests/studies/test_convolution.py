@@ -1,17 +1,19 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import glassnet as gn
 from glassnet import nn
 from glassnet.errors import ConfigError, DataError
 from glassnet.pages.page import Code, render
 from glassnet.studies import convolution
-from glassnet.studies import convolution_figures as figures
-from glassnet.studies.convolution import KERNELS, convolved
+from glassnet.studies.convolution import KERNELS, convolve
+from glassnet.studies.convolution.measure import Kernel
 
 SIDE = 9
 
@@ -32,51 +34,51 @@ def edge(kind: str) -> np.ndarray:
     }[kind].astype(float)
 
 
-@pytest.mark.parametrize("kernel", KERNELS[:4], ids=lambda kernel: kernel.answers_to)
-def test_an_edge_kernel_is_titled_by_what_it_answers_to(kernel: convolution.Kernel) -> None:
+@pytest.mark.parametrize("kernel", KERNELS[:4], ids=lambda kernel: kernel.responds_to)
+def test_edge_kernel_responds_most_to_its_edge(kernel: Kernel) -> None:
     def strength(kind: str) -> float:
-        return float(np.abs(convolved(edge(kind), kernel.weights)).max())
+        return float(np.abs(convolve(edge(kind), kernel.weights)).max())
 
-    strongest = max((other.answers_to for other in KERNELS[:4]), key=strength)
-    assert strongest == kernel.answers_to
-    assert convolved(edge(kernel.answers_to), kernel.weights).max() > 0  # blue: brighter on the first side
-    assert not convolved(np.ones((5, 5)), kernel.weights).any()
+    strongest = max((other.responds_to for other in KERNELS[:4]), key=strength)
+    assert strongest == kernel.responds_to
+    assert convolve(edge(kernel.responds_to), kernel.weights).max() > 0  # blue: brighter on the first side
+    assert not convolve(np.ones((5, 5)), kernel.weights).any()
 
 
-def test_columns_1_0_minus_1_leave_a_horizontal_edge_white() -> None:
-    (sobel,) = (kernel for kernel in KERNELS if kernel.answers_to == "vertical edges")
+def test_sobel_columns_give_0_at_a_horizontal_edge() -> None:
+    (sobel,) = (kernel for kernel in KERNELS if kernel.responds_to == "vertical edges")
     assert [row[0] * row[2] for row in sobel.weights] == [-1, -4, -1]
-    assert not convolved(edge("horizontal edges"), sobel.weights).any()
+    assert not convolve(edge("horizontal edges"), sobel.weights).any()
 
 
-def test_the_other_kernels() -> None:
+def test_other_kernels_respond_to_points_and_uniform_areas() -> None:
     kernels = {kernel.name: kernel.weights for kernel in KERNELS}
     even, spot = np.full((5, 5), 0.5), np.zeros((5, 5))
     spot[2, 2] = 1
-    assert not convolved(even, kernels["Laplace"]).any()
-    assert convolved(spot, kernels["Laplace"]).max() == 4
+    assert not convolve(even, kernels["Laplace"]).any()
+    assert convolve(spot, kernels["Laplace"]).max() == 4
     for name in ("mean", "Gauss", "sharpen"):
-        np.testing.assert_allclose(convolved(even, kernels[name]), 0.5)
-    np.testing.assert_allclose(convolved(spot, kernels["mean"]), 1 / 9)
+        np.testing.assert_allclose(convolve(even, kernels[name]), 0.5)
+    np.testing.assert_allclose(convolve(spot, kernels["mean"]), 1 / 9)
 
 
-def test_conv2d_agrees_with_the_loops_and_a_planted_bug_shows(
+def test_difference_is_rounding_and_shows_a_planted_bug(
     study: convolution.ConvolutionStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert study.difference < 1e-14
-    assert "differ by at most" in study.summary[0]
+    assert study.summary[0].endswith(f"differ by at most {study.difference:.1e} on all kernels.")
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x, plain=nn.Conv2d.forward: plain(self, x) * 1.001)
     assert convolution.run_study().difference > 1e-4
 
 
-def test_conv2d_correlates_and_a_flipping_one_is_told(
+def test_flips_is_false_and_true_for_a_flipping_conv2d(
     study: convolution.ConvolutionStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inner = slice(1, 4), slice(1, 4)
     np.testing.assert_array_equal(study.correlated[inner], study.kernel[::-1, ::-1])
     np.testing.assert_array_equal(study.flipped[inner], study.kernel)
     assert not study.flips
-    assert "turned by 180°, so it is a cross-correlation" in study.summary[2]
+    assert "turned by 180°: it is a cross-correlation" in study.summary[2]
 
     def flipping(self: nn.Conv2d, x: np.ndarray, plain=nn.Conv2d.forward) -> np.ndarray:  # type: ignore[no-untyped-def]
         weight = self.weight.data.copy(order="K")
@@ -86,7 +88,7 @@ def test_conv2d_correlates_and_a_flipping_one_is_told(
         return y
 
     monkeypatch.setattr(nn.Conv2d, "forward", flipping)
-    assert "with the kernel as it is, so it is a true convolution" in convolution.run_study().summary[2]
+    assert "with the kernel as it is: it is a true convolution" in convolution.run_study().summary[2]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_conv2d_correlates_and_a_flipping_one_is_told(
         ("16 out of 3 channels", (16, 6, 6), 448),
     ],
 )
-def test_sizes_on_a_digit(
+def test_output_sizes_are_those_of_conv2d(
     study: convolution.ConvolutionStudy, changed: str, shape: tuple[int, ...], parameters: int
 ) -> None:
     (size,) = (size for size in study.sizes if size.changed == changed)
@@ -113,20 +115,20 @@ def test_sizes_on_a_digit(
     assert nn.Conv2d(**size.arguments)(image).shape[1:] == shape  # and it really comes out so
 
 
-def test_a_setting_that_does_not_fit_is_left_out() -> None:
+def test_output_sizes_leave_out_what_does_not_fit() -> None:
     small = convolution.run_study(np.zeros((4, 4), np.uint8))
     assert "a larger kernel" not in [size.changed for size in small.sizes]
-    assert small.sides["valid, dilation 2"] == (4, 2, None, None)
+    assert small.heights["valid, dilation 2"] == (4, 2, None, None)
     assert "it has no edges" in small.summary[1]
 
 
-def test_fields_of_resnet20_by_hand() -> None:
-    fields = {field.layer: field.view.size[0] for field in convolution.receptive_fields("resnet20")}
+def test_receptive_fields_of_resnet20_by_hand() -> None:
+    fields = {field.layer: field.receptive_field.size[0] for field in convolution.receptive_fields("resnet20")}
     # two pixels more for each 3×3 kernel in stage 1, four in stage 2, eight in stage 3; strides count from the next on
     assert [fields[f"layer{stage}.2"] for stage in (1, 2, 3)] == [3 + 6 * 2, 15 + 2 + 5 * 4, 37 + 4 + 5 * 8]
 
 
-def test_files_keep_their_proportions(tmp_path: Path) -> None:
+def test_run_study_keeps_the_proportions_of_a_file(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((50, 400, 3), np.uint8)).save(tmp_path / "wide.png")
     study = convolution.run_study(tmp_path / "wide.png")
     assert (study.name, study.image.shape) == ("wide.png", (12, 96))
@@ -137,55 +139,82 @@ def test_files_keep_their_proportions(tmp_path: Path) -> None:
     assert (image == 1).all()
 
 
-def test_arrays_in_colour_and_arrays_that_are_none() -> None:
+def test_run_study_averages_the_channels_of_an_array() -> None:
     colours = np.zeros((6, 5, 3), np.uint8)
     colours[..., 0] = 255
     np.testing.assert_allclose(convolution.run_study(colours).image, 1 / 3)
-    with pytest.raises(DataError, match=re.escape("at least 3×3. Got float64 of shape (8, 8).")):
-        convolution.run_study(np.zeros((8, 8)))
-    with pytest.raises(DataError, match=re.escape("Got uint8 of shape (2, 8).")):
-        convolution.run_study(np.zeros((2, 8), np.uint8))
 
 
-def test_what_cannot_be_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("array", "received"),
+    [
+        (np.zeros((8, 8)), "float64 of shape (8, 8)"),
+        (np.zeros((2, 8), np.uint8), "uint8 of shape (2, 8)"),
+        (np.zeros((8, 8, 0), np.uint8), "uint8 of shape (8, 8, 0)"),
+        (np.zeros((4, 8, 8, 1), np.uint8), "uint8 of shape (4, 8, 8, 1)"),
+        (7, "int64 of shape ()"),
+        ([], "float64 of shape (0,)"),
+    ],
+)
+def test_run_study_refuses_arrays_that_are_no_image(array: object, received: str) -> None:
+    message = "image must be a file, or uint8 of shape (H, W) or (H, W, C) with at least 3×3 pixels. Got "
+    with pytest.raises(DataError, match=re.escape(f"{message}{received}.")):
+        convolution.run_study(array)  # type: ignore[arg-type]
+
+
+def test_run_study_refuses_files_that_are_no_image(tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("no image")
     with pytest.raises(DataError, match="no.png: not an image"):
         convolution.run_study(tmp_path / "no.png")
-    with pytest.raises(ConfigError, match="model must be one of .* Got 'resnet21'"):
-        convolution.run_study(model="resnet21")
+    with pytest.raises(DataError, match="no such file"):
+        convolution.run_study(tmp_path / "absent.png")
+    with pytest.raises(DataError, match="not a file"):
+        convolution.run_study(tmp_path)
 
 
-def test_figures_show_zero_as_white_and_true_proportions(study: convolution.ConvolutionStudy) -> None:
-    figure = figures.kernel_answer_figure(study)
-    image, answers = (trace for trace in figure.data if trace.type == "heatmap")
-    assert (answers.zmin, answers.zmid, answers.zmax) == (-1, 0, 1)
-    assert answers.colorscale[0][1] == "rgb(103,0,31)"  # RdBu
+@pytest.mark.parametrize("model", ["resnet21", 3, None])
+def test_run_study_refuses_an_unknown_model(model: Any) -> None:
+    with pytest.raises(ConfigError, match=f"model must be one of tiny, .* Got {model!r}"):
+        convolution.run_study(model=model)
+
+
+@pytest.mark.parametrize("model", gn.architecture.PRESETS)
+def test_run_study_takes_every_model_on_the_smallest_image(model: str) -> None:
+    study = convolution.run_study(np.zeros((3, 3), np.uint8), model)
+    render(convolution.build_page(study))
+
+
+def test_kernel_response_figure_shows_0_as_white_in_true_proportions(study: convolution.ConvolutionStudy) -> None:
+    figure = convolution.kernel_response_figure(study)
+    image, responses = (trace for trace in figure.data if trace.type == "heatmap")
+    assert (responses.zmin, responses.zmid, responses.zmax) == (-1, 0, 1)
+    assert responses.colorscale[0][1] == "rgb(103,0,31)"  # RdBu
     assert figure.layout.yaxis.scaleanchor == "x"
-    assert np.nanmax(np.abs(answers.z)) == 1
+    assert np.nanmax(np.abs(responses.z)) == 1
     assert np.isfinite(image.z).sum() == study.image.size
     (texts,) = (trace.text for trace in figure.select_traces({"type": "scatter", "mode": "text"}))
     assert texts[1].split("<br>")[0] == "vertical edges"
     assert texts[3].split("<br>") == ["edges rising to", "the right"]
 
 
-def test_the_page_shows_the_definition_and_opens_without_a_request(study: convolution.ConvolutionStudy) -> None:
+def test_build_page_shows_the_definition(study: convolution.ConvolutionStudy) -> None:
     page = convolution.build_page(study)
     (code,) = (block for section in page.sections for block in section.blocks if isinstance(block, Code))
     assert code.text.startswith("def convolution(")
     assert "for v in range(kw):" in render(page)
 
 
-def test_the_numbers_leave_images_out(study: convolution.ConvolutionStudy) -> None:
+def test_to_dict_leaves_pixels_out(study: convolution.ConvolutionStudy) -> None:
     told = json.dumps(study.to_dict(), allow_nan=False)
     assert len(told) < 20_000
-    first = json.loads(told)["answers"][0]
-    assert first["kernel"]["answers_to"] == "vertical edges"
-    assert first["lowest"] == study.answers[0].response.min()
+    first = json.loads(told)["responses"][0]
+    assert first["kernel"]["responds_to"] == "vertical edges"
+    assert first["lowest"] == study.responses[0].response.min()
 
 
-def test_squares_of_many_layers_are_few_and_differ() -> None:
+def test_receptive_field_overlay_figure_draws_few_distinct_rectangles() -> None:
     study = convolution.run_study(np.zeros((40, 60), np.uint8), "resnet110")
-    lines = list(figures.field_on_image_figure(study).select_traces({"type": "scatter"}))
+    lines = list(convolution.receptive_field_overlay_figure(study).select_traces({"type": "scatter"}))
     assert len(lines) == 6
     assert len({(tuple(line.x), tuple(line.y)) for line in lines}) == 6
     for line in lines:  # bright enough to be seen on black

@@ -63,7 +63,7 @@ def parameters(model: PresetOrRun = "tiny", output: StudyOutput = None, as_json:
 
     measured = module.run_study(_spec(model))
     rows = [
-        {"layer": layer.name, "map": layer.map, "parameters": layer.parameters, "dense": layer.dense}
+        {"layer": layer.name, "shapes": layer.shapes, "parameters": layer.parameters, "dense": layer.dense}
         for layer in measured.layers
     ]
     show_study(measured, module.build_page(measured), output or default_output("parameters", model), as_json, rows)

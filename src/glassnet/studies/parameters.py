@@ -1,23 +1,31 @@
-"""How many parameters a convolution saves: a dense layer for the same map, beside it."""
+"""Parameters of a model's convolutions, beside those of dense layers for the same shapes."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import log10, prod
+from typing import Any
+
+import plotly.graph_objects as go
 
 from glassnet import nn
 from glassnet.architecture import ResNetSpec
-from glassnet.architecture import spec as preset
-from glassnet.measures.receptive_field import Place, places
+from glassnet.architecture import spec as get_spec
+from glassnet.measures.receptive_field import places
+from glassnet.pages.figures.curves import legend
 from glassnet.pages.page import Page, Section, Table
-from glassnet.studies import parameters_figures as figures
+from glassnet.pages.text import format_factor, format_shape
+from glassnet.pages.theme import CATEGORY_AXIS, LABEL_SIZE, TEST, TITLE_HEIGHT, TRAIN, new_figure, text_width
 from glassnet.studies.study import Study
 
-MOST_OPEN_ROWS = 24
+MAX_OPEN_ROWS = 24
+KIND_NAMES = {"convolution": "convolutions", "normalization": "normalization", "dense": "the dense layer at the end"}
+_ROW_HEIGHT, _FOOT_HEIGHT = 48, 84  # pixels: two bars, and the space below all bars
 
 
 @dataclass(frozen=True)
 class LayerParameters:
-    """One layer with parameters, and how many a dense layer for the same map would have (None: it has no such).
+    """One layer with parameters, and the count of a dense layer for the same shapes (None for normalization).
 
     Shapes are those of one image, without N.
     """
@@ -26,17 +34,17 @@ class LayerParameters:
     kind: str  # "convolution", "dense" or "normalization"
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
-    kernel_size: tuple[int, int] | None  # of a convolution
+    kernel_size: tuple[int, int] | None  # None where the layer is no convolution
     parameters: int
     dense: int | None
 
     @property
-    def map(self) -> str:
-        """What it does to an image, such as 1→8, 3×3 on 8×8."""
+    def shapes(self) -> str:
+        """The channels, the kernel and the image size, such as ``1→8, 3×3 on 8×8``."""
         before, after = self.input_shape[0], self.output_shape[0]
         if self.kernel_size is None:
             return f"{before}→{after}" if self.kind == "dense" else f"{after} channels"
-        return f"{before}→{after}, {_times(self.kernel_size)} on {_times(self.input_shape[1:])}"
+        return f"{before}→{after}, {format_shape(self.kernel_size)} on {format_shape(self.input_shape[1:])}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class ParameterStudy(Study):
         return [layer for layer in self.layers if layer.kind == "convolution"]
 
     def total(self, kind: str) -> int:
-        """Parameters in all layers of a kind."""
+        """Return the number of parameters in all layers of a kind."""
         return sum(layer.parameters for layer in self.layers if layer.kind == kind)
 
     @property
@@ -62,106 +70,169 @@ class ParameterStudy(Study):
 
     @property
     def summary(self) -> list[str]:
-        one, total = self.example, self.total("convolution")
-        inputs, outputs = prod(one.input_shape), prod(one.output_shape)
-        sentences = [
-            f"A dense layer from {inputs:,} to {outputs:,} numbers has {one.dense:,} parameters. A convolution for the "
-            f"same map ({one.map}) has {one.parameters:,}: {_compared(one.parameters, one.dense or 0)}.",
-            f"In {self.model} the {len(self.convolutions)} convolutions have {total:,} parameters; dense layers in "
-            f"their place would have {self.dense:,}. The convolutions need {_compared(total, self.dense)}.",
+        example, n_convolution = self.example, self.total("convolution")
+        n_parameters = sum(layer.parameters for layer in self.layers)
+        fractions = [
+            f"{self.total(kind) / n_parameters:.1%} in {name}" for kind, name in KIND_NAMES.items() if self.total(kind)
         ]
-        shares = {kind: self.total(kind) for kind in ("convolution", "normalization", "dense")}
-        everything = sum(shares.values())
-        told = ", ".join(f"{count / everything:.1%} in {name}" for name, count in _named(shares) if count)
-        return [*sentences, f"Its {everything:,} parameters: {told}."]
+        return [
+            f"A dense layer from {prod(example.input_shape):,} to {prod(example.output_shape):,} values has "
+            f"{example.dense:,} parameters. A convolution for the same shapes ({example.shapes}) has "
+            f"{example.parameters:,}, {_compare(example.parameters, example.dense or 0)}.",
+            f"The {len(self.convolutions)} convolutions of {self.model} have {n_convolution:,} parameters. Dense "
+            f"layers for the same shapes would have {self.dense:,}. The convolutions have "
+            f"{_compare(n_convolution, self.dense)}.",
+            f"{self.model} has {n_parameters:,} parameters: {', '.join(fractions)}.",
+        ]
 
 
 def run_study(model: str | ResNetSpec = "tiny") -> ParameterStudy:
-    """Counts the parameters of a model's layers, and of dense layers for the same maps.
+    """Count the parameters of a model's layers, and of dense layers for the same shapes.
 
     A dense layer has a bias for each of its outputs where the convolution has biases.
 
-    :param model: a preset's name or a spec; of a network, ``network.spec``.
-    :raises ConfigError: there is no such preset.
+    :param model: the name of a preset or a spec; for a network, ``network.spec``.
+    :returns: the counts of all layers and of a worked example.
+    :raises ConfigError: if there is no such preset.
     """
-    spec = preset(model) if isinstance(model, str) else model
-    conv, image = nn.Conv2d(1, 8, 3, padding="same"), (1, 8, 8)
-    output = (8, *conv.window.output_size((8, 8)))
-    example = _counted("example", conv, image, output)
-    return ParameterStudy(spec.preset, example, tuple(_layers(places(spec))))
+    spec = model if isinstance(model, ResNetSpec) else get_spec(model)
+    layers = [
+        _count(place.name, place.layer, place.input_shape, place.output_shape)
+        for place in places(spec)
+        if isinstance(place.layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
+    ]
+    example = _count("example", nn.Conv2d(1, 8, 3, padding="same"), (1, 8, 8), (8, 8, 8))
+    return ParameterStudy(spec.preset, example, tuple(layers))
 
 
-def _layers(found: Iterable[Place]) -> Iterable[LayerParameters]:
-    for place in found:
-        if isinstance(place.layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-            yield _counted(place.name, place.layer, place.input_shape, place.output_shape)
-
-
-def _counted(
-    name: str, layer: nn.Module, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
-) -> LayerParameters:
-    own = sum(parameter.data.size for parameter in layer.parameters())
+def _count(name: str, layer: nn.Module, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> LayerParameters:
+    parameters = sum(parameter.data.size for parameter in layer.parameters())
+    kernel_size, dense = None, None
     if isinstance(layer, nn.Conv2d):
-        inputs, outputs = prod(input_shape), prod(output_shape)
-        dense = inputs * outputs + (outputs if layer.bias is not None else 0)
-        return LayerParameters(name, "convolution", input_shape, output_shape, layer.window.kernel_size, own, dense)
-    is_dense = isinstance(layer, nn.Linear)
-    kind = "dense" if is_dense else "normalization"
-    return LayerParameters(name, kind, input_shape, output_shape, None, own, own if is_dense else None)
+        kind, kernel_size = "convolution", layer.window.kernel_size
+        dense = prod(output_shape) * (prod(input_shape) + (layer.bias is not None))
+    elif isinstance(layer, nn.Linear):
+        kind, dense = "dense", parameters
+    else:
+        kind = "normalization"
+    return LayerParameters(name, kind, input_shape, output_shape, kernel_size, parameters, dense)
 
 
 def build_page(study: ParameterStudy) -> Page:
-    """The study as a page, not yet written."""
-    facts = [
+    """Return the study as a page."""
+    key_figures = [
         ("In convolutions", f"{study.total('convolution'):,}"),
-        ("Dense layers instead", f"{study.dense / study.total('convolution'):,.0f}×"),
+        ("Dense layers instead", f"{format_factor(study.dense / study.total('convolution'))}×"),
         ("The example", f"{study.example.parameters:,} against {study.example.dense:,}"),
     ]
     rows = [
         (
             layer.name,
             layer.kind,
-            _times(layer.input_shape),
-            _times(layer.output_shape),
+            format_shape(layer.input_shape),
+            format_shape(layer.output_shape),
             layer.parameters,
             layer.dense,
             None if layer.dense is None else layer.dense / layer.parameters,
         )
         for layer in study.layers
     ]
-    columns = ["Layer", "Kind", "Input", "Output", "Parameters", "Dense", "Times as many"]
+    columns = ["Layer", "Kind", "Input", "Output", "Parameters", "Dense", "Dense / parameters"]
+    table = Table(f"Every layer with parameters of {study.model}", columns, rows, folded=len(rows) > MAX_OPEN_ROWS)
     why = (
-        "A convolution uses the same few weights at every place of the image, so its parameters do not depend on the "
-        "image's size, and what it learned in one corner it knows in all others. A dense layer has a weight of its "
-        "own from every input to every output. Biases are counted where the layer has them."
+        "A convolution uses the same few weights at every position of the image. Its parameter count does not depend "
+        "on the image size, and a pattern learned in one corner is recognized everywhere. A dense layer has a separate "
+        "weight from every input to every output. Biases are counted where the layer has them."
     )
-    every = Table(f"Every layer with parameters of {study.model}", columns, rows, folded=len(rows) > MOST_OPEN_ROWS)
     return Page(
         f"Parameters of {study.model}: convolution against dense",
-        facts,
+        key_figures,
         study.summary,
         [
-            Section("The same map, twice", [why, figures.dense_example_figure(study.example)]),
-            Section(f"The convolutions of {study.model}", [figures.parameter_figure(study.convolutions), every]),
+            Section("One convolution", [why, dense_example_figure(study.example)]),
+            Section(f"The convolutions of {study.model}", [parameter_figure(study.convolutions), table]),
         ],
     )
 
 
-def _named(shares: dict[str, int]) -> list[tuple[str, int]]:
-    names = {"convolution": "convolutions", "normalization": "normalization", "dense": "the dense layer at the end"}
-    return [(names[kind], count) for kind, count in shares.items()]
+def dense_example_figure(layer: LayerParameters) -> go.Figure:
+    """Draw one convolution beside the dense layer for the same shapes, on a linear axis."""
+    return _bars(
+        "A convolution beside a dense layer",
+        [layer.shapes],
+        [layer],
+        log=False,
+        caption=(
+            "Parameter counts of two layers with the same input and output shape. Lengths are in proportion, so the "
+            "bar of the convolution is hardly visible."
+        ),
+    )
 
 
-def _compared(convolution: int, dense: int) -> str:
-    """How many times fewer, or more, parameters a convolution has."""
+def parameter_figure(layers: Sequence[LayerParameters]) -> go.Figure:
+    """Draw two bars for each kind of convolution of a model, on a logarithmic axis that begins at one parameter.
+
+    :param layers: the convolutions; those with the same channels, kernel and image size share a pair of bars.
+    """
+    counts = Counter(layer.shapes for layer in layers)
+    kinds = {layer.shapes: layer for layer in reversed(layers)}
+    return _bars(
+        "Parameters of one layer",
+        [f"{shapes} ({count}×)" if count > 1 else shapes for shapes, count in counts.items()],
+        [kinds[shapes] for shapes in counts],
+        log=True,
+        caption=(
+            "Parameter counts by channels before → after, kernel and image size, with the number of such layers. The "
+            "axis is logarithmic. The gap between two bars is what shared weights save; it narrows as images become "
+            "smaller."
+        ),
+    )
+
+
+def _bars(title: str, names: Sequence[str], layers: Sequence[LayerParameters], *, log: bool, caption: str) -> go.Figure:
+    counts = "; ".join(
+        f"{name}: {layer.parameters:,} as convolution, {layer.dense:,} as dense layer"
+        for name, layer in zip(names, layers, strict=True)
+    )
+    left = 16 + text_width(names)
+    figure = new_figure(
+        title,
+        caption=caption,
+        alt=f"Bars on a {'logarithmic' if log else 'linear'} axis. {counts}.",
+        height=TITLE_HEIGHT + _ROW_HEIGHT * max(len(names), 2) + _FOOT_HEIGHT,
+        margin={"l": left, "b": _FOOT_HEIGHT, "r": 24},
+        min_width=left + 150,
+    )
+    _add_bars(figure, "convolution", TRAIN, names, [layer.parameters for layer in layers])
+    _add_bars(figure, "dense layer", TEST, names, [layer.dense or 0 for layer in layers])
+    figure.update_layout(barmode="group", bargap=0.25, legend=legend() | {"traceorder": "normal"})
+    figure.update_yaxes(autorange="reversed", **CATEGORY_AXIS)
+    largest = max(layer.dense or 1 for layer in layers)
+    axis: dict[str, Any] = {"range": [0, 1.02 * largest], "nticks": 5}
+    if log:
+        powers_per_tick = 3 if largest > 10**5 else 1
+        axis = {"type": "log", "range": [0, 1.02 * log10(largest)], "exponentformat": "power", "dtick": powers_per_tick}
+    return figure.update_xaxes(title_text="parameters", zeroline=True, tickangle=0, **axis)
+
+
+def _add_bars(figure: go.Figure, name: str, colour: str, categories: Iterable[str], counts: list[int]) -> None:
+    figure.add_bar(
+        y=list(categories),
+        x=counts,
+        name=name,
+        orientation="h",
+        marker_color=colour,
+        text=[f"{count:,}" for count in counts],
+        textposition="auto",
+        textfont={"size": LABEL_SIZE},
+        insidetextanchor="end",
+        textangle=0,
+        cliponaxis=False,
+        hovertemplate=f"%{{y}}<br>{name}: %{{x:,}} parameters<extra></extra>",
+    )
+
+
+def _compare(convolution: int, dense: int) -> str:
     if dense >= convolution:
-        return f"{_ratio(dense / convolution)} times fewer"
-    return f"{_ratio(convolution / dense)} times more, since the image is smaller than the kernel"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
-
-
-def _times(lengths: Iterable[int]) -> str:
-    return "×".join(map(str, lengths))
+        return f"{format_factor(dense / convolution)} times fewer"
+    return f"{format_factor(convolution / dense)} times more, because the image is smaller than the kernel"

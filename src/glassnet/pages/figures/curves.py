@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from glassnet.measures.layers import layer_gradient_norms
-from glassnet.pages.theme import TEST, TRAIN, VALIDATION, logarithmic, new_figure
+from glassnet.pages.theme import TEST, TRAIN, VALIDATION, logarithmic, new_figure, text_width
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -128,6 +128,19 @@ def epoch_axis(figure: go.Figure, epochs: Sequence[int]) -> None:
     figure.update_xaxes(
         title_text="epoch", range=[first - 0.5, last + 0.5], tick0=0, dtick=step, tickformat="d", zeroline=False
     )
+
+
+def layer_axis(figure: go.Figure, names: Sequence[str], title: str, max_names: int = 14) -> None:
+    """Number layers or blocks on the x axis from 1, and write their names below it where they are few.
+
+    The figure becomes higher by the space that axis and legend take.
+    """
+    foot, ticks = 96.0, dict[str, Any](title_text=title)
+    if len(names) <= max_names:
+        foot = 84 + text_width(names) * 0.75
+        ticks = {"tickvals": list(range(1, len(names) + 1)), "ticktext": list(names), "tickangle": -45}
+    figure.update_xaxes(zeroline=False, **ticks)
+    figure.update_layout(height=round(figure.layout.height + foot), margin_b=foot)
 
 
 def legend() -> dict[str, Any]:

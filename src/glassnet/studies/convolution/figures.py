@@ -1,0 +1,251 @@
+"""Figures of a convolution: kernel responses, output sizes, and receptive fields."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from glassnet.pages.figures.curves import layer_axis, legend
+from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
+from glassnet.pages.theme import (
+    COLOUR_BAR_HEIGHT,
+    LABEL_SIZE,
+    TEST,
+    TEXT,
+    TRAIN,
+    VALIDATION,
+    colour_bar,
+    new_figure,
+    text_width,
+    written,
+)
+from glassnet.studies.convolution.measure import Array, ConvolutionStudy, LayerField
+
+MAX_RECTANGLES = 6
+OVERLAY_WIDTH = 380  # pixels
+_GRAY = {"colorscale": "gray", "zmin": 0, "zmax": 1, "showscale": False, "hoverinfo": "skip"}
+
+
+def kernel_response_figure(study: ConvolutionStudy) -> go.Figure:
+    """Draw the image and the response of each kernel, each response on its own range."""
+    height, width = study.image.shape
+    tiles = np.full((1 + len(study.responses), height, width), np.nan)
+    hover = [f"{written(study.name, 60)}<br>{height}×{width} pixels, 0 (black) to 1 (white)"]
+    for tile, response in zip(tiles[1:], study.responses, strict=True):
+        low, high = response.response.min(), response.response.max()
+        tile[1:-1, 1:-1] = response.response / (max(-low, high) or 1.0)
+        hover.append(f"{response.kernel.name}<br>responds to {response.kernel.responds_to}<br>{low:.3g} to {high:.3g}")
+    labels = [written(study.name, 30), *(response.kernel.responds_to for response in study.responses)]
+    figure, grid = _tile_grid(
+        "Kernel responses",
+        tiles,
+        columns=3,
+        line_length=16,
+        labels=labels,
+        hover=hover,
+        caption=(
+            "Response of each kernel, with the feature that it responds to: white is 0, blue positive, red negative. "
+            "The kernel for vertical edges is blue where the image is brighter on the left, red where it is brighter "
+            "on the right, and white at horizontal edges."
+        ),
+        alt=f"The image in gray and the responses of {len(study.responses)} kernels: {', '.join(labels[1:])}.",
+    )
+    canvas = grid.lay(tiles, np.nan)
+    image = np.full_like(canvas, np.nan)
+    image[:height, :width] = study.image
+    figure.add_heatmap(z=image, **_GRAY)
+    ticks = {"tickvals": [-1, 0, 1], "ticktext": ["−largest", "0", "largest"]}
+    return _add_diverging(figure, canvas, "response, within its tile's range", **ticks)
+
+
+def correlation_figure(study: ConvolutionStudy) -> go.Figure:
+    """Draw an asymmetric kernel, one white pixel, and the responses with the kernel as it is and turned by 180°."""
+    kernel = np.full(study.point.shape, np.nan)
+    kernel[1:-1, 1:-1] = study.kernel
+    tiles = np.stack([kernel, study.point, study.correlated, study.flipped])
+    labels = ["kernel", "one white pixel", "Conv2d’s response", "with the kernel flipped"]
+    shown, other = (
+        ("the kernel itself", "turned") if study.flips else ("the kernel turned by 180°", "the kernel itself")
+    )
+    figure, grid = _tile_grid(
+        "One white pixel",
+        tiles,
+        columns=4,
+        line_length=12,
+        labels=labels,
+        hover=[],
+        caption=(
+            f"Response to one white pixel. The third tile shows {shown}; a flipped kernel gives {other}, which is the "
+            "convolution of mathematics. A network learns its kernels, so a flip would only store them turned."
+        ),
+        alt=f"Four tiles of numbers: {', '.join(labels)}. Conv2d’s response is {shown}.",
+    )
+    values = grid.lay(tiles, np.nan)
+    limit = float(np.nanmax(np.abs(values)))
+    _add_diverging(figure, values / limit, "value", tickvals=[-1, 0, 1], ticktext=[f"−{limit:g}", "0", f"{limit:g}"])
+    texts = [["" if np.isnan(value) else f"{value:g}".replace("-", "−") for value in row] for row in values]
+    return figure.update_traces(
+        text=texts, texttemplate="%{text}", textfont={"size": LABEL_SIZE}, selector={"type": "heatmap"}
+    )
+
+
+def kernel_size_figure(study: ConvolutionStudy) -> go.Figure:
+    """Draw the output height over the kernel size, one line for each padding, stride and dilation."""
+    height = study.image.shape[0]
+    described = [f"{name}: {', '.join('–' if h is None else str(h) for h in hs)}" for name, hs in study.heights.items()]
+    figure = new_figure(
+        "Kernel size and output size",
+        caption=(
+            f"Output height for an image {height} pixels high. Padding “same” keeps the height. Without padding each "
+            "pixel of the kernel costs one, with a dilation of 2 it costs two, and a stride of 2 keeps half. A line "
+            "ends where the kernel no longer fits."
+        ),
+        alt=f"Line chart of the output height for kernels from size 1 on. {'; '.join(described)}.",
+        height=360,
+    )
+    styles = (
+        (TRAIN, "circle", "solid"),
+        (TEST, "diamond", "solid"),
+        (VALIDATION, "square", "dash"),
+        (TEXT, "x", "dot"),
+    )
+    for (name, heights), (colour, symbol, dash) in zip(study.heights.items(), styles, strict=True):
+        figure.add_scatter(
+            x=list(range(1, len(heights) + 1)),
+            y=list(heights),
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "dash": dash, "width": 2},
+            marker={"symbol": symbol, "size": 7},
+            cliponaxis=False,
+            hovertemplate=f"{name}, kernel %{{x}}: %{{y}} pixels<extra></extra>",
+        )
+    figure.update_xaxes(title_text="kernel size (pixels)", dtick=1, zeroline=False)
+    figure.update_yaxes(title_text="output height (pixels)", rangemode="tozero")
+    return figure.update_layout(legend=legend())
+
+
+def receptive_field_overlay_figure(study: ConvolutionStudy) -> go.Figure:
+    """Draw the image, and around its middle the receptive fields of some layers."""
+    height, width = study.image.shape
+    fields = _select_fields(study.fields)
+    names = [f"{field.layer}: {field.receptive_field.size[0]}×{field.receptive_field.size[1]}" for field in fields]
+    foot = 28 + 22 * len(fields)
+    figure = new_figure(
+        "Receptive fields of the middle outputs",
+        caption=(
+            "Part of the image that determines the output in the middle of each layer's map. A rectangle that reaches "
+            "the border is cut off there; the rest of it lies in the padding."
+        ),
+        alt=f"The image with rectangles around its middle, in pixels: {'; '.join(names)}.",
+        width=OVERLAY_WIDTH + 16,
+        height=52 + OVERLAY_WIDTH * height / width + foot,
+        margin={"l": 8, "r": 8, "b": foot},
+    )
+    figure.add_heatmap(z=study.image, **_GRAY)
+    colours = sample_colorscale("Plasma", np.linspace(0.35, 0.95, len(fields)).tolist())
+    for index, (field, name, colour) in enumerate(zip(fields, names, colours, strict=True)):
+        (top, bottom), (left, right) = field.rows, field.columns
+        inset = -0.5 + index * 0.004 * width * (field.rows == (0, height))  # so that equal rectangles stay visible
+        x0, x1, y0, y1 = left + inset, right - 1 - inset, top + inset, bottom - 1 - inset
+        figure.add_scatter(
+            x=[x0, x1, x1, x0, x0],
+            y=[y0, y0, y1, y1, y0],
+            name=name,
+            mode="lines",
+            line={"color": colour, "width": 3},
+            cliponaxis=False,
+            hovertemplate=f"{name}<extra></extra>",
+        )
+    figure.update_xaxes(visible=False, range=[-0.5, width - 0.5], constrain="domain")
+    figure.update_yaxes(visible=False, range=[height - 0.5, -0.5], scaleanchor="x", constrain="domain")
+    return figure.update_layout(legend=legend() | {"orientation": "v", "font": {"size": 11}})
+
+
+def receptive_field_growth_figure(study: ConvolutionStudy) -> go.Figure:
+    """Draw the height of the receptive field layer by layer, beside the height of the image."""
+    names = [field.layer for field in study.fields]
+    sizes, height = [field.receptive_field.size[0] for field in study.fields], study.image.shape[0]
+    figure = new_figure(
+        "Growth of the receptive field",
+        caption=(
+            "Height of the receptive field by layer, steeper after each stride. Above the dashed line an output in the "
+            "middle covers the whole height of the image; an output at the border does so at about twice that size."
+        ),
+        alt=f"Line chart of the receptive field's height, from {sizes[0]} pixels in {names[0]} to {sizes[-1]} in "
+        f"{names[-1]}; the image is {height} pixels high.",
+        height=300,
+    )
+    figure.add_scatter(
+        x=list(range(1, len(names) + 1)),
+        y=sizes,
+        text=names,
+        name="receptive field",
+        mode="lines+markers",
+        line={"color": TRAIN, "width": 2},
+        hovertemplate="%{text}: %{y} pixels<extra></extra>",
+    )
+    figure.add_scatter(
+        x=[1, len(names)],
+        y=[height, height],
+        name="image",
+        mode="lines",
+        line={"color": TEST, "width": 2, "dash": "dash"},
+        hovertemplate=f"image: {height} pixels<extra></extra>",
+    )
+    layer_axis(figure, names, "layer, in forward order")
+    figure.update_yaxes(title_text="height (pixels)", rangemode="tozero")
+    return figure.update_layout(legend=legend())
+
+
+def _select_fields(fields: Sequence[LayerField]) -> list[LayerField]:
+    """Return at most MAX_RECTANGLES fields that cover different pixels, from the first to the last."""
+    distinct: dict[Any, LayerField] = {}
+    for field in fields:
+        distinct.setdefault((field.rows, field.columns), field)
+    candidates = list(distinct.values())
+    indices = np.linspace(0, len(candidates) - 1, min(MAX_RECTANGLES, len(candidates))).round().astype(int)
+    return [candidates[index] for index in indices]
+
+
+def _tile_grid(
+    title: str,
+    tiles: Array,
+    *,
+    columns: int,
+    line_length: int,
+    labels: Sequence[str],
+    hover: list[str],
+    caption: str,
+    alt: str,
+) -> tuple[go.Figure, TileGrid]:
+    """Return a figure of tiles (count, H, W) without their pixels, and its grid.
+
+    The label below a tile has lines of ``line_length`` characters.
+    """
+    lines = [textwrap.wrap(label, line_length) for label in labels]
+    n_lines, height, width = max(map(len, lines)), *tiles.shape[1:]
+    min_width = 8 + text_width([line for label in lines for line in label], LABEL_SIZE) * 0.92  # on the screen
+    label_height = -(-int((n_lines * (LABEL_SIZE + 4) + 6) * width) // int(min_width))  # in pixels of the tiles
+    grid = TileGrid(len(tiles), height, width, columns, gap=max(1, width // 16), band=label_height)
+    figure = tile_grid_figure(
+        title,
+        grid,
+        labels=[label + [""] * (n_lines - len(label)) for label in lines],
+        hover=hover,
+        tile=(min_width, max(480 / columns, min_width)),
+        below=COLOUR_BAR_HEIGHT,
+        left=8,
+        caption=caption,
+        alt=alt,
+    )
+    return figure, grid
+
+
+def _add_diverging(figure: go.Figure, values: Array, title: str, **ticks: Any) -> go.Figure:
+    """Add values from −1 (red) through 0 (white) to 1 (blue)."""
+    bar = colour_bar(title, **ticks)
+    return figure.add_heatmap(z=values, colorscale="RdBu", zmid=0, zmin=-1, zmax=1, hoverinfo="skip", colorbar=bar)
