@@ -222,13 +222,20 @@ def test_a_source_is_json():
     assert load_data(**json.loads(json.dumps(data.source))).fingerprint == data.fingerprint
 
 
-def test_sources_that_do_not_need_them_load_neither_scikit_learn_nor_pillow(tmp_path):
+def test_load_data_imports_neither_scikit_learn_nor_pillow_for_digits_and_idx(tmp_path):
     write_idx(tmp_path, "train", 30)
-    write_idx(tmp_path, "t10k", 6)
     code = (
         "import sys; from glassnet.data import load_data, Normalization, draw, decode_image; "
-        f"load_data({str(tmp_path)!r}).normalization; "
+        f"load_data('digits', samples=100); load_data({str(tmp_path)!r}).normalization; "
         "print([name for name in ('sklearn', 'scipy', 'PIL') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_digits_without_scikit_learn(monkeypatch):
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    with pytest.raises(
+        DataError, match=r"^digits must be installed with scikit-learn\. Got no package of that name\.$"
+    ):
+        load_data("digits")

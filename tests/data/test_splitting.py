@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from glassnet.data import stratified_split
-from glassnet.data.splitting import stratified_sample
+from glassnet.data.splitting import draw_stratified, stratified_sample
 from glassnet.errors import ConfigError, DataError
 
 
@@ -25,6 +26,21 @@ def test_split_follows_from_the_seed():
     labels = np.repeat([0, 1], 50)
     np.testing.assert_array_equal(stratified_split(labels, 0.1, 3)[1], stratified_split(labels, 0.1, 3)[1])
     assert stratified_split(labels, 0.1, 3)[1].tolist() != stratified_split(labels, 0.1, 4)[1].tolist()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    counts=st.lists(st.integers(2, 40), min_size=1, max_size=12),
+    fraction=st.floats(0, 1),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_draw_stratified_is_scikit_learns_split(counts, fraction, seed):
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)) * 3, counts))
+    size = len(counts) + int(fraction * (len(labels) - 2 * len(counts)))
+    expected = train_test_split(np.arange(len(labels)), test_size=size, stratify=labels, random_state=seed)
+    for drawn, indices in zip(draw_stratified(labels, size, seed), expected, strict=True):
+        assert drawn.dtype == np.int64
+        np.testing.assert_array_equal(drawn, indices)
 
 
 def test_split_errors():

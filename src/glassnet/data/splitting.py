@@ -43,7 +43,7 @@ def stratified_split(
             f"a share of {share} of {count} images splits them into {count - held_out} and {held_out}; "
             f"each part needs at least one for each of the {len(values)} classes"
         )
-    rest, part = _drawn(labels, held_out, seed)
+    rest, part = map(np.sort, draw_stratified(labels, held_out, seed))
     missing = np.setdiff1d(values, labels[rest])
     if len(missing):
         raise DataError(
@@ -74,7 +74,7 @@ def stratified_sample(
         raise DataError(
             f"class {_name(singles[0], classes)} has 1 training image; at least 2 are needed to take samples"
         )
-    _, part = _drawn(labels, samples, seed)
+    part = np.sort(draw_stratified(labels, samples, seed)[1])
     missing = np.setdiff1d(values, labels[part])
     if len(missing):
         raise DataError(
@@ -83,13 +83,39 @@ def stratified_sample(
     return part
 
 
-def _drawn(labels: NDArray[np.int64], size: int, seed: int) -> tuple[Indices, Indices]:
-    from sklearn.model_selection import train_test_split
+def draw_stratified(labels: NDArray[np.int64], size: int, seed: int) -> tuple[Indices, Indices]:
+    """Draw ``size`` members, each class in proportion, and return the indices (rest, drawn), both in random order.
 
-    rest, part = train_test_split(
-        np.arange(len(labels), dtype=np.int64), test_size=size, stratify=labels, random_state=validate_seed(seed)
-    )
-    return np.sort(rest), np.sort(part)
+    The same indices, in the same order, as scikit-learn's ``train_test_split(stratify=labels)``, whose import alone
+    takes 2.5 s. NumPy never changes the numbers of its legacy ``RandomState``, which both draw from.
+    """
+    rng = np.random.RandomState(validate_seed(seed))
+    _, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    n_rest = _apportion(counts, len(labels) - size, rng)
+    n_drawn = _apportion(counts - n_rest, size, rng)
+    classes = np.split(np.argsort(class_of, kind="stable"), np.cumsum(counts)[:-1])
+    rest, drawn = [], []
+    for members, stop, more in zip(classes, n_rest, n_drawn, strict=True):
+        shuffled = members[rng.permutation(len(members))]
+        rest.append(shuffled[:stop])
+        drawn.append(shuffled[stop : stop + more])
+    return rng.permutation(np.concatenate(rest)), rng.permutation(np.concatenate(drawn))
+
+
+def _apportion(counts: Indices, total: int, rng: np.random.RandomState) -> Indices:
+    """Divide ``total`` in the proportions of ``counts`` by largest remainders; equal remainders are drawn by lot."""
+    exact = counts / counts.sum() * total
+    shares: Indices = np.floor(exact).astype(np.int64)
+    remainders = exact - shares
+    missing = int(total - shares.sum())
+    for remainder in np.unique(remainders)[::-1]:
+        if missing == 0:
+            break
+        equal = np.flatnonzero(remainders == remainder)
+        raised = rng.choice(equal, min(len(equal), missing), replace=False)
+        shares[raised] += 1
+        missing -= len(raised)
+    return shares
 
 
 def _name(value: np.int64, classes: Sequence[str] | None) -> str:
