@@ -113,7 +113,7 @@ def test_an_interrupt_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch) -
         raise KeyboardInterrupt
 
     monkeypatch.setattr(trials, "train", interrupted)
-    monkeypatch.setattr(trials.Workshop, "check", lambda workshop, trial: None)
+    monkeypatch.setattr(trials.TrialRunner, "check", lambda runner, trial: None)
     code, out, err = call(*DEGRADATION)
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == "Error: Stopped. What is finished is kept; the same command goes on from there."

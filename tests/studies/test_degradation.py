@@ -13,7 +13,6 @@ from glassnet.errors import ConfigError, RunError
 from glassnet.pages.page import render
 from glassnet.studies import degradation
 from glassnet.studies.degradation import DegradationStudy, Descent
-from glassnet.studies.study_progress import Watch
 
 Ends = dict[tuple[bool, int], list[float]]
 
@@ -168,7 +167,7 @@ def measured(digits: gn.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 
 def run_study(data: gn.Dataset, folder: Path, **changes: object) -> DegradationStudy:
-    given = {"depths": [14, 8], "norms": ["batch"], "seeds": 2, "epochs": 2, "width": 2, "watch": Watch()}
+    given = {"depths": [14, 8], "norms": ["batch"], "seeds": 2, "epochs": 2, "width": 2}
     return degradation.run_study(data, folder=folder, **{**given, **changes})
 
 
@@ -230,7 +229,7 @@ def test_refused(changes: dict[str, object], told: str, digits: gn.Dataset, tmp_
 @pytest.mark.slow
 def test_the_deeper_plain_network_is_worse_and_the_residual_one_is_not(tmp_path: Path) -> None:
     """The study itself, cut down: one seed, two depths."""
-    study = degradation.run_study(depths=[8, 56], norms=["batch"], seeds=1, folder=tmp_path, watch=Watch())
+    study = degradation.run_study(depths=[8, 56], norms=["batch"], seeds=1, folder=tmp_path)
     plain, residual = study.deeper("batch", False), study.deeper("batch", True)
     assert plain is not None
     assert residual is not None

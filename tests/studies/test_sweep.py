@@ -12,7 +12,6 @@ from glassnet.errors import ConfigError
 from glassnet.measures.seed_stats import paired_difference
 from glassnet.pages.page import render
 from glassnet.studies import sweep
-from glassnet.studies.study_progress import Watch
 from glassnet.studies.sweep import Setting, SweepStudy
 
 Accuracies = dict[tuple[object, ...], tuple[float | None, ...]]
@@ -151,7 +150,7 @@ def test_the_page() -> None:
 
 
 def run_study(data: gn.Dataset, folder: Path, axes: sweep.Axes, **changes: object) -> SweepStudy:
-    given = {"model": "tiny", "seeds": 2, "epochs": 1, "width": 2, "watch": Watch()}
+    given = {"model": "tiny", "seeds": 2, "epochs": 1, "width": 2}
     return sweep.run_study(data, axes, folder=folder, **{**given, **changes})
 
 

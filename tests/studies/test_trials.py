@@ -5,8 +5,8 @@ import pytest
 
 import glassnet as gn
 from glassnet.errors import ConfigError, DivergedError, RunError
-from glassnet.studies.study_progress import Watch
-from glassnet.studies.trials import Outcome, Trial, train_all
+from glassnet.progress import Progress
+from glassnet.studies.trials import Trial, run_trials
 from glassnet.training import RunFolder
 from tests.training.runs import assert_same_run, untimed
 
@@ -17,30 +17,29 @@ def trial(name: str = "a", seed: int = 0, spec: gn.ResNetSpec = SPEC, **recipe: 
     return Trial(name, spec, gn.Recipe(epochs=2, seed=seed).replace(**recipe))
 
 
-class Told(Watch):
-    """Remembers what it was told."""
+class RecordingProgress(Progress):
+    """Remembers what it receives; raises KeyboardInterrupt once ``interrupt_at`` percent are done."""
 
-    def __init__(self, after: int = 99) -> None:
-        self.there, self.epochs, self.finished, self.after = -1, dict[str, int](), list[str](), after
-        self.ended = False
+    def __init__(self, interrupt_at: int = 101) -> None:
+        self.lines, self.percent, self.is_finished, self.interrupt_at = list[str](), 0, False, interrupt_at
 
-    def begin(self, folder: Path, trials: object, there: int) -> None:
-        self.there = there
+    def log(self, line: str) -> None:
+        self.lines.append(line)
 
-    def advance(self, trial: Trial, epochs: int) -> None:
-        self.epochs[trial.name] = self.epochs.get(trial.name, 0) + epochs
-        if sum(self.epochs.values()) == self.after:
+    def start(self, title: str, total: int, done: int = 0, unit: str = "steps") -> None:
+        self.task = (title, total, unit)
+
+    def advance(self, count: int = 1) -> None:
+        self.percent += count
+        if self.percent >= self.interrupt_at:
             raise KeyboardInterrupt
 
-    def finish(self, outcome: Outcome) -> None:
-        self.finished.append(outcome.trial.name)
-
-    def end(self) -> None:
-        self.ended = True
+    def finish(self) -> None:
+        self.is_finished = True
 
 
-def test_each_trial_is_a_run_of_its_name(digits: gn.Dataset, tmp_path: Path) -> None:
-    first, second = train_all([trial("a"), trial("b", seed=1)], digits, tmp_path, watch=Told())
+def test_run_trials_leaves_a_run_of_each_name(digits: gn.Dataset, tmp_path: Path) -> None:
+    first, second = run_trials([trial("a"), trial("b", seed=1)], digits, tmp_path)
     assert first.path == tmp_path / "a"
     assert gn.load(second.path).config["seed"] == 1
     assert untimed(gn.load(first.path).history) == untimed(first.history)
@@ -48,82 +47,105 @@ def test_each_trial_is_a_run_of_its_name(digits: gn.Dataset, tmp_path: Path) -> 
     assert first.history != second.history
 
 
-def test_what_is_there_is_not_run_again(digits: gn.Dataset, tmp_path: Path, snapshot) -> None:
-    (before,) = train_all([trial("a")], digits, tmp_path, watch=Told())
-    files, told = snapshot(tmp_path / "a"), Told()
-    *_, again = train_all([trial("b", seed=1), trial("a")], digits, tmp_path, watch=told)
+def test_run_trials_reuses_finished_runs(digits: gn.Dataset, tmp_path: Path, snapshot) -> None:
+    (before,) = run_trials([trial("a")], digits, tmp_path)
+    files, progress = snapshot(tmp_path / "a"), RecordingProgress()
+    *_, again = run_trials([trial("b", seed=1), trial("a")], digits, tmp_path, progress=progress)
     assert snapshot(tmp_path / "a") == files
     assert again == before
-    assert (told.there, told.epochs, told.finished) == (1, {"b": 2}, ["a", "b"])
+    assert progress.lines[0] == f"2 runs in {tmp_path}, 1 of them there already"
+    assert [line.partition(":")[0] for line in progress.lines[1:3]] == ["[1/2] a", "[2/2] b"]
 
 
-def test_an_interrupted_study_goes_on_to_the_same_bits(digits: gn.Dataset, tmp_path: Path) -> None:
-    both, told = [trial("a"), trial("b", seed=1)], Told(after=1)
+def test_run_trials_resumes_interrupted_runs_to_the_same_bits(digits: gn.Dataset, tmp_path: Path) -> None:
+    both, interrupted = [trial("a", epochs=3), trial("b", seed=1, epochs=3)], RecordingProgress(interrupt_at=30)
     with pytest.raises(KeyboardInterrupt):
-        train_all(both, digits, tmp_path / "stopped", watch=told)
-    assert told.ended
+        run_trials(both, digits, tmp_path / "stopped", progress=interrupted)
+    assert interrupted.is_finished
+    assert interrupted.lines[-1].startswith("0 of 2 runs finished, after ")
+    assert RunFolder(tmp_path / "stopped" / "a").has_checkpoint
     assert not RunFolder(tmp_path / "stopped" / "a").is_finished
-    resumed, whole = Told(), Told()
-    train_all(both, digits, tmp_path / "stopped", watch=resumed)
-    train_all(both, digits, tmp_path / "whole", watch=whole)
-    assert resumed.epochs == {"a": 2, "b": 2}  # the first was done before
+    resumed = RecordingProgress()
+    run_trials(both, digits, tmp_path / "stopped", progress=resumed)
+    run_trials(both, digits, tmp_path / "whole")
+    assert resumed.percent == 100
     for name in ("a", "b"):
         assert_same_run(tmp_path / "stopped" / name, tmp_path / "whole" / name)
 
 
-def test_a_run_begun_with_other_settings_is_refused_before_anything_is_trained(
-    digits: gn.Dataset, tmp_path: Path
-) -> None:
-    train_all([trial("b")], digits, tmp_path, watch=Told())
-    told = f"{tmp_path / 'b'} was begun with recipe.lr 0.05. It cannot go on with 0.1."
-    with pytest.raises(RunError, match=re.escape(told)):
-        train_all([trial("a"), trial("b", lr=0.1)], digits, tmp_path, watch=Told())
+def test_run_trials_logs_a_line_for_each_run(digits: gn.Dataset, tmp_path: Path) -> None:
+    progress = RecordingProgress()
+    run_trials([trial("a"), trial("wild", lr=1e20)], digits, tmp_path, progress=progress)
+    first, second, third, last = progress.lines
+    assert first == f"2 runs in {tmp_path}"
+    assert re.fullmatch(r"\[1/2\] a: loss=\d\.\d{4} train_accuracy=\d\.\d{4} test_accuracy=\d\.\d{4}", second)
+    assert re.match(r"\[2/2\] wild: diverged. The .* became .* Try a lower lr, or clip_grad_norm.", third)
+    assert re.fullmatch(r"2 of 2 runs finished, after \d+\.\d s", last)
+    assert (progress.task, progress.percent, progress.is_finished) == (("2 runs", 100, "percent"), 100, True)
+
+
+def test_run_trials_counts_percent_of_the_cost(digits: gn.Dataset, tmp_path: Path) -> None:
+    progress = RecordingProgress(interrupt_at=80)
+    with pytest.raises(KeyboardInterrupt):  # the longer run comes first, and is 4 of 5 epochs
+        run_trials([trial("a", epochs=1), trial("b", epochs=4)], digits, tmp_path, progress=progress)
+    assert progress.percent == 80
+    assert RunFolder(tmp_path / "b").has_checkpoint
     assert not (tmp_path / "a").exists()
 
 
-def test_other_data_is_refused(digits: gn.Dataset, tmp_path: Path) -> None:
-    train_all([trial("a")], digits, tmp_path, watch=Told())
+def test_run_trials_rejects_other_settings_before_training(digits: gn.Dataset, tmp_path: Path) -> None:
+    run_trials([trial("b")], digits, tmp_path)
+    told = f"{tmp_path / 'b'} was begun with recipe.lr 0.05. It cannot go on with 0.1."
+    with pytest.raises(RunError, match=re.escape(told)):
+        run_trials([trial("a"), trial("b", lr=0.1)], digits, tmp_path)
+    assert not (tmp_path / "a").exists()
+
+
+def test_run_trials_rejects_other_data(digits: gn.Dataset, tmp_path: Path) -> None:
+    run_trials([trial("a")], digits, tmp_path)
     with pytest.raises(RunError, match=r"a was begun with data.samples 200. It cannot go on with 300."):
-        train_all([trial("a")], gn.load_data("digits", samples=300), tmp_path, watch=Told())
+        run_trials([trial("a")], gn.load_data("digits", samples=300), tmp_path)
 
 
-def test_what_cannot_be_is_named_before_anything_is_trained(digits: gn.Dataset, tmp_path: Path) -> None:
+def test_run_trials_names_an_impossible_trial_before_training(digits: gn.Dataset, tmp_path: Path) -> None:
     wrong = trial("wrong", spec=gn.spec("tiny", classes=3))
     told = "wrong cannot be trained. The classes of the model is 3, of the data 10; they must be equal."
     with pytest.raises(ConfigError, match=re.escape(told)):
-        train_all([trial("a"), wrong], digits, tmp_path, watch=Told())
+        run_trials([trial("a"), wrong], digits, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_training_that_diverges_is_an_outcome(digits: gn.Dataset, tmp_path: Path) -> None:
+def test_run_trials_returns_a_result_for_a_diverged_run(digits: gn.Dataset, tmp_path: Path) -> None:
     both = [trial("a"), trial("wild", lr=1e20)]
-    fine, wild = train_all(both, digits, tmp_path, watch=Told())
+    fine, wild = run_trials(both, digits, tmp_path)
     assert fine.last is not None
     assert wild.last is None
     assert re.match(r"The .* became (nan|inf) in epoch 1 at a learning rate of 1e\+20", wild.failure)
-    assert train_all(both, digits, tmp_path, watch=Told()) == [fine, wild]
+    assert run_trials(both, digits, tmp_path) == [fine, wild]
 
 
-def test_other_failures_stop_the_study(digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_trials_raises_other_errors(digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert issubclass(DivergedError, RunError)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"a cannot be trained. .* holds 'notes.txt', which is no run's"):
-        train_all([trial("a")], digits, tmp_path, watch=Told())
+        run_trials([trial("a")], digits, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("trials", "workers", "told"),
     [
-        ([trial("a"), trial("b"), trial("a", seed=1)], 1, "Each trial needs a name of its own. Got 'a' twice."),
-        ([trial("a")], 0, "workers must be at least 1. Got 0."),
+        ([trial("a"), trial("b"), trial("a", seed=1)], 1, "The names of trials must be unique. Got 'a' twice."),
+        ([trial("a")], 0, "workers must be an integer of at least 1. Got 0."),
     ],
 )
-def test_refused(trials: list[Trial], workers: int, told: str, digits: gn.Dataset, tmp_path: Path) -> None:
+def test_run_trials_rejects_invalid_arguments(
+    trials: list[Trial], workers: int, told: str, digits: gn.Dataset, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match=re.escape(told)):
-        train_all(trials, digits, tmp_path, workers=workers, watch=Told())
+        run_trials(trials, digits, tmp_path, workers=workers)
 
 
-def test_work_grows_with_the_network_and_the_epochs() -> None:
-    assert trial(epochs=4).work == 2 * trial().work
-    assert trial(spec=gn.spec("tiny")).work > trial().work
+def test_cost_grows_with_network_and_epochs() -> None:
+    assert trial(epochs=4).cost == 2 * trial().cost
+    assert trial(spec=gn.spec("tiny")).cost > trial().cost

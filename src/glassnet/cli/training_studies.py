@@ -12,6 +12,7 @@ import typer
 import glassnet as gn
 from glassnet.cli.app import Engine, ImageSize, Json, Samples, StudyOutput, integers, show_study, study
 from glassnet.errors import RunError
+from glassnet.progress import TerminalProgress
 
 Seeds = Annotated[int, typer.Option(help="Train everything with so many seeds, from 0 on.", min=1)]
 Workers = Annotated[
@@ -55,6 +56,7 @@ def degradation(
             folder=folder,
             engine=engine,
             workers=_workers(workers, engine),
+            progress=TerminalProgress(),
         )
     show_study(
         measured,
@@ -114,6 +116,7 @@ def sweep(
             folder=folder,
             engine=engine,
             workers=_workers(workers, engine),
+            progress=TerminalProgress(),
             **fixed,
         )
     show_study(

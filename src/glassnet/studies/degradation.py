@@ -9,11 +9,11 @@ from glassnet.errors import ConfigError
 from glassnet.measures.seed_stats import Difference, Spread, paired_difference, share_difference
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import pluralize
+from glassnet.progress import Progress
 from glassnet.recipe import Recipe
 from glassnet.studies import degradation_figures as figures
 from glassnet.studies.study import Study
-from glassnet.studies.study_progress import Watch
-from glassnet.studies.trials import Outcome, Trial, train_all
+from glassnet.studies.trials import Trial, TrialResult, run_trials
 from glassnet.training.run import spec_for_data
 
 DEPTHS, NORMS, SEEDS, EPOCHS, WIDTH = (8, 20, 32, 56), ("batch", "none"), 3, 10, 8
@@ -190,7 +190,7 @@ def run_study(
     folder: Path | str = FOLDER,
     engine: str = "numpy",
     workers: int = 1,
-    watch: Watch | None = None,
+    progress: Progress | None = None,
 ) -> DegradationStudy:
     """Trains plain and residual networks of He et al.'s 6n + 2 layers (2015, sec. 4.2) to compare training errors.
 
@@ -199,7 +199,7 @@ def run_study(
 
     :param data: a Dataset or what ``load_data`` takes.
     :param seeds: so many, from 0 on.
-    :param workers: processes that train side by side; see ``train_all``.
+    :param workers: processes that train side by side; see ``run_trials``.
     :raises ConfigError: a depth that is not 6n + 2, fewer than two depths, no seed.
     :raises RunError: a run in the folder that was begun with other settings.
     """
@@ -219,10 +219,10 @@ def run_study(
         for residual in (False, True)
         for seed in range(seeds)
     }
-    outcomes = train_all(
-        list(trials.values()), dataset, folder, engine=engine, workers=workers, evaluate_train=True, watch=watch
+    results = run_trials(
+        list(trials.values()), dataset, folder, engine=engine, workers=workers, evaluate_train=True, progress=progress
     )
-    descents = tuple(_descent(*key, outcome) for key, outcome in zip(trials, outcomes, strict=True))
+    descents = tuple(_descent(*key, result) for key, result in zip(trials, results, strict=True))
     source = Path(str(dataset.source["source"])).name
     return DegradationStudy(source, len(dataset.train), epochs, width, descents)
 
@@ -233,8 +233,8 @@ def _trial(data: Dataset, norm: str, residual: bool, depth: int, width: int, epo
     return Trial(name, spec, RECIPE.replace(epochs=epochs, seed=seed))
 
 
-def _descent(norm: str, residual: bool, depth: int, seed: int, outcome: Outcome) -> Descent:
-    history = outcome.history
+def _descent(norm: str, residual: bool, depth: int, seed: int, result: TrialResult) -> Descent:
+    history = result.history
     return Descent(
         norm,
         residual,
@@ -243,7 +243,7 @@ def _descent(norm: str, residual: bool, depth: int, seed: int, outcome: Outcome)
         tuple(1 - record["train_evaluated_accuracy"] for record in history),
         tuple(record["train_evaluated_loss"] for record in history),
         tuple(1 - record["test_accuracy"] for record in history),
-        diverged=bool(outcome.failure),
+        diverged=bool(result.failure),
     )
 
 

@@ -1,120 +1,120 @@
-"""Trials side by side, each in one of several processes, which end with the one that started them."""
+"""Tasks in parallel processes, which end with the process that started them."""
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from threading import Thread, current_thread, main_thread
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from glassnet.errors import RunError
 from glassnet.progress import Progress
 
-if TYPE_CHECKING:
-    from glassnet.studies.trials import Outcome, Trial, Workshop
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
-_SECONDS = 0.2  # between two looks at how far the processes are
+_POLL_SECONDS = 0.2
 
 
-def train_in_processes(
-    workshop: "Workshop",
-    trials: "Iterable[Trial]",
+class FractionProgress(Progress):
+    """Progress of one task, reported as the fraction that is done. Log lines are dropped."""
+
+    def __init__(self, report: Callable[[float], None]) -> None:
+        self.report = report
+
+    def start(self, title: str, total: int, done: int = 0, unit: str = "steps") -> None:
+        self.total, self.done = total, done
+        self.report(done / total)
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+        self.report(self.done / self.total)
+
+
+def run_in_processes(
+    function: Callable[[Task, Progress], Result],
+    tasks: Sequence[Task],
     workers: int,
-    advance: "Callable[[Trial, int], None]",
-    finish: "Callable[[Outcome], None]",
+    on_progress: Callable[[Task, float], None],
+    on_result: Callable[[Result], None],
 ) -> None:
-    """Trains every trial in one of ``workers`` processes; ``advance`` and ``finish`` are called in this one.
+    """Call ``function(task, progress)`` for every task, each in one of ``workers`` processes.
 
-    Whatever ends this early, an interrupt too, ends the others at their next step; what they finished is kept.
+    An error or an interrupt stops all workers at their next step.
 
-    :raises RunError: a process that vanished, or whatever ended a training.
+    :param on_progress: called in this process with a task and the fraction of it that is done, a few times a second.
+    :param on_result: called in this process with every result.
+    :raises RunError: if a worker process ended unexpectedly. An error of ``function`` is raised as it is.
     """
-    context = get_context("spawn")  # a fork would take over locks and threads of BLAS in whatever state they are
-    stop, epochs = context.Event(), context.SimpleQueue()
-    with ProcessPoolExecutor(workers, context, _enter, (workshop, epochs, stop)) as pool:
+    context = get_context("spawn")  # a fork would copy BLAS's locks and threads in whatever state they are
+    fractions, stop = context.RawArray("d", len(tasks)), context.RawValue("b", 0)
+    with ProcessPoolExecutor(workers, context, _init_worker, (function, fractions, stop)) as pool:
         try:
-            with _interrupts_held_back():
-                running = {pool.submit(_train, trial): trial for trial in trials}
-            by_name = {trial.name: trial for trial in running.values()}
-            while running:
-                done, _ = wait(running, _SECONDS, FIRST_COMPLETED)
-                while not epochs.empty():
-                    name, count = epochs.get()
-                    advance(by_name[name], count)
-                for future in done:
-                    running.pop(future)
-                    finish(future.result())
+            with _block_interrupts():
+                pending = {pool.submit(_run_task, index, task) for index, task in enumerate(tasks)}
+            while pending:
+                completed, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+                for task, fraction in zip(tasks, fractions, strict=True):
+                    on_progress(task, fraction)
+                for future in completed:
+                    on_result(future.result())
         except BrokenProcessPool:
             raise RunError(
-                "A process that trained vanished; often there was not enough memory for all. Try fewer workers."
+                "A worker process ended unexpectedly, often because memory ran out. Try fewer workers."
             ) from None
         finally:
-            stop.set()
-            # One that is only just starting still looks for what this process shares with it.
+            stop.value = 1
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal. Those started in here never see one: the parent does, when this ends,
-    and says stop.
+def _block_interrupts() -> Iterator[None]:
+    """Delay Ctrl-C, which reaches every process of a terminal, until the block ends.
 
-    :raises KeyboardInterrupt: at the end, where there was one.
+    The processes started in the block never receive it: this one does, and stops them.
+
+    :raises KeyboardInterrupt: at the end of the block, if there was one.
     """
-    if current_thread() is not main_thread():  # only the main thread is asked
+    if current_thread() is not main_thread():  # only the main thread receives signals
         yield
         return
-    caught: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
-    if hasattr(signal, "pthread_sigmask"):  # not on Windows; whoever is started inherits what is blocked
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    received: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    can_mask = hasattr(signal, "pthread_sigmask")  # not on Windows; a new process inherits the mask
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_mask else set()
     try:
         yield
     finally:
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        signal.signal(signal.SIGINT, before)
-    if caught:
+        if can_mask:
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        signal.signal(signal.SIGINT, handler)
+    if received:
         raise KeyboardInterrupt
 
 
-class _Reporting(Progress):
-    """Tells the parent of each epoch, and ends the training when the parent says stop."""
-
-    def __init__(self, trial: "Trial") -> None:
-        self.trial = trial
-
-    def start(self, title: str, total: int, done: int = 0, unit: str = "steps") -> None:
-        _HERE["epochs"].put((self.trial.name, done * self.trial.recipe.epochs // total))
-
-    def advance(self, count: int = 1) -> None:
-        if _HERE["stop"].is_set():
-            raise KeyboardInterrupt
-
-    def log(self, line: str) -> None:
-        if "] epoch " in line:
-            _HERE["epochs"].put((self.trial.name, 1))
+_worker_state: dict[str, Any] = {}  # in a worker process: what _init_worker received
 
 
-_HERE: dict[str, Any] = {}  # of a process that trains: its workshop, the queue of epochs, the sign to stop
+def _init_worker(function: Any, fractions: Any, stop: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows the mask was not inherited
+    Thread(target=_exit_with_parent, daemon=True).start()
+    _worker_state.update(function=function, fractions=fractions, stop=stop)
 
 
-def _enter(workshop: "Workshop", epochs: Any, stop: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
-    Thread(target=_leave_with_parent, daemon=True).start()
-    _HERE.update(workshop=workshop, epochs=epochs, stop=stop)
-
-
-def _leave_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
-    assert parent is not None, "this runs in a child"
+    assert parent is not None, "this runs in a worker process"
     parent.join()
     os._exit(1)  # a run folder survives a kill at any instant
 
 
-def _train(trial: "Trial") -> "Outcome":
-    outcome: Outcome = _HERE["workshop"].train(trial, _Reporting(trial))
-    return outcome
+def _run_task(index: int, task: Any) -> Any:
+    def report(fraction: float) -> None:
+        if _worker_state["stop"].value:
+            raise KeyboardInterrupt
+        _worker_state["fractions"][index] = fraction
+
+    return _worker_state["function"](task, FractionProgress(report))

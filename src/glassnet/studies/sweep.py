@@ -14,13 +14,13 @@ from glassnet.measures.seed_stats import Difference, Spread, share_difference
 from glassnet.measures.significance import SIGNIFICANT, holm
 from glassnet.pages.page import Code, Page, Section, Table
 from glassnet.pages.text import format_cell, pluralize
+from glassnet.progress import Progress
 from glassnet.studies import grid
 from glassnet.studies import sweep_figures as figures
 from glassnet.studies.grid import Axes, told
 from glassnet.studies.study import Study, to_builtin
-from glassnet.studies.study_progress import Watch
 from glassnet.studies.sweep_summary import in_words
-from glassnet.studies.trials import Outcome, train_all
+from glassnet.studies.trials import TrialResult, run_trials
 
 SEEDS, VALIDATION = 3, 0.2
 MOST_OPEN_ROWS = 24
@@ -146,7 +146,7 @@ def run_study(
     folder: Path | str | None = None,
     engine: str = "numpy",
     workers: int = 1,
-    watch: Watch | None = None,
+    progress: Progress | None = None,
     **fixed: Any,
 ) -> SweepStudy:
     """Trains every combination of values with every seed and compares what comes out.
@@ -161,7 +161,7 @@ def run_study(
     :param seeds: so many, from 0 on.
     :param validation: share of the training images on which settings are compared, drawn by the seed; with 0 these
         are the test images.
-    :param workers: processes that train side by side; see ``train_all``.
+    :param workers: processes that train side by side; see ``run_trials``.
     :param fixed: further fields, the same for all.
     :raises ConfigError: an unknown field, or a combination that cannot be trained, named.
     :raises RunError: a run in the folder that was begun with other settings.
@@ -181,9 +181,9 @@ def run_study(
         for combination, seed in product(found, range(seeds))
     }
     folder = Path("studies", f"sweep-{source}") if folder is None else folder
-    outcomes = train_all(list(trials.values()), dataset, folder, engine=engine, workers=workers, watch=watch)
+    results = run_trials(list(trials.values()), dataset, folder, engine=engine, workers=workers, progress=progress)
     split = "validation" if validation else "test"
-    by_key = dict(zip(trials, outcomes, strict=True))
+    by_key = dict(zip(trials, results, strict=True))
     settings = tuple(
         _setting(combination, [by_key[combination, seed] for seed in range(seeds)], split) for combination in found
     )
@@ -203,12 +203,12 @@ def run_study(
     )
 
 
-def _setting(combination: grid.Combination, outcomes: Sequence[Outcome], split: str) -> Setting:
-    ends = [outcome.last for outcome in outcomes]
-    times = [sum(record["seconds"] for record in outcome.history) for outcome in outcomes]
+def _setting(combination: grid.Combination, results: Sequence[TrialResult], split: str) -> Setting:
+    ends = [result.last for result in results]
+    times = [sum(record["seconds"] for record in result.history) for result in results]
     return Setting(
         combination.values,
-        parameter_count(outcomes[0].trial.spec),
+        parameter_count(results[0].trial.spec),
         tuple(None if end is None else end[f"{split}_accuracy"] for end in ends),
         tuple(None if end is None else end[f"{split}_loss"] for end in ends),
         fmean(times),

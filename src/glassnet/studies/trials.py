@@ -1,44 +1,45 @@
-"""Many trainings of one study: each is a run folder under the study's, named by what it is.
+"""Many training runs of one study: one run folder for each, named by its settings.
 
-What is there already is not run again and what was interrupted goes on, to the same bits; a run there that was begun
-with other settings is refused. So a study may be stopped at any instant, begun again, and made larger.
+Finished runs are reused and interrupted ones are resumed, to the same bits. So a study may be stopped at any moment,
+started again and enlarged. A run in the folder that has other settings is an error.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from glassnet.architecture import ResNetSpec, parameter_count
 from glassnet.data import Dataset
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, DivergedError, GlassnetError
-from glassnet.progress import Progress
+from glassnet.pages.text import pluralize
+from glassnet.progress import Progress, format_duration
 from glassnet.recipe import Recipe
-from glassnet.studies.process_pool import train_in_processes
-from glassnet.studies.study_progress import TerminalWatch, Watch
+from glassnet.studies.process_pool import FractionProgress, run_in_processes
 from glassnet.training import RunFolder, train
 from glassnet.training.run_folder import Record
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: its name, which is that of its folder, its network, and its recipe with the seed."""
+    """One run to train: the name of its folder, its network, and its recipe with the seed."""
 
     name: str
     spec: ResNetSpec
     recipe: Recipe
 
     @property
-    def work(self) -> int:
-        """About how long it takes, in a unit of its own: the deeper, the wider and the more epochs, the longer."""
+    def cost(self) -> int:
+        """Estimated training time, in a unit of its own: parameters × epochs."""
         return parameter_count(self.spec) * self.recipe.epochs
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a trial: its folder, a record for each finished epoch, and why it diverged, if it did."""
+class TrialResult:
+    """Result of a trial: its folder, one record for each finished epoch, and the error if it diverged."""
 
     trial: Trial
     path: Path
@@ -47,13 +48,20 @@ class Outcome:
 
     @property
     def last(self) -> Record | None:
-        """The last epoch's record; None of a training that diverged on the way."""
+        """Record of the last epoch; None if the run diverged."""
         return None if self.failure else self.history[-1]
+
+    def __str__(self) -> str:
+        if self.last is None:
+            return f"{self.trial.name}: diverged. {self.failure}"
+        accuracy = "validation_accuracy" if "validation_accuracy" in self.last else "test_accuracy"
+        values = (f"{name}={self.last[name]:.4f}" for name in ("loss", "train_accuracy", accuracy))
+        return f"{self.trial.name}: {' '.join(values)}"
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Where trials are trained: on which data, into which folder, and how it is computed."""
+class TrialRunner:
+    """The settings that all trials of a study share: the data, the folder and the engine."""
 
     data: Dataset
     folder: Path
@@ -61,66 +69,86 @@ class Workshop:
     threads: int | None = None
     evaluate_train: bool = False
 
-    def path(self, trial: Trial) -> Path:
-        return self.folder / trial.name
-
-    def train(self, trial: Trial, progress: Progress) -> Outcome:
-        """Trains a trial to its end, from wherever it stands; one that diverges is an outcome, too."""
+    def run(self, trial: Trial, progress: Progress) -> TrialResult:
+        """Train a trial to its end, from its last checkpoint. A run that diverges has a result, too."""
+        path = self.folder / trial.name
         try:
-            return Outcome(trial, self.path(trial), self._train(trial, progress).history)
+            return TrialResult(trial, path, self._train(trial, progress).history)
         except DivergedError as error:
-            return Outcome(trial, self.path(trial), RunFolder(self.path(trial)).read_records(), str(error))
+            return TrialResult(trial, path, RunFolder(path).read_records(), str(error))
 
     def check(self, trial: Trial) -> None:
-        """Takes a training to where its first epoch would begin; nothing is written.
+        """Prepare a run up to its first epoch, without writing anything.
 
-        :raises ConfigError: names a trial that cannot be, and why.
+        :raises ConfigError: if the trial cannot be trained; the error names it.
         """
         try:
-            self._train(trial, Progress(), before=_stop)
-        except _PossibleError:
+            self._train(trial, Progress(), before=_pass_check)
+        except _CheckPassed:
             return
         except GlassnetError as error:
             raise ConfigError(f"{trial.name} cannot be trained. {error}") from error
 
-    def _train(self, trial: Trial, progress: Progress, **more: Any) -> Any:
+    def _train(self, trial: Trial, progress: Progress, **options: Any) -> Any:
         return train(
             trial.spec,
             self.data,
             self.engine,
-            run=self.path(trial),
+            run=self.folder / trial.name,
             recipe=trial.recipe,
             threads=self.threads,
             evaluate_train=self.evaluate_train,
             progress=progress,
             resume=True,
-            **more,
+            **options,
         )
 
 
-class _Epochs(Progress):
-    """Tells of each epoch that is done, those of an earlier start included."""
-
-    def __init__(self, trial: Trial, count: Callable[[int], None]) -> None:
-        self.trial, self.count = trial, count
-
-    def start(self, title: str, total: int, done: int = 0, unit: str = "steps") -> None:
-        self.count(done * self.trial.recipe.epochs // total)
-
-    def log(self, line: str) -> None:
-        if "] epoch " in line:
-            self.count(1)
+class _CheckPassed(Exception):  # noqa: N818  # no error: it ends a run that could begin
+    pass
 
 
-class _PossibleError(Exception):
-    """Ends a training that could begin."""
+def _pass_check(network: Network, data: Dataset) -> None:
+    raise _CheckPassed
 
 
-def _stop(network: Network, data: Dataset) -> None:
-    raise _PossibleError
+class _StudyProgress:
+    """Progress of all trials together, in percent of their cost, and one log line for each that is finished."""
+
+    def __init__(self, progress: Progress, trials: Sequence[Trial]) -> None:
+        self.progress, self.started = progress, perf_counter()
+        self.costs = {trial.name: trial.cost for trial in trials}
+        self.fractions = dict.fromkeys(self.costs, 0.0)
+        self.percent, self.results = 0, dict[str, TrialResult]()
+
+    def start(self, folder: Path, n_existing: int) -> None:
+        runs = pluralize(len(self.costs), "run")
+        self.progress.log(f"{runs} in {folder}" + (f", {n_existing} of them there already" if n_existing else ""))
+        self.progress.start(runs, 100, unit="percent")
+
+    def update(self, trial: Trial, fraction: float) -> None:
+        """Set the fraction of a trial that is done; it never falls."""
+        self.fractions[trial.name] = max(self.fractions[trial.name], fraction)
+        done = sum(cost * self.fractions[name] for name, cost in self.costs.items())
+        percent = int(100 * done / sum(self.costs.values()))
+        if percent > self.percent:
+            self.progress.advance(percent - self.percent)
+            self.percent = percent
+
+    def add(self, result: TrialResult) -> None:
+        """Keep and log the result of a trial."""
+        self.results[result.trial.name] = result
+        self.update(result.trial, 1.0)
+        count = len(self.costs)
+        self.progress.log(f"[{len(self.results):{len(str(count))}}/{count}] {result}")
+
+    def finish(self) -> None:
+        self.progress.finish()
+        seconds = format_duration(perf_counter() - self.started)
+        self.progress.log(f"{len(self.results)} of {pluralize(len(self.costs), 'run')} finished, after {seconds}")
 
 
-def train_all(
+def run_trials(
     trials: Sequence[Trial],
     data: Dataset,
     folder: Path | str,
@@ -128,53 +156,49 @@ def train_all(
     engine: str = "numpy",
     workers: int = 1,
     evaluate_train: bool = False,
-    watch: Watch | None = None,
-) -> list[Outcome]:
-    """Trains every trial that is not finished yet, and returns what became of each, in their order.
+    progress: Progress | None = None,
+) -> list[TrialResult]:
+    """Train every trial that is not finished yet, and return the results in the order of ``trials``.
 
-    Nothing is trained before all new trials are known to be possible. Trials that were begun before come first, so
-    that settings other than theirs are refused at once. ``workers`` processes train side by side; with more than one,
-    a script that calls this needs ``if __name__ == "__main__":`` as all that starts processes. ``watch`` shows what
-    happens, by default on stderr.
+    Nothing is trained before all new trials are known to be possible. Trials that have a checkpoint come first, so
+    that a run with other settings is an error at once.
 
-    :raises ConfigError: two trials of one name, no worker, or a trial that cannot be trained.
-    :raises RunError: a run in the folder that was begun with other settings.
+    :param workers: number of processes that train at the same time. With more than one, the calling script needs
+        ``if __name__ == "__main__":``, as with every use of processes.
+    :param progress: receives the progress of all trials together; None is silent.
+    :raises ConfigError: if two trials have one name, or a trial cannot be trained.
+    :raises RunError: if a run in the folder has other settings.
     """
     names = [trial.name for trial in trials]
     if len(set(names)) < len(names):
-        raise ConfigError(f"Each trial needs a name of its own. Got {max(names, key=names.count)!r} twice.")
+        raise ConfigError(f"The names of trials must be unique. Got {max(names, key=names.count)!r} twice.")
     if workers < 1:
-        raise ConfigError(f"workers must be at least 1. Got {workers}.")
-    watch = watch or TerminalWatch()
-    workshop = Workshop(data, Path(folder), engine, 1 if workers > 1 else None, evaluate_train)
-    begun = [trial for trial in trials if RunFolder(workshop.path(trial)).has_checkpoint]
-    finished = [trial for trial in begun if RunFolder(workshop.path(trial)).is_finished]
-    for trial in _of_one_seed(trial for trial in trials if trial not in begun):
-        workshop.check(trial)
-    # Then the longest first, so that no process is left alone with one at the end.
-    rest = sorted(
-        (trial for trial in trials if trial not in finished), key=lambda trial: (trial not in begun, -trial.work)
+        raise ConfigError(f"workers must be an integer of at least 1. Got {workers}.")
+    runner = TrialRunner(data, Path(folder), engine, 1 if workers > 1 else None, evaluate_train)
+    folders = {trial.name: RunFolder(runner.folder / trial.name) for trial in trials}
+    existing = [trial for trial in trials if folders[trial.name].has_checkpoint]
+    for trial in _first_of_each_setting(trial for trial in trials if trial not in existing):
+        runner.check(trial)
+    finished = [trial for trial in existing if folders[trial.name].is_finished]
+    # Then the most expensive ones first, so that no process is left alone with one at the end.
+    unfinished = sorted(
+        (trial for trial in trials if trial not in finished), key=lambda trial: (trial not in existing, -trial.cost)
     )
-    outcomes: dict[str, Outcome] = {}
-
-    def finish(outcome: Outcome) -> None:
-        outcomes[outcome.trial.name] = outcome
-        watch.finish(outcome)
-
-    watch.begin(workshop.folder, trials, len(begun))
+    study = _StudyProgress(progress or Progress(), trials)
+    study.start(runner.folder, len(existing))
     try:
-        for trial in [*finished, *(rest if workers == 1 else [])]:
-            finish(workshop.train(trial, _Epochs(trial, partial(watch.advance, trial))))
-        if workers > 1 and rest:
-            train_in_processes(workshop, rest, min(workers, len(rest)), watch.advance, finish)
+        for trial in [*finished, *(unfinished if workers == 1 else [])]:
+            study.add(runner.run(trial, FractionProgress(partial(study.update, trial))))
+        if workers > 1 and unfinished:
+            run_in_processes(runner.run, unfinished, min(workers, len(unfinished)), study.update, study.add)
     finally:
-        watch.end()
-    return [outcomes[name] for name in names]
+        study.finish()
+    return [study.results[name] for name in names]
 
 
-def _of_one_seed(trials: Iterable[Trial]) -> list[Trial]:
-    """The first of the trials that differ in the seed alone."""
-    kinds: dict[tuple[ResNetSpec, Recipe], Trial] = {}
+def _first_of_each_setting(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the first of the trials that differ only in the seed."""
+    first: dict[tuple[ResNetSpec, Recipe], Trial] = {}
     for trial in trials:
-        kinds.setdefault((trial.spec, trial.recipe.replace(seed=0)), trial)
-    return list(kinds.values())
+        first.setdefault((trial.spec, trial.recipe.replace(seed=0)), trial)
+    return list(first.values())
