@@ -75,6 +75,27 @@ def test_training_needs_no_torch(tmp_path: Path) -> None:
     assert float(python(WITHOUT_TORCH, str(tmp_path / "run")).split()[-1]) > 0.8
 
 
+NEITHER_STATISTICS_NOR_FIGURES = """
+import sys
+import numpy as np
+import glassnet
+import glassnet.cli.app
+
+images, labels = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 1)).astype(np.uint8), np.arange(20) % 10
+data = glassnet.Dataset(images, labels, test_images=images, test_labels=labels)
+glassnet.train("tiny", data=data, epochs=1, run=sys.argv[1])
+model = glassnet.load(sys.argv[1])
+model.evaluate(data)
+model.predict(images)
+print(*sys.modules)
+"""
+
+
+def test_train_evaluate_and_predict_do_not_import_statistics_or_figures(tmp_path: Path) -> None:
+    loaded = python(NEITHER_STATISTICS_NOR_FIGURES, str(tmp_path / "run")).split()
+    assert not {"scipy.stats", "plotly"} & set(loaded)
+
+
 @pytest.mark.slow
 def test_the_wheel_trains_in_an_environment_of_its_own(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}

@@ -170,16 +170,3 @@ def test_gradient_norms_join_weight_and_bias_and_leave_gaps():
     epochs, layers = measures.layer_gradient_norms(history)
     assert epochs == [1, 2, 3]
     np.testing.assert_equal(layers, {"conv1": [5.0, math.nan, math.nan], "fc": [math.nan, math.nan, 2.0]})
-
-
-@pytest.mark.parametrize(("right", "count"), [(9, 10), (437, 450), (1, 3)])
-def test_the_ends_of_the_accuracy_interval_are_just_compatible_with_what_was_seen(right, count):
-    for end in measures.accuracy_interval(right, count):
-        assert abs(right / count - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / count))
-
-
-def test_accuracy_interval_stays_within_0_and_1():
-    low, high = measures.accuracy_interval(10, 10)
-    assert low == pytest.approx(0.72247, abs=1e-5)  # n / (n + z²)
-    assert high == pytest.approx(1)
-    assert measures.accuracy_interval(0, 10)[0] == pytest.approx(0)

@@ -6,21 +6,21 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from glassnet.measures.seed_stats import Difference, Spread, paired_difference, share_difference
+from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_difference, paired_difference
 
 pairs = st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=6)
 
 
 def test_mean_and_standard_deviation_by_hand() -> None:
-    spread = Spread((0.9, 1.0, 1.1))
+    spread = SeedStats((0.9, 1.0, 1.1))
     assert spread.mean == pytest.approx(1.0)
-    assert spread.deviation == pytest.approx(0.1)
-    assert spread.told(2) == "1.00 ± 0.10"
+    assert spread.std == pytest.approx(0.1)
+    assert spread.format(2) == "1.00 ± 0.10"
 
 
 def test_a_single_seed_has_no_spread() -> None:
-    assert Spread((0.5,)).deviation is None
-    assert Spread((0.5,)).told() == "0.5000"
+    assert SeedStats((0.5,)).std is None
+    assert SeedStats((0.5,)).format() == "0.5000"
 
 
 @settings(max_examples=30, deadline=None)
@@ -44,9 +44,9 @@ def test_what_a_seed_does_to_both_cancels() -> None:
 
 @pytest.mark.parametrize(
     ("gap", "difference", "sign"),
-    [(0.0, Difference(0.0, 0.0, 0.0, 1.0), 0), (0.5, Difference(0.5, 0.5, 0.5, 0.0), 1)],
+    [(0.0, PairedDifference(0.0, 0.0, 0.0, 1.0), 0), (0.5, PairedDifference(0.5, 0.5, 0.5, 0.0), 1)],
 )
-def test_seeds_that_all_differ_alike(gap: float, difference: Difference, sign: int) -> None:
+def test_seeds_that_all_differ_alike(gap: float, difference: PairedDifference, sign: int) -> None:
     found = paired_difference([gap, 1 + gap], [0.0, 1.0])
     assert found == difference
     assert found.sign == sign
@@ -57,13 +57,13 @@ def test_an_interval_of_shares_stays_within_what_is_possible() -> None:
     wide = paired_difference(first, second)
     assert wide.low < -1
     assert wide.high > 1
-    assert share_difference(first, second) == Difference(wide.mean, -1.0, 1.0, wide.p_value)
-    assert share_difference([0.5, 0.51], [0.3, 0.3]) == paired_difference([0.5, 0.51], [0.3, 0.3])
-    assert share_difference([0.5], [0.3]) == paired_difference([0.5], [0.3])
+    assert fraction_difference(first, second) == PairedDifference(wide.mean, -1.0, 1.0, wide.p_value)
+    assert fraction_difference([0.5, 0.51], [0.3, 0.3]) == paired_difference([0.5, 0.51], [0.3, 0.3])
+    assert fraction_difference([0.5], [0.3]) == paired_difference([0.5], [0.3])
 
 
 def test_one_seed_says_nothing_of_chance() -> None:
-    assert paired_difference([1.0], [3.0]) == Difference(-2.0, None, None, None)
+    assert paired_difference([1.0], [3.0]) == PairedDifference(-2.0, None, None, None)
     assert paired_difference([1.0], [3.0]).sign == -1
     assert paired_difference([1.0], [1.0]).sign == 0
 
@@ -74,3 +74,9 @@ def test_an_interval_over_zero_has_no_sign() -> None:
     assert difference.low < 0 < difference.mean
     assert difference.sign == 0
     assert math.isclose(difference.low + (difference.high or 0), 2 * difference.mean)
+
+
+def test_paired_difference_takes_gaps_that_differ_by_rounding_as_equal() -> None:
+    found = paired_difference([0.8, 0.9, 0.7], [0.7, 0.8, 0.6])  # 0.10000000000000009 and 0.09999999999999998
+    assert found.low == found.high == found.mean == pytest.approx(0.1)
+    assert found.p_value == 0

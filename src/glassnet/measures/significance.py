@@ -1,6 +1,8 @@
-"""Networks that saw the same test images, compared image by image."""
+"""Intervals and tests for accuracies of networks that classified the same test images.
 
-import math
+SciPy's statistics take two seconds to import, so they are imported by the functions that need them.
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,29 +43,40 @@ def disagreements(outcomes: Sequence[Outcome]) -> list[Disagreement]:
     ]
 
 
-def mcnemar(first_only: int, second_only: int) -> float:
-    """The exact two-sided p-value of McNemar's test (Q. McNemar, 1947) of whether two networks are equally good.
+def accuracy_interval(n_correct: int, count: int) -> tuple[float, float]:
+    """Return the 95% confidence interval of an accuracy (E. B. Wilson, 1927), as SciPy computes it.
 
-    Images on which both are right, or both wrong, say nothing about which is better. Were they equally good, each
-    other image would fall to either side like a fair coin: the p-value is the chance of a split at least as uneven.
-
-    :param first_only: images on which the first network alone is right.
-    :param second_only: images on which the second network alone is right.
+    :param n_correct: correctly classified images among ``count``.
     """
-    count, fewer = first_only + second_only, min(first_only, second_only)
-    ways = tail = 1  # count choose k, and the sum of these: whole numbers, so that nothing underflows
-    for k in range(fewer):
-        ways = ways * (count - k) // (k + 1)
-        tail += ways
-    return min(1.0, 2 * tail / (1 << count))
+    from scipy.stats import binomtest
+
+    low, high = binomtest(n_correct, count).proportion_ci(method="wilson")
+    return float(low), float(high)
+
+
+def mcnemar(first_only: int, second_only: int) -> float:
+    """Return the exact two-sided p-value of McNemar's test (Q. McNemar, 1947), from SciPy's binomial test.
+
+    The null hypothesis is that both networks have the same accuracy. Then each image that only one of them classifies
+    correctly belongs to either network with probability ½.
+
+    :param first_only: images that only the first network classifies correctly.
+    :param second_only: images that only the second network classifies correctly.
+    """
+    from scipy.stats import binomtest
+
+    count = first_only + second_only
+    return float(binomtest(first_only, count).pvalue) if count else 1.0
 
 
 def accuracy_difference_interval(first_only: int, second_only: int, count: int) -> tuple[float, float]:
-    """A 95 % interval for how much higher the first network's accuracy is, on the same ``count`` images.
+    """Return the 95% confidence interval of the first network's accuracy minus the second's, on the same images.
 
-    The adjusted Wald interval of D. G. Bonett and R. M. Price (2012): one more image on either side, two more in all.
+    The adjusted Wald interval of D. G. Bonett and R. M. Price (2012), which SciPy lacks: one more image for each
+    network, two more in all.
 
-    :param first_only: images on which the first network alone is right; ``second_only`` likewise.
+    :param first_only: images that only the first network classifies correctly; ``second_only`` likewise.
+    :param count: all images.
     """
     first, second = (first_only + 1) / (count + 2), (second_only + 1) / (count + 2)
     middle = first - second
@@ -72,19 +85,12 @@ def accuracy_difference_interval(first_only: int, second_only: int, count: int) 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (S. Holm, 1979): where nothing but chance is at work, any of them falls
-    below 0.05 in at most 5 % of all cases."""
+    """Return p-values adjusted for the number of tests (S. Holm, 1979), which SciPy lacks.
+
+    If all null hypotheses hold, the probability that any adjusted value falls below 0.05 is at most 5%.
+    """
     adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
     return adjusted
-
-
-def accuracy_interval(right: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval for an accuracy of ``right`` out of ``count`` images (E. B. Wilson, 1927)."""
-    z = 1.959964
-    share, spread = right / count, z * z / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)

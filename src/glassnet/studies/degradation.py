@@ -6,7 +6,7 @@ from pathlib import Path
 
 from glassnet.data import Dataset, load_data
 from glassnet.errors import ConfigError
-from glassnet.measures.seed_stats import Difference, Spread, paired_difference, share_difference
+from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_difference, paired_difference
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import pluralize
 from glassnet.progress import Progress
@@ -70,25 +70,25 @@ class DegradationStudy(Study):
         found = [one for one in self.descents if (one.norm, one.residual, one.depth) == (norm, residual, depth)]
         return sorted(found, key=lambda one: one.seed)
 
-    def final(self, norm: str, residual: bool, depth: int, what: str = "error") -> Spread | None:
+    def final(self, norm: str, residual: bool, depth: int, what: str = "error") -> SeedStats | None:
         """What the trainings of one network ended at; None where one diverged."""
         found = self.of(norm, residual, depth)
         if any(one.diverged for one in found):
             return None
-        return Spread(tuple(getattr(one, what)[-1] for one in found))
+        return SeedStats(tuple(getattr(one, what)[-1] for one in found))
 
-    def deeper(self, norm: str, residual: bool) -> Difference | None:
+    def deeper(self, norm: str, residual: bool) -> PairedDifference | None:
         """Final training error of the deepest network − that of the shallowest, paired by seed."""
         return _difference(
             self.final(norm, residual, self.depths[-1]),
             self.final(norm, residual, self.depths[0]),
         )
 
-    def skipped(self, norm: str, depth: int) -> Difference | None:
+    def skipped(self, norm: str, depth: int) -> PairedDifference | None:
         """Final training error of the plain network − that of the residual one of a depth, paired by seed."""
         return _difference(self.final(norm, False, depth), self.final(norm, True, depth))
 
-    def relief(self, norm: str) -> Difference | None:
+    def relief(self, norm: str) -> PairedDifference | None:
         """By how much more the plain network's error grows from the shallowest to the deepest than the residual
         one's, paired by seed."""
         grown = [self._growth(norm, residual) for residual in (False, True)]
@@ -156,7 +156,7 @@ class DegradationStudy(Study):
         )
 
 
-def _change(difference: Difference | None) -> str:
+def _change(difference: PairedDifference | None) -> str:
     if difference is None:
         return "not all of them can be compared"
     interval = ""
@@ -175,8 +175,8 @@ def _points(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")
 
 
-def _difference(first: Spread | None, second: Spread | None) -> Difference | None:
-    return None if first is None or second is None else share_difference(first.values, second.values)
+def _difference(first: SeedStats | None, second: SeedStats | None) -> PairedDifference | None:
+    return None if first is None or second is None else fraction_difference(first.values, second.values)
 
 
 def run_study(
@@ -292,7 +292,7 @@ def rows(study: DegradationStudy) -> list[dict[str, str | int]]:
         for residual in (False, True):
             for depth in study.depths:
                 ends = {title: study.final(norm, residual, depth, what) for title, what in _ENDS.items()}
-                told = {title: "diverged" if end is None else end.told() for title, end in ends.items()}
+                told = {title: "diverged" if end is None else end.format() for title, end in ends.items()}
                 kind = "residual" if residual else "plain"
                 found.append({"network": kind, "norm": norm, "layers": depth, **told})
     return found

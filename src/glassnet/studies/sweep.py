@@ -10,7 +10,7 @@ from typing import Any
 from glassnet.architecture import ResNetSpec, parameter_count
 from glassnet.data import Dataset, load_data, stratified_split
 from glassnet.errors import ConfigError
-from glassnet.measures.seed_stats import Difference, Spread, share_difference
+from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_difference
 from glassnet.measures.significance import SIGNIFICANT, holm
 from glassnet.pages.page import Code, Page, Section, Table
 from glassnet.pages.text import format_cell, pluralize
@@ -46,7 +46,7 @@ class Setting:
         return " · ".join(told(value) for _, value in self.values) or "defaults"
 
     @property
-    def spread(self) -> Spread | None:
+    def spread(self) -> SeedStats | None:
         """The accuracy over the seeds; None where one diverged."""
         return _spread(self.accuracy)
 
@@ -59,7 +59,7 @@ class Effect:
     field: str
     first: Any
     second: Any
-    difference: Difference
+    difference: PairedDifference
     p_value: float | None
 
     @property
@@ -97,7 +97,7 @@ class SweepStudy(Study):
             for first, second in combinations(values, 2):
                 sides = self._sides(name, first, second)
                 if sides:
-                    found.append((name, first, second, share_difference(*sides)))
+                    found.append((name, first, second, fraction_difference(*sides)))
         p_values = [difference.p_value for *_, difference in found if difference.p_value is not None]
         corrected: list[float] | list[None] = holm(p_values) if p_values else [None] * len(found)
         return [Effect(*parts, p_value) for parts, p_value in zip(found, corrected, strict=True)]
@@ -215,9 +215,9 @@ def _setting(combination: grid.Combination, results: Sequence[TrialResult], spli
     )
 
 
-def _spread(values: Iterable[float | None]) -> Spread | None:
+def _spread(values: Iterable[float | None]) -> SeedStats | None:
     there = tuple(value for value in values if value is not None)
-    return Spread(there) if len(there) == len(tuple(values)) else None
+    return SeedStats(there) if len(there) == len(tuple(values)) else None
 
 
 def rows(study: SweepStudy) -> list[dict[str, str | int | float]]:
@@ -225,7 +225,7 @@ def rows(study: SweepStudy) -> list[dict[str, str | int | float]]:
 
     def ends(values: Sequence[float | None]) -> str:
         spread = _spread(values)
-        return "diverged" if spread is None else spread.told()
+        return "diverged" if spread is None else spread.format()
 
     return [
         {
@@ -252,7 +252,7 @@ def build_page(study: SweepStudy) -> Page:
     facts = [
         ("Settings", f"{count:,}"),
         ("Runs", f"{count * len(study.seeds):,}"),
-        ("Best accuracy", best.spread.told() if best.spread else "–"),
+        ("Best accuracy", best.spread.format() if best.spread else "–"),
     ]
     cells = [
         (

@@ -100,7 +100,7 @@ def settings_figure(study: "SweepStudy") -> go.Figure:
             f"among each other's are hard to tell apart, whatever their order.{cut}"
         ),
         alt=f"Dot chart of the {study.split} accuracy of {len(shown)} settings, best first: "
-        + "; ".join(f"{one.name}: {one.spread.told()}" for one in shown[:10] if one.spread)
+        + "; ".join(f"{one.name}: {one.spread.format()}" for one in shown[:10] if one.spread)
         + ".",
         height=TITLE_HEIGHT + 96 + _ROW * max(2, len(names)),
         margin=margin,

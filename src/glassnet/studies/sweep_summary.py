@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from glassnet.measures.seed_stats import Difference, share_difference
+from glassnet.measures.seed_stats import PairedDifference, fraction_difference
 from glassnet.measures.significance import SIGNIFICANT, holm
 from glassnet.pages.text import pluralize
 from glassnet.studies.grid import told
@@ -22,7 +22,7 @@ def in_words(study: "SweepStudy") -> list[str]:
 
 
 def _best(study: "SweepStudy", best: "Setting") -> str:
-    accuracy = best.spread.told() if best.spread else "none"
+    accuracy = best.spread.format() if best.spread else "none"
     return (
         f"Of {pluralize(len(study.settings), 'setting')} of {study.model} on {study.data}, “{best.name}” is the best: "
         f"{study.split} accuracy {accuracy} over {pluralize(len(study.seeds), 'seed')}."
@@ -31,7 +31,7 @@ def _best(study: "SweepStudy", best: "Setting") -> str:
 
 def _rivals(study: "SweepStudy", ranked: Sequence["Setting"]) -> str:
     best, *others = (one.spread.values for one in ranked if one.spread)
-    differences = [share_difference(best, other) for other in others]
+    differences = [fraction_difference(best, other) for other in others]
     follows = f"“{ranked[1].name}” follows, {_points(differences[0])} behind"
     if len(study.seeds) == 1:
         return f"{follows}; whether chance explains that, one seed does not tell."
@@ -92,11 +92,11 @@ def _judged(study: "SweepStudy") -> str:
     return f"{where} Chance is judged at 5%, by Student's t over the seeds, corrected for the comparisons (Holm)."
 
 
-def _points(difference: Difference) -> str:
+def _points(difference: PairedDifference) -> str:
     return f"{100 * abs(difference.mean):.2f} percentage points"
 
 
-def _interval(difference: Difference) -> str:
+def _interval(difference: PairedDifference) -> str:
     """Of the difference, taken so that it is positive."""
     if difference.low is None or difference.high is None:
         return ""
