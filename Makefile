@@ -72,7 +72,7 @@ bench-store: install  ## measure, and store the ratios that `make bench` compare
 table: .venv/.runtime  ## repeat the digits table of benchmarks/README.md, ten seeds a row
 	$(BIN)/python benchmarks/digits_recipes.py table
 
-doctor-bench: install  ## ask the doctor about 240 runs made on purpose, and print the table of benchmarks/doctor.md
+doctor-bench: install  ## diagnose 240 healthy and faulty runs, and print the table of benchmarks/doctor.md
 	$(BIN)/python benchmarks/doctor_bed.py
 
 docs: build/tour/tour.ipynb .venv/.docs  ## run the tour and build the site: build/docs/index.html

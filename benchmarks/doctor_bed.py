@@ -1,11 +1,11 @@
-"""The doctor's test bed: runs made on purpose, sick and healthy, and what the doctor says of each.
+"""The doctor's test bed: runs with planted faults and healthy runs, and the doctor's findings for each.
 
     python benchmarks/doctor_bed.py [FOLDER]
 
-Every line of PLANTED at two strengths, and every line of HEALTHY, on two data sets and two seeds. FOLDER (by default
-runs/doctor-bed) keeps each run and what was said of it, so that a bed that was stopped goes on; remove the `.json`
-files to ask the doctor again. Limits were chosen on seed 0; the table tells the halves apart, and seed 1 is the result.
-Fashion-MNIST is Debian's package dataset-fashion-mnist; without it, gratings of ten directions take its place.
+The bed has every line of PLANTED at two strengths, and every line of HEALTHY, on two data sets and with two seeds.
+FOLDER (default: runs/doctor-bed) keeps each run and its report, so that a second call resumes the bed; remove the
+`.json` files to diagnose the runs again. Limits were chosen on seed 0; seed 1 is the result.
+Fashion-MNIST is Debian's package dataset-fashion-mnist; without it, gratings in ten directions replace it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ import glassnet as gn
 from glassnet import nn
 from glassnet.architecture import initial_state_dict
 from glassnet.data import Normalization, Split
-from glassnet.doctor import examine
 from glassnet.engines.threads import usable_cores
 from glassnet.errors import DataError, RunError
 from glassnet.measures.significance import accuracy_interval
@@ -45,7 +44,7 @@ CORES = usable_cores()
 
 @dataclass(frozen=True)
 class Case:
-    """One run to be made: on which images, with which seed, and where its files may lie."""
+    """A run to make: its images, its seed and a folder for its files."""
 
     data: gn.Dataset
     seed: int
@@ -55,7 +54,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Setting:
-    """What ``gn.train`` is given beyond the usual, and what holds while it and the doctor work."""
+    """Arguments of ``gn.train`` beside the usual ones, and a context in which to train and to diagnose."""
 
     data: Any
     fields: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +65,7 @@ Plant = Callable[[Case], Setting]
 USUAL: dict[str, Any] = {"model": "tiny", "epochs": 6}
 
 
-# What is planted.
+# Faults.
 
 
 def with_fields(**fields: Any) -> Plant:
@@ -89,63 +88,63 @@ def dataset(train: Split, test: Split, like: gn.Dataset, classes: list[str] | No
     return made
 
 
-def some(count: int, share: float, case: Case) -> np.ndarray:
-    return case.rng.permutation(count)[: round(share * count)]
+def sample(count: int, fraction: float, case: Case) -> np.ndarray:
+    return case.rng.permutation(count)[: round(fraction * count)]
 
 
-def mislabelled(split: Split, case: Case, share: float) -> Split:
-    labels, chosen = split.labels.copy(), some(len(split), share, case)
-    labels[chosen] = (labels[chosen] + case.rng.integers(1, len(case.data.classes), len(chosen))) % 10
+def mislabelled(split: Split, case: Case, fraction: float) -> Split:
+    labels, indices = split.labels.copy(), sample(len(split), fraction, case)
+    labels[indices] = (labels[indices] + case.rng.integers(1, len(case.data.classes), len(indices))) % 10
     return Split(split.images, labels)
 
 
-def shuffled(split: Split, case: Case, share: float) -> Split:
-    labels, chosen = split.labels.copy(), some(len(split), share, case)
-    labels[chosen] = case.rng.permutation(labels[chosen])
+def shuffled(split: Split, case: Case, fraction: float) -> Split:
+    labels, indices = split.labels.copy(), sample(len(split), fraction, case)
+    labels[indices] = case.rng.permutation(labels[indices])
     return Split(split.images, labels)
 
 
 def thinned(split: Split, case: Case, kept: float) -> Split:
-    """Every second class keeps only a share of its images."""
-    stays = (split.labels % 2 == 0) | (case.rng.random(len(split)) < kept)
-    stays[np.unique(split.labels, return_index=True)[1]] = True  # no class may be empty
-    return split.take(np.flatnonzero(stays))
+    """Every second class keeps only a fraction of its images."""
+    kept_images = (split.labels % 2 == 0) | (case.rng.random(len(split)) < kept)
+    kept_images[np.unique(split.labels, return_index=True)[1]] = True  # no class may be empty
+    return split.take(np.flatnonzero(kept_images))
 
 
-def blanked(split: Split, case: Case, share: float) -> Split:
-    images, chosen = split.images.copy(), some(len(split), share, case)
-    images[chosen] = case.rng.integers(0, 2, (len(chosen), 1, 1, 1)) * images.max()
+def blanked(split: Split, case: Case, fraction: float) -> Split:
+    images, indices = split.images.copy(), sample(len(split), fraction, case)
+    images[indices] = case.rng.integers(0, 2, (len(indices), 1, 1, 1)) * images.max()
     return Split(images, split.labels)
 
 
-def repeated(split: Split, case: Case, share: float) -> Split:
-    return split.take(np.concatenate([np.arange(len(split)), some(len(split), share, case)]))
+def repeated(split: Split, case: Case, fraction: float) -> Split:
+    return split.take(np.concatenate([np.arange(len(split)), sample(len(split), fraction, case)]))
 
 
 def few(split: Split, case: Case, each: int) -> Split:
-    """So many images of each class."""
+    """The first images of each class in a random order."""
     order = case.rng.permutation(len(split))
     return split.take(np.concatenate([order[split.labels[order] == label][:each] for label in range(10)]))
 
 
-def leaked(split: Split, case: Case, share: float) -> Split:
-    """Training images take the place of a share of the test images."""
-    train, chosen = case.data.train, some(len(split), share, case)
+def leaked(split: Split, case: Case, fraction: float) -> Split:
+    """Training images replace a fraction of the test images."""
+    train, indices = case.data.train, sample(len(split), fraction, case)
     images, labels = split.images.copy(), split.labels.copy()
-    taken = case.rng.permutation(len(train))[: len(chosen)]
-    images[chosen], labels[chosen] = train.images[taken], train.labels[taken]
+    leaks = case.rng.permutation(len(train))[: len(indices)]
+    images[indices], labels[indices] = train.images[leaks], train.labels[leaks]
     return Split(images, labels)
 
 
-def copied_class(share: float, name: str | None = None) -> Plant:
-    """A share of the first class's images, in both splits, once more in the second class, or in a new one."""
+def copied_class(fraction: float, name: str | None = None) -> Plant:
+    """A fraction of the first class's images, in both splits, again in the second class or in a new one."""
 
     def plant(case: Case) -> Setting:
         classes = case.data.classes if name is None else [*case.data.classes, name]
         parts = []
         for split in (case.data.train, case.data.test):
             own = np.flatnonzero(split.labels == 0)
-            copy = split.images[own[: math.ceil(share * len(own))]]
+            copy = split.images[own[: math.ceil(fraction * len(own))]]
             labels = np.full(len(copy), 1 if name is None else len(classes) - 1)
             parts.append(Split(np.concatenate([split.images, copy]), np.concatenate([split.labels, labels])))
         return Setting(dataset(*parts, case.data, classes))
@@ -154,7 +153,7 @@ def copied_class(share: float, name: str | None = None) -> Plant:
 
 
 def normalized(choose: Callable[[float, float, float], tuple[float, float, float]]) -> Plant:
-    """Another (scale, mean, std), made of the true ones."""
+    """Another (scale, mean, std), computed from the true ones."""
 
     def plant(case: Case) -> Setting:
         data = dataset(case.data.train, case.data.test, case.data)
@@ -166,15 +165,15 @@ def normalized(choose: Callable[[float, float, float], tuple[float, float, float
     return plant
 
 
-def begun_with(change: Callable[[str, np.ndarray, np.random.Generator], None], **fields: Any) -> Plant:
-    """Initial weights changed tensor by tensor, handed over as a file."""
+def initialized(change: Callable[[str, np.ndarray, np.random.Generator], None], **fields: Any) -> Plant:
+    """Initial weights changed tensor by tensor, passed as a file."""
 
     def plant(case: Case) -> Setting:
-        of_model = {name: fields[name] for name in ("blocks", "skip", "norm") if name in fields}
-        state = initial_state_dict(spec_for_data("tiny", case.data, **of_model), 100 + case.seed)
+        spec_fields = {name: fields[name] for name in ("blocks", "skip", "norm") if name in fields}
+        state = initial_state_dict(spec_for_data("tiny", case.data, **spec_fields), 100 + case.seed)
         for key, array in state.items():
             change(key, array, case.rng)
-        path = case.folder / "begun.safetensors"
+        path = case.folder / "initial.safetensors"
         save_tensors(path, {key: array.astype(np.float32) for key, array in state.items()})
         return Setting(case.data, {"init": path, **fields})
 
@@ -186,31 +185,31 @@ def scaled(by: float, key: str, array: np.ndarray, rng: np.random.Generator) -> 
         array *= by
 
 
-def silenced(share: float, key: str, array: np.ndarray, rng: np.random.Generator) -> None:
-    """So many biases far below what can reach them."""
+def silenced(fraction: float, key: str, array: np.ndarray, rng: np.random.Generator) -> None:
+    """A fraction of the biases far below every input."""
     if key.endswith("bias"):
-        array[rng.permutation(len(array))[: round(share * len(array))]] = -50
+        array[rng.permutation(len(array))[: round(fraction * len(array))]] = -50
 
 
 def with_bug(layer: type, method: str, bug: Callable[..., Any]) -> Plant:
-    """A layer's backward pass replaced; ``bug`` is given the right one first."""
-    right = getattr(layer, method)
-    return lambda case: Setting(case.data, during=patch.object(layer, method, lambda *given: bug(right, *given)))
+    """A layer's backward pass replaced by ``bug``, whose first argument is the original."""
+    backward = getattr(layer, method)
+    return lambda case: Setting(case.data, during=patch.object(layer, method, lambda *args: bug(backward, *args)))
 
 
-def bias_too_large(right: Callable[..., Any], layer: nn.Linear, dy: np.ndarray) -> Any:
-    dx = right(layer, dy)
+def bias_too_large(backward: Callable[..., Any], layer: nn.Linear, dy: np.ndarray) -> Any:
+    dx = backward(layer, dy)
     layer.bias.grad *= 1.1
     return dx
 
 
-def mask_forgotten(right: Callable[..., Any], layer: nn.ReLU, dy: np.ndarray) -> np.ndarray:
-    right(layer, dy)
+def mask_forgotten(backward: Callable[..., Any], layer: nn.ReLU, dy: np.ndarray) -> np.ndarray:
+    backward(layer, dy)
     return dy.copy(order="K")
 
 
 def large_files(side: int) -> Plant:
-    """60 images as large JPEG files of noise and pixels, which the training brings back to 8×8."""
+    """60 images as large JPEG files with noise, which the training resizes to 8×8."""
 
     def plant(case: Case) -> Setting:
         split, folder = case.data.train, case.folder / "images"
@@ -230,10 +229,9 @@ def large_files(side: int) -> Plant:
 TUTORIAL = {"recipe": "tutorial"}
 NARROW = {"model": "tiny-bn", "head": "average", "recipe": "tutorial", "lr": 0.03, "epochs": 15}
 RATE_HIGH, RATE_LOW = "learning rate too high", "learning rate too low"
-INITIALIZATION, NORMALIZATION = "bad initialization", "normalization forgotten or doubled"
-LABELS = "labels shuffled or partly wrong"
+INITIALIZATION, NORMALIZATION, LABELS = "bad initialization", "wrong normalization", "wrong labels"
 
-# What is planted: the diagnosis that must come first, then mild and strong.
+# The name of each fault, the check that must be the first finding, and the fault in its mild and strong form.
 PLANTED: dict[str, tuple[str, Plant, Plant]] = {
     "rate too high, diverging": (RATE_HIGH, with_fields(lr=5.0), with_fields(lr=1000.0)),
     "rate too high, oscillating": (
@@ -244,17 +242,21 @@ PLANTED: dict[str, tuple[str, Plant, Plant]] = {
     "rate too low": (RATE_LOW, with_fields(lr=3e-4, **TUTORIAL), with_fields(lr=1e-6, **TUTORIAL)),
     "vanishing initialization": (
         INITIALIZATION,
-        begun_with(partial(scaled, 0.5), blocks=4, skip=False, **TUTORIAL),
-        begun_with(partial(scaled, 0.1), blocks=4, skip=False, **TUTORIAL),
+        initialized(partial(scaled, 0.5), blocks=4, skip=False, **TUTORIAL),
+        initialized(partial(scaled, 0.1), blocks=4, skip=False, **TUTORIAL),
     ),
     "exploding initialization": (
         INITIALIZATION,
-        begun_with(partial(scaled, 2.5), blocks=3, **TUTORIAL),
-        begun_with(partial(scaled, 10.0), blocks=3, **TUTORIAL),
+        initialized(partial(scaled, 2.5), blocks=3, **TUTORIAL),
+        initialized(partial(scaled, 10.0), blocks=3, **TUTORIAL),
     ),
-    "dead ReLUs": ("dead ReLUs", begun_with(partial(silenced, 0.5)), begun_with(partial(silenced, 0.9))),
+    "dead ReLUs": (
+        "dead ReLUs before training",
+        initialized(partial(silenced, 0.5)),
+        initialized(partial(silenced, 0.9)),
+    ),
     "wrong gradient": (
-        "a wrong gradient",
+        "wrong gradient",
         with_bug(nn.Linear, "backward", bias_too_large),
         with_bug(nn.ReLU, "backward", mask_forgotten),
     ),
@@ -270,34 +272,34 @@ PLANTED: dict[str, tuple[str, Plant, Plant]] = {
     ),
     "labels partly wrong": (
         LABELS,
-        with_images(partial(mislabelled, share=0.2)),
-        with_images(partial(mislabelled, share=0.4)),
+        with_images(partial(mislabelled, fraction=0.2)),
+        with_images(partial(mislabelled, fraction=0.4)),
     ),
     "labels shuffled": (
         LABELS,
-        with_images(partial(shuffled, share=0.9)),
-        with_images(partial(shuffled, share=1.0)),
+        with_images(partial(shuffled, fraction=0.9)),
+        with_images(partial(shuffled, fraction=1.0)),
     ),
     "classes unbalanced": (
-        "classes unbalanced",
+        "class imbalance",
         with_images(partial(thinned, kept=0.2)),
         with_images(partial(thinned, kept=0.05)),
     ),
-    "class folder duplicated": ("a class folder duplicated", copied_class(0.4), copied_class(1.0, "copy")),
+    "class folder duplicated": ("duplicated class", copied_class(0.4), copied_class(1.0, "copy")),
     "images in train and test": (
-        "images in train and test both",
-        with_images(partial(leaked, share=0.05), "test"),
-        with_images(partial(leaked, share=0.5), "test"),
+        "test images in the training set",
+        with_images(partial(leaked, fraction=0.05), "test"),
+        with_images(partial(leaked, fraction=0.5), "test"),
     ),
     "blank images": (
-        "constant or blank images",
-        with_images(partial(blanked, share=0.03)),
-        with_images(partial(blanked, share=0.2)),
+        "blank images",
+        with_images(partial(blanked, fraction=0.03)),
+        with_images(partial(blanked, fraction=0.2)),
     ),
     "duplicate images": (
-        "exact-duplicate images",
-        with_images(partial(repeated, share=0.05)),
-        with_images(partial(repeated, share=0.5)),
+        "duplicate images",
+        with_images(partial(repeated, fraction=0.05)),
+        with_images(partial(repeated, fraction=0.5)),
     ),
     "normalization forgotten": (
         NORMALIZATION,
@@ -310,21 +312,21 @@ PLANTED: dict[str, tuple[str, Plant, Plant]] = {
         normalized(lambda scale, mean, std: (scale * scale, 0.0, 1.0)),
     ),
     "slow: small batch": (
-        "training slow: batch too small",
+        "slow training: small batches",
         with_fields(batch_size=4, lr=0.01, epochs=3),
         with_fields(batch_size=1, lr=0.003, epochs=3),
     ),
     "slow: float64": (
-        "training slow: float64",
+        "slow training: float64",
         with_fields(dtype="float64"),
         with_fields(model="tiny-bn", dtype="float64", epochs=4),
     ),
     "slow: threads": (
-        "training slow: threads",
+        "slow training: number of threads",
         with_images(partial(few, each=6), engine="torch", threads=2 * CORES, epochs=2),
         with_images(partial(few, each=6), engine="torch", threads=4 * CORES, epochs=2),
     ),
-    "slow: decoding": ("training slow: data decoding", large_files(2000), large_files(3000)),
+    "slow: decoding": ("slow training: image decoding", large_files(2000), large_files(3000)),
 }
 
 HEALTHY: dict[str, dict[str, Any]] = {
@@ -347,12 +349,12 @@ HEALTHY: dict[str, dict[str, Any]] = {
 }
 
 
-# The images.
+# Images.
 
 
 @cache
 def images(name: str, seed: int) -> gn.Dataset:
-    """700 training images and 400 test images, other ones for each seed."""
+    """700 training and 400 test images, different ones for each seed."""
     if name == "digits":
         data = gn.load_data("digits")
         return part(data, 700, 400, seed)
@@ -360,8 +362,8 @@ def images(name: str, seed: int) -> gn.Dataset:
         data = gn.load_data("fashion-mnist")
     except DataError:
         return gratings(seed)
-    chosen = part(data, 700, 400, seed)
-    small = [Split(third(split.images), split.labels) for split in (chosen.train, chosen.test)]
+    large = part(data, 700, 400, seed)
+    small = [Split(third(split.images), split.labels) for split in (large.train, large.test)]
     return gn.Dataset.from_splits(*small, data.classes)
 
 
@@ -372,14 +374,14 @@ def part(data: gn.Dataset, train: int, test: int, seed: int) -> gn.Dataset:
 
 
 def third(images: np.ndarray) -> np.ndarray:
-    """28×28 to 9×9, by means of 3×3 pixels, so that a run takes no longer than on digits."""
+    """Return means of 3×3 pixels, 9×9 of 28×28, so that a run takes no longer than on digits."""
     count, _, _, channels = images.shape
     blocks = images[:, :27, :27].reshape(count, 9, 3, 9, 3, channels)
     return blocks.mean(axis=(2, 4)).astype(np.uint8)
 
 
 def gratings(seed: int) -> gn.Dataset:
-    """Ten directions of stripes, 9×9, with random phase and noise."""
+    """Return images 9×9 of stripes in ten directions, with random phase and noise."""
     rng = np.random.default_rng(seed)
     labels = np.arange(1100) % 10
     y, x = np.mgrid[:9, :9]
@@ -393,8 +395,8 @@ def gratings(seed: int) -> gn.Dataset:
 
 
 @dataclass(frozen=True)
-class Bedded:
-    """One run of the bed: what it is, and what must come first; None where nothing may."""
+class BedRun:
+    """A run of the bed, and the check that must be its first finding; None for a healthy run."""
 
     row: str
     strength: str
@@ -405,88 +407,89 @@ class Bedded:
 
     @property
     def name(self) -> str:
-        words = f"{self.row}-{self.strength}-{self.data}-{self.seed}"
-        return words.replace(" ", "_").replace(",", "").replace(":", "")
+        name = f"{self.row}-{self.strength}-{self.data}-{self.seed}"
+        return name.replace(" ", "_").replace(",", "").replace(":", "")
 
 
-def bed() -> Iterator[Bedded]:
-    """All runs, the choosing half first."""
+def bed() -> Iterator[BedRun]:
+    """Yield all runs, those of the choosing half first."""
     for seed, data in product(SEEDS, DATA):
         for row, (expected, *plants) in PLANTED.items():
             for strength, plant in zip(STRENGTHS, plants, strict=True):
-                yield Bedded(row, strength, data, seed, expected, plant)
+                yield BedRun(row, strength, data, seed, expected, plant)
         for row, fields in HEALTHY.items():
-            yield Bedded(row, "healthy", data, seed, None, with_fields(**fields))
+            yield BedRun(row, "healthy", data, seed, None, with_fields(**fields))
 
 
-def said_of(one: Bedded, folder: Path) -> dict[str, Any]:
-    """Make the run if it is not there, ask the doctor if it was not asked, and return what was said."""
-    answer, run = folder / f"{one.name}.json", folder / one.name
-    if answer.is_file():
-        return dict(json.loads(answer.read_text(encoding="utf-8")))
+def diagnose_run(bed_run: BedRun, folder: Path) -> dict[str, Any]:
+    """Return the report of a run as JSON; train and diagnose it first if the folder has no report of it."""
+    path, run = folder / f"{bed_run.name}.json", folder / bed_run.name
+    if path.is_file():
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     run.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng([one.seed, len(one.row), STRENGTHS.index(one.strength) if one.expected else 2])
-    setting = one.plant(Case(images(one.data, one.seed), one.seed, run, rng))
+    strength = STRENGTHS.index(bed_run.strength) if bed_run.expected else 2
+    rng = np.random.default_rng([bed_run.seed, len(bed_run.row), strength])
+    setting = bed_run.plant(Case(images(bed_run.data, bed_run.seed), bed_run.seed, run, rng))
     with ExitStack() as during:
         during.enter_context(setting.during)
         if not (run / "run" / "config.json").is_file():
+            options = {**USUAL, **setting.fields, "run": run / "run", "seed": bed_run.seed}
             try:
-                given = {**USUAL, **setting.fields}
-                gn.train(
-                    data=setting.data, run=run / "run", seed=one.seed, progress=Progress(), overwrite=True, **given
-                )
-            except RunError as error:  # diverged, as some must
+                gn.train(data=setting.data, progress=Progress(), overwrite=True, **options)
+            except RunError as error:  # some runs must diverge
                 print(f"  {error}", file=sys.stderr)
-        said = examine(run / "run", None if isinstance(setting.data, Path) else setting.data).plain()
-    answer.write_text(json.dumps(said), encoding="utf-8")
-    return said
+        report = gn.diagnose(run / "run", None if isinstance(setting.data, Path) else setting.data).to_dict()
+    path.write_text(json.dumps(report), encoding="utf-8")
+    return report
 
 
-def judged(one: Bedded, said: dict[str, Any]) -> bool:
-    """Planted: the first diagnosis is the right one. Healthy: no finding of high sureness."""
-    if one.expected is None:
-        return not any(finding["sure"] == "high" for finding in said["findings"])
-    return bool(said["findings"]) and said["findings"][0]["name"] == one.expected
+def is_right(bed_run: BedRun, report: dict[str, Any]) -> bool:
+    """Return whether the first finding is the planted fault; of a healthy run, that none has high confidence."""
+    if bed_run.expected is None:
+        return not any(finding["confidence"] == "high" for finding in report["findings"])
+    return bool(report["findings"]) and report["findings"][0]["name"] == bed_run.expected
 
 
-def table(results: list[tuple[Bedded, bool]]) -> str:
-    """Markdown: right of all for each row, strength and half."""
+def table(results: list[tuple[BedRun, bool]]) -> str:
+    """Return, as Markdown, how many reports are right for each row, strength and half."""
     lines = [
         "| planted | mild, choosing | strong, choosing | mild, reported | strong, reported |",
         "|---|---|---|---|---|",
     ]
     for row in PLANTED:
         cells = [
-            counted([right for one, right in results if (one.row, one.strength, one.seed) == (row, strength, seed)])
+            fraction_right(
+                [right for run, right in results if (run.row, run.strength, run.seed) == (row, strength, seed)]
+            )
             for seed, strength in product(SEEDS, STRENGTHS)
         ]
         lines.append(f"| {row} | {' | '.join(cells)} |")
-    for planted, title in ((True, "planted: first diagnosis right"), (False, "healthy: a warning of high sureness")):
+    for planted, title in ((True, "planted: first finding right"), (False, "healthy: a finding of high confidence")):
         for seed, half in ((CHOOSING, "choosing"), (REPORTED, "reported")):
-            rights = [right for one, right in results if (one.expected is not None) == planted and one.seed == seed]
+            rights = [right for run, right in results if (run.expected is not None) == planted and run.seed == seed]
             if rights:
-                number = sum(rights) if planted else len(rights) - sum(rights)
-                low, high = accuracy_interval(number, len(rights))
+                count = sum(rights) if planted else len(rights) - sum(rights)
+                low, high = accuracy_interval(count, len(rights))
                 lines.append(
-                    f"\n{title}, {half} half: {number} of {len(rights)} ({number / len(rights):.1%}, 95% interval "
+                    f"\n{title}, {half} half: {count} of {len(rights)} ({count / len(rights):.1%}, 95% interval "
                     f"{low:.1%} to {high:.1%})"
                 )
     return "\n".join(lines)
 
 
-def counted(rights: list[bool]) -> str:
+def fraction_right(rights: list[bool]) -> str:
     return f"{sum(rights)}/{len(rights)}" if rights else "–"
 
 
 def main(folder: str = "runs/doctor-bed") -> None:
     results = []
-    for one in bed():
-        said = said_of(one, Path(folder))
-        right = judged(one, said)
-        results.append((one, right))
+    for bed_run in bed():
+        report = diagnose_run(bed_run, Path(folder))
+        right = is_right(bed_run, report)
+        results.append((bed_run, right))
         if not right:
-            found = [f"{finding['name']} ({finding['sure']}: {finding['measured']})" for finding in said["findings"]]
-            print(f"{one.name}: {'; '.join(found) or 'nothing found'}", flush=True)
+            findings = [f"{one['name']} ({one['confidence']}: {one['measured']})" for one in report["findings"]]
+            print(f"{bed_run.name}: {'; '.join(findings) or 'no findings'}", flush=True)
     print(table(results))
 
 

@@ -1,4 +1,4 @@
-"""A slice of benchmarks/doctor_bed.py: planted runs are found, healthy ones are left in peace."""
+"""A part of benchmarks/doctor_bed.py: planted faults are found, and healthy runs have no finding."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ def bed() -> ModuleType:
     return module
 
 
-def test_every_planting_is_there_twice_on_two_data_sets_and_seeds(bed: ModuleType) -> None:
+def test_bed_has_every_fault_twice_on_two_data_sets_and_seeds(bed: ModuleType) -> None:
     runs = list(bed.bed())
-    assert len({one.name for one in runs}) == len(runs)
-    assert sum(one.expected is None for one in runs) >= 60
-    assert sum(one.expected is not None for one in runs) == 8 * len(bed.PLANTED)
+    assert len({run.name for run in runs}) == len(runs)
+    assert sum(run.expected is None for run in runs) >= 60
+    assert sum(run.expected is not None for run in runs) == 8 * len(bed.PLANTED)
 
 
-def test_every_diagnosis_is_planted(bed: ModuleType) -> None:
-    from glassnet.doctor import DIAGNOSES
+def test_bed_plants_a_fault_for_every_check(bed: ModuleType) -> None:
+    from glassnet.doctor import CHECKS
 
-    assert {expected for expected, *_ in bed.PLANTED.values()} == {diagnosis.name for diagnosis in DIAGNOSES}
+    planted = {expected for expected, *_ in bed.PLANTED.values()}
+    effects = {"dead ReLUs after training"}  # of a learning rate too high, or of dead ReLUs before training
+    assert planted | effects == {check.name for check in CHECKS}
 
 
 @pytest.mark.slow
@@ -44,19 +46,20 @@ def test_every_diagnosis_is_planted(bed: ModuleType) -> None:
         *("labels shuffled", "class folder duplicated", "normalization forgotten", "tiny", "tiny-bn, Adam"),
     ],
 )
-def test_a_slice(bed: ModuleType, row: str, tmp_path: Path) -> None:
-    chosen: Any = [one for one in bed.bed() if (one.row, one.data, one.seed) == (row, "digits", 1)]
-    for one in chosen:
-        said = bed.said_of(one, tmp_path)
-        assert bed.judged(one, said), (one.name, said["findings"])
-        assert bed.said_of(one, tmp_path) == said  # from the file
+def test_diagnose_run_is_right(bed: ModuleType, row: str, tmp_path: Path) -> None:
+    runs: Any = [run for run in bed.bed() if (run.row, run.data, run.seed) == (row, "digits", 1)]
+    for run in runs:
+        report = bed.diagnose_run(run, tmp_path)
+        assert bed.is_right(run, report), (run.name, report["findings"])
+        assert bed.diagnose_run(run, tmp_path) == report  # read from the file
 
 
-def test_a_wrong_answer_counts_as_wrong(bed: ModuleType) -> None:
-    planted, healthy = (next(one for one in bed.bed() if (one.expected is None) == none) for none in (False, True))
-    found = {"findings": [{"name": "overfitting", "sure": "high"}, {"name": planted.expected, "sure": "high"}]}
-    assert not bed.judged(planted, found)
-    assert not bed.judged(planted, {"findings": []})
-    assert not bed.judged(healthy, found)
-    assert bed.judged(healthy, {"findings": [{"name": "overfitting", "sure": "medium"}]})
+def test_is_right_compares_the_first_finding(bed: ModuleType) -> None:
+    planted, healthy = (next(run for run in bed.bed() if (run.expected is None) == none) for none in (False, True))
+    first, second = {"name": "overfitting", "confidence": "high"}, {"name": planted.expected, "confidence": "high"}
+    assert bed.is_right(planted, {"findings": [second, first]})
+    assert not bed.is_right(planted, {"findings": [first, second]})
+    assert not bed.is_right(planted, {"findings": []})
+    assert not bed.is_right(healthy, {"findings": [first]})
+    assert bed.is_right(healthy, {"findings": [{**first, "confidence": "medium"}]})
     assert "0 of 1 (0.0%" in bed.table([(planted, False)])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from glassnet.architecture import spec as spec
     from glassnet.data import Dataset as Dataset
     from glassnet.data import load_data as load_data
+    from glassnet.doctor import diagnose as diagnose
     from glassnet.engines import Network as Network
     from glassnet.engines import build as build
     from glassnet.errors import GlassnetError as GlassnetError
@@ -39,6 +40,7 @@ _HOMES = {
     "ResNetSpec": "glassnet.architecture",
     "Run": "glassnet.training",
     "build": "glassnet.engines",
+    "diagnose": "glassnet.doctor",
     "import_weights": "glassnet.training",
     "load": "glassnet.training",
     "load_data": "glassnet.data",

@@ -10,6 +10,7 @@ from PIL import Image
 
 import glassnet as gn
 from glassnet import cli
+from glassnet.doctor import CHECKS
 from glassnet.errors import RunError
 from glassnet.progress import Progress
 
@@ -20,61 +21,67 @@ Call = Callable[..., tuple[int, str, str]]
 def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """The command's exit code, stdout and stderr."""
 
-    def called(*arguments: str | Path) -> tuple[int, str, str]:
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["glassnet", "doctor", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exited:
             cli.main()
-        return int(ended.value.code or 0), *capsys.readouterr()
+        return int(exited.value.code or 0), *capsys.readouterr()
 
-    return called
+    return call
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("doctor") / "sound"
+def healthy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("doctor") / "healthy"
     gn.train("tiny", "digits", samples=400, epochs=3, run=path, progress=Progress())
     return path
 
 
-def test_a_healthy_run(doctor: Call, sound: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(sound, tmp_path / "run")
+def test_doctor_lists_the_passed_checks_and_writes_a_page(doctor: Call, healthy_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(healthy_run, tmp_path / "run")
     code, out, _ = doctor(run)
     assert code == 0
-    assert out.startswith(f"{run} looks healthy: 18 of 18 possible faults were looked for.\n")
-    (listed,) = [line for line in out.splitlines() if line.startswith("Looked for and not found: ")]
-    assert len(listed.split(", ")) == 18  # as many as the first line says
-    assert "Looked for and not found: a wrong gradient, " in out
+    assert out.startswith(f"{run} looks healthy. 19 of 19 checks passed, 0 skipped.\n")
+    assert f"Checks passed: {', '.join(check.name for check in CHECKS)}.\n" in out
     assert out.endswith(f"Page {run}/doctor.html\n")
     assert (run / "doctor.html").stat().st_size > 1_000_000
     gn.train("tiny", "digits", samples=400, epochs=1, run=run, overwrite=True, progress=Progress())
-    assert not (run / "doctor.html").exists()  # the page was of the old run
+    assert not (run / "doctor.html").exists()  # the page was of the replaced run
 
 
-def test_a_run_that_failed_is_exit_code_0_and_says_why(doctor: Call, tmp_path: Path) -> None:
+def test_doctor_exits_with_0_and_explains_a_failed_run(doctor: Call, tmp_path: Path) -> None:
     with pytest.raises(RunError):
         gn.train("tiny", "digits", samples=400, lr=1000, epochs=1, run=tmp_path / "run", progress=Progress())
     code, out, _ = doctor(tmp_path / "run")
     assert code == 0
-    assert ": learning rate too high (sureness: high)." in out.splitlines()[0]
+    assert ": learning rate too high (confidence: high)." in out.splitlines()[0]
     assert "\n  1. train again with the smaller lr named above\n" in out
-    assert "; normal: finite, " in out
+    assert "; expected: the loss is finite, " in out
 
 
-def test_json_is_one_object(doctor: Call, sound: Path, tmp_path: Path) -> None:
-    code, out, _ = doctor(sound, "--json", "--output", tmp_path / "page.html")
-    said = json.loads(out)
-    assert (code, said["healthy"], said["page"]) == (0, True, str(tmp_path / "page.html"))
+def test_doctor_json_is_one_object(doctor: Call, healthy_run: Path, tmp_path: Path) -> None:
+    code, out, _ = doctor(healthy_run, "--json", "--output", tmp_path / "page.html")
+    content = json.loads(out)
+    assert (code, content["healthy"], content["page"]) == (0, True, str(tmp_path / "page.html"))
     assert (tmp_path / "page.html").is_file()
 
 
-def test_images_alone_leave_no_page(doctor: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_of_images_alone_writes_no_page(doctor: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, _ = doctor("--data", "digits", "--json")
     assert (code, json.loads(out)["page"], list(tmp_path.iterdir())) == (0, None, [])
-    assert "\nNot looked for (there is no run, only images): a wrong gradient, " in doctor("--data", "digits")[1]
+    assert "\nChecks skipped (there is no run, only images): wrong gradient, " in doctor("--data", "digits")[1]
 
 
-def test_images_of_several_sizes_and_unreadable_ones(doctor: Call, tmp_path: Path) -> None:
+def test_doctor_of_imported_weights_asks_for_data(doctor: Call, healthy_run: Path, tmp_path: Path) -> None:
+    given = {"classes": list("0123456789"), "mean": [0], "std": [1], "scale": 16, "run": tmp_path / "imported"}
+    gn.import_weights(healthy_run / "last.safetensors", "tiny", **given)
+    code, out, _ = doctor(tmp_path / "imported")
+    assert (code, "cannot be judged" in out, "--data" in out) == (0, True, True)
+    assert "Checks passed: wrong gradient, " in doctor(tmp_path / "imported", "--data", "digits")[1]
+
+
+def test_doctor_takes_options_for_images_of_several_sizes_and_unreadable_ones(doctor: Call, tmp_path: Path) -> None:
     for name, side in (("cat", 8), ("dog", 9)):
         (tmp_path / name).mkdir()
         for number in range(10):
@@ -86,14 +93,14 @@ def test_images_of_several_sizes_and_unreadable_ones(doctor: Call, tmp_path: Pat
     assert (code, " (14 training and 5 test images)" in out) == (0, True)
 
 
-def test_neither_is_wrong_usage(doctor: Call) -> None:
+def test_doctor_exits_with_2_without_run_and_data(doctor: Call) -> None:
     code, out, err = doctor()
     assert (code, out) == (2, "")
-    assert "Name a run, or images with --data." in err
+    assert "Give a run folder, or images with --data." in err
 
 
 @pytest.mark.parametrize("arguments", [("nowhere",), ("nowhere", "--data", "digits"), ("--data", "nowhere")])
-def test_what_is_not_there_is_one_line(doctor: Call, arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_doctor_states_a_missing_path_in_one_line(doctor: Call, arguments: tuple[str, ...], tmp_path: Path) -> None:
     code, out, err = doctor(*(tmp_path / word if word == "nowhere" else word for word in arguments))
     assert (code, out) == (1, "")
     assert err.startswith("Error: ")

@@ -7,27 +7,35 @@ from typing import Any
 import pytest
 
 import glassnet as gn
-from glassnet.doctor.context import Evidence
+from glassnet.doctor.context import CheckContext
 from glassnet.progress import Progress
 
-Retold = Callable[..., Evidence]
+MakeContext = Callable[..., CheckContext]
 
 
 @pytest.fixture(scope="session")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with which nothing is wrong: three epochs of 400 digits; not to be written into."""
-    path = tmp_path_factory.mktemp("doctor") / "sound"
+def healthy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without faults: three epochs of 400 digits. Tests must not write into it."""
+    path = tmp_path_factory.mktemp("doctor") / "healthy"
     gn.train("tiny", "digits", samples=400, epochs=3, seed=1, run=path, progress=Progress())
     return path
 
 
+@pytest.fixture(scope="session")
+def healthy_context(healthy_run: Path) -> CheckContext:
+    return CheckContext(healthy_run)
+
+
 @pytest.fixture
-def retold(sound: Path, tmp_path: Path) -> Retold:
-    """The evidence of that run, with another history, other settings (``recipe__lr=5``) or a failure made up."""
+def make_context(healthy_run: Path, tmp_path: Path) -> MakeContext:
+    """A function that returns the context of the healthy run with another history, failure or config values.
+
+    ``recipe__lr=5`` sets ``config["recipe"]["lr"]``.
+    """
 
     def make(history: list[dict[str, Any]] | None = None, failure: dict[str, Any] | None = None, **changes: Any):
-        path = tmp_path / "retold"
-        shutil.copytree(sound, path, dirs_exist_ok=True)
+        path = tmp_path / "altered"
+        shutil.copytree(healthy_run, path, dirs_exist_ok=True)
         config = json.loads((path / "config.json").read_text())
         for name, value in changes.items():
             *outer, last = name.split("__")
@@ -41,12 +49,6 @@ def retold(sound: Path, tmp_path: Path) -> Retold:
             (path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
         if failure is not None:
             (path / "state" / "failure.json").write_text(json.dumps(failure))
-        return Evidence(path)
+        return CheckContext(path)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def seen(sound: Path) -> Evidence:
-    """The sound run as it is."""
-    return Evidence(sound)

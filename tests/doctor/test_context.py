@@ -8,48 +8,50 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet.doctor.context import PARTS, Evidence, least_loss, run_image_size
+from glassnet.doctor.context import PARTS, CheckContext, min_smoothed_loss
 from glassnet.errors import DataError, RunError
 from glassnet.nn import CrossEntropyLoss
 from glassnet.progress import Progress
 from glassnet.weights import save_tensors
 
 
-def test_of_a_run(seen: Evidence) -> None:
-    assert seen.missing == {}
-    assert seen.lacks(tuple(PARTS)) == ""
-    assert 0 < seen.loss < 0.5
+def test_context_of_a_run_has_every_part(healthy_context: CheckContext) -> None:
+    assert healthy_context.missing == {}
+    assert healthy_context.has(*PARTS)
+    assert healthy_context.missing_reason(tuple(PARTS)) == ""
+    assert 0 < healthy_context.loss_ratio < 0.5
 
 
-def test_of_images_alone() -> None:
-    evidence = Evidence(dataset=gn.load_data("digits", samples=100))
-    assert evidence.lacks(("data",)) == ""
-    assert evidence.lacks(("recipe", "data")) == "there is no run, only images"
+def test_context_of_images_has_no_run() -> None:
+    context = CheckContext(data=gn.load_data("digits", samples=100))
+    assert context.has("data")
+    assert context.missing_reason(("recipe", "data")) == "there is no run, only images"
 
 
-def test_a_run_of_ones_own_arrays(retold: Any) -> None:
-    assert "was trained on arrays" in retold(data__source="arrays").lacks(("data",))
+def test_context_has_no_data_if_the_run_was_trained_on_arrays(make_context: Any) -> None:
+    assert "was trained on arrays" in make_context(data__source="arrays").missing_reason(("data",))
 
 
-def test_a_run_without_an_epoch(retold: Any, tmp_path: Path) -> None:
-    evidence = retold([])
-    (tmp_path / "retold" / "last.safetensors").unlink()
-    evidence = Evidence(tmp_path / "retold")
-    assert evidence.lacks(("history",)) == "no epoch of the run was finished"
-    assert evidence.lacks(("weights",)).endswith("has no last.safetensors")
-    assert evidence.loss == math.inf
+def test_context_has_no_history_without_a_finished_epoch(make_context: Any, tmp_path: Path) -> None:
+    context = make_context([])
+    (tmp_path / "altered" / "last.safetensors").unlink()
+    context = CheckContext(tmp_path / "altered")
+    assert context.missing_reason(("history",)) == "the run has no finished epoch"
+    assert context.missing_reason(("weights",)).endswith("has no last.safetensors")
+    assert context.loss_ratio == math.inf
 
 
-def test_imported_weights(sound: Path, tmp_path: Path) -> None:
+def test_context_of_imported_weights_has_neither_recipe_nor_data(healthy_run: Path, tmp_path: Path) -> None:
     given = {"classes": list("0123456789"), "mean": [0], "std": [1], "scale": 16, "run": tmp_path / "imported"}
-    gn.import_weights(sound / "last.safetensors", "tiny", **given)
-    evidence = Evidence(tmp_path / "imported")
-    assert "trained elsewhere" in evidence.lacks(("recipe",))
-    assert "imported without data" in evidence.lacks(("data",))
+    gn.import_weights(healthy_run / "last.safetensors", "tiny", **given)
+    context = CheckContext(tmp_path / "imported")
+    assert "trained elsewhere" in context.missing_reason(("recipe",))
+    assert "trained elsewhere" in context.missing_reason(("history",))
+    assert "imported without data" in context.missing_reason(("data",))
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda run: (run / "config.json").write_text("{"), "is not JSON"),
         (lambda run: (run / "config.json").unlink(), "it has no config.json"),
@@ -58,82 +60,95 @@ def test_imported_weights(sound: Path, tmp_path: Path) -> None:
         (lambda run: (run / "state" / "failure.json").write_text("{}"), "is not the record of a failure"),
     ],
 )
-def test_a_damaged_run(sound: Path, tmp_path: Path, damage: Any, told: str) -> None:
-    shutil.copytree(sound, tmp_path / "run")
+def test_context_raises_for_a_damaged_run(healthy_run: Path, tmp_path: Path, damage: Any, message: str) -> None:
+    shutil.copytree(healthy_run, tmp_path / "run")
     damage(tmp_path / "run")
-    with pytest.raises((RunError, DataError), match=told):
-        Evidence(tmp_path / "run")
+    with pytest.raises((RunError, DataError), match=message):
+        CheckContext(tmp_path / "run")
 
 
-def test_settings_that_describe_no_run(retold: Any) -> None:
+def test_context_raises_for_a_config_that_describes_no_run(make_context: Any) -> None:
     with pytest.raises(RunError, match="does not describe a model"):
-        retold(spec={"no": "spec"})
+        make_context(spec={"no": "spec"})
     with pytest.raises(RunError, match=r"config\.json: freeze must be null or body\. Got 'head'\."):
-        retold(freeze="head")
+        make_context(freeze="head")
 
 
-def test_the_image_size_of_no_model(sound: Path, tmp_path: Path) -> None:
-    assert run_image_size(sound) == 8
-    shutil.copytree(sound, tmp_path / "run")
-    config = json.loads((sound / "config.json").read_text())
-    (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "spec": "tiny"}))
-    with pytest.raises(RunError, match="does not describe a model"):
-        run_image_size(tmp_path / "run")
+def test_context_has_no_data_if_the_config_has_unknown_options(make_context: Any) -> None:
+    assert "config.json does not say how to load the data: " in make_context(data__speed=1).missing_reason(("data",))
 
 
-def test_settings_that_do_not_say_how_to_load_the_data(retold: Any) -> None:
-    assert "config.json does not say how to load the data: " in retold(data__speed=1).lacks(("data",))
-
-
-def test_data_that_does_not_fit(sound: Path) -> None:
+def test_context_raises_for_data_that_does_not_fit(healthy_run: Path) -> None:
     digits = gn.load_data("digits", samples=100)
     other = gn.Dataset(digits.train.images, digits.train.labels, list("abcdefghij"))
-    with pytest.raises(DataError, match="The classes of .* must be equal"):
-        Evidence(sound, other)
+    with pytest.raises(DataError, match=r"The data's classes must be \['0', .*\], as in .*healthy\. Got \['a', 'b', "):
+        CheckContext(healthy_run, other)
     large = gn.Dataset(np.tile(digits.train.images, (1, 2, 2, 1)), digits.train.labels, digits.classes)
-    with pytest.raises(DataError, match=r"takes images of \(8, 8\), the data has \(16, 16\)"):
-        Evidence(sound, large)
+    with pytest.raises(DataError, match=r"image size must be \(8, 8\), as in .*healthy\. Got \(16, 16\)\."):
+        CheckContext(healthy_run, large)
+    colored = gn.Dataset(np.tile(digits.train.images, (1, 1, 1, 3)), digits.train.labels, digits.classes)
+    with pytest.raises(DataError, match=r"channels must be 1, as in .*healthy\. Got 3\."):
+        CheckContext(healthy_run, colored)
 
 
-def test_the_first_weights_are_those_that_the_run_began_with(sound: Path, tmp_path: Path) -> None:
+def test_context_loads_images_in_the_runs_size(healthy_run: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name in "0123456789":
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            Image.new("L", (20, 20), 10 * number + int(name)).save(tmp_path / name / f"{number}.png")
+    assert CheckContext(healthy_run, tmp_path).dataset.image_size == (8, 8)
+    with pytest.raises(DataError, match=r"image size must be \(8, 8\)"):
+        CheckContext(healthy_run, tmp_path, image_size=10)
+
+
+def test_initial_network_has_the_weights_that_the_run_started_from(healthy_run: Path, tmp_path: Path) -> None:
     given = {"samples": 200, "epochs": 1, "run": tmp_path / "run", "lr": 1e-30, "seed": 7}
-    gn.train("tiny", "digits", init=sound / "last.safetensors", progress=Progress(), **given)
-    shutil.copy(sound / "last.safetensors", tmp_path / "begun.safetensors")
-    begun, ended = Evidence(tmp_path / "run").initial.state_dict(), gn.load(tmp_path / "run").network.state_dict()
-    for key, array in begun.items():
-        np.testing.assert_allclose(array, ended[key], atol=1e-6, err_msg=key)
+    gn.train("tiny", "digits", init=healthy_run / "last.safetensors", progress=Progress(), **given)
+    first = CheckContext(tmp_path / "run").initial_network.state_dict()
+    last = gn.load(tmp_path / "run").network.state_dict()
+    for key, array in first.items():
+        np.testing.assert_allclose(array, last[key], atol=1e-6, err_msg=key)
 
 
-def test_first_weights_that_have_changed_since(sound: Path, tmp_path: Path) -> None:
-    shutil.copy(sound / "last.safetensors", tmp_path / "begun.safetensors")
+def test_initial_network_raises_if_the_weights_have_changed(healthy_run: Path, tmp_path: Path) -> None:
+    shutil.copy(healthy_run / "last.safetensors", tmp_path / "initial.safetensors")
     given = {"samples": 200, "epochs": 1, "run": tmp_path / "run"}
-    gn.train("tiny", "digits", init=tmp_path / "begun.safetensors", progress=Progress(), **given)
-    save_tensors(tmp_path / "begun.safetensors", gn.build("tiny", seed=9).state_dict())
+    gn.train("tiny", "digits", init=tmp_path / "initial.safetensors", progress=Progress(), **given)
+    save_tensors(tmp_path / "initial.safetensors", gn.build("tiny", seed=9).state_dict())
     with pytest.raises(RunError, match="are no longer those that the training began with"):
-        _ = Evidence(tmp_path / "run").initial
+        _ = CheckContext(tmp_path / "run").initial_network
 
 
-def test_the_batch_is_normalized_as_the_training_did_it(retold: Any) -> None:
-    evidence = retold(data__mean=[0.5], data__std=[2.0])
-    images, labels = evidence.batch(10)
+def test_batch_is_normalized_as_in_training(make_context: Any) -> None:
+    context = make_context(data__mean=[0.5], data__std=[2.0])
+    images, labels = context.batch(10)
     assert images.shape == (10, 1, 8, 8)
     assert len(labels) == 10
     assert images.min() == -0.25
-    again, _ = evidence.batch(10)
+    again, _ = context.batch(10)
     np.testing.assert_array_equal(images, again)
 
 
-def test_the_least_loss_of_smoothed_labels() -> None:
-    """What the best of all logits reach."""
+def test_batch_of_other_images_is_normalized_in_their_scale(healthy_run: Path) -> None:
+    digits = gn.load_data("digits", samples=100)
+    brighter = gn.Dataset(digits.train.images * 15, digits.train.labels, digits.classes, scale=240)
+    images, _ = CheckContext(healthy_run, brighter).batch(50)
+    expected, _ = CheckContext(healthy_run, digits).batch(50)
+    np.testing.assert_allclose([images.min(), images.max()], [expected.min(), expected.max()], atol=1e-6)
+
+
+def test_min_smoothed_loss_is_the_loss_of_the_best_logits() -> None:
     target = np.full(10, 0.01)
     target[3] = 0.91
     best = CrossEntropyLoss(0.1)(np.log(target)[None], np.array([3]))
-    assert least_loss(0.1, 10) == pytest.approx(best)
-    assert least_loss(0.0, 10) == 0
+    assert min_smoothed_loss(0.1, 10) == pytest.approx(best)
+    assert min_smoothed_loss(0.0, 10) == 0
 
 
-def test_the_share_of_chance(retold: Any) -> None:
-    evidence = retold([{"loss": math.log(10)}])
-    assert evidence.loss == pytest.approx(1)
-    assert evidence.share_of_chance(least_loss(0.1, 10)) == pytest.approx(0)
-    assert json.loads((evidence.path / "config.json").read_text())["recipe"]["label_smoothing"] == 0.1
+def test_loss_ratio_is_1_at_chance_and_0_at_the_minimum(make_context: Any) -> None:
+    context = make_context([{"loss": math.log(10)}])
+    assert context.loss_ratio == pytest.approx(1)
+    assert context.loss_ratio_to_chance(min_smoothed_loss(0.1, 10)) == pytest.approx(0)
+    assert json.loads((context.path / "config.json").read_text())["recipe"]["label_smoothing"] == 0.1

@@ -1,4 +1,4 @@
-"""Each diagnosis of images beside images with which nothing is wrong."""
+"""Each check of images, with faulty images beside faultless ones."""
 
 from typing import Any
 
@@ -8,158 +8,173 @@ import pytest
 import glassnet as gn
 from glassnet.data import Split
 from glassnet.doctor import data_checks
-from glassnet.doctor.check import Diagnosis, Reading
-from glassnet.doctor.context import Evidence
-from glassnet.doctor.image_stats import Neighbours
+from glassnet.doctor.check import Check, CheckResult, CheckSkippedError
+from glassnet.doctor.context import CheckContext
+from glassnet.doctor.image_stats import NeighbourStats
 
 
 @pytest.fixture(scope="module")
-def good() -> gn.Dataset:
+def digits() -> gn.Dataset:
     return gn.load_data("digits", samples=400)
 
 
-def read(diagnosis: Diagnosis, data: gn.Dataset) -> Reading:
-    reading = diagnosis.read(Evidence(dataset=data))
-    assert isinstance(reading, Reading), reading
-    return reading
+def run(check: Check, data: gn.Dataset) -> CheckResult:
+    return check.run(CheckContext(data=data))
 
 
-def changed(data: gn.Dataset, train: Split, test: Split | None = None, classes: list[str] | None = None) -> gn.Dataset:
+def replace(data: gn.Dataset, train: Split, test: Split | None = None, classes: list[str] | None = None) -> gn.Dataset:
     return gn.Dataset.from_splits(train, test or data.test, classes or data.classes, scale=data.scale)
 
 
-OF_IMAGES = [
+IMAGE_CHECKS = [
     *(data_checks.DuplicatedClass(), data_checks.WrongLabels(), data_checks.BlankImages()),
-    *(data_checks.Leak(), data_checks.Duplicates(), data_checks.Unbalanced()),
+    *(data_checks.TrainTestOverlap(), data_checks.DuplicateImages(), data_checks.ClassImbalance()),
 ]
 
 
-@pytest.mark.parametrize("diagnosis", OF_IMAGES, ids=lambda diagnosis: diagnosis.name)
-def test_the_digits_are_sound(diagnosis: Diagnosis, good: gn.Dataset) -> None:
-    assert read(diagnosis, good).sure is None
+@pytest.mark.parametrize("check", IMAGE_CHECKS, ids=lambda check: check.name)
+def test_check_passes_on_digits(check: Check, digits: gn.Dataset) -> None:
+    assert run(check, digits).confidence is None
 
 
-def test_a_duplicated_class(good: gn.Dataset) -> None:
-    own = np.flatnonzero(good.train.labels == 3)
+def test_duplicated_class_is_named(digits: gn.Dataset) -> None:
+    threes = np.flatnonzero(digits.train.labels == 3)
     train = Split(
-        np.concatenate([good.train.images, good.train.images[own]]),
-        np.concatenate([good.train.labels, np.full(len(own), 10)]),
+        np.concatenate([digits.train.images, digits.train.images[threes]]),
+        np.concatenate([digits.train.labels, np.full(len(threes), 10)]),
     )
-    reading = read(data_checks.DuplicatedClass(), changed(good, train, classes=[*good.classes, "three"]))
-    assert reading.sure == "high"
-    assert "'3' or 'three'" in reading.says
-
-
-@pytest.mark.parametrize(("share", "says"), [(0.3, "about so many labels are wrong"), (1.0, "They are shuffled")])
-def test_wrong_labels(good: gn.Dataset, share: float, says: str) -> None:
-    rng = np.random.default_rng(0)
-    labels, chosen = good.train.labels.copy(), rng.permutation(400)[: int(share * 400)]
-    labels[chosen] = rng.permutation(labels[chosen])
-    reading = read(data_checks.WrongLabels(), changed(good, Split(good.train.images, labels)))
-    assert reading.sure in ("medium", "high")
-    assert says in reading.says
-
-
-@pytest.mark.parametrize("digits", [[0, 1], [3, 5, 8], [1, 4, 7, 9]])
-@pytest.mark.parametrize("share", [0.4, 1.0])
-def test_wrong_labels_of_few_digits(digits: list[int], share: float) -> None:
-    rng, train = np.random.default_rng(0), gn.load_data("digits").train
-    train = train.take(np.flatnonzero(np.isin(train.labels, digits)))
-    labels, chosen = np.searchsorted(digits, train.labels), rng.permutation(len(train))[: int(share * len(train))]
-    labels[chosen] = rng.permutation(labels[chosen])
-    data = gn.Dataset.from_splits(Split(train.images, labels), Split(train.images, labels), list("abcd"[: len(digits)]))
-    assert read(data_checks.WrongLabels(), data).sure in ("medium", "high")
-
-
-@pytest.mark.parametrize("brighter", [0, 30])
-def test_images_of_many_dimensions_leave_labels_alone(brighter: int) -> None:
-    """Labels of which neighbours know nothing or little, both of them right."""
-    labels = np.arange(400) % 2
-    images = np.random.default_rng(0).integers(0, 200, (400, 5, 5)) + brighter * labels[:, None, None]
-    told = data_checks.WrongLabels().read(Evidence(dataset=gn.Dataset(images.astype(np.uint8), labels, ["a", "b"])))
-    assert isinstance(told, str)
-    assert told.endswith("dimensions, as photographs do: neighbours by pixels cannot judge their labels")
-
-
-def test_a_training_at_chance_makes_shuffled_labels_sure(good: gn.Dataset, retold: Any) -> None:
-    labels = np.random.default_rng(0).permutation(good.train.labels)
-    bad = changed(good, Split(good.train.images, labels))
-    for accuracy, sure in ((0.1, "high"), (0.6, "medium")):
-        evidence = retold([{"loss": 2.3, "train_accuracy": 0.2, "test_accuracy": accuracy}])
-        evidence.dataset = bad
-        assert data_checks.WrongLabels().read(evidence).sure == sure
-
-
-def test_too_few_images_to_judge_labels(good: gn.Dataset) -> None:
-    data = changed(good, good.train.take(np.arange(80)))
-    told = data_checks.WrongLabels().read(Evidence(dataset=data))
-    assert told == "80 training images are too few to judge labels by their neighbours"
-
-
-@pytest.mark.parametrize(("agreement", "clear", "asked"), [(0.3, 0.2, 1500), (0.86, 0.4, 100)])
-def test_neighbours_that_are_no_judges(good: gn.Dataset, agreement: float, clear: float, asked: int) -> None:
-    """Of photographs, pixels say little: 30 % agreement is far from chance, and far from a judge's. Of few images
-    few neighbourhoods are clear."""
-    evidence = Evidence(dataset=good)
-    evidence.neighbours = Neighbours(
-        agreement=agreement, chance=0.1, contradicted=0.4, clear=clear, asked=asked, dimensions=5
-    )
-    told = data_checks.WrongLabels().read(evidence)
-    assert told == (
-        f"neighbours by pixels agree with {agreement:.0%} of the labels, and with one another about "
-        f"{clear * asked:.0f} images: too few to judge labels"
-    )
-
-
-@pytest.mark.parametrize(("count", "sure"), [(1, None), (2, "medium"), (12, "high")])
-def test_blank_images(good: gn.Dataset, count: int, sure: str | None) -> None:
-    images = good.train.images.copy()
-    images[:count] = 16
-    assert read(data_checks.BlankImages(), changed(good, Split(images, good.train.labels))).sure == sure
-
-
-@pytest.mark.parametrize(("count", "sure"), [(2, None), (6, "medium"), (30, "high")])
-def test_images_in_both_splits(good: gn.Dataset, count: int, sure: str | None) -> None:
-    images = good.test.images.copy()
-    images[:count] = good.train.images[:count]
-    reading = read(data_checks.Leak(), changed(good, good.train, Split(images, good.test.labels)))
-    assert reading.sure == sure
-
-
-@pytest.mark.parametrize(("count", "sure"), [(2, None), (8, "medium"), (30, "high")])
-def test_duplicates(good: gn.Dataset, count: int, sure: str | None) -> None:
-    twice = good.train.take(np.concatenate([np.arange(400), np.arange(count)]))
-    assert read(data_checks.Duplicates(), changed(good, twice)).sure == sure
-
-
-@pytest.mark.parametrize(("kept", "sure"), [(20, None), (11, "medium"), (5, "high")])
-def test_unbalanced_classes(good: gn.Dataset, kept: int, sure: str | None) -> None:
-    fives = np.flatnonzero(good.train.labels == 5)
-    train = good.train.take(np.setdiff1d(np.arange(400), fives[kept:]))
-    reading = read(data_checks.Unbalanced(), changed(good, train))
-    assert reading.sure == sure
-    assert f"times as many as '5' with {kept}." in reading.says
-
-
-def test_counts_that_chance_explains(good: gn.Dataset) -> None:
-    """Six images of one class and two of another are three to one, and nothing."""
-    order = [np.flatnonzero(good.train.labels == label)[: 6 if label else 2] for label in range(10)]
-    assert read(data_checks.Unbalanced(), changed(good, good.train.take(np.concatenate(order)))).sure is None
+    result = run(data_checks.DuplicatedClass(), replace(digits, train, classes=[*digits.classes, "three"]))
+    assert result.confidence == "high"
+    assert "'3' or 'three'" in result.message
 
 
 @pytest.mark.parametrize(
-    ("scale", "mean", "std", "says"),
+    ("fraction", "message"), [(0.3, "about this fraction of the labels is wrong"), (1.0, "The labels are shuffled.")]
+)
+def test_wrong_labels_are_found_in_ten_classes(digits: gn.Dataset, fraction: float, message: str) -> None:
+    rng = np.random.default_rng(0)
+    labels, indices = digits.train.labels.copy(), rng.permutation(400)[: int(fraction * 400)]
+    labels[indices] = rng.permutation(labels[indices])
+    result = run(data_checks.WrongLabels(), replace(digits, Split(digits.train.images, labels)))
+    assert result.confidence in ("medium", "high")
+    assert message in result.message
+
+
+@pytest.mark.parametrize("classes", [[0, 1], [3, 5, 8], [1, 4, 7, 9]])
+@pytest.mark.parametrize("fraction", [0.4, 1.0])
+def test_wrong_labels_are_found_in_few_classes(classes: list[int], fraction: float) -> None:
+    rng, train = np.random.default_rng(0), gn.load_data("digits").train
+    train = train.take(np.flatnonzero(np.isin(train.labels, classes)))
+    labels, indices = np.searchsorted(classes, train.labels), rng.permutation(len(train))[: int(fraction * len(train))]
+    labels[indices] = rng.permutation(labels[indices])
+    split = Split(train.images, labels)
+    data = gn.Dataset.from_splits(split, split, list("abcd"[: len(classes)]))
+    assert run(data_checks.WrongLabels(), data).confidence in ("medium", "high")
+
+
+@pytest.mark.parametrize("difference", [0, 30])
+def test_wrong_labels_is_skipped_for_images_of_many_dimensions(difference: int) -> None:
+    """The labels are right, and neighbours agree with few of them or with none."""
+    labels = np.arange(400) % 2
+    images = np.random.default_rng(0).integers(0, 200, (400, 5, 5)) + difference * labels[:, None, None]
+    with pytest.raises(CheckSkippedError, match=r"dimensions, as photographs have: neighbours by pixels cannot judge"):
+        run(data_checks.WrongLabels(), gn.Dataset(images.astype(np.uint8), labels, ["a", "b"]))
+
+
+@pytest.mark.parametrize(("accuracy", "confidence"), [(0.1, "high"), (0.6, "medium")])
+def test_wrong_labels_has_high_confidence_if_the_training_learned_nothing(
+    digits: gn.Dataset, make_context: Any, accuracy: float, confidence: str
+) -> None:
+    labels = np.random.default_rng(0).permutation(digits.train.labels)
+    context = make_context([{"loss": 2.3, "train_accuracy": 0.2, "test_accuracy": accuracy}])
+    context.dataset = replace(digits, Split(digits.train.images, labels))
+    assert data_checks.WrongLabels().run(context).confidence == confidence
+
+
+def test_wrong_labels_is_skipped_for_few_images(digits: gn.Dataset) -> None:
+    with pytest.raises(
+        CheckSkippedError, match=r"^80 training images are too few to judge labels by their neighbours$"
+    ):
+        run(data_checks.WrongLabels(), replace(digits, digits.train.take(np.arange(80))))
+
+
+@pytest.mark.parametrize(("agreement", "unanimous_fraction", "n_queried"), [(0.3, 0.2, 1500), (0.86, 0.4, 100)])
+def test_wrong_labels_is_skipped_for_uninformative_neighbours(
+    digits: gn.Dataset, agreement: float, unanimous_fraction: float, n_queried: int
+) -> None:
+    """30% agreement is far above chance, but too little to judge single labels; 40 unanimous neighbourhoods are too
+    few."""
+    context = CheckContext(data=digits)
+    context.neighbours = NeighbourStats(
+        agreement=agreement,
+        chance=0.1,
+        disagreement=0.4,
+        unanimous_fraction=unanimous_fraction,
+        n_queried=n_queried,
+        dimensions=5,
+    )
+    reason = (
+        f"neighbours by pixels agree with {agreement:.0%} of the labels and are unanimous for about "
+        f"{unanimous_fraction * n_queried:.0f} images: too few to judge labels"
+    )
+    with pytest.raises(CheckSkippedError, match=f"^{reason}$"):
+        data_checks.WrongLabels().run(context)
+
+
+@pytest.mark.parametrize(("count", "confidence"), [(1, None), (2, "medium"), (12, "high")])
+def test_blank_images_are_counted(digits: gn.Dataset, count: int, confidence: str | None) -> None:
+    images = digits.train.images.copy()
+    images[:count] = 16
+    result = run(data_checks.BlankImages(), replace(digits, Split(images, digits.train.labels)))
+    assert (result.confidence, result.value) == (confidence, count / 400)
+
+
+@pytest.mark.parametrize(("count", "confidence"), [(2, None), (6, "medium"), (30, "high")])
+def test_train_test_overlap_is_measured(digits: gn.Dataset, count: int, confidence: str | None) -> None:
+    images = digits.test.images.copy()
+    images[:count] = digits.train.images[:count]
+    result = run(data_checks.TrainTestOverlap(), replace(digits, digits.train, Split(images, digits.test.labels)))
+    assert (result.confidence, result.value) == (confidence, count / 450)
+
+
+@pytest.mark.parametrize(("count", "confidence"), [(2, None), (8, "medium"), (30, "high")])
+def test_duplicate_images_are_counted(digits: gn.Dataset, count: int, confidence: str | None) -> None:
+    train = digits.train.take(np.concatenate([np.arange(400), np.arange(count)]))
+    result = run(data_checks.DuplicateImages(), replace(digits, train))
+    assert (result.confidence, result.value) == (confidence, pytest.approx(count / (400 + count)))
+
+
+@pytest.mark.parametrize(("kept", "confidence"), [(20, None), (11, "medium"), (5, "high")])
+def test_class_imbalance_names_the_rarest_class(digits: gn.Dataset, kept: int, confidence: str | None) -> None:
+    fives = np.flatnonzero(digits.train.labels == 5)
+    train = digits.train.take(np.setdiff1d(np.arange(400), fives[kept:]))
+    result = run(data_checks.ClassImbalance(), replace(digits, train))
+    assert result.confidence == confidence
+    assert result.message.endswith(f" times as many as '5' with {kept}." if confidence else "")
+
+
+def test_class_imbalance_passes_if_the_counts_differ_by_chance(digits: gn.Dataset) -> None:
+    """Six images of one class and two of another have a ratio of three, but differ by little."""
+    order = [np.flatnonzero(digits.train.labels == label)[: 6 if label else 2] for label in range(10)]
+    data = replace(digits, digits.train.take(np.concatenate(order)))
+    assert run(data_checks.ClassImbalance(), data).confidence is None
+
+
+@pytest.mark.parametrize(
+    ("scale", "mean", "std", "message"),
     [
-        (16.0, 0.0, 1.0, ""),  # the tutorial's: 0 to 1
-        (16.0, 0.305, 0.376, ""),  # 0 ± 1
-        (1.0, 0.0, 1.0, "normalization was forgotten"),
-        (1.0, 4.88, 1.0, "normalization was forgotten"),  # the mean alone taken off
-        (256.0, 0.0, 1.0, "normalization was doubled"),
-        (16.0, 0.305 + 0.305 * 0.376, 0.376**2, "normalization was doubled"),  # what was 0 ± 1, once more
+        (16.0, 0.0, 1.0, ""),  # from 0 to 1, as in the tutorial
+        (16.0, 0.305, 0.376, ""),  # mean 0, standard deviation 1
+        (1.0, 0.0, 1.0, "normalization was not applied"),
+        (1.0, 4.88, 1.0, "normalization was not applied"),  # only the mean was subtracted
+        (256.0, 0.0, 1.0, "normalization was applied twice"),
+        (16.0, 0.305 + 0.305 * 0.376, 0.376**2, "normalization was applied twice"),  # twice by mean and std
     ],
 )
-def test_normalization(retold: Any, scale: float, mean: float, std: float, says: str) -> None:
-    evidence = retold(data__scale=scale, data__mean=[mean], data__std=[std])
-    reading = data_checks.WrongNormalization().read(evidence)
-    assert reading.sure == ("high" if says else None)
-    assert says in reading.says
+def test_wrong_normalization_says_which_fault(
+    make_context: Any, scale: float, mean: float, std: float, message: str
+) -> None:
+    context = make_context(data__scale=scale, data__mean=[mean], data__std=[std])
+    result = data_checks.WrongNormalization().run(context)
+    assert result.confidence == ("high" if message else None)
+    assert message in result.message

@@ -8,96 +8,113 @@ import glassnet as gn
 from glassnet import nn
 from glassnet.architecture import initial_state_dict
 from glassnet.doctor import network_checks
-from glassnet.doctor.context import Evidence
+from glassnet.doctor.check import CheckSkippedError
+from glassnet.doctor.context import CheckContext
 from glassnet.progress import Progress
 from glassnet.weights import save_tensors
 
 
-def begun(tmp_path: Path, change: Any, **fields: Any) -> Evidence:
-    """The evidence of a run that began with changed weights."""
+def context_from(tmp_path: Path, change: Any, **fields: Any) -> CheckContext:
+    """The context of a run that started from changed weights."""
     spec = gn.spec("tiny", **fields)
     state = initial_state_dict(spec, 0)
     for key, array in state.items():
         change(key, array)
-    save_tensors(tmp_path / "begun.safetensors", state)
-    given = {"init": tmp_path / "begun.safetensors", "run": tmp_path / "run", "lr": 1e-6, "epochs": 1}
+    save_tensors(tmp_path / "initial.safetensors", state)
+    given = {"init": tmp_path / "initial.safetensors", "run": tmp_path / "run", "lr": 1e-6, "epochs": 1}
     gn.train(spec, "digits", samples=200, progress=Progress(), **given)
-    return Evidence(tmp_path / "run")
+    return CheckContext(tmp_path / "run")
 
 
-class TestGradient:
-    def test_right(self, seen: Evidence) -> None:
-        assert network_checks.WrongGradient().read(seen).sure is None
+class TestWrongGradient:
+    def test_passes(self, healthy_context: CheckContext) -> None:
+        assert network_checks.WrongGradient().run(healthy_context).confidence is None
 
-    def test_planted(self, seen: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
-        right = nn.Linear.backward
+    def test_finds_a_planted_bug(self, healthy_context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+        backward = nn.Linear.backward
 
-        def wrong(layer: nn.Linear, dy: Any) -> Any:
-            dx = right(layer, dy)
+        def wrong_backward(layer: nn.Linear, dy: Any) -> Any:
+            dx = backward(layer, dy)
             layer.bias.grad *= 1.1
             return dx
 
-        monkeypatch.setattr(nn.Linear, "backward", wrong)
-        reading = network_checks.WrongGradient().read(seen)
-        assert reading.sure == "high"
-        assert reading.says.startswith("At fc.bias backward gives")
+        monkeypatch.setattr(nn.Linear, "backward", wrong_backward)
+        result = network_checks.WrongGradient().run(healthy_context)
+        assert result.confidence == "high"
+        assert result.message.startswith("At fc.bias backward gives")
 
-    def test_of_another_engine(self, retold: Any) -> None:
-        told = network_checks.WrongGradient().read(retold(engine="torch"))
-        assert told == "the torch engine's gradients come from autograd, not from glassnet's layers"
+    def test_is_skipped_for_another_engine(self, make_context: Any) -> None:
+        with pytest.raises(
+            CheckSkippedError, match=r"^the torch engine's gradients come from autograd, not from glass"
+        ):
+            network_checks.WrongGradient().run(make_context(engine="torch"))
 
-    def test_of_a_network_too_large(self, seen: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(network_checks, "_MOST_PARAMETERS", 100)
-        assert "run 'glassnet check gradients tiny'" in network_checks.WrongGradient().read(seen)
+    def test_is_skipped_for_a_large_network(
+        self, healthy_context: CheckContext, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(network_checks, "_MAX_PARAMETERS", 100)
+        with pytest.raises(CheckSkippedError, match=r"run 'glassnet check gradients tiny'$"):
+            network_checks.WrongGradient().run(healthy_context)
 
 
-class TestDead:
-    def test_alive(self, seen: Evidence) -> None:
-        assert network_checks.DeadFromTheStart().read(seen).sure is None
-        assert network_checks.DiedInTraining().read(seen).sure is None
+class TestDeadRelu:
+    def test_passes(self, healthy_context: CheckContext) -> None:
+        assert network_checks.DeadReluAtInit().run(healthy_context).confidence is None
+        assert network_checks.DeadReluAfterTraining().run(healthy_context).confidence is None
 
-    def test_from_the_start(self, tmp_path: Path) -> None:
+    def test_finds_large_negative_biases(self, tmp_path: Path) -> None:
         def silence(key: str, array: Any) -> None:
             if key.endswith("bias"):
                 array[: len(array) // 2] = -100
 
-        evidence = begun(tmp_path, silence)
-        assert network_checks.DeadFromTheStart().read(evidence).sure == "high"
-        reading = network_checks.DiedInTraining().read(evidence)
-        assert reading.sure == "high"
-        assert reading.value == pytest.approx(0.5, abs=0.1)
+        context = context_from(tmp_path, silence)
+        assert network_checks.DeadReluAtInit().run(context).confidence == "high"
+        result = network_checks.DeadReluAfterTraining().run(context)
+        assert result.confidence == "high"
+        assert result.value == pytest.approx(0.5, abs=0.1)
 
-    def test_the_share_counts_channels(self) -> None:
-        """Two of the stem's eight channels are dead, and so are those of the block's inner ReLU that get a −∞ bias."""
+    def test_is_skipped_for_few_images(self, make_context: Any) -> None:
+        context = make_context()
+        data = context.dataset
+        context.dataset = gn.Dataset.from_splits(
+            data.train.take(np.unique(data.train.labels, return_index=True)[1]), data.test, data.classes
+        )
+        with pytest.raises(CheckSkippedError, match=r"too few to call a channel dead$"):
+            network_checks.DeadReluAtInit().run(context)
+
+    def test_dead_fraction_counts_channels(self) -> None:
+        """All 8 of the 24 channels behind a ReLU that get a bias of −1e6 are dead."""
         network = gn.build("tiny")
         images = np.random.default_rng(0).random((16, 1, 8, 8)).astype(np.float32)
-        before = network_checks.dead_share(network, images)
+        before = network_checks.dead_fraction(network, images)
         state = network.state_dict()
         state["layer1.0.conv1.bias"][:] = -1e6
         network.load_state_dict(state)
-        assert network_checks.dead_share(network, images) >= max(before, 8 / 24)
+        assert network_checks.dead_fraction(network, images) >= max(before, 8 / 24)
 
 
-class TestInitialization:
-    def test_he(self, seen: Evidence) -> None:
-        reading = network_checks.BadInitialization().read(seen)
-        assert (reading.sure, reading.value < 10) == (None, True)
+class TestBadInitialization:
+    def test_passes(self, healthy_context: CheckContext) -> None:
+        result = network_checks.BadInitialization().run(healthy_context)
+        assert (result.confidence, result.value < 10) == (None, True)
 
-    @pytest.mark.parametrize(("by", "verb"), [(0.1, "vanish"), (10, "explode")])
-    def test_scaled(self, tmp_path: Path, by: float, verb: str) -> None:
+    @pytest.mark.parametrize(("factor", "verb"), [(0.1, "vanish"), (10, "explode")])
+    def test_finds_scaled_weights(self, tmp_path: Path, factor: float, verb: str) -> None:
         def scale(key: str, array: Any) -> None:
-            array *= by
+            array *= factor
 
-        reading = network_checks.BadInitialization().read(begun(tmp_path, scale, skip=False, blocks=2))
-        assert reading.sure == "high"
-        assert f"activations {verb}" in reading.says or f"gradients {verb}" in reading.says
+        result = network_checks.BadInitialization().run(context_from(tmp_path, scale, skip=False, blocks=2))
+        assert result.confidence == "high"
+        assert f"activations {verb}" in result.message or f"gradients {verb}" in result.message
 
-    def test_odd_but_it_learned(self, retold: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(network_checks, "signal_change", lambda *given: (1e3, 1.0))
-        learned = {"loss": 0.9, "train_accuracy": 0.9, "test_accuracy": 0.9}
-        assert network_checks.BadInitialization().read(retold([learned])).sure == "low"
-        assert network_checks.BadInitialization().read(retold([{**learned, "loss": 2.2}])).sure == "high"
+    @pytest.mark.parametrize(("loss", "confidence"), [(0.9, "low"), (2.2, "high")])
+    def test_has_low_confidence_if_the_network_learned(
+        self, make_context: Any, monkeypatch: pytest.MonkeyPatch, loss: float, confidence: str
+    ) -> None:
+        monkeypatch.setattr(network_checks, "signal_change", lambda *arguments: (1e3, 1.0))
+        context = make_context([{"loss": loss, "train_accuracy": 0.9, "test_accuracy": 0.9}])
+        assert network_checks.BadInitialization().run(context).confidence == confidence
 
-    def test_a_signal_that_is_lost(self, retold: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(network_checks, "signal_change", lambda *given: (0.0, float("nan")))
-        assert network_checks.BadInitialization().read(retold([{"loss": 2.3}])).sure == "high"
+    def test_finds_a_lost_signal(self, make_context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(network_checks, "signal_change", lambda *arguments: (0.0, float("nan")))
+        assert network_checks.BadInitialization().run(make_context([{"loss": 2.3}])).confidence == "high"

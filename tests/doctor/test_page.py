@@ -3,60 +3,63 @@ from typing import Any
 
 import pytest
 
-from glassnet.doctor import write_examination
-from glassnet.doctor.check import Reading
-from glassnet.doctor.data_checks import Unbalanced
-from glassnet.doctor.diagnose import Checked, Examination
+from glassnet.doctor import DoctorReport, write_doctor_report
+from glassnet.doctor.check import CheckResult
+from glassnet.doctor.data_checks import ClassImbalance
 from glassnet.doctor.network_checks import WrongGradient
-from glassnet.doctor.page import compose
+from glassnet.doctor.page import build_page
+from glassnet.doctor.report import CheckOutcome
 from glassnet.doctor.training_checks import Overfitting
 from glassnet.errors import RunError
 
 
 @pytest.fixture
-def examined(seen: Any) -> Examination:
-    """Two findings, one thing sound, one not looked at."""
-    checked = [
-        Checked(Unbalanced(), Reading(9, "9.0 times", "high", "<b>'cat'</b> has 9 times more.")),
-        Checked(Overfitting(), Reading(0.13, "+13 points", "medium", "A gap.")),
-        Checked(WrongGradient(), Reading(1e-9, "worst error 1e-09")),
-        Checked(WrongGradient(), None, "no time"),
+def report(healthy_context: Any) -> DoctorReport:
+    """Two findings, a check that passed and one that was skipped."""
+    outcomes = [
+        CheckOutcome(ClassImbalance(), CheckResult(9, "9.0 times", "high", "<b>'cat'</b> has 9 times more.")),
+        CheckOutcome(Overfitting(), CheckResult(0.13, "+13 points", "medium", "A gap.")),
+        CheckOutcome(WrongGradient(), CheckResult(1e-9, "largest relative error 1e-09")),
+        CheckOutcome(WrongGradient(), None, "no time"),
     ]
-    return Examination("runs/a", seen, checked)
+    return DoctorReport("runs/a", healthy_context, outcomes)
 
 
-def test_findings_stand_in_the_order_of_use(examined: Examination) -> None:
-    page = compose(examined)
+def test_build_page_has_findings_in_order_then_the_other_checks(report: DoctorReport) -> None:
+    page = build_page(report)
     assert [section.title for section in page.sections] == [
-        *("1. Classes unbalanced", "2. Overfitting", "The training", "What was checked")
+        *("1. Class imbalance", "2. Overfitting", "The training", "Checks passed", "Checks skipped")
     ]
-    _, table, *advice = page.sections[0].blocks
-    assert [row[1] for row in table.rows] == ["9.0 times", Unbalanced.normal, "high", Unbalanced.source]
-    assert advice[1].startswith("1. Judge by the recall")
-    assert [block.title for block in page.sections[-1].blocks] == ["Looked for and not found", "Not looked for"]
+    message, evidence, *advice = page.sections[0].blocks
+    assert message == "<b>'cat'</b> has 9 times more."
+    assert [row[1] for row in evidence.rows] == ["9.0 times", ClassImbalance.expected, "high", ClassImbalance.source]
+    assert [step[:3] for step in advice[1:]] == ["1. ", "2. "]
+    assert page.sections[-1].blocks[0].rows == [["no time", "wrong gradient"]]
 
 
-def test_a_healthy_page_says_so(seen: Any) -> None:
-    page = compose(Examination("runs/a", seen, [Checked(WrongGradient(), Reading(0, "0"))]))
-    assert page.summary == ["runs/a looks healthy: 1 of 1 possible faults were looked for."]
-    assert page.facts[0] == ("First finding", "None")
+def test_build_page_of_a_healthy_run_has_no_findings(healthy_context: Any) -> None:
+    report = DoctorReport("runs/a", healthy_context, [CheckOutcome(WrongGradient(), CheckResult(0, "0"))])
+    page = build_page(report)
+    assert page.summary == ["runs/a looks healthy.", "1 of 1 check passed, 0 skipped."]
+    assert ("First finding", "None") in page.facts
+    assert [section.title for section in page.sections] == ["The training", "Checks passed"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [400, 1400])
-def test_it_opens_offline_and_fits(opened: Any, examined: Examination, width: int) -> None:
-    tab = opened(compose(examined), width)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_page_fits_without_scrolling_sideways(opened: Any, report: DoctorReport, width: int) -> None:
+    tab = opened(build_page(report), width)
     assert tab.locator("figure").count() == 2
     fits = "[...document.querySelectorAll('.table')].map(table => table.scrollWidth <= table.clientWidth)"
-    assert tab.evaluate(fits) == [True] * 4  # all that was found and looked for can be read without scrolling sideways
+    assert tab.evaluate(fits) == [True] * 4
 
 
-def test_it_is_one_file_and_escaped(examined: Examination, tmp_path: Path) -> None:
-    html = write_examination(examined, tmp_path / "doctor.html").read_text(encoding="utf-8")
+def test_write_doctor_report_escapes_names_and_forbids_requests(report: DoctorReport, tmp_path: Path) -> None:
+    html = write_doctor_report(report, tmp_path / "doctor.html").read_text(encoding="utf-8")
     assert "<b>'cat'</b>" not in html
     assert "default-src" in html
 
 
-def test_a_place_that_cannot_be_written(examined: Examination, tmp_path: Path) -> None:
+def test_write_doctor_report_raises_if_the_folder_is_missing(report: DoctorReport, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="cannot be written"):
-        write_examination(examined, tmp_path / "nowhere" / "doctor.html")
+        write_doctor_report(report, tmp_path / "nowhere" / "doctor.html")

@@ -1,4 +1,4 @@
-"""Made-up clocks: what is found must not depend on what else this machine does."""
+"""Checks with made-up times, so that other load on the machine changes nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -9,48 +9,55 @@ from PIL import Image
 
 import glassnet as gn
 from glassnet.doctor import speed_checks
-from glassnet.doctor.context import Evidence
+from glassnet.doctor.context import CheckContext
 from glassnet.progress import Progress
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Seconds an image, by what the told function makes of network and batch."""
+def set_seconds(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that sets the seconds per image by network and batch size."""
 
-    def told(seconds: Any) -> None:
-        monkeypatch.setattr(speed_checks, "seconds_per_image", lambda network, evidence, batch: seconds(network, batch))
+    def set_seconds(seconds: Any) -> None:
+        monkeypatch.setattr(speed_checks, "seconds_per_image", lambda network, context, batch: seconds(network, batch))
 
-    return told
-
-
-@pytest.mark.parametrize(("batch", "gain", "sure"), [(4, 3, "high"), (4, 1.7, "medium"), (4, 1.2, None), (16, 9, None)])
-def test_a_small_batch(retold: Any, clock: Any, batch: int, gain: float, sure: str | None) -> None:
-    clock(lambda network, size: gain if size == batch else 1)
-    reading = speed_checks.SmallBatch().read(retold(recipe__batch_size=batch))
-    assert reading.sure == sure
-    assert sure is None or reading.says == f"A batch of 4 takes {gain:.1f} times as long for an image as one of 64."
+    return set_seconds
 
 
 @pytest.mark.parametrize(
-    ("dtype", "gain", "sure"), [("float64", 1.7, "high"), ("float64", 1, None), ("float32", 2, None)]
+    ("batch", "ratio", "confidence"), [(4, 3, "high"), (4, 1.7, "medium"), (4, 1.2, None), (16, 9, None)]
 )
-def test_float64(retold: Any, clock: Any, dtype: str, gain: float, sure: str | None) -> None:
-    clock(lambda network, size: gain if network.dtype == np.float64 else 1)
-    assert speed_checks.Float64().read(retold(dtype=dtype)).sure == sure
+def test_small_batch(make_context: Any, set_seconds: Any, batch: int, ratio: float, confidence: str | None) -> None:
+    set_seconds(lambda network, size: ratio if size == batch else 1)
+    result = speed_checks.SmallBatch().run(make_context(recipe__batch_size=batch))
+    assert result.confidence == confidence
+    if confidence:
+        assert result.message == f"Batches of 4 take {ratio:.1f} times as long for an image as in batches of 64."
 
 
-def test_threads_of_numpy_are_one(seen: Evidence) -> None:
-    assert speed_checks.Threads().read(seen).measured == "numpy on cpu"
+@pytest.mark.parametrize(
+    ("dtype", "ratio", "confidence"), [("float64", 1.7, "high"), ("float64", 1, None), ("float32", 2, None)]
+)
+def test_float64(make_context: Any, set_seconds: Any, dtype: str, ratio: float, confidence: str | None) -> None:
+    set_seconds(lambda network, size: ratio if network.dtype == np.float64 else 1)
+    assert speed_checks.Float64().run(make_context(dtype=dtype)).confidence == confidence
 
 
-@pytest.mark.parametrize(("gain", "sure"), [(3, "high"), (1.1, None)])
-def test_threads(retold: Any, clock: Any, gain: float, sure: str | None) -> None:
+def test_bad_thread_count_passes_on_numpy(healthy_context: CheckContext) -> None:
+    result = speed_checks.BadThreadCount().run(healthy_context)
+    assert (result.confidence, result.measured) == (None, "numpy on cpu")
+
+
+@pytest.mark.parametrize(("ratio", "confidence"), [(3, "high"), (1.1, None)])
+def test_bad_thread_count_restores_the_count(
+    make_context: Any, set_seconds: Any, ratio: float, confidence: str | None
+) -> None:
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
-    clock(lambda network, size: gain if network.threads == 3 else 1)
-    reading = speed_checks.Threads().read(retold(engine="torch", threads=3))
-    assert reading.sure == sure
-    assert sure is None or reading.says == "A step takes 3.0 times as long on 3 threads as on 1."
+    set_seconds(lambda network, size: ratio if network.threads == 3 else 1)
+    result = speed_checks.BadThreadCount().run(make_context(engine="torch", threads=3))
+    assert result.confidence == confidence
+    if confidence:
+        assert result.message == "A step takes 3.0 times as long on 3 threads as on 1."
     assert torch.get_num_threads() == before
 
 
@@ -64,18 +71,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-@pytest.mark.parametrize(("seconds", "sure"), [(1.0, "high"), (0.01, None)])
-def test_decoding(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, sure: str | None
+@pytest.mark.parametrize(("seconds", "confidence"), [(1.0, "high"), (0.01, None)])
+def test_slow_decoding_compares_with_the_training(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, confidence: str | None
 ) -> None:
-    given = {"run": tmp_path / "run", "image_size": 8, "epochs": 1, "progress": Progress()}
-    gn.train("tiny", folder, **given)
-    ticks = iter((0.0, 16 * seconds))
-    monkeypatch.setattr(speed_checks, "thread_time", lambda: next(ticks))
-    reading = speed_checks.SlowDecoding().read(Evidence(tmp_path / "run"))
-    assert reading.sure == sure
-    assert reading.says.startswith(f"Decoding 16 image files takes {16 * seconds:.1f} s, training on them 0.")
+    gn.train("tiny", folder, run=tmp_path / "run", image_size=8, epochs=1, progress=Progress())
+    times = iter((0.0, 16 * seconds))
+    monkeypatch.setattr(speed_checks, "thread_time", lambda: next(times))
+    result = speed_checks.SlowDecoding().run(CheckContext(tmp_path / "run"))
+    assert result.confidence == confidence
+    assert result.message.startswith(f"Decoding 16 image files takes {16 * seconds:.1f} s, training on them 0.")
 
 
-def test_nothing_to_decode(seen: Evidence) -> None:
-    assert speed_checks.SlowDecoding().read(seen).measured == "no image files to decode"
+def test_slow_decoding_passes_without_image_files(healthy_context: CheckContext) -> None:
+    result = speed_checks.SlowDecoding().run(healthy_context)
+    assert (result.confidence, result.measured) == (None, "no image files to decode")

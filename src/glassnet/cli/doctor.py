@@ -1,48 +1,57 @@
-"""The doctor: what is wrong, how it knows, and what to do next."""
+"""The doctor command: faults of a run or of images, the evidence for them, and what to do next."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glassnet.cli.app import ImageSize, Json, MaxUnreadable, app, show
 
+if TYPE_CHECKING:
+    from glassnet.doctor import DoctorReport
+
 
 @app.command(epilog="Example: glassnet doctor runs/a")
 def doctor(
-    run: Annotated[Path | None, typer.Argument(help="A run folder; without one, --data alone is examined.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="A run folder. Without one, only the images of --data.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="Images to examine, before any training too. The default is the run's own.")
+        str | None, typer.Option(help="Images to check, with or without a run. Default: the images of the run.")
     ] = None,
     image_size: ImageSize = None,
     max_unreadable: MaxUnreadable = 0.01,
     output: Annotated[
-        Path | None, typer.Option(help="Where to write the page. The default is doctor.html in the run folder.")
+        Path | None, typer.Option(help="HTML page to write. Default: doctor.html in the run folder.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with a run or its images, how sure that is, and what to do next; exit code 0 either way."""
-    from glassnet.doctor import examine, write_examination
+    """Find faults of a run or its images, with the evidence and what to do next. Exit code 0 with or without faults."""
+    from glassnet.doctor import diagnose, write_doctor_report
+    from glassnet.progress import TerminalProgress
 
     if run is None and data is None:
-        raise typer.BadParameter("Name a run, or images with --data.", param_hint="RUN")
-    examination = examine(run, data, image_size=image_size, max_unreadable=max_unreadable)
+        raise typer.BadParameter("Give a run folder, or images with --data.", param_hint="RUN")
+    report = diagnose(
+        run, data, image_size=image_size, max_unreadable=max_unreadable, progress=TerminalProgress()
+    )
     path = output or (None if run is None else run / "doctor.html")
-    written = path and str(write_examination(examination, path))
-    lines = [examination.sentence]
-    for one in examination.findings:
-        found = one.plain()
+    written = path and str(write_doctor_report(report, path))
+    lines = [*_lines(report), *([f"Page {written}"] if written else [])]
+    show({**report.to_dict(), "page": written}, "\n".join(lines), as_json)
+
+
+def _lines(report: DoctorReport) -> list[str]:
+    lines = [" ".join(report.summary)]
+    for finding in (outcome.to_dict() for outcome in report.findings):
         lines += [
-            f"\n{found['name']} (sureness: {found['sure']})",
-            f"  {found['says']}",
-            f"  measured: {found['measured']}; normal: {found['normal']}",
-            *(f"  {number}. {advice}" for number, advice in enumerate(found["advice"], start=1)),
+            f"\n{finding['name']} (confidence: {finding['confidence']})",
+            f"  {finding['message']}",
+            f"  measured: {finding['measured']}; expected: {finding['expected']}",
+            *(f"  {number}. {advice}" for number, advice in enumerate(finding["advice"], start=1)),
         ]
-    looked = ", ".join(dict.fromkeys(one.diagnosis.name for one in examination.sound))
-    lines += [f"\nLooked for and not found: {looked}."] if looked else []
-    for why, names in examination.unseen_by_reason.items():
-        lines.append(f"Not looked for ({why.rstrip('.')}): {', '.join(names)}.")
-    lines += [f"Page {written}"] if written else []
-    show({**examination.plain(), "page": written}, "\n".join(lines), as_json)
+    if report.passed:
+        lines.append(f"\nChecks passed: {', '.join(outcome.check.name for outcome in report.passed)}.")
+    for reason, names in report.skipped_by_reason.items():
+        lines.append(f"Checks skipped ({reason.rstrip('.')}): {', '.join(names)}.")
+    return lines

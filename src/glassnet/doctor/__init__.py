@@ -1,6 +1,8 @@
-"""The doctor: what is wrong with a training or its images, how it knows, and what to do next."""
+"""The doctor: checks of a run and its images that report faults, the evidence for them, and what to do next."""
 
-from glassnet.doctor.diagnose import DIAGNOSES, Examination, examine
-from glassnet.doctor.page import write_examination
+from glassnet.doctor.check import CheckResult
+from glassnet.doctor.checkup import CHECKS, diagnose
+from glassnet.doctor.page import write_doctor_report
+from glassnet.doctor.report import CheckOutcome, DoctorReport
 
-__all__ = ["DIAGNOSES", "Examination", "examine", "write_examination"]
+__all__ = ["CHECKS", "CheckOutcome", "CheckResult", "DoctorReport", "diagnose", "write_doctor_report"]

@@ -1,4 +1,4 @@
-"""What a diagnosis is: a measure, what is normal, and what to do where it is not."""
+"""The interface of a check: what it requires, what it measures, what is expected, and what to do about a fault."""
 
 from __future__ import annotations
 
@@ -6,44 +6,57 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from glassnet.doctor.context import Evidence
+from glassnet.doctor.context import CheckContext
+from glassnet.errors import GlassnetError
 
-SURENESS = ("high", "medium", "low")
+CONFIDENCE_LEVELS = ("high", "medium", "low")
+
+
+class CheckSkippedError(GlassnetError):
+    """The reason why a check cannot measure anything, raised by the check."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One measurement: the number, in words too, and how sure it makes us; ``sure`` None means that all is well."""
+class CheckResult:
+    """A measurement of a check, as a number and in words. Without a confidence the check passed."""
 
     value: float
     measured: str
-    sure: str | None = None  # one of SURENESS
-    says: str = ""  # what is wrong, where something is
+    confidence: str | None = None  # that there is a fault: one of CONFIDENCE_LEVELS
+    message: str = ""  # a sentence about the fault
 
 
-class Diagnosis(ABC):
-    """One thing that can be wrong, and how to see it. A subclass is one line of ``examination.DIAGNOSES``.
+class Check(ABC):
+    """A possible fault and how to detect it. Each subclass is one line of ``checkup.CHECKS``.
 
-    Limits are attributes of the class; ``source`` says where they come from. benchmarks/doctor.md measures them: one
-    half of its runs chose them, the other half is reported.
+    ``benchmarks/doctor.md`` measures the limits: one half of its runs chose them, the other half is reported.
     """
 
-    name: ClassVar[str]
-    needs: ClassVar[tuple[str, ...]]  # of evidence.PARTS
-    normal: ClassVar[str]  # what the measure is where all is well
-    source: ClassVar[str]
-    advice: ClassVar[tuple[str, ...]]  # in order of use
+    name: ClassVar[str]  # of the fault
+    requires: ClassVar[tuple[str, ...]]  # keys of ``context.PARTS``
+    expected: ClassVar[str]  # values without a fault
+    source: ClassVar[str]  # of the limits
+    advice: ClassVar[tuple[str, ...]]  # in the order to try
+    medium: ClassVar[float]  # lower limits of the values that are a fault with medium and with high confidence
+    high: ClassVar[float]
 
     @abstractmethod
-    def read(self, evidence: Evidence) -> Reading | str:
-        """The measurement; or, in words, why it cannot be made."""
+    def run(self, context: CheckContext) -> CheckResult:
+        """Return the measurement.
+
+        :raises CheckSkippedError: if the check cannot measure anything.
+        """
+
+    def grade(self, value: float, measured: str, message: str) -> CheckResult:
+        """Return a result with the confidence that the value has by the limits ``medium`` and ``high``."""
+        return CheckResult(value, measured, confidence_level(value, self.medium, self.high), message)
 
 
-def rounded(value: float, digits: int = 2) -> str:
-    """A number of so many significant digits, written out: 0.65, 9.2, 1,100."""
-    return f"{float(f'{value:.{digits}g}'):,.10g}"
-
-
-def graded(value: float, medium: float, high: float) -> str | None:
-    """How sure a value makes us that lies above ``medium``, or above ``high``."""
+def confidence_level(value: float, medium: float, high: float) -> str | None:
+    """Return ``"high"`` or ``"medium"`` for a value of at least that limit, and None for a smaller one."""
     return "high" if value >= high else "medium" if value >= medium else None
+
+
+def format_significant(value: float, digits: int = 2) -> str:
+    """Return a number rounded to significant digits, without an exponent: 0.65, 9.2, 1,100."""
+    return f"{float(f'{value:.{digits}g}'):,.10g}"

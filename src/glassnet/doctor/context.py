@@ -1,9 +1,10 @@
-"""All that is known about a run, or about images before any run; what is costly is made when first asked for."""
+"""The input of every check: a run, its images or both. Costly measures are made once, on first use."""
 
 from __future__ import annotations
 
 import math
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
-from glassnet.data import Dataset, Normalization
-from glassnet.doctor.image_stats import Copies, Neighbours, copies, neighbours
+from glassnet.data import Dataset, Normalization, load_data
+from glassnet.doctor.image_stats import DuplicateStats, NeighbourStats, find_duplicates, measure_neighbours
 from glassnet.engines import Network, build
 from glassnet.errors import DataError, GlassnetError, RunError
 from glassnet.recipe import Recipe
@@ -21,154 +22,168 @@ from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.model import load, load_run_dataset
 from glassnet.training.run_folder import Record, RunFolder
 
-# What a diagnosis may need, and what is said where it is not there.
+# The parts that a check may require, and the reason to skip the check if the part is missing.
 PARTS = {
     "run": "there is no run, only images",
     "recipe": "the run has no recipe: its weights were trained elsewhere",
-    "history": "no epoch of the run was finished",
-    "weights": "the run has no weights that can be read",
-    "data": "the images are not there",
+    "history": "the run has no finished epoch",
+    "weights": "the run has no weights",
+    "data": "there are no images",
 }
-_VALUES = 4_000_000  # of one layer's output: how many images of a network's size are looked at together
+_MAX_VALUES = 4_000_000  # of one layer's output: bounds the number of images that are computed together
 
 
-class Evidence:
-    """A run folder, its images, or both.
+class CheckContext:
+    """A run folder, its images or both.
 
-    ``config``, ``recipe``, ``spec``, ``history``, ``failure`` (what ended the training, where something did) and
-    ``dataset`` are None or empty where they are not there; ``missing`` says of each missing part why.
+    ``missing`` has a reason for each missing part. ``spec`` and ``config`` belong to the part run; ``recipe``,
+    ``network`` (part weights), ``dataset`` (part data) and ``normalization`` (run or data) are set if their part is
+    there. ``history`` may be empty; ``failure`` is the record of what ended the training, or None.
     """
 
-    def __init__(self, path: Path | None = None, dataset: Dataset | None = None) -> None:
-        """:raises RunError: a folder that is missing, holds no run, or a damaged one.
-        :raises DataError: images that do not fit the run's network.
+    spec: ResNetSpec
+    recipe: Recipe
+    network: Network
+    dataset: Dataset
+    normalization: Normalization
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        data: str | PathLike[str] | Dataset | None = None,
+        *,
+        image_size: int | None = None,
+        max_unreadable: float = 0.01,
+    ) -> None:
+        """Read a run folder and its images, or other images in their place.
+
+        :param data: a dataset or what ``load_data`` takes, with ``image_size`` (default: the run's) and
+            ``max_unreadable``. Default: the images that the run was trained on.
+        :raises RunError: if the folder is missing, damaged or no run folder.
+        :raises DataError: if the images cannot be read or do not fit the run's network.
         """
-        self.path, self.dataset = path, dataset
-        self.missing: dict[str, str] = {}
+        self.path = path
         self.config: dict[str, Any] = {}
         self.history: list[Record] = []
         self.failure: Record | None = None
-        self.spec: ResNetSpec | None = None
-        self.recipe: Recipe | None = None
-        self.normalization: Normalization | None = None if dataset is None else dataset.normalization
-        self.network: Network | None = None
+        self.missing: dict[str, str] = {}
         if path is None:
             self.missing = {part: PARTS["run"] for part in PARTS if part != "data"}
         else:
-            self._read(RunFolder(path))
-        if self.dataset is not None and self.spec is not None:
-            self._check_fit(self.dataset, self.spec)
+            self._read_run(RunFolder(path))
+        if isinstance(data, Dataset):
+            self.dataset = data
+        elif data is not None:
+            size = self.spec.image_size if path is not None and image_size is None else image_size
+            self.dataset = load_data(data, image_size=size, max_unreadable=max_unreadable)
+        elif path is not None:
+            self._load_run_data(path)
+        self._set_normalization()
+        if self.has("run", "data"):
+            self._check_fit()
 
-    def _read(self, folder: RunFolder) -> None:
-        config = self.config = folder.read_config()
+    def _read_run(self, folder: RunFolder) -> None:
+        self.config = folder.read_config()
         self.history, self.failure = folder.read_records(), folder.read_failure()
-        self.spec, self.recipe = parse_config(config, folder.config_path)
-        data = config["data"]
-        other = self.dataset is not None and self.dataset.fingerprint != data["fingerprint"]
-        scale = self.dataset.scale if self.dataset is not None and other else data["scale"]
-        self.normalization = Normalization(scale, tuple(data["mean"]), tuple(data["std"]))
-        if self.recipe is None:
-            self.missing["recipe"] = PARTS["recipe"]
-        if not self.history:
-            self.missing["history"] = PARTS["history"] if self.recipe else PARTS["recipe"]
+        self.spec, recipe = parse_config(self.config, folder.config_path)
+        if recipe is None:
+            self.missing["recipe"] = self.missing["history"] = PARTS["recipe"]
+        else:
+            self.recipe = recipe
+            if not self.history:
+                self.missing["history"] = PARTS["history"]
         if folder.last_path.is_file():
             self.network = load(folder.path, "last").network
         else:
             self.missing["weights"] = f"{folder.path} has no {folder.last_path.name}"
-        if self.dataset is None:
-            self._load_again(folder.path)
 
-    def _load_again(self, path: Path) -> None:
+    def _load_run_data(self, path: Path) -> None:
         try:
             self.dataset = load_run_dataset(path, self.config)
         except GlassnetError as error:
             self.missing["data"] = str(error)
 
-    def _check_fit(self, dataset: Dataset, spec: ResNetSpec) -> None:
-        for name, own, theirs in (
+    def _set_normalization(self) -> None:
+        """Set the normalization of the run's training, in the scale of the images."""
+        if not self.has("run"):
+            self.normalization = self.dataset.normalization
+            return
+        recorded = self.config["data"]
+        same = not self.has("data") or self.dataset.fingerprint == recorded["fingerprint"]
+        scale = recorded["scale"] if same else self.dataset.scale
+        self.normalization = Normalization(scale, tuple(recorded["mean"]), tuple(recorded["std"]))
+
+    def _check_fit(self) -> None:
+        spec, dataset = self.spec, self.dataset
+        for name, of_run, of_data in (
             ("classes", self.config["data"]["classes"], dataset.classes),
             ("channels", spec.in_channels, dataset.channels),
+            *([("image size", spec.size, dataset.image_size)] if spec.head == "flatten" else []),
         ):
-            if own != theirs:
-                raise DataError(f"The {name} of {self.path} are {own}, of the data {theirs}; they must be equal.")
-        if spec.head == "flatten" and spec.size != dataset.image_size:
-            raise DataError(f"{self.path} takes images of {spec.size}, the data has {dataset.image_size}.")
+            if of_run != of_data:
+                raise DataError(f"The data's {name} must be {of_run}, as in {self.path}. Got {of_data}.")
 
-    def lacks(self, needs: tuple[str, ...]) -> str:
-        """Why something of these parts is missing; nothing where all are there."""
-        return next((self.missing[part] for part in needs if part in self.missing), "")
+    def has(self, *parts: str) -> bool:
+        """Return whether all of these parts are there."""
+        return not self.missing_reason(parts)
 
-    @property
-    def chance_loss(self) -> float:
-        """ln of the number of classes: the cross-entropy, in nats, of a network that says nothing."""
-        assert self.spec is not None
-        return math.log(self.spec.classes)
+    def missing_reason(self, requires: tuple[str, ...]) -> str:
+        """Return why the first missing one of these parts is missing; an empty text if all are there."""
+        return next((self.missing[part] for part in requires if part in self.missing), "")
 
     @property
-    def loss(self) -> float:
-        """The last epoch's training loss as a share of ``chance_loss``, less what label smoothing leaves at least;
-        1 is as good as guessing. Infinite where the training failed or no epoch ended."""
+    def loss_ratio(self) -> float:
+        """The last epoch's training loss as in ``loss_ratio_to_chance``; infinite if the training failed or has no
+        finished epoch."""
         if self.failure is not None or not self.history or self.history[-1].get("loss") is None:
             return math.inf
-        return self.share_of_chance(self.history[-1]["loss"])
+        return self.loss_ratio_to_chance(self.history[-1]["loss"])
 
-    def share_of_chance(self, loss: float) -> float:
-        assert self.recipe is not None
-        least = least_loss(self.recipe.label_smoothing, len(self.config["data"]["classes"]))
-        return (loss - least) / (self.chance_loss - least)
-
-    @cached_property
-    def copies(self) -> Copies:
-        """Which images stand in the data more than once."""
-        assert self.dataset is not None
-        return copies(self.dataset)
+    def loss_ratio_to_chance(self, loss: float) -> float:
+        """Return a loss on a scale from 0, the minimum under label smoothing, to 1, the loss ln(classes) of a network
+        that gives every class the same probability."""
+        minimum = min_smoothed_loss(self.recipe.label_smoothing, self.spec.classes)
+        return (loss - minimum) / (math.log(self.spec.classes) - minimum)
 
     @cached_property
-    def neighbours(self) -> Neighbours:
-        """What the images' neighbours say of their labels."""
-        assert self.dataset is not None
-        return neighbours(self.dataset)
+    def duplicates(self) -> DuplicateStats:
+        """Statistics of the images that the data contains more than once."""
+        return find_duplicates(self.dataset)
 
     @cached_property
-    def initial(self) -> Network:
-        """The network that the training began with, on the NumPy engine.
+    def neighbours(self) -> NeighbourStats:
+        """Statistics of the labels of each image's nearest neighbours."""
+        return measure_neighbours(self.dataset)
 
-        :raises GlassnetError: it began with weights that are no longer where they were.
+    @cached_property
+    def initial_network(self) -> Network:
+        """The network before the run's first step, on the NumPy engine.
+
+        :raises GlassnetError: if the weights that the run started from are missing or have changed.
         """
-        assert self.spec is not None
         network = build(self.spec, "numpy", self.config["seed"], threads=1)
-        if described := self.config.get("init"):
-            initial_weights = InitialWeights.load(described["from"])
-            if initial_weights.described != described:
-                raise RunError(f"The weights in {described['from']} are no longer those that the training began with.")
+        if recorded := self.config.get("init"):
+            initial_weights = InitialWeights.load(recorded["from"])
+            if initial_weights.described != recorded:
+                raise RunError(f"The weights in {recorded['from']} are no longer those that the training began with.")
             initial_weights.lay(network)
         return network
 
-    def batch(self, most: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Up to ``most`` training images as the network reads them, float32 (N, C, H, W), and their labels; fewer of
-        large networks. The same ones every time, spread over the split."""
-        assert self.dataset is not None
-        assert self.normalization is not None
+    def batch(self, max_count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return normalized training images, float32 (N, C, H, W), and their labels (N,): the same random ones in
+        every call, at most ``max_count`` and fewer for a large network."""
         height, width = self.dataset.image_size
-        fits = _VALUES // (height * width * (self.spec.width if self.spec else 1))
-        split, count = self.dataset.train, max(2, min(most, fits, len(self.dataset.train)))
-        few = split.take(np.random.default_rng(0).permutation(len(split))[:count])
-        return self.normalization.apply(few.images, np.float32), few.labels
+        max_images = _MAX_VALUES // (height * width * (self.spec.width if self.has("run") else 1))
+        split = self.dataset.train
+        count = max(2, min(max_count, max_images, len(split)))
+        sample = split.take(np.random.default_rng(0).permutation(len(split))[:count])
+        return self.normalization.apply(sample.images, np.float32), sample.labels
 
 
-def least_loss(smoothing: float, classes: int) -> float:
-    """The cross-entropy, in nats, of a perfect answer where labels are smoothed: the entropy of the target."""
+def min_smoothed_loss(smoothing: float, classes: int) -> float:
+    """Return the minimum of the cross-entropy, in nats, under label smoothing: the entropy of the target."""
     if not smoothing:
         return 0.0
     other = smoothing / classes
-    own = 1 - smoothing + other
-    return -own * math.log(own) - (classes - 1) * other * math.log(other)
-
-
-def run_image_size(path: Path) -> Any:
-    """The size of the images that a run's network takes.
-
-    :raises RunError: a folder that holds no run.
-    """
-    folder = RunFolder(path)
-    return parse_config(folder.read_config(), folder.config_path)[0].image_size
+    true = 1 - smoothing + other
+    return -true * math.log(true) - (classes - 1) * other * math.log(other)

@@ -1,4 +1,4 @@
-"""What can be wrong with images, labels, and the numbers made of pixels."""
+"""Checks of images, labels and normalization."""
 
 from __future__ import annotations
 
@@ -6,203 +6,203 @@ import math
 
 import numpy as np
 
-from glassnet.data import Dataset
-from glassnet.doctor import image_stats
-from glassnet.doctor.check import Diagnosis, Reading, graded
-from glassnet.doctor.context import Evidence
+from glassnet.doctor.check import Check, CheckResult, CheckSkippedError
+from glassnet.doctor.context import CheckContext
+from glassnet.doctor.image_stats import NEIGHBOURS, UNANIMOUS, NeighbourStats, is_uniform
 
 
-class WrongNormalization(Diagnosis):
-    """The training images after (x / scale − mean) / std, as the network reads them."""
+class WrongNormalization(Check):
+    """The training images after (x / scale − mean) / std, the input of the network."""
 
-    name = "normalization forgotten or doubled"
-    needs = ("run", "data")
-    normal = "a mean between −2 and 2 and a standard deviation between 0.1 and 2.5"
-    source = "inputs around 0 with a spread around 1 (LeCun et al. 1998, Efficient BackProp, sec. 4.3)"
+    name = "wrong normalization"
+    requires = ("run", "data")
+    expected = "a mean between −2 and 2 and a standard deviation between 0.1 and 2.5"
+    source = "inputs around 0 with a standard deviation around 1 (LeCun et al. 1998, Efficient BackProp, sec. 4.3)"
     advice = (
-        "let glassnet measure mean and std: load the images with load_data or Dataset and leave .normalization alone",
-        "give Dataset the scale that the pixels really have (255 for images, 16 for scikit-learn's digits)",
-        "hand over pixels as they are, not numbers that were normalized before",
+        "let glassnet measure mean and std: load the images with load_data or Dataset and do not set .normalization",
+        "give Dataset the scale of the pixels (255 for images, 16 for scikit-learn's digits)",
+        "pass raw pixels, not numbers that were normalized before",
     )
-    largest, mean, narrowest = 2.5, 2.0, 0.1
-    near = 0.2  # how near to a second normalization's mean and deviation counts as one
+    max_std, max_mean, min_std = 2.5, 2.0, 0.1
+    tolerance = 0.2  # relative, of the mean and the deviation that a second normalization would give
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        assert evidence.dataset is not None
-        numbers = evidence.batch(256)[0].astype(np.float64)
-        mean, std = float(numbers.mean()), float(numbers.std())
+    def run(self, context: CheckContext) -> CheckResult:
+        inputs = context.batch(256)[0].astype(np.float64)
+        mean, std = float(inputs.mean()), float(inputs.std())
         measured = f"mean {mean:.3g}, standard deviation {std:.3g}"
-        if std > self.largest or abs(mean) > self.mean:
-            kind = "doubled" if self._is_twice(evidence, mean, std) else "forgotten"
-            says = (
-                f"The network reads numbers with a standard deviation of {std:.3g} around {mean:.3g}: "
-                f"normalization was {kind}."
-            )
-            return Reading(std, measured, "high", says)
-        if std < self.narrowest:
-            says = f"The network reads numbers of standard deviation {std:.3g}: normalization was doubled."
-            return Reading(std, measured, "high", says)
-        return Reading(std, measured)
+        if self.min_std <= std <= self.max_std and abs(mean) <= self.max_mean:
+            return CheckResult(std, measured)
+        too_small = std < self.min_std and abs(mean) <= self.max_mean
+        fault = "was applied twice" if too_small or self._is_twice(context, mean, std) else "was not applied"
+        return CheckResult(std, measured, "high", f"The network's input has {measured}: normalization {fault}.")
 
-    def _is_twice(self, evidence: Evidence, mean: float, std: float) -> bool:
-        """Whether a second pass over numbers that are 0 ± 1 already would leave these: (0 − m) / s and 1 / s."""
-        assert evidence.dataset is not None
-        scaled = evidence.dataset.train.images.astype(np.float64) / evidence.dataset.scale
+    def _is_twice(self, context: CheckContext, mean: float, std: float) -> bool:
+        """Return whether normalizing numbers of mean 0 and deviation 1 gives these: −m / s and 1 / s."""
+        scaled = context.dataset.train.images.astype(np.float64) / context.dataset.scale
         m, s = float(scaled.mean()), float(scaled.std())
-        return math.isclose(std, 1 / s, rel_tol=self.near) and math.isclose(mean, -m / s, rel_tol=self.near)
+        return math.isclose(std, 1 / s, rel_tol=self.tolerance) and math.isclose(mean, -m / s, rel_tol=self.tolerance)
 
 
-class DuplicatedClass(Diagnosis):
-    name = "a class folder duplicated"
-    needs = ("data",)
-    normal = "no two classes have 10% of their images in common"
-    source = "two names for one image cannot both be learned; none of the data sets of benchmarks/doctor.md has any"
-    advice = ("compare the two folders and remove or merge one", "train anew")
+class DuplicatedClass(Check):
+    """Equal images in two classes."""
+
+    name = "duplicated class"
+    requires = ("data",)
+    expected = "no two classes have 10% of their images in common"
+    source = "one image cannot have two labels; the data sets of benchmarks/doctor.md have no such images"
+    advice = ("compare the two folders and remove or merge one", "train again")
     medium, high = 0.1, 0.3
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        classes, found = _data(evidence).classes, evidence.copies
-        first, second = (classes[label] for label in found.pair)
-        measured = f"{found.in_pair:.1%} of a class at most"
-        says = f"{found.in_pair:.0%} of the images of {first!r} or {second!r} stand in the other class, too."
-        return Reading(found.in_pair, measured, graded(found.in_pair, self.medium, self.high), says)
+    def run(self, context: CheckContext) -> CheckResult:
+        fraction = context.duplicates.in_pair
+        first, second = (context.dataset.classes[label] for label in context.duplicates.class_pair)
+        message = f"{fraction:.0%} of the images of {first!r} or {second!r} are also in the other class."
+        return self.grade(fraction, f"at most {fraction:.1%} of a class", message)
 
 
-class WrongLabels(Diagnosis):
-    """Nearest neighbours by pixels: what they call an image, beside its label.
+class WrongLabels(Check):
+    """Labels beside those of the nearest neighbours by pixels.
 
-    Of photographs, labels that are right and neighbours that know little look like labels that are wrong and neighbours
-    that know much. Whether neighbours may judge is therefore asked of the images alone.
+    For photographs, right labels with uninformative neighbours look like wrong labels with informative neighbours.
+    Therefore the images alone, by their intrinsic dimension, decide whether neighbours can judge labels.
     """
 
-    name = "labels shuffled or partly wrong"
-    needs = ("data",)
-    normal = "neighbours agree with labels far beyond chance, and contradict fewer than 14% where they agree"
+    name = "wrong labels"
+    requires = ("data",)
+    expected = "neighbours agree with labels far beyond chance; fewer than 14% disagree with unanimous neighbours"
     source = (
         "k nearest neighbours, leave-one-out (Cover & Hart 1967; Northcutt et al. 2021), of images of few dimensions "
         "(Levina & Bickel 2005); benchmarks/doctor.md"
     )
     advice = (
-        "look at the images beside their labels: the report's first figure shows a sample",
+        "look at the images and their labels: the report's first figure shows a sample",
         "check that images and labels were read, sorted and shuffled together",
-        "have the contradicted images labelled again; until then label_smoothing=0.1 and fewer epochs do less harm",
+        "label the images again that disagree; until then, label_smoothing=0.1 and fewer epochs do less harm",
     )
     medium, high = 0.14, 0.18
-    competent = 0.4  # neighbours that are right less often are no judges of single labels
-    fewest, fewest_clear = 100, 50  # images
-    most_dimensions = 9.0  # neighbours of photographs, which have 10 and more, look alike without being alike
+    min_agreement = 0.4  # with less, neighbours cannot judge single labels
+    min_images, min_unanimous = 100, 50
+    max_dimensions = 9.0  # photographs have 10 and more: their neighbours by pixels show other things
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        found = evidence.neighbours
-        if found.asked < self.fewest:
-            return f"{found.asked} training images are too few to judge labels by their neighbours"
-        if found.dimensions > self.most_dimensions:
-            return (
-                f"images differ in about {found.dimensions:.0f} dimensions, as photographs do: neighbours by pixels "
-                "cannot judge their labels"
+    def run(self, context: CheckContext) -> CheckResult:
+        stats = context.neighbours
+        if stats.n_queried < self.min_images:
+            raise CheckSkippedError(
+                f"{stats.n_queried} training images are too few to judge labels by their neighbours"
             )
-        margin = 3 * math.sqrt(found.chance * (1 - found.chance) / found.asked)
-        if found.agreement <= found.chance + margin:
-            measured = f"neighbours agree with {found.agreement:.0%} of the labels, chance is {found.chance:.0%}"
-            says = f"Labels have nothing to do with images: {measured}. They are shuffled."
-            return Reading(1.0, measured, self._sure_of_shuffle(evidence), says)
-        if found.agreement < self.competent or found.clear * found.asked < self.fewest_clear:
-            return (
-                f"neighbours by pixels agree with {found.agreement:.0%} of the labels, and with one another about "
-                f"{found.clear * found.asked:.0f} images: too few to judge labels"
+        if stats.dimensions > self.max_dimensions:
+            raise CheckSkippedError(
+                f"the images have about {stats.dimensions:.0f} intrinsic dimensions, as photographs have: neighbours "
+                "by pixels cannot judge their labels"
             )
-        share = found.contradicted
-        measured = f"{share:.1%} contradicted"
-        says = (
-            f"Where at least 7 of an image's 10 nearest neighbours have one label, {share:.0%} of the images bear "
-            "another: about so many labels are wrong."
+        if stats.agreement <= stats.chance + _three_sigma(stats.chance, stats.n_queried):
+            return self._shuffled(context, stats)
+        n_unanimous = stats.unanimous_fraction * stats.n_queried
+        if stats.agreement < self.min_agreement or n_unanimous < self.min_unanimous:
+            raise CheckSkippedError(
+                f"neighbours by pixels agree with {stats.agreement:.0%} of the labels and are unanimous for about "
+                f"{n_unanimous:.0f} images: too few to judge labels"
+            )
+        fraction = stats.disagreement
+        message = (
+            f"Where at least {UNANIMOUS} of an image's {NEIGHBOURS} nearest neighbours have the same label, "
+            f"{fraction:.0%} of the images have another one: about this fraction of the labels is wrong."
         )
-        return Reading(share, measured, graded(share, self.medium, self.high), says)
+        return self.grade(fraction, f"{fraction:.1%} disagree", message)
 
-    def _sure_of_shuffle(self, evidence: Evidence) -> str:
-        """Pixels may say nothing about the classes; a training that learned nothing is the second witness."""
-        if not evidence.history or evidence.dataset is None:
-            return "medium"
-        accuracy, count = evidence.history[-1].get("test_accuracy") or 0.0, len(evidence.dataset.test)
-        chance = float(np.bincount(evidence.dataset.test.labels).max() / count)
-        return "high" if accuracy <= chance + 3 * math.sqrt(chance * (1 - chance) / count) else "medium"
+    def _shuffled(self, context: CheckContext, stats: NeighbourStats) -> CheckResult:
+        """Return a finding of high confidence if the training, too, has learned nothing: for some images pixels may
+        not depend on the classes."""
+        measured = f"neighbours agree with {stats.agreement:.0%} of the labels, by chance with {stats.chance:.0%}"
+        confidence = "medium"
+        if context.history:
+            labels = context.dataset.test.labels
+            chance = float(np.bincount(labels).max() / len(labels))
+            accuracy = context.history[-1].get("test_accuracy") or 0.0
+            confidence = "high" if accuracy <= chance + _three_sigma(chance, len(labels)) else "medium"
+        message = f"The labels do not depend on the images: {measured}. The labels are shuffled."
+        return CheckResult(1.0, measured, confidence, message)
 
 
-class BlankImages(Diagnosis):
-    name = "constant or blank images"
-    needs = ("data",)
-    normal = "fewer than 0.3% of the training images have a single colour"
-    source = "a blank image has nothing to learn; the data sets of benchmarks/doctor.md have none"
-    advice = ("find out what wrote them (a failed export, a camera's cap) and remove them", "train anew")
+class BlankImages(Check):
+    """Training images of a single colour."""
+
+    name = "blank images"
+    requires = ("data",)
+    expected = "fewer than 0.3% of the training images have a single colour"
+    source = "a blank image contains nothing to learn; the data sets of benchmarks/doctor.md have none"
+    advice = ("find out what wrote them (a failed export, a covered camera) and remove them", "train again")
     medium, high = 0.003, 0.01
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        images = _data(evidence).train.images
-        blank = int(image_stats.blank(images).sum())
-        share = blank / len(images)
-        measured = f"{blank:,} of {len(images):,} ({share:.1%})"
-        says = f"{blank:,} of {len(images):,} training images ({share:.1%}) have a single colour."
-        return Reading(share, measured, graded(share, self.medium, self.high), says)
+    def run(self, context: CheckContext) -> CheckResult:
+        uniform = is_uniform(context.dataset.train.images)
+        count, fraction = int(uniform.sum()), float(uniform.mean())
+        message = f"{count:,} of {len(uniform):,} training images ({fraction:.1%}) have a single colour."
+        return self.grade(fraction, f"{count:,} of {len(uniform):,} ({fraction:.1%})", message)
 
 
-class Leak(Diagnosis):
-    name = "images in train and test both"
-    needs = ("data",)
-    normal = "fewer than 1% of the test images stand in the training split"
-    source = "Barz & Denzler 2020 clean CIFAR-10 of 3.3% near copies; digits and Fashion-MNIST have none to the byte"
+class TrainTestOverlap(Check):
+    """Test images that are also training images."""
+
+    name = "test images in the training set"
+    requires = ("data",)
+    expected = "fewer than 1% of the test images are also training images"
+    source = "Barz & Denzler 2020 find 3.3% near copies in CIFAR-10; digits and Fashion-MNIST have no exact ones"
     advice = (
         "remove copies before splitting, or split by what the images show (person, scene, day), not by file",
-        "measure again: the test accuracy is too good until then",
+        "evaluate again: until then the test accuracy is too high",
     )
     medium, high = 0.01, 0.03
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        share = evidence.copies.in_both
-        says = f"{share:.1%} of the test images are, to the byte, training images: the test accuracy is too good."
-        return Reading(share, f"{share:.1%}", graded(share, self.medium, self.high), says)
+    def run(self, context: CheckContext) -> CheckResult:
+        fraction = context.duplicates.in_both
+        message = f"{fraction:.1%} of the test images are exact copies of training images: test accuracy is too high."
+        return self.grade(fraction, f"{fraction:.1%}", message)
 
 
-class Duplicates(Diagnosis):
-    name = "exact-duplicate images"
-    needs = ("data",)
-    normal = "fewer than 1% of the training images are copies of another one of their class"
+class DuplicateImages(Check):
+    """Equal training images of one class."""
+
+    name = "duplicate images"
+    requires = ("data",)
+    expected = "fewer than 1% of the training images are exact copies of another one of their class"
     source = "Barz & Denzler 2020; the data sets of benchmarks/doctor.md have none"
-    advice = ("remove the copies: they cost time and count some images twice", "split again, so that none is in both")
+    advice = ("remove the copies: they cost time and weight some images twice", "split again, so that no copy leaks")
     medium, high = 0.01, 0.03
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        share = evidence.copies.in_training
-        says = f"{share:.1%} of the training images are exact copies of another one."
-        return Reading(share, f"{share:.1%}", graded(share, self.medium, self.high), says)
+    def run(self, context: CheckContext) -> CheckResult:
+        fraction = context.duplicates.in_training
+        message = f"{fraction:.1%} of the training images are exact copies of another one of their class."
+        return self.grade(fraction, f"{fraction:.1%}", message)
 
 
-class Unbalanced(Diagnosis):
-    name = "classes unbalanced"
-    needs = ("data",)
-    normal = "the largest class has less than 3 times the images of the smallest"
-    source = "Buda et al. 2018: ratios from about 10 on cost accuracy, smaller ones little; benchmarks/doctor.md"
+class ClassImbalance(Check):
+    """Training images of the largest and of the smallest class."""
+
+    name = "class imbalance"
+    requires = ("data",)
+    expected = "the largest class has less than 3 times the images of the smallest"
+    source = "Buda et al. 2018: ratios of about 10 and more cost accuracy, smaller ones little; benchmarks/doctor.md"
     advice = (
-        "judge by the recall of each class (report), not by accuracy alone",
-        "collect more images of the rare classes, or repeat them, or take fewer of the common ones",
+        "look at the recall of each class (report), not at accuracy alone",
+        "collect more images of the rare classes, or repeat them, or use fewer of the common ones",
     )
     medium, high = 3.0, 4.0
-    chance = 4.0  # the counts must differ by more than so many times what a draw of that size varies by
+    min_sigmas = 4.0  # difference of the counts, in standard deviations of a count
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        data = _data(evidence)
-        counts = np.bincount(data.train.labels, minlength=len(data.classes))
-        ratio = float(counts.max() / counts.min())
-        rare, common = data.classes[int(counts.argmin())], data.classes[int(counts.argmax())]
-        sure = graded(ratio, self.medium, self.high)
-        if counts.max() - counts.min() < self.chance * math.sqrt(counts.mean()):
-            sure = None
-        says = (
-            f"{common!r} has {counts.max():,} training images, {ratio:.1f} times as many as {rare!r} with "
-            f"{counts.min():,}."
+    def run(self, context: CheckContext) -> CheckResult:
+        classes = context.dataset.classes
+        counts = np.bincount(context.dataset.train.labels, minlength=len(classes))
+        ratio, rare, common = float(counts.max() / counts.min()), int(counts.argmin()), int(counts.argmax())
+        measured = f"{ratio:.1f} times"
+        if counts.max() - counts.min() < self.min_sigmas * math.sqrt(counts.mean()):
+            return CheckResult(ratio, measured)
+        message = (
+            f"{classes[common]!r} has {counts[common]:,} training images, {ratio:.1f} times as many as "
+            f"{classes[rare]!r} with {counts[rare]:,}."
         )
-        return Reading(ratio, f"{ratio:.1f} times", sure, says)
+        return self.grade(ratio, measured, message)
 
 
-def _data(evidence: Evidence) -> Dataset:
-    assert evidence.dataset is not None
-    return evidence.dataset
+def _three_sigma(fraction: float, count: int) -> float:
+    return 3 * math.sqrt(fraction * (1 - fraction) / count)

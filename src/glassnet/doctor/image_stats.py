@@ -1,9 +1,11 @@
-"""What can be said of images and labels before any training: copies, blanks, and neighbours that disagree."""
+"""Statistics of images and labels before any training: uniform images, duplicates and nearest neighbours."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import combinations
 from math import inf
 from typing import Any
 
@@ -13,55 +15,58 @@ from numpy.typing import NDArray
 from glassnet.data import Dataset
 
 NEIGHBOURS = 10
-_MOST_ASKED, _MOST_NEIGHBOURS, _MOST_PIXELS = 1500, 4000, 1024  # keep the distances of a large set to seconds
-_MOST_MEASURED = 400  # of which the number of dimensions hardly moves any more
+UNANIMOUS = 7  # of the neighbours have one label
+_MAX_QUERIES, _MAX_IMAGES, _MAX_PIXELS = 1500, 4000, 1024  # keep the distances of a large data set to seconds
+_MAX_DIMENSION_IMAGES = 400  # more images hardly change the number of dimensions
 
 
 @dataclass(frozen=True)
-class Copies:
-    """How often images of a data set, to the byte, stand elsewhere in it; blank ones are left out."""
+class DuplicateStats:
+    """Fractions of images with equal bytes. Uniform images are not counted."""
 
-    in_training: float  # share of the training images that are copies of an earlier one of the same class
-    in_both: float  # share of the test images that stand in the training split, too
-    pair: tuple[int, int]  # the two classes that have most images in common
-    in_pair: float  # share of the smaller one's images that stand in the other class, too
+    in_training: float  # of the training images: copies of an earlier one of the same class
+    in_both: float  # of the test images: also in the training set
+    class_pair: tuple[int, int]  # the two classes with the largest fraction of common images
+    in_pair: float  # of the smaller of these classes: also in the other one
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """What the nearest training images of a training image, itself and its copies apart, say of its label."""
+class NeighbourStats:
+    """Labels of the nearest training images of a training image, copies of itself excluded."""
 
-    agreement: float  # share of images whose neighbours' commonest label is their own
-    chance: float  # what neighbours of random labels would reach
-    contradicted: float  # of images with a clear neighbourhood, the share that bears another label
-    clear: float  # share of images whose neighbourhood is clear: one label has at least 7 of 10
-    asked: int
-    dimensions: float  # in which the images differ, whatever their labels
-
-
-def blank(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which images (N, H, W, C) have a single colour."""
-    flat: NDArray[np.bool_] = (images == images[:, :1, :1]).all(axis=(1, 2, 3))
-    return flat
+    agreement: float  # fraction of images whose label is the most common one among their neighbours
+    chance: float  # the agreement that neighbours of random labels would have
+    disagreement: float  # fraction of the images with unanimous neighbours that have another label
+    unanimous_fraction: float  # of images: at least UNANIMOUS neighbours have the same label
+    n_queried: int
+    dimensions: float  # intrinsic dimension of the images, independent of their labels
 
 
-def copies(data: Dataset) -> Copies:
-    """Exact copies within the training split, across the splits and across classes."""
-    keys = [_digests(split.images) for split in (data.train, data.test)]
-    labels = [split.labels for split in (data.train, data.test)]
-    full = [~blank(split.images) for split in (data.train, data.test)]
-    train, test = ([key for key, kept in zip(k, f, strict=True) if kept] for k, f in zip(keys, full, strict=True))
-    own = list(zip(train, labels[0][full[0]].tolist(), strict=True))
-    by_class: list[set[bytes]] = [set() for _ in data.classes]
-    for key, label in [*own, *zip(test, labels[1][full[1]].tolist(), strict=True)]:
-        by_class[label].add(key)
-    pair, share = _closest_classes(by_class)
-    known = set(train)
-    return Copies(
-        in_training=1 - len(set(own)) / max(1, len(own)),
-        in_both=sum(key in known for key in test) / max(1, len(test)),
-        pair=pair,
-        in_pair=share,
+def is_uniform(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return (N,): whether each of the images (N, H, W, C) has a single colour."""
+    uniform: NDArray[np.bool_] = (images == images[:, :1, :1]).all(axis=(1, 2, 3))
+    return uniform
+
+
+def find_duplicates(data: Dataset) -> DuplicateStats:
+    """Count exact copies within the training set, across the two sets and across classes."""
+    train, test = (
+        [
+            (digest, label)
+            for digest, label, uniform in zip(
+                _digests(split.images), split.labels.tolist(), is_uniform(split.images), strict=True
+            )
+            if not uniform
+        ]
+        for split in (data.train, data.test)
+    )
+    known = {digest for digest, _ in train}
+    class_pair, in_pair = _most_common_pair({*train, *test})
+    return DuplicateStats(
+        in_training=1 - len(set(train)) / max(1, len(train)),
+        in_both=sum(digest in known for digest, _ in test) / max(1, len(test)),
+        class_pair=class_pair,
+        in_pair=in_pair,
     )
 
 
@@ -69,58 +74,61 @@ def _digests(images: NDArray[np.uint8]) -> list[bytes]:
     return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
 
 
-def _closest_classes(images: list[set[bytes]]) -> tuple[tuple[int, int], float]:
-    """The classes with the largest share of common images; only those are compared that have any in common."""
-    owners: dict[bytes, list[int]] = {}
-    for label, keys in enumerate(images):
-        for key in keys:
-            owners.setdefault(key, []).append(label)
-    common: dict[tuple[int, int], int] = {}
-    for labels in owners.values():
-        for place, first in enumerate(labels):
-            for second in labels[place + 1 :]:
-                common[first, second] = common.get((first, second), 0) + 1
-    shares = {pair: count / max(1, min(len(images[pair[0]]), len(images[pair[1]]))) for pair, count in common.items()}
-    return max(shares.items(), key=lambda item: item[1], default=((0, 1), 0.0))
+def _most_common_pair(images: set[tuple[bytes, int]]) -> tuple[tuple[int, int], float]:
+    """Return the two classes with the largest fraction of common images, and that fraction of the smaller one."""
+    labels_of = defaultdict(list)
+    for digest, label in images:
+        labels_of[digest].append(label)
+    sizes = Counter(label for _, label in images)
+    common = Counter(pair for labels in labels_of.values() for pair in combinations(sorted(labels), 2))
+    fractions = {pair: count / min(sizes[pair[0]], sizes[pair[1]]) for pair, count in sorted(common.items())}
+    return max(fractions.items(), key=lambda item: item[1], default=((0, 1), 0.0))
 
 
-def neighbours(data: Dataset) -> Neighbours:
-    """Nearest neighbours by Euclidean distance of pixels (Cover & Hart 1967), leave-one-out, on the training split."""
+def measure_neighbours(data: Dataset) -> NeighbourStats:
+    """Compare labels with those of the nearest training images (Cover & Hart 1967), each image left out in turn.
+
+    The distance is the Euclidean distance of pixels.
+    """
     images, labels = data.train.images, data.train.labels
-    _, first = np.unique(_digests(images), return_index=True)  # a copy would be its own best witness
-    kept = first[~blank(images[first])]
-    order = np.random.default_rng(0).permutation(kept)[:_MOST_NEIGHBOURS]
+    _, first = np.unique(_digests(images), return_index=True)  # a copy would be its own nearest neighbour
+    distinct = first[~is_uniform(images[first])]
+    order = np.random.default_rng(0).permutation(distinct)[:_MAX_IMAGES]
     if not len(order):
-        return Neighbours(agreement=0.0, chance=1.0, contradicted=0.0, clear=0.0, asked=0, dimensions=inf)
-    pixels, labels = _small(images[order]), labels[order]
-    asked = min(_MOST_ASKED, len(order))
-    votes = np.zeros((asked, len(data.classes)), np.int64)
-    squares = (pixels**2).sum(axis=1)
-    count = min(NEIGHBOURS, len(order) - 1)
-    for start in range(0, asked, 256):
-        rows = np.arange(start, min(start + 256, asked))
-        distance = squares - 2 * pixels[rows] @ pixels.T
-        distance[np.arange(len(rows)), rows] = np.inf
-        nearest = np.argpartition(distance, count - 1, axis=1)[:, :count]
-        for place in range(count):
-            votes[rows, labels[nearest[:, place]]] += 1
-    own, commonest = labels[:asked], votes.argmax(axis=1)
-    clear = votes.max(axis=1) >= 0.7 * NEIGHBOURS
-    shares = np.bincount(labels, minlength=len(data.classes)) / len(labels)
-    return Neighbours(
-        agreement=float((commonest == own).mean()),
-        chance=float(shares.max()),
-        contradicted=float((commonest != own)[clear].mean()) if clear.any() else 0.0,
-        clear=float(clear.mean()),
-        asked=asked,
-        dimensions=_dimensions(pixels[:_MOST_MEASURED]),
+        return NeighbourStats(0.0, 1.0, 0.0, 0.0, n_queried=0, dimensions=inf)
+    pixels, labels = _small_rows(images[order]), labels[order]
+    votes = _neighbour_votes(pixels, labels, len(data.classes))
+    own, predicted = labels[: len(votes)], votes.argmax(axis=1)
+    unanimous = votes.max(axis=1) >= UNANIMOUS
+    return NeighbourStats(
+        agreement=float((predicted == own).mean()),
+        chance=float(np.bincount(labels).max() / len(labels)),
+        disagreement=float((predicted != own)[unanimous].mean()) if unanimous.any() else 0.0,
+        unanimous_fraction=float(unanimous.mean()),
+        n_queried=len(votes),
+        dimensions=_intrinsic_dimension(pixels[:_MAX_DIMENSION_IMAGES]),
     )
 
 
-def _dimensions(pixels: NDArray[Any]) -> float:
-    """The intrinsic dimension of distinct images (Levina & Bickel 2005); infinite where all are equally far apart.
+def _neighbour_votes(pixels: NDArray[Any], labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Return (queries, classes): how many of the nearest neighbours of each of the first rows have each label."""
+    votes = np.zeros((min(_MAX_QUERIES, len(pixels)), classes), np.int64)
+    squares = (pixels**2).sum(axis=1)
+    count = min(NEIGHBOURS, len(pixels) - 1)
+    for start in range(0, len(votes), 256):
+        rows = np.arange(start, min(start + 256, len(votes)))
+        distance = squares - 2 * pixels[rows] @ pixels.T
+        distance[np.arange(len(rows)), rows] = np.inf
+        nearest = np.argpartition(distance, count - 1, axis=1)[:, :count]
+        for column in range(count):
+            votes[rows, labels[nearest[:, column]]] += 1
+    return votes
 
-    The more dimensions, the more of an image's nearest twentieth lie near the edge of that twentieth.
+
+def _intrinsic_dimension(pixels: NDArray[Any]) -> float:
+    """Return the intrinsic dimension of distinct images (Levina & Bickel 2005); infinite if all distances are equal.
+
+    The more dimensions, the more of an image's nearest twentieth are about as far away as the farthest of them.
     """
     pixels = pixels.astype(np.float64)
     count = len(pixels) // 20
@@ -134,10 +142,10 @@ def _dimensions(pixels: NDArray[Any]) -> float:
     return 1 / spread if spread > 0 else inf
 
 
-def _small(images: NDArray[np.uint8]) -> NDArray[Any]:
-    """Images as float32 rows, of every k-th pixel where they are large; each pixel position less its mean."""
+def _small_rows(images: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return images as float32 rows, with every k-th pixel of large ones, less the mean of each pixel position."""
     count, height, width, channels = images.shape
-    step = max(1, round((height * width * channels / _MOST_PIXELS) ** 0.5))
+    step = max(1, round((height * width * channels / _MAX_PIXELS) ** 0.5))
     rows = images[:, ::step, ::step].reshape(count, -1).astype(np.float32)
     rows -= rows.mean(axis=0)
     return rows

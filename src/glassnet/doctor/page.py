@@ -1,67 +1,61 @@
-"""The doctor's page: the findings in order of use, each number beside what is normal, and all that was sound."""
+"""The doctor's page: the findings with their evidence and advice, then the checks that passed or were skipped."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from glassnet.doctor.diagnose import Checked, Examination, count_names
+from glassnet.doctor.report import CheckOutcome, DoctorReport
 from glassnet.pages import figures
 from glassnet.pages.page import Page, Section, Table, write_page
 
 
-def write_examination(examination: Examination, path: Path | str) -> Path:
-    """Writes the examination as one HTML file that opens offline; an older one is replaced.
+def write_doctor_report(report: DoctorReport, path: Path | str) -> Path:
+    """Write the report as one HTML file that opens offline, and replace an older one.
 
-    :raises RunError: the file cannot be written.
+    :returns: the path of the file.
+    :raises RunError: if the file cannot be written.
     """
-    return write_page(compose(examination), Path(path))
+    return write_page(build_page(report), Path(path))
 
 
-def compose(examination: Examination) -> Page:
-    """The examination as a page, not yet written."""
-    findings, sound, unseen = examination.findings, examination.sound, examination.unseen
-    facts = [
-        ("First finding", _capitalized(findings[0].diagnosis.name) if findings else "None"),
+def build_page(report: DoctorReport) -> Page:
+    """Return the report as a page, not yet written."""
+    findings, history = report.findings, report.context.history
+    key_figures = [
+        ("First finding", _capitalize(findings[0].check.name) if findings else "None"),
         ("Findings", str(len(findings))),
-        ("Sound", str(count_names(sound))),
-        ("Not looked for", str(count_names(unseen))),
+        ("Checks passed", str(len(report.passed))),
+        ("Checks skipped", str(len(report.skipped))),
     ]
-    sections = [_finding(number, one) for number, one in enumerate(findings, start=1)]
-    if examination.evidence.history:
-        history = examination.evidence.history
+    sections = [_finding_section(number, finding) for number, finding in enumerate(findings, start=1)]
+    if history:
         sections.append(Section("The training", [figures.loss_curve(history), figures.accuracy_curve(history)]))
-    sections.append(_looked_at(sound, examination.unseen_by_reason))
-    return Page(f"The doctor on {Path(examination.subject).name}", facts, [examination.sentence], sections)
+    if report.passed:
+        rows = [[one.check.name, one.result.measured, one.check.expected] for one in report.passed if one.result]
+        sections.append(Section("Checks passed", [Table("Faults not found", ["Fault", "Measured", "Expected"], rows)]))
+    if report.skipped:
+        rows = [[reason, ", ".join(names)] for reason, names in report.skipped_by_reason.items()]
+        sections.append(Section("Checks skipped", [Table("Reasons", ["Reason", "Checks"], rows)]))
+    return Page(f"Doctor: {Path(report.subject).name}", key_figures, report.summary, sections)
 
 
-def _finding(number: int, one: Checked) -> Section:
-    diagnosis, reading = one.diagnosis, one.reading
-    assert reading is not None
+def _finding_section(number: int, outcome: CheckOutcome) -> Section:
+    check, result = outcome.check, outcome.result
+    assert result is not None
     evidence = Table(
-        "How it knows",
-        ["What", "Finding"],
+        "Evidence",
+        ["", "Finding"],
         [
-            ["Measured", reading.measured],
-            ["Normal", diagnosis.normal],
-            ["Sureness", str(reading.sure)],
-            ["Why this limit", diagnosis.source],
+            ["Measured", result.measured],
+            ["Expected", check.expected],
+            ["Confidence", result.confidence],
+            ["Source of the limit", check.source],
         ],
     )
-    steps = [f"{step}. {_capitalized(advice)}." for step, advice in enumerate(diagnosis.advice, start=1)]
-    title = f"{number}. {_capitalized(diagnosis.name)}"
-    return Section(title, [reading.says, evidence, "What to do next, in this order:", *steps])
+    steps = [f"{step}. {_capitalize(advice)}." for step, advice in enumerate(check.advice, start=1)]
+    title = f"{number}. {_capitalize(check.name)}"
+    return Section(title, [result.message, evidence, "What to do, in this order:", *steps])
 
 
-def _capitalized(text: str) -> str:
+def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _looked_at(sound: list[Checked], unseen: dict[str, list[str]]) -> Section:
-    rows = [[one.diagnosis.name, one.reading.measured, one.diagnosis.normal] for one in sound if one.reading]
-    blocks: list[str | Table] = []
-    if rows:
-        blocks.append(Table("Looked for and not found", ["Fault", "Measured", "Normal"], rows))
-    if unseen:
-        rows = [[why, ", ".join(names)] for why, names in unseen.items()]
-        blocks.append(Table("Not looked for", ["Why not", "Faults"], rows))
-    return Section("What was checked", blocks or ["Nothing else."])

@@ -1,8 +1,9 @@
-"""Short experiments on the NumPy engine: the run's own beginning once more, with one thing changed, and a clock."""
+"""Short experiments on the NumPy engine: the run's first steps again with one change, and timed steps."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter, thread_time
 from typing import Any
@@ -11,92 +12,79 @@ import numpy as np
 
 from glassnet.architecture import ResNetSpec
 from glassnet.data import draw, make_rng, shuffled_batches
-from glassnet.doctor.context import Evidence
+from glassnet.doctor.context import CheckContext
 from glassnet.engines import Batch, Network, build
 from glassnet.recipe import Recipe
 from glassnet.training.schedule import learning_rates
 
-FEWEST_STEPS = 10  # fewer say nothing
-
 
 @dataclass(frozen=True)
-class Trial:
-    """A short training: the loss before each step, and the share of right answers over the last quarter of them."""
+class ShortRun:
+    """A short training: the loss before each step, and the training accuracy over the last quarter of the steps."""
 
     losses: tuple[float, ...]
     accuracy: float
 
     @property
     def loss(self) -> float:
-        """Mean over the last quarter of the steps; infinite where it did not stay finite."""
-        last = self.losses[-max(1, len(self.losses) // 4) :]
-        mean = math.fsum(last) / len(last)
+        """The mean loss over the last quarter of the steps; infinite if it is not finite."""
+        mean = _mean_of_last_quarter(self.losses)
         return mean if math.isfinite(mean) else math.inf
 
 
-def try_training(
-    evidence: Evidence,
-    steps: int,
-    seconds: float,
-    *,
-    lr: float | None = None,
-    spec: ResNetSpec | None = None,
-) -> Trial:
-    """Train for so many steps, with the recipe's schedule drawn together to them, from the run's own beginning.
+def run_short_training(
+    context: CheckContext, steps: int, max_seconds: float, *, lr: float | None = None, spec: ResNetSpec | None = None
+) -> ShortRun:
+    """Train from the run's initial weights for a few steps, over which the recipe's whole schedule extends.
 
-    :param seconds: of the processor, when to stop even if steps are left.
-    :param lr: in place of the recipe's.
-    :param spec: in place of the run's network; it begins with fresh weights.
+    :param max_seconds: of processor time, after which the training stops early.
+    :param lr: replaces the recipe's learning rate.
+    :param spec: replaces the run's network, with new random weights.
     """
-    assert evidence.dataset is not None
-    assert evidence.normalization is not None
-    assert evidence.recipe is not None
-    recipe = evidence.recipe if lr is None else evidence.recipe.replace(lr=lr)
-    network = _copy(evidence) if spec is None else build(spec, "numpy", recipe.seed, threads=1)
-    trainer = network.trainer(recipe, evidence.config.get("freeze"))
-    placed = network.place(evidence.dataset.train, evidence.normalization)
+    recipe = context.recipe if lr is None else context.recipe.replace(lr=lr)
+    if spec is None:
+        network = build(context.spec, "numpy", context.config["seed"], threads=1)
+        network.load_state_dict(context.initial_network.state_dict())
+    else:
+        network = build(spec, "numpy", recipe.seed, threads=1)
+    trainer = network.trainer(recipe, context.config.get("freeze"))
     losses: list[float] = []
-    right: list[float] = []
-    start = thread_time()  # of one thread: what else the machine does must not change a finding
-    for rate, batch in zip(learning_rates(recipe, steps), _batches(placed, evidence, recipe), strict=False):
+    accuracies: list[float] = []
+    start = thread_time()  # of one thread: other load on the machine must not change a finding
+    for rate, batch in zip(learning_rates(recipe, steps), _batches(network, context, recipe), strict=False):
         losses.append(float(trainer.step(batch, lr=float(rate))))
-        right.append(trainer.totals().accuracy)
-        if not math.isfinite(losses[-1]) or thread_time() - start > seconds:
+        accuracies.append(trainer.totals().accuracy)
+        if not math.isfinite(losses[-1]) or thread_time() - start > max_seconds:
             break
-    last = right[-max(1, len(right) // 4) :]
-    return Trial(tuple(losses), math.fsum(last) / len(last))
+    return ShortRun(tuple(losses), _mean_of_last_quarter(accuracies))
 
 
-def _copy(evidence: Evidence) -> Network:
-    assert evidence.spec is not None
-    network = build(evidence.spec, "numpy", evidence.config["seed"], threads=1)
-    network.load_state_dict(evidence.initial.state_dict())
-    return network
+def _mean_of_last_quarter(values: list[float] | tuple[float, ...]) -> float:
+    last = values[-max(1, len(values) // 4) :]
+    return math.fsum(last) / len(last)
 
 
-def _batches(placed: Any, evidence: Evidence, recipe: Recipe) -> Any:
-    """The batches of epoch after epoch, as the loop draws them."""
-    assert evidence.dataset is not None
-    count, epoch = len(evidence.dataset.train), 0
+def _batches(network: Network, context: CheckContext, recipe: Recipe) -> Iterator[Batch]:
+    """Yield the batches of one epoch after another, as the training loop draws them."""
+    split = context.dataset.train
+    placed: Any = network.place(split, context.normalization)
+    epoch = 0
     while True:
         epoch += 1
-        changes = make_rng(recipe.seed, "augment", epoch)
-        for indices in shuffled_batches(count, recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch)):
-            yield Batch(placed, indices, draw(recipe.augment, len(indices), changes))
+        augment_rng = make_rng(recipe.seed, "augment", epoch)
+        for indices in shuffled_batches(len(split), recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch)):
+            yield Batch(placed, indices, draw(recipe.augment, len(indices), augment_rng))
 
 
-def seconds_per_image(network: Network, evidence: Evidence, batch_size: int) -> float:
-    """The quickest of five training steps, or of those that fit into a second, divided by its images."""
-    assert evidence.dataset is not None
-    assert evidence.normalization is not None
-    recipe = Recipe(batch_size=batch_size, lr=1e-9)
-    trainer = network.trainer(recipe)
-    placed = network.place(evidence.dataset.train, evidence.normalization)
-    indices = np.arange(min(batch_size, len(evidence.dataset.train)), dtype=np.int64)
-    clock = thread_time if network.engine == "numpy" else perf_counter  # the one's work is all on this thread
-    taken: list[float] = []
-    while len(taken) < 6 and (len(taken) < 2 or sum(taken) < 1):  # the first warms up
+def seconds_per_image(network: Network, context: CheckContext, batch_size: int) -> float:
+    """Return the time of the fastest of five training steps, or of those that fit into a second, for one image."""
+    split = context.dataset.train
+    trainer = network.trainer(Recipe(batch_size=batch_size, lr=1e-9))
+    batch = Batch(network.place(split, context.normalization), np.arange(min(batch_size, len(split)), dtype=np.int64))
+    clock = thread_time if network.engine == "numpy" else perf_counter  # NumPy computes on this thread alone
+    seconds: list[float] = []
+    while len(seconds) < 6 and (len(seconds) < 2 or sum(seconds) < 1):
         start = clock()
-        float(trainer.step(Batch(placed, indices)))
-        taken.append(clock() - start)
-    return min(taken[1:]) / len(indices)
+        float(trainer.step(batch))
+        seconds.append(clock() - start)
+    return min(seconds[1:]) / len(batch)  # the first step warms up

@@ -1,207 +1,202 @@
-"""What can be wrong with how a network was trained: its step size, its capacity, its length."""
+"""Checks of a training: learning rate, capacity and generalization.
+
+The chance level of a loss is ln(classes), the loss of a network that gives every class the same probability.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 
-from glassnet.doctor.check import Diagnosis, Reading, graded, rounded
-from glassnet.doctor.context import Evidence
-from glassnet.doctor.short_runs import FEWEST_STEPS, Trial, try_training
+from glassnet.doctor.check import Check, CheckResult, CheckSkippedError, confidence_level, format_significant
+from glassnet.doctor.context import CheckContext
+from glassnet.doctor.short_runs import run_short_training
 from glassnet.measures.significance import accuracy_interval
 
-STUCK = 0.9  # of chance's loss: nothing was learned
-CLEARLY = 0.7  # a trial whose loss is below this share of another's is clearly better
-_SECONDS = 8.0  # of the processor, for each short training
-_MOST_STEPS = 80
+STUCK = 0.9  # of the chance level: a network with a larger loss has learned nothing
+CLEARLY_BETTER = 0.7  # ratio of the losses of two short runs
+_MIN_STEPS, _MAX_STEPS, _MAX_SECONDS = 10, 80, 8.0  # of a short run; seconds of processor time
 
 
-def steps_taken(evidence: Evidence) -> int:
-    """How many steps the run's whole epochs had; those of one epoch where it did not come so far."""
-    assert evidence.recipe is not None
-    count = len(evidence.dataset.train) if evidence.dataset is not None else evidence.config["data"]["train"]
-    return max(1, len(evidence.history)) * math.ceil(count / evidence.recipe.batch_size)
+def count_steps(context: CheckContext) -> int:
+    """Return how many steps the run's finished epochs had, or those of one epoch if none finished."""
+    count = len(context.dataset.train) if context.has("data") else context.config["data"]["train"]
+    return max(1, len(context.history)) * math.ceil(count / context.recipe.batch_size)
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Short trainings from the run's own beginning: its learning rate, and others."""
+def try_learning_rates(context: CheckContext, factors: tuple[float, ...]) -> tuple[float, str]:
+    """Repeat the run's first steps with its learning rate and with multiples of it, until one is clearly better.
 
-    own: float
-    trials: dict[float, Trial]  # by learning rate
-
-    @property
-    def best(self) -> float:
-        return min(self.trials, key=lambda lr: self.trials[lr].loss)
-
-    @property
-    def gain(self) -> float:
-        """The best loss as a share of the own rate's; 1 where no other is better."""
-        own, best = self.trials[self.own].loss, self.trials[self.best].loss
-        return 1.0 if not math.isfinite(best) or best >= own else best / own
-
-    def __str__(self) -> str:
-        told = {lr: f"{_told(trial.loss)} at lr {rounded(lr, 3)}" for lr, trial in self.trials.items()}
-        other = told[self.best] if self.gain < 1 else "not less at any other"
-        return f"loss {told[self.own]}, {other}"
-
-
-def try_rates(evidence: Evidence, factors: tuple[float, ...]) -> Rates | str:
-    """The same beginning with the recipe's learning rate and with multiples of it, one after the other until one
-    learns clearly more; for as many steps each."""
-    assert evidence.recipe is not None
-    own = evidence.recipe.lr
-    steps = min(_MOST_STEPS, steps_taken(evidence))
-    if steps < FEWEST_STEPS:
-        return f"{steps} steps are too few to compare learning rates"
-    rates = Rates(own, {own: try_training(evidence, steps, _SECONDS)})
-    taken = len(rates.trials[own].losses)
-    if taken < FEWEST_STEPS and math.isfinite(rates.trials[own].losses[-1]):
-        return f"{FEWEST_STEPS} steps of this network take longer than {_SECONDS:.0f} s"
-    for factor in factors:
-        trial = rates.trials[own * factor] = try_training(evidence, steps, _SECONDS, lr=own * factor)
-        if evidence.share_of_chance(trial.loss) < STUCK and rates.gain < CLEARLY:
+    :returns: the loss with the best rate as a fraction of that with the run's own, 1 if no other rate is better; and
+        both losses in words.
+    :raises CheckSkippedError: if the run has too few steps, or its steps take too long.
+    """
+    own_lr = context.recipe.lr
+    steps = min(_MAX_STEPS, count_steps(context))
+    if steps < _MIN_STEPS:
+        raise CheckSkippedError(f"{steps} steps are too few to compare learning rates")
+    own = run_short_training(context, steps, _MAX_SECONDS)
+    if len(own.losses) < _MIN_STEPS and math.isfinite(own.losses[-1]):
+        raise CheckSkippedError(f"{_MIN_STEPS} steps of this network take longer than {_MAX_SECONDS:.0f} s")
+    best, best_lr, ratio = own.loss, own_lr, 1.0
+    for lr in (own_lr * factor for factor in factors):
+        loss = run_short_training(context, steps, _MAX_SECONDS, lr=lr).loss
+        if loss < best:
+            best, best_lr, ratio = loss, lr, loss / own.loss
+        if context.loss_ratio_to_chance(loss) < STUCK and ratio < CLEARLY_BETTER:
             break
-    return rates
+    other = _loss_at(best_lr, best) if ratio < 1 else "not less at any other"
+    return ratio, f"loss {_loss_at(own_lr, own.loss)}, {other}"
 
 
-class RateTooHigh(Diagnosis):
-    """The history shows trouble, and the same beginning with a tenth or less of the rate goes clearly better."""
+def _loss_at(lr: float, loss: float) -> str:
+    text = format_significant(loss, 3) if math.isfinite(loss) else "not finite"
+    return f"{text} at lr {format_significant(lr, 3)}"
+
+
+class LearningRateTooHigh(Check):
+    """Losses that rise or stay, and the same first steps with smaller learning rates."""
 
     name = "learning rate too high"
-    needs = ("recipe",)
-    normal = (
-        "finite, never above 1.2 times what guessing gives after the first epoch, at most one rise in four epochs, at "
-        "the end below 90% of what guessing gives"
+    requires = ("recipe",)
+    expected = (
+        "the loss is finite, after the first epoch at most 1.2 times the chance level ln(classes), rises in at most "
+        "one of four epochs and ends below 90% of the chance level"
     )
-    source = "an experiment: the run's own first steps again with smaller rates (Smith 2017); benchmarks/doctor.md"
+    source = "an experiment: the run's first steps again with smaller rates (Smith 2017); benchmarks/doctor.md"
     advice = (
         "train again with the smaller lr named above",
-        "then try clip_grad_norm=1, and the schedule one-cycle, which begins with small steps",
+        "then try clip_grad_norm=1, and the schedule one-cycle, which starts with small steps",
         "see the whole range of rates: 'glassnet study lr-range' with this data and model",
     )
-    above = 1.2  # of chance's loss
-    rise, noise = 1.1, 0.2  # a rise is to this multiple of the last epoch's loss, and above this share of chance's
-    smaller = (1 / 3, 0.1, 0.01, 1e-3, 1e-4)
+    max_ratio = 1.2  # of the loss to the chance level
+    rise, noise = 1.1, 0.2  # a loss rises if it is more than this multiple of the one before and of the chance level
+    factors = (1 / 3, 0.1, 0.01, 1e-3, 1e-4)
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        assert evidence.recipe is not None
-        if not evidence.history and evidence.failure is None:
-            return evidence.missing["history"]
-        trouble, failed = self._trouble(evidence), evidence.failure is not None
-        if not trouble:
-            return Reading(0.0, "none of these")
-        begun = f"At lr {evidence.recipe.lr:g} {trouble}."
-        if evidence.dataset is None:
-            return Reading(1.0, trouble, "high" if failed else "medium", begun)
-        rates = try_rates(evidence, self.smaller)
-        if isinstance(rates, str):
-            return Reading(1.0, f"{trouble}; no trial: {rates}", "high", begun) if failed else rates
-        sure = "high" if rates.gain < CLEARLY else "medium" if failed else None
-        measured = f"{trouble}; in a short trial {rates}"
-        return Reading(rates.gain, measured, sure, f"{begun} The same first steps reach {rates}.")
+    def run(self, context: CheckContext) -> CheckResult:
+        failed = context.failure is not None
+        if not context.history and not failed:
+            raise CheckSkippedError(context.missing["history"])
+        symptom = self._symptom(context)
+        if not symptom:
+            return CheckResult(0.0, f"the loss ends at {context.loss_ratio:.0%} of the chance level")
+        message = f"At lr {context.recipe.lr:g} {symptom}."
+        if not context.has("data"):
+            return CheckResult(1.0, symptom, "high" if failed else "medium", message)
+        try:
+            ratio, losses = try_learning_rates(context, self.factors)
+        except CheckSkippedError as reason:
+            if not failed:
+                raise
+            return CheckResult(1.0, f"{symptom}; no short runs: {reason}", "high", message)
+        confidence = "high" if ratio < CLEARLY_BETTER else "medium" if failed else None
+        measured = f"{symptom}; in short runs {losses}"
+        return CheckResult(ratio, measured, confidence, f"{message} The same first steps reach {losses}.")
 
-    def _trouble(self, evidence: Evidence) -> str:
-        """What of the history looks like steps that are too large; nothing where nothing does."""
-        if failure := evidence.failure:
+    def _symptom(self, context: CheckContext) -> str:
+        """Return what in the history suggests too large steps; an empty text if nothing does."""
+        if failure := context.failure:
             return f"the {failure['name']} became {failure['value']} in epoch {failure['epoch']}"
-        recorded = [record["loss"] for record in evidence.history if record.get("loss") is not None]
-        losses = [evidence.share_of_chance(loss) for loss in recorded]
-        if not losses:
-            return ""
-        highest = max([losses[0] / 3, *losses[1:]])  # fresh weights may begin somewhat above chance's loss
-        if highest > self.above:
-            return f"the loss stood at {rounded(max(losses))} times what guessing gives"
-        rises = sum(after > max(self.rise * before, self.noise) for before, after in pairwise(losses))
-        if rises > (len(losses) - 1) / 4 and rises > 1:
-            return f"the loss rose in {rises} of {len(losses) - 1} epochs"
-        if losses[-1] > STUCK:
-            return f"the loss is still {losses[-1]:.0%} of what guessing gives"
+        recorded = [record["loss"] for record in context.history if record.get("loss") is not None]
+        ratios = [context.loss_ratio_to_chance(loss) for loss in recorded]
+        if not ratios:
+            raise CheckSkippedError("the run recorded no loss")
+        if max([ratios[0] / 3, *ratios[1:]]) > self.max_ratio:  # random weights may start far above the chance level
+            return f"the loss was {format_significant(max(ratios))} times the chance level"
+        rises = sum(after > max(self.rise * before, self.noise) for before, after in pairwise(ratios))
+        if rises > (len(ratios) - 1) / 4 and rises > 1:
+            return f"the loss rose in {rises} of {len(ratios) - 1} epochs"
+        if ratios[-1] > STUCK:
+            return f"the loss is still {ratios[-1]:.0%} of the chance level"
         return ""
 
 
-class RateTooLow(Diagnosis):
+class LearningRateTooLow(Check):
+    """A loss that stays high, and the same first steps with larger learning rates."""
+
     name = "learning rate too low"
-    needs = ("recipe", "history", "data")
-    normal = "the loss falls below half of what guessing gives, or larger rates are no better"
-    source = "an experiment: the run's own first steps again with larger rates (Smith 2017); benchmarks/doctor.md"
+    requires = ("recipe", "history", "data")
+    expected = "the loss falls below half of the chance level ln(classes), or larger rates are not better"
+    source = "an experiment: the run's first steps again with larger rates (Smith 2017); benchmarks/doctor.md"
     advice = ("train again with the larger lr named above", "or train for many more epochs")
-    unlearned = 0.5  # of chance's loss
-    larger = (10.0, 100.0, 1e3, 1e4, 1e5)
+    max_ratio = 0.5  # of the loss to the chance level
+    factors = (10.0, 100.0, 1e3, 1e4, 1e5)
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        if evidence.loss < self.unlearned:
-            return Reading(0.0, f"loss {rounded(evidence.loss)} times what guessing gives")
-        if not math.isfinite(evidence.loss):
-            return "the training failed"
-        rates = try_rates(evidence, self.larger)
-        if isinstance(rates, str):
-            return rates
-        sure = "high" if rates.gain < CLEARLY else None
-        measured = f"loss {rounded(evidence.loss)} times what guessing gives; in a short trial {rates}"
-        says = f"The loss is still {evidence.loss:.0%} of what guessing gives. The same first steps reach {rates}."
-        return Reading(rates.gain, measured, sure, says)
+    def run(self, context: CheckContext) -> CheckResult:
+        ratio = context.loss_ratio
+        measured = f"loss {format_significant(ratio)} times the chance level"
+        if ratio < self.max_ratio:
+            return CheckResult(0.0, measured)
+        if not math.isfinite(ratio):
+            raise CheckSkippedError("the training failed")
+        best_ratio, losses = try_learning_rates(context, self.factors)
+        confidence = "high" if best_ratio < CLEARLY_BETTER else None
+        message = f"The loss is still {ratio:.0%} of the chance level. The same first steps reach {losses}."
+        return CheckResult(best_ratio, f"{measured}; in short runs {losses}", confidence, message)
 
 
-class LowCapacity(Diagnosis):
-    """Train and test both low and level, and a wider network gets further in no more steps."""
+class TooLittleCapacity(Check):
+    """A low training accuracy, and that of a wider network after no more steps."""
 
     name = "too little capacity"
-    needs = ("recipe", "history", "data")
-    normal = "training accuracy above 85%, or a network four times as wide is not 18 points better"
-    source = "an experiment: a network four times as wide, for as many steps; benchmarks/doctor.md"
+    requires = ("recipe", "history", "data")
+    expected = "training accuracy above 85%, or less than 18 percentage points more with a network four times as wide"
+    source = "an experiment: a network four times as wide, trained for as many steps; benchmarks/doctor.md"
     advice = (
         "more channels: width twice, then four times as large",
         "a second block in each stage (blocks=2)",
         "then more epochs",
     )
-    low, gain = 0.85, 0.18
-    factor, fewest_steps, most_steps, seconds = 4, 60, 400, 20.0
+    min_accuracy, min_gain = 0.85, 0.18
+    width_factor, min_steps, max_steps, max_seconds = 4, 60, 400, 20.0
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        assert evidence.spec is not None
-        accuracy = evidence.history[-1].get("train_accuracy") or 0.0
-        if accuracy >= self.low:
-            return Reading(0.0, f"training accuracy {accuracy:.1%}")
-        if not math.isfinite(evidence.loss):
-            return "the training failed"
-        if evidence.loss > STUCK:
-            return "it learned nothing, which no lack of capacity explains"
-        steps = min(self.most_steps, steps_taken(evidence))
-        if steps < self.fewest_steps:
-            return f"{steps} steps are too few to use up a network's capacity"
-        wide = evidence.spec.replace(width=self.factor * evidence.spec.width)
-        trial = try_training(evidence, steps, self.seconds, spec=wide)
-        gain = trial.accuracy - accuracy
-        wider = f"{trial.accuracy:.1%} at width {wide.width} in {len(trial.losses)} steps"
-        measured = f"training accuracy {accuracy:.1%}; {wider}"
-        says = f"Training accuracy is {accuracy:.1%} at width {evidence.spec.width}, and {wider}."
-        return Reading(gain, measured, "high" if gain >= self.gain else None, says)
+    def run(self, context: CheckContext) -> CheckResult:
+        accuracy = context.history[-1].get("train_accuracy") or 0.0
+        if accuracy >= self.min_accuracy:
+            return CheckResult(0.0, f"training accuracy {accuracy:.1%}")
+        if not math.isfinite(context.loss_ratio):
+            raise CheckSkippedError("the training failed")
+        if context.loss_ratio > STUCK:
+            raise CheckSkippedError("the network learned nothing, which a lack of capacity does not explain")
+        steps = min(self.max_steps, count_steps(context))
+        if steps < self.min_steps:
+            raise CheckSkippedError(f"{steps} steps are too few to exhaust a network's capacity")
+        spec = context.spec.replace(width=self.width_factor * context.spec.width)
+        wide = run_short_training(context, steps, self.max_seconds, spec=spec)
+        gain = wide.accuracy - accuracy
+        measured = (
+            f"training accuracy {accuracy:.1%} at width {context.spec.width}, "
+            f"{wide.accuracy:.1%} at width {spec.width} after {len(wide.losses)} steps"
+        )
+        return CheckResult(
+            gain, measured, "high" if gain >= self.min_gain else None, f"The network reaches {measured}."
+        )
 
 
-class Overfitting(Diagnosis):
+class Overfitting(Check):
+    """The difference between training and test accuracy."""
+
     name = "overfitting"
-    needs = ("recipe", "history")
-    normal = "training accuracy less than 8 points above the upper end of the test accuracy's 95% interval"
+    requires = ("recipe", "history")
+    expected = (
+        "training accuracy less than 8 percentage points above the upper end of the test accuracy's 95% confidence "
+        "interval"
+    )
     source = "Wilson's interval (measures.accuracy_interval); benchmarks/doctor.md"
     advice = (
-        "more images, or augment='flip-crop' where a mirrored image is still one of its class",
+        "use more images, or augment='flip-crop' if a mirrored image still belongs to its class",
         "set weight_decay=5e-4, dropout=0.3, label_smoothing=0.1",
-        "fewer epochs: validation=0.1 keeps the best one",
+        "train for fewer epochs: validation=0.1 keeps the best one",
     )
     medium, high = 0.08, 0.12
 
-    def read(self, evidence: Evidence) -> Reading | str:
-        last, data = evidence.history[-1], evidence.config["data"]
+    def run(self, context: CheckContext) -> CheckResult:
+        last, count = context.history[-1], context.config["data"]["test"]
         train, test = (last.get(name) for name in ("train_accuracy", "test_accuracy"))
         if train is None or test is None:
-            return "the last epoch has no accuracies"
-        gap, certain = train - test, train - accuracy_interval(round(test * data["test"]), data["test"])[1]
-        sure = graded(certain, self.medium, self.high)
-        says = f"It names {train:.1%} of the training images correctly and {test:.1%} of the test images."
-        return Reading(gap, f"{100 * gap:+.0f} points ({train:.1%} and {test:.1%})".replace("-", "−"), sure, says)
-
-
-def _told(loss: float) -> str:
-    return rounded(loss, 3) if math.isfinite(loss) else "not finite"
+            raise CheckSkippedError("the last epoch has no accuracies")
+        gap = train - test
+        excess = train - accuracy_interval(round(test * count), count)[1]
+        measured = f"{100 * gap:+.0f} percentage points ({train:.1%} and {test:.1%})".replace("-", "−")
+        message = f"The training accuracy is {train:.1%}, the test accuracy {test:.1%}."
+        return CheckResult(gap, measured, confidence_level(excess, self.medium, self.high), message)

@@ -127,7 +127,7 @@ def load_run_dataset(path: Path, config: dict[str, Any]) -> Dataset:
     source, fingerprint = data_source(config["data"]), config["data"]["fingerprint"]
     if source["source"] in ("arrays", "imported"):
         came = "was trained on arrays" if source["source"] == "arrays" else "was imported without data"
-        raise DataError(f"{path} {came}; a run folder keeps no images. Pass the data.")
+        raise DataError(f"{path} {came}; a run folder keeps no images. Pass the data (--data SOURCE).")
     try:
         dataset = load_data(**source)
     except DataError as error:

@@ -1,0 +1,93 @@
+"""Diagnosis of a run or of images: every check of one table, in the order of causes."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from glassnet.data import Dataset
+from glassnet.doctor import data_checks, network_checks, speed_checks, training_checks
+from glassnet.doctor.check import Check
+from glassnet.doctor.context import CheckContext
+from glassnet.doctor.report import CheckOutcome, DoctorReport
+from glassnet.errors import ConfigError, GlassnetError
+from glassnet.progress import Progress
+
+# Causes precede their effects. Wrong gradients and wrong data spoil every training, bad initial weights or a wrong
+# learning rate kill ReLUs; capacity, generalization and speed matter only in a training that works.
+CHECKS: tuple[Check, ...] = (
+    network_checks.WrongGradient(),
+    data_checks.WrongNormalization(),
+    data_checks.DuplicatedClass(),
+    data_checks.WrongLabels(),
+    data_checks.BlankImages(),
+    data_checks.TrainTestOverlap(),
+    data_checks.DuplicateImages(),
+    data_checks.ClassImbalance(),
+    network_checks.DeadReluAtInit(),
+    network_checks.BadInitialization(),
+    training_checks.LearningRateTooHigh(),
+    network_checks.DeadReluAfterTraining(),
+    training_checks.LearningRateTooLow(),
+    training_checks.TooLittleCapacity(),
+    training_checks.Overfitting(),
+    speed_checks.SlowDecoding(),
+    speed_checks.SmallBatch(),
+    speed_checks.Float64(),
+    speed_checks.BadThreadCount(),
+)
+
+
+def diagnose(
+    run: str | PathLike[str] | None = None,
+    data: str | PathLike[str] | Dataset | None = None,
+    *,
+    image_size: int | None = None,
+    max_unreadable: float = 0.01,
+    progress: Progress | None = None,
+) -> DoctorReport:
+    """Run every check of ``CHECKS`` on a run, on images before any training, or on a run with other images.
+
+    Nothing is changed or written; ``glassnet.doctor.write_doctor_report`` writes the report as a page.
+
+    :param run: a run folder, of a training that finished, was stopped or failed, or of imported weights.
+    :param data: a Dataset or what ``load_data`` takes. Default: the images that the run was trained on.
+    :param image_size: height and width of loaded images in pixels. Default: the run's.
+    :param max_unreadable: fraction of loaded images that may be unreadable.
+    :param progress: shows the check that runs. Default: silent.
+    :returns: findings with their confidence and advice, and the checks that passed or were skipped.
+    :raises ConfigError: if neither ``run`` nor ``data`` is given.
+    :raises RunError: if the folder is missing, damaged or no run folder.
+    :raises DataError: if the images cannot be read or do not fit the run's network.
+    """
+    if run is None and data is None:
+        raise ConfigError("diagnose must have a run, data or both. Got neither.")
+    context = CheckContext(
+        None if run is None else Path(run), data, image_size=image_size, max_unreadable=max_unreadable
+    )
+    progress = progress or Progress()
+    outcomes = []
+    for number, check in enumerate(CHECKS):
+        progress.start(check.name, len(CHECKS), number, unit="checks")
+        with np.errstate(all="ignore"):  # a network that diverged computes with infinities, which is a finding
+            outcomes.append(_outcome(check, context))
+        progress.finish()
+    return DoctorReport(str(context.path or _describe(context.dataset)), context, outcomes)
+
+
+def _describe(data: Dataset) -> str:
+    name = Path(str(data.source["source"])).name
+    return f"{name} ({len(data.train):,} training and {len(data.test):,} test images)"
+
+
+def _outcome(check: Check, context: CheckContext) -> CheckOutcome:
+    if reason := context.missing_reason(check.requires):
+        return CheckOutcome(check, None, reason)
+    try:
+        return CheckOutcome(check, check.run(context))
+    except (
+        GlassnetError
+    ) as error:  # CheckSkippedError, or an error such as too small images: the other checks still run
+        return CheckOutcome(check, None, str(error))

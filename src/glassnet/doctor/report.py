@@ -1,0 +1,104 @@
+"""The results of all checks: the findings, the most likely root cause first, and what passed and was skipped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from glassnet.doctor.check import CONFIDENCE_LEVELS, Check, CheckResult
+from glassnet.doctor.context import CheckContext
+from glassnet.pages.text import pluralize
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """A check and its result, or the reason why it was skipped."""
+
+    check: Check
+    result: CheckResult | None
+    skip_reason: str = ""
+
+    @property
+    def confidence(self) -> str | None:
+        """The confidence that there is a fault: one of CONFIDENCE_LEVELS, or None."""
+        return self.result.confidence if self.result else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome as JSON holds it: of a finding, of a passed or of a skipped check."""
+        check, result = self.check, self.result
+        if result is None:
+            return {"name": check.name, "reason": self.skip_reason}
+        passed = {
+            "name": check.name,
+            "measured": result.measured,
+            "value": result.value if math.isfinite(result.value) else None,
+            "expected": check.expected,
+        }
+        if not result.confidence:
+            return passed
+        return {
+            **passed,
+            "confidence": result.confidence,
+            "message": result.message,
+            "advice": list(check.advice),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class DoctorReport:
+    """The outcomes of all checks of a run, of images or of both."""
+
+    subject: str
+    context: CheckContext
+    outcomes: Sequence[CheckOutcome]
+
+    @property
+    def findings(self) -> list[CheckOutcome]:
+        """The faults: the highest confidence first; with equal confidence, causes before their effects."""
+        found = [outcome for outcome in self.outcomes if outcome.confidence]
+        return sorted(found, key=lambda outcome: CONFIDENCE_LEVELS.index(outcome.confidence or ""))
+
+    @property
+    def passed(self) -> list[CheckOutcome]:
+        """The checks that found no fault."""
+        return [outcome for outcome in self.outcomes if outcome.result is not None and not outcome.confidence]
+
+    @property
+    def skipped(self) -> list[CheckOutcome]:
+        """The checks that could not measure anything."""
+        return [outcome for outcome in self.outcomes if outcome.result is None]
+
+    @property
+    def skipped_by_reason(self) -> dict[str, list[str]]:
+        """The names of the skipped checks for each reason."""
+        names: dict[str, list[str]] = {}
+        for outcome in self.skipped:
+            names.setdefault(outcome.skip_reason, []).append(outcome.check.name)
+        return names
+
+    @property
+    def summary(self) -> list[str]:
+        """The first finding, or that there is none, and how many checks passed and were skipped."""
+        findings, passed, skipped = self.findings, self.passed, self.skipped
+        counts = f"{len(passed)} of {pluralize(len(self.outcomes), 'check')} passed, {len(skipped)} skipped."
+        if findings:
+            first = f"{self.subject}: {findings[0].check.name} (confidence: {findings[0].confidence})."
+            more = len(findings) - 1
+            return [first, *([f"{pluralize(more, 'more finding')} may follow from it."] if more else []), counts]
+        return [f"{self.subject} {'looks healthy' if passed else 'cannot be judged'}.", counts]
+
+    def __repr__(self) -> str:
+        return f"DoctorReport({' '.join(self.summary)!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON holds it."""
+        return {
+            "subject": self.subject,
+            "healthy": not self.findings,
+            "summary": self.summary,
+            "findings": [outcome.to_dict() for outcome in self.findings],
+            "passed": [outcome.to_dict() for outcome in self.passed],
+            "skipped": [outcome.to_dict() for outcome in self.skipped],
+        }
