@@ -32,9 +32,7 @@ def doctor(
 
     if run is None and data is None:
         raise typer.BadParameter("Give a run folder, or images with --data.", param_hint="RUN")
-    report = diagnose(
-        run, data, image_size=image_size, max_unreadable=max_unreadable, progress=TerminalProgress()
-    )
+    report = diagnose(run, data, image_size=image_size, max_unreadable=max_unreadable, progress=TerminalProgress())
     path = output or (None if run is None else run / "doctor.html")
     written = path and str(write_doctor_report(report, path))
     lines = [*_lines(report), *([f"Page {written}"] if written else [])]
