@@ -22,6 +22,7 @@ from glassnet.cli.app import (
     show_study,
     study,
 )
+from glassnet.progress import TerminalProgress
 
 if TYPE_CHECKING:
     from glassnet.architecture import ResNetSpec
@@ -175,11 +176,13 @@ def ablation(
     from glassnet.studies.study import default_output
 
     model = gn.load(run, weights, engine)
-    measured = module.run_study(model, None if data is None else evaluation_data(model, data), told=_progress)
+    measured = module.run_study(
+        model, None if data is None else evaluation_data(model, data), progress=TerminalProgress()
+    )
     rows = [
         {
             "without": block.block,
-            "left": block.left,
+            "remaining path": block.remaining_path,
             "accuracy": block.accuracy,
             "drop (points)": 100 * block.accuracy_drop,
             "loss": block.loss,

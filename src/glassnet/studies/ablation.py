@@ -1,22 +1,26 @@
-"""What each residual block of a trained network is worth: it is switched off, and the test images are named again."""
+"""Ablation of residual blocks: the test accuracy and loss of a trained network without each of its blocks."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import plotly.graph_objects as go
 
 from glassnet.engines import clone_network
 from glassnet.errors import ConfigError, DataError
-from glassnet.measures import Outcome, network_outcome, significance
+from glassnet.measures import significance
+from glassnet.measures.outcomes import Outcome, network_outcome
 from glassnet.measures.receptive_field import shortcuts
 from glassnet.measures.significance import SIGNIFICANT
+from glassnet.pages.figures.curves import finite, layer_axis, legend
 from glassnet.pages.page import Page, Section, Table
-from glassnet.pages.text import pluralize
-from glassnet.studies import ablation_figures as figures
+from glassnet.pages.text import first_names, format_points, pluralize
+from glassnet.pages.theme import CATEGORY_AXIS, TEST, TEXT, TITLE_HEIGHT, TRAIN, new_figure, text_width
+from glassnet.progress import Progress
 from glassnet.studies.study import Study
 
 if TYPE_CHECKING:
@@ -25,18 +29,22 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+MAX_NAMED_BLOCKS = 12
+_ROW_HEIGHT, _FOOT_HEIGHT = 26, 96  # pixels: one bar, and the space below all bars
+_GROUPS = (("identity remains", True, TRAIN, "circle"), ("shortcut that changes the shape", False, TEST, "diamond"))
+
 
 @dataclass(frozen=True)
-class BlockWorth:
-    """One block, and what the network loses without it. Intervals are 95 %; differences are on the same images."""
+class BlockAblation:
+    """The network without one block. Intervals are 95 % intervals; differences are on the same images."""
 
     block: str
-    place: int  # 1 is the first
-    left: str  # what stays of it: "identity", or, where the shape changes, its "zero-pad" or "projection"
-    accuracy: float  # without the block
+    position: int  # the first block has 1
+    remaining_path: str  # "identity", or "zero-pad" or "projection" where the block changes the shape
+    accuracy: float
     loss: float
-    lost: int  # images that only the whole network names correctly
-    gained: int  # images that only the network without the block names correctly
+    lost: int  # images that only the whole network classifies correctly
+    gained: int  # images that only the network without the block classifies correctly
     accuracy_drop: float
     accuracy_interval: tuple[float, float]
     loss_added: float
@@ -44,152 +52,140 @@ class BlockWorth:
     p_value: float  # McNemar's exact test, corrected for the number of blocks as Holm does
 
     @property
-    def beyond_chance(self) -> bool:
+    def is_significant(self) -> bool:
+        """Whether the accuracy differs significantly from that of the whole network."""
         return self.p_value < SIGNIFICANT
 
 
 @dataclass(frozen=True)
 class AblationStudy(Study):
-    """A run on its test images, whole and without each block; the blocks that are worth most first."""
+    """A run on its test images, whole and without each block; the largest drop in accuracy comes first."""
 
     run: str
     data: str
     count: int
     accuracy: float
     loss: float
-    blocks: tuple[BlockWorth, ...]
+    blocks: tuple[BlockAblation, ...]
 
     @property
     def summary(self) -> list[str]:
-        most, least = self.blocks[0], self.blocks[-1]
-        right = round(self.accuracy * self.count)
-        if most.accuracy_drop <= 0:
-            first = (
-                f"The whole network names {right:,} of {self.count:,} test images correctly ({self.accuracy:.1%}), and "
-                "no single block is missed: without any one of them it names as many or more."
-            )
+        first, last = self.blocks[0], self.blocks[-1]
+        whole = f"The test accuracy of the whole network is {self._accuracy(self.accuracy)}."
+        if first.accuracy_drop > 0:
+            low, high = map(format_points, first.accuracy_interval)
+            drop = f"{format_points(first.accuracy_drop)} percentage points lower (95% interval {low} to {high})"
+            effect = f"Without {first.block} it is {self._accuracy(first.accuracy)}, {drop}."
         else:
-            first = (
-                f"{most.block} is worth most: without it {round(most.accuracy * self.count):,} of {self.count:,} test "
-                f"images are named correctly ({most.accuracy:.1%}) instead of {right:,} ({self.accuracy:.1%}), "
-                f"{_points(most.accuracy_drop)} fewer (95% interval {_interval(most.accuracy_interval)})."
-            )
-        return [first, *([self._least(least)] if len(self.blocks) > 1 else []), self._chance(), *self._shapes()]
+            effect = "It does not fall without any single block."
+        smallest = [f"To remove {last.block} costs least: {self._change(last)}."] * (len(self.blocks) > 1)
+        return [f"{whole} {effect}", *smallest, self._significance(), *self._compare_shapes()]
 
-    def _least(self, least: BlockWorth) -> str:
-        drop = least.accuracy_drop
-        changed = (
-            f"costs {_points(drop)}" if drop > 0 else "costs nothing" if drop == 0 else f"even gains {_points(-drop)}"
-        )
+    def _accuracy(self, accuracy: float) -> str:
+        return f"{accuracy:.1%} ({round(accuracy * self.count):,} of {self.count:,})"
+
+    def _change(self, block: BlockAblation) -> str:
+        points = f"{format_points(abs(block.accuracy_drop))} percentage points"
+        drop = block.accuracy_drop
+        change = f"falls by {points}" if drop > 0 else f"rises by {points}" if drop < 0 else "does not change"
+        return f"the accuracy {change}, the loss goes from {self.loss:.3g} to {block.loss:.3g}"
+
+    def _significance(self) -> str:
+        names = [block.block for block in self.blocks if block.is_significant and block.accuracy_drop > 0]
+        listed = f": {first_names(names, MAX_NAMED_BLOCKS)}" if 0 < len(names) < len(self.blocks) else ""
         return (
-            f"{least.block} is worth least: to switch it off {changed} of accuracy, and the loss goes from "
-            f"{self.loss:.3g} to {least.loss:.3g}."
+            f"The drop in accuracy is significant for {len(names)} of {pluralize(len(self.blocks), 'block')}{listed} "
+            "(McNemar’s exact test at 5%, corrected for the number of blocks by Holm’s method)."
         )
 
-    def _chance(self) -> str:
-        beyond = [block.block for block in self.blocks if block.beyond_chance and block.accuracy_drop > 0]
-        test = "McNemar’s exact test at 5%, corrected for the number of blocks as Holm does"
-        told = f": {', '.join(beyond)}" if 0 < len(beyond) < len(self.blocks) and len(beyond) <= 12 else ""
-        return (
-            f"{len(beyond)} of {pluralize(len(self.blocks), 'block')} cost more images than chance explains when "
-            f"switched off{told} ({test})."
-        )
-
-    def _shapes(self) -> list[str]:
-        same = [block.accuracy_drop for block in self.blocks if block.left == "identity"]
-        changing = [block.accuracy_drop for block in self.blocks if block.left != "identity"]
+    def _compare_shapes(self) -> list[str]:
+        same = [block.accuracy_drop for block in self.blocks if block.remaining_path == "identity"]
+        changing = [block.accuracy_drop for block in self.blocks if block.remaining_path != "identity"]
         if not same or not changing:
             return []
-        of_same, of_changing = float(np.mean(same)), float(np.mean(changing))
-        more = "more" if of_changing > of_same else "no more"
         return [
-            f"Blocks that change the shape, of which the shortcut is left, are worth {more} than the others: "
-            f"{_points(of_changing)} on average against {_points(of_same)}."
+            f"The mean drop is {format_points(float(np.mean(changing)))} percentage points for blocks that change the "
+            f"shape and {format_points(float(np.mean(same)))} for the others."
         ]
 
 
-def run_study(
-    model: "Model", dataset: "Dataset | None" = None, *, told: Callable[[str], None] = lambda line: None
-) -> AblationStudy:
-    """Switches off the residual blocks of a trained run, one at a time, and names the test images anew.
+def run_study(model: "Model", dataset: "Dataset | None" = None, *, progress: Progress | None = None) -> AblationStudy:
+    """Remove the residual blocks of a trained run one at a time, and classify the test images each time.
 
-    A block without its F is the identity (Veit et al. 2016); where the block changes the shape its shortcut is left.
-    It works on a copy: the model stays as it is.
+    A block without its F is the identity (Veit et al. 2016), or its shortcut where it changes the shape. The study
+    works on a copy: the model stays as it is.
 
     :param model: a run as ``glassnet.load`` returns it, on either engine.
-    :param dataset: what it was trained on, or other data of its classes; by default loaded again.
-    :param told: is called with a line after each block.
-    :raises ConfigError: a network without shortcuts: nothing would be left of a block.
-    :raises DataError: data of other classes, or that cannot be loaded again.
+    :param dataset: the data of the training, or other data of its classes; by default loaded again.
+    :param progress: logs a line for each block.
+    :returns: the accuracies, losses and tests.
+    :raises ConfigError: if the network has no shortcuts, so that nothing would remain of a block.
+    :raises DataError: if the data has other classes, or cannot be loaded again.
     """
     if not model.network.spec.skip:
-        raise ConfigError(f"Without shortcuts nothing is left of a block. {model.path} is a plain network: skip=False.")
+        raise ConfigError(f"The network of {model.path} must have shortcuts. Got skip=False.")
     data = model.load_dataset() if dataset is None else dataset
     if data.classes != model.classes:
-        raise DataError(f"The data's classes are {data.classes}, the model's {model.classes}; they must be equal.")
+        raise DataError(f"The classes of the data must be {model.classes}, those of the model. Got {data.classes}.")
     normalization = dataclasses.replace(model.normalization, scale=data.scale)
     network, state = clone_network(model.network), model.network.state_dict()
     whole = network_outcome(network, normalization, data.test)
-    found = []
-    for place, (block, left) in enumerate(shortcuts(network.spec).items(), start=1):
-        network.load_state_dict(switched_off(state, block))
-        found.append(_worth(block, place, left, whole, network_outcome(network, normalization, data.test)))
-        told(f"without {block}: accuracy {found[-1].accuracy:.4f}, loss {found[-1].loss:.4f}")
-    p_values = significance.holm([block.p_value for block in found])
-    corrected = [dataclasses.replace(block, p_value=p) for block, p in zip(found, p_values, strict=True)]
+    blocks = []
+    for position, (block, path) in enumerate(shortcuts(network.spec).items(), start=1):
+        network.load_state_dict(zero_block(state, block))
+        blocks.append(_compare(block, position, path, whole, network_outcome(network, normalization, data.test)))
+        if progress is not None:
+            progress.log(f"without {block}: accuracy {blocks[-1].accuracy:.4f}, loss {blocks[-1].loss:.4f}")
+    p_values = significance.holm([block.p_value for block in blocks])
+    corrected = [dataclasses.replace(block, p_value=p) for block, p in zip(blocks, p_values, strict=True)]
     corrected.sort(key=lambda block: (-block.accuracy_drop, -block.loss_added))
-    return AblationStudy(
-        str(model.path),
-        Path(str(data.source["source"])).name,
-        len(data.test),
-        whole.accuracy,
-        whole.loss,
-        tuple(corrected),
-    )
+    name = Path(str(data.source["source"])).name
+    return AblationStudy(str(model.path), name, len(data.test), whole.accuracy, whole.loss, tuple(corrected))
 
 
-def switched_off(state: Mapping[str, Array], block: str) -> dict[str, Array]:
-    """A network's state in which a residual block's F gives 0 in evaluation mode: the last layer of F that has
-    weights has none but zeros. All else is ``state``'s."""
-    own = [key for key in state if key.startswith(f"{block}.") and not key.startswith(f"{block}.downsample.")]
-    last = own[-1].rpartition(".")[0]
-    silent = {key: np.zeros_like(state[key]) for key in (f"{last}.weight", f"{last}.bias") if key in state}
-    return {**state, **silent}
+def zero_block(state: Mapping[str, Array], block: str) -> dict[str, Array]:
+    """Return a network's state in which F of a residual block is 0 in evaluation mode.
+
+    The weights and biases of the last layer of F that has some become zeros. All other arrays are those of ``state``.
+    """
+    keys = [key for key in state if key.startswith(f"{block}.") and not key.startswith(f"{block}.downsample.")]
+    last = keys[-1].rpartition(".")[0]
+    return dict(state) | {key: np.zeros_like(state[key]) for key in (f"{last}.weight", f"{last}.bias") if key in state}
 
 
-def _worth(block: str, place: int, left: str, whole: Outcome, without: Outcome) -> BlockWorth:
+def _compare(block: str, position: int, path: str, whole: Outcome, without: Outcome) -> BlockAblation:
     lost, gained = int((whole.correct & ~without.correct).sum()), int((without.correct & ~whole.correct).sum())
-    added = without.losses - whole.losses
-    middle = float(added.mean())
-    half = 1.959964 * float(added.std(ddof=1)) / len(added) ** 0.5 if len(added) > 1 else float("nan")
-    return BlockWorth(
+    added, count = without.losses - whole.losses, len(whole.labels)
+    mean = float(added.mean())
+    half = 1.959964 * float(added.std(ddof=1)) / count**0.5 if count > 1 else float("nan")
+    return BlockAblation(
         block,
-        place,
-        left,
+        position,
+        path,
         without.accuracy,
         without.loss,
         lost,
         gained,
-        (lost - gained) / len(added),
-        significance.accuracy_difference_interval(lost, gained, len(added)),
-        middle,
-        (middle - half, middle + half),
+        (lost - gained) / count,
+        significance.accuracy_difference_interval(lost, gained, count),
+        mean,
+        (mean - half, mean + half),
         significance.mcnemar(lost, gained),
     )
 
 
 def build_page(study: AblationStudy) -> Page:
-    """The study as a page, not yet written."""
+    """Return the study as a page."""
     how = (
-        "A residual block adds F(x) to what it is given. Here F is switched off in one block at a time and nothing is "
-        "trained again: the block becomes the identity, or, where it changes the shape, its shortcut alone. A network "
-        "that still works without a block has another way around it (Veit, Wilber & Belongie 2016)."
+        "A residual block adds F(x) to its input. This study removes F from one block at a time, without further "
+        "training: the block becomes the identity, or its shortcut alone where it changes the shape. A network that "
+        "still works without a block has another path around it (Veit, Wilber & Belongie 2016)."
     )
     rows: list[tuple[str | float, ...]] = [
         (
             block.block,
-            block.place,
-            block.left,
+            block.position,
+            block.remaining_path,
             block.accuracy,
             100 * block.accuracy_drop,
             *(100 * end for end in block.accuracy_interval),
@@ -201,31 +197,103 @@ def build_page(study: AblationStudy) -> Page:
         )
         for block in study.blocks
     ]
-    columns = ["Without", "Place", "What is left", "Accuracy", "Drop (points)", "95% from", "95% to"]
+    columns = ["Without", "Position", "Remaining path", "Accuracy", "Drop (points)", "95% from", "95% to"]
     columns += ["Images lost", "Images gained", "p-value", "Loss", "Loss added"]
     return Page(
-        f"What each block is worth: {study.run} on {study.data}",
+        f"Block ablation: {study.run} on {study.data}",
         [
             ("Test accuracy, whole", f"{study.accuracy:.1%}"),
             ("Blocks", f"{len(study.blocks)}"),
-            ("Worth most", f"{study.blocks[0].block}: {100 * study.blocks[0].accuracy_drop:.1f} points"),
+            ("Largest drop", f"{study.blocks[0].block}: {format_points(study.blocks[0].accuracy_drop)} points"),
         ],
         study.summary,
         [
-            Section("By worth", [how, figures.block_worth_figure(study.blocks)]),
-            Section("By place", [figures.block_loss_figure(study.blocks, study.loss)]),
-            Section("In numbers", [Table("Every block, the one that is worth most first", columns, rows)]),
+            Section("Accuracy", [how, ablation_figure(study.blocks)]),
+            Section("Loss", [block_loss_figure(study.blocks, study.loss)]),
+            Section("Table", [Table("Every block, the largest drop first", columns, rows)]),
         ],
     )
 
 
-def _points(share: float) -> str:
-    return f"{_told(share)} percentage points"
+def ablation_figure(blocks: Sequence[BlockAblation]) -> go.Figure:
+    """Draw the drop in accuracy without each block with its 95 % interval, the first block at the top."""
+    names = [block.block for block in blocks]
+    drops = [f"without {block.block} {format_points(block.accuracy_drop)} points" for block in blocks]
+    figure = new_figure(
+        "Accuracy lost without each block",
+        caption=(
+            "Drop in test accuracy with its 95% interval, computed from the images that only one of the two networks "
+            "classifies correctly. A bar to the left of 0 means a higher accuracy without the block."
+        ),
+        alt=f"Bars, one per block: {'; '.join(drops)}.",
+        height=TITLE_HEIGHT + _ROW_HEIGHT * max(len(blocks), 3) + _FOOT_HEIGHT,
+        margin={"l": 20 + text_width(names), "b": _FOOT_HEIGHT, "r": 24},
+    )
+    for name, group, colour, _ in _groups(blocks):
+        ends = 100 * np.array([(block.accuracy_drop, *block.accuracy_interval) for block in group])
+        figure.add_bar(
+            x=ends[:, 0],
+            y=[block.block for block in group],
+            name=name,
+            orientation="h",
+            marker_color=colour,
+            error_x={"array": ends[:, 2] - ends[:, 0], "arrayminus": ends[:, 0] - ends[:, 1]}
+            | {"color": TEXT, "thickness": 1.5, "width": 4},
+            customdata=[(block.lost, block.gained, block.p_value) for block in group],
+            hovertemplate=(
+                "without %{y}: %{x:.2f} points<br>%{customdata[0]} images lost, %{customdata[1]} gained"
+                "<br>p-value %{customdata[2]:.3g}<extra></extra>"
+            ),
+        )
+    figure.update_layout(bargap=0.35, legend=legend())
+    figure.update_xaxes(title_text="accuracy lost (percentage points)", zeroline=True, zerolinecolor=TEXT)
+    return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], **CATEGORY_AXIS)
 
 
-def _interval(ends: tuple[float, float]) -> str:
-    return f"{_told(ends[0])} to {_told(ends[1])}"
+def block_loss_figure(blocks: Sequence[BlockAblation], loss: float) -> go.Figure:
+    """Draw the test loss without each block, in forward order, beside that of the whole network."""
+    in_order = sorted(blocks, key=lambda block: block.position)
+    figure = new_figure(
+        "Loss without each block",
+        caption=(
+            "Test loss without each block, first block on the left, with the 95% interval of the difference from the "
+            "whole network (dashed). The loss also counts confidence, so it separates blocks of equal accuracy."
+        ),
+        alt=f"Points, one per block, beside the whole network's loss of {loss:.3g}. "
+        + "; ".join(f"without {block.block} {block.loss:.3g}" for block in in_order)
+        + ".",
+        height=320,
+    )
+    for name, group, colour, symbol in _groups(in_order):
+        half_intervals = [finite(block.loss_interval[1] - block.loss_added) for block in group]
+        figure.add_scatter(
+            x=[block.position for block in group],
+            y=[finite(block.loss) for block in group],
+            text=[block.block for block in group],
+            name=name,
+            mode="markers",
+            marker={"color": colour, "size": 9, "symbol": symbol},
+            error_y={"array": half_intervals, "color": colour, "thickness": 1, "width": 3},
+            hovertemplate="without %{text}: %{y:.4f}<extra></extra>",
+        )
+    figure.add_scatter(
+        x=[0.5, len(in_order) + 0.5],
+        y=[loss, loss],
+        name="whole network",
+        mode="lines",
+        line={"color": TEXT, "dash": "dash", "width": 1.5},
+        hovertemplate="whole network: %{y:.4f}<extra></extra>",
+    )
+    layer_axis(figure, [block.block for block in in_order], "block, first to last")
+    figure.update_xaxes(range=[0.5, len(in_order) + 0.5])
+    figure.update_yaxes(title_text="cross-entropy (nats per image)", rangemode="tozero")
+    return figure.update_layout(legend=legend())
 
 
-def _told(share: float) -> str:
-    return f"{100 * share:.1f}".replace("-", "−")
+def _groups(blocks: Sequence[BlockAblation]) -> list[tuple[str, list[BlockAblation], str, str]]:
+    """Return the blocks by what remains of them, with the group's colour and symbol; no empty group."""
+    groups = [
+        (name, [block for block in blocks if (block.remaining_path == "identity") == is_identity], colour, symbol)
+        for name, is_identity, colour, symbol in _GROUPS
+    ]
+    return [group for group in groups if group[1]]
