@@ -19,7 +19,7 @@ from glassnet.architecture import (
     spec,
 )
 from glassnet.errors import ConfigError
-from glassnet.nn import layout
+from glassnet.nn.kernels import layout
 
 PARAMETERS = {
     "tiny": 2_538,
@@ -217,7 +217,7 @@ def test_every_array_is_channels_last_both_ways(variant: ResNetSpec) -> None:
 
         return look
 
-    with nn.observed(network, names, forward=watch("forward"), backward=watch("backward")):
+    with nn.module_hooks(network, names, forward=watch("forward"), backward=watch("backward")):
         logits = network(x)
         dx = network.backward(np.ones_like(logits) * np.arange(variant.classes, dtype=np.float32))
     assert sorted(seen["forward"]) == sorted(seen["backward"]) == sorted(names)

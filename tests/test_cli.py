@@ -194,7 +194,7 @@ class TestTrain:
         fails("The gradients of ", *arguments)
         assert not (tmp_path / "run").exists()
 
-    def test_an_interrupt_says_what_is_kept(
+    def test_an_interrupt_says_what_is_saved(
         self, call: Call, fails: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupted(*_: object) -> None:
@@ -500,7 +500,7 @@ class TestBadInput:
             ("resume and overwrite exclude each other.", ("--resume", "--overwrite")),
             ("resume needs run, the folder", ("--resume",)),
             (
-                "The stop_after_epoch of a training must be an int of at least 1. Got 0.",
+                "stop_after_epoch must be an integer of at least 1. Got 0.",
                 ("--stop-after-epoch", "0"),
             ),
             ("seed must be an integer of at least 0", ("--seed", "4294967296")),

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 import glassnet as gn
 from glassnet.errors import DataError
-from glassnet.nn import layout
+from glassnet.nn.kernels import layout
 from glassnet.weights import load_tensors, load_weights, save_tensors
 
 Array = NDArray[Any]

@@ -63,7 +63,7 @@ def test_an_unknown_workload_is_refused() -> None:
 
 
 def test_there_must_be_a_round() -> None:
-    with pytest.raises(ConfigError, match=r"The rounds of a bench must be an int of at least 1\. Got 0\."):
+    with pytest.raises(ConfigError, match=r"rounds must be an integer of at least 1\. Got 0\."):
         bench(["digits"], 0)
 
 

@@ -14,7 +14,7 @@ from glassnet.data import Normalization, Split
 from glassnet.engines import Batch, Evaluation
 from glassnet.engines.base import CHUNK
 from glassnet.errors import ConfigError, DataError, ShapeError
-from glassnet.nn import layout
+from glassnet.nn.kernels import layout
 from tests.engines.oracle import Array, batch, build64, tensor, twin
 
 
@@ -62,7 +62,7 @@ def test_looking_and_measuring_move_nothing() -> None:
 def test_gradients_that_fail_half_way_move_nothing() -> None:
     network = gn.build(gn.spec("tiny-bn", dropout=0.5))
     before = network.state_dict()
-    with pytest.raises(ShapeError, match=re.escape("fc: Linear takes features of shape (N, 256). Got (3, 576).")):
+    with pytest.raises(ShapeError, match=re.escape("fc: input of Linear must have shape (N, 256). Got (3, 576).")):
         network.gradients(np.ones((3, 1, 12, 12)), np.zeros(3, int))  # conv1 and bn1 take any size
     for key, array in network.state_dict().items():
         np.testing.assert_array_equal(array, before[key], err_msg=key)
@@ -194,10 +194,10 @@ def test_what_is_finite_in_float64_alone() -> None:
 @pytest.mark.parametrize(
     ("size", "told"),
     [
-        ((9, 10), "fc: Linear takes features of shape (N, 128). Got (2, 160)."),
+        ((9, 10), "fc: input of Linear must have shape (N, 128). Got (2, 160)."),
         (
             (1, 8),
-            "pool: MaxPool2d with kernel_size (2, 2), dilation (1, 1) and padding ((0, 0), (0, 0)) would make 0x4",
+            "pool: image must be at least 2x2 for kernel_size (2, 2), dilation (1, 1) and padding ((0, 0), (0, 0)). Got 1x",
         ),
     ],
 )

@@ -15,7 +15,7 @@ import glassnet as gn
 from glassnet.data import Augmentation, Normalization, Split, make_rng
 from glassnet.engines import Batch, Network, Trainer
 from glassnet.errors import GlassnetError
-from glassnet.nn import memory
+from glassnet.nn.kernels import array_pool
 from glassnet.recipe import Recipe
 from tests.engines.oracle import Array, batch, build64, tensor, twin
 
@@ -369,7 +369,7 @@ def test_a_copy_after_a_step_computes_the_same() -> None:
     for copy in (deepcopy(network), pickle.loads(pickle.dumps(network))):
         other, _ = batch(network.spec, seed=1)
         np.testing.assert_array_equal(copy.logits(other), network.logits(other))
-        assert copy.recycled is copy.module.workers.recycled is copy.module.layer1.workers.recycled
+        assert copy.array_pool is copy.module.kernels.array_pool is copy.module.layer1.kernels.array_pool
 
 
 def trained(name: str, recycled: bool) -> tuple[dict[str, Array], list[Array]]:
@@ -377,7 +377,7 @@ def trained(name: str, recycled: bool) -> tuple[dict[str, Array], list[Array]]:
     preset, changes = NETWORKS[name]
     network: Any = build64(preset, **changes)
     if not recycled:
-        network.module.workers.recycled = None
+        network.module.kernels.array_pool = None
     network.seed_dropout(np.random.default_rng(0))
     trainer, seen = network.trainer(Recipe(lr=0.05)), []
     for seed, count in enumerate([6, 6, 4, 6, 6]):
@@ -395,15 +395,15 @@ def trained(name: str, recycled: bool) -> tuple[dict[str, Array], list[Array]]:
 def test_recycled_memory_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All arrays recycled, the small ones, too, and full of NaN when they are handed out."""
     expected, expected_seen = trained(name, recycled=False)
-    hand_out = memory.Recycled.empty
+    hand_out = array_pool.ArrayPool.empty
 
-    def spoilt(recycled: memory.Recycled, shape: tuple[int, ...], dtype: Any) -> Array:
+    def spoilt(recycled: array_pool.ArrayPool, shape: tuple[int, ...], dtype: Any) -> Array:
         array = hand_out(recycled, shape, dtype)
         array.fill(np.nan if array.dtype.kind == "f" else 1)
         return array
 
-    monkeypatch.setattr(memory, "RECYCLED", 1)
-    monkeypatch.setattr(memory.Recycled, "empty", spoilt)
+    monkeypatch.setattr(array_pool, "MIN_POOLED_BYTES", 1)
+    monkeypatch.setattr(array_pool.ArrayPool, "empty", spoilt)
     state, seen = trained(name, recycled=True)
     for key, value in expected.items():
         np.testing.assert_array_equal(state[key], value)
@@ -414,8 +414,8 @@ def test_recycled_memory_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPat
 def test_memory_that_were_recycled_too_early_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail."""
     expected, _ = trained("resnet20", recycled=False)
-    monkeypatch.setattr(memory, "RECYCLED", 1)
-    monkeypatch.setattr(memory, "UNHELD", memory.UNHELD + 1)  # one array in it is as good as none
+    monkeypatch.setattr(array_pool, "MIN_POOLED_BYTES", 1)
+    monkeypatch.setattr(array_pool, "FREE_REFCOUNT", array_pool.FREE_REFCOUNT + 1)  # one array in it is as good as none
     state, _ = trained("resnet20", recycled=True)
     assert any(not np.array_equal(state[key], value) for key, value in expected.items())
 
@@ -427,7 +427,7 @@ def test_a_network_asks_for_no_more_memory_after_its_first_step() -> None:
     images, labels = (array.astype(kind) for array, kind in zip(batch(network.spec, 32), ("f", "i"), strict=True))
 
     def kept() -> list[int]:
-        return [piece.nbytes for pieces in network.recycled._pieces.values() for piece in pieces]
+        return [piece.nbytes for pieces in network.array_pool._pieces.values() for piece in pieces]
 
     steps = []
     for _ in range(4):

@@ -183,8 +183,8 @@ def test_the_command_prints_one_result(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"devices": 0}, "The devices of a training must be an int of at least 1. Got 0."),
-        ({"devices": "2"}, "The devices of a training must be an int of at least 1. Got '2'."),
+        ({"devices": 0}, "devices must be an integer of at least 1. Got 0."),
+        ({"devices": "2"}, "devices must be an integer of at least 1. Got '2'."),
         ({"strategy": "fsdp"}, "strategy must be one of 'auto', 'ddp'. Got 'fsdp'."),
         ({"devices": 2, "engine": "numpy"}, "The devices of the NumPy engine must be 1. Got 2."),
     ],

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import glassnet as gn
 from glassnet.engines.threads import one_blas_thread, usable_cores
 from glassnet.errors import ConfigError
-from glassnet.nn import parallel
+from glassnet.nn.kernels import parallel
 
 IMAGES, LABELS = np.zeros((2, 1, 8, 8)), np.zeros(2, int)
 
@@ -90,8 +90,8 @@ def test_the_numpy_engine_takes_all_cores_or_as_many_as_asked() -> None:
     assert gn.build("tiny").threads == usable_cores() >= 1
     network = gn.build("tiny", threads=3)
     assert network.threads == 3
-    assert {len(module.workers.scratches) for module in network.module.modules()} == {3}  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match="The threads of the NumPy engine must be an int of at least 1. Got 0."):
+    assert {len(module.kernels.workspaces) for module in network.module.modules()} == {3}  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="threads must be an integer of at least 1. Got 0."):
         gn.build("tiny", threads=0)
 
 

@@ -47,7 +47,7 @@ def support(layers: nn.Module, name: str, place: tuple[int, int], size: tuple[in
         parameter.data[...] = rng.uniform(0.5, 1, parameter.data.shape) / parameter.data.size
     images = rng.uniform(0.1, 1, (60, 3, *size))
     seen: list[np.ndarray] = []
-    with nn.observed(layers, [name], forward=lambda _name, _x, y: seen.append(y)):
+    with nn.module_hooks(layers, [name], forward=lambda _name, _x, y: seen.append(y)):
         layers(images)
     # The gradient of one number of a layer in the middle: what runs behind it is left out.
     dy = np.zeros_like(seen[0])

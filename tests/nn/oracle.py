@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import DTypeLike, NDArray
 
 from glassnet import nn
-from glassnet.nn import layout
+from glassnet.nn.kernels import layout
 
 Array = NDArray[Any]
 

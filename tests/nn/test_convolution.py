@@ -122,15 +122,15 @@ def test_weights_are_channels_last_and_their_gradient_is_fresh_at_each_step() ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"groups": 2}, "The groups of Conv2d must be 1: grouped convolution is not built. Got 2."),
-        ({"in_channels": 0}, "The in_channels of Conv2d must be an int of at least 1. Got 0."),
-        ({"out_channels": "4"}, "The out_channels of Conv2d must be an int of at least 1. Got '4'."),
-        ({"kernel_size": 0}, "The kernel_size of Conv2d must be an int or a pair of ints of at least 1. Got 0."),
-        ({"stride": (1, 0)}, "The stride of Conv2d must be an int or a pair of ints of at least 1. Got (1, 0)."),
-        ({"dilation": 0}, "The dilation of Conv2d must be an int or a pair of ints of at least 1. Got 0."),
-        ({"padding": -1}, "The padding of Conv2d must be an int or a pair of ints of at least 0. Got -1."),
-        ({"padding": "full"}, "The padding of Conv2d must be ints, 'same' or 'valid'. Got 'full'."),
-        ({"padding": "same", "stride": 2}, "padding='same' of Conv2d needs stride 1. Got stride (2, 2)."),
+        ({"groups": 2}, "groups of Conv2d must be 1. Got 2."),
+        ({"in_channels": 0}, "in_channels of Conv2d must be an integer of at least 1. Got 0."),
+        ({"out_channels": "4"}, "out_channels of Conv2d must be an integer of at least 1. Got '4'."),
+        ({"kernel_size": 0}, "kernel_size of Conv2d must be an integer or a pair of integers of at least 1. Got 0."),
+        ({"stride": (1, 0)}, "stride of Conv2d must be an integer or a pair of integers of at least 1. Got (1, 0)."),
+        ({"dilation": 0}, "dilation of Conv2d must be an integer or a pair of integers of at least 1. Got 0."),
+        ({"padding": -1}, "padding of Conv2d must be an integer or a pair of integers of at least 0. Got -1."),
+        ({"padding": "full"}, "padding of Conv2d must be integers, 'same' or 'valid'. Got 'full'."),
+        ({"padding": "same", "stride": 2}, "stride of Conv2d must be 1 for padding='same'. Got (2, 2)."),
     ],
 )
 def test_arguments_that_are_not_allowed(arguments: dict[str, Any], message: str) -> None:
@@ -140,7 +140,7 @@ def test_arguments_that_are_not_allowed(arguments: dict[str, Any], message: str)
 
 def test_pictures_of_another_shape() -> None:
     conv = nn.Conv2d(2, 3, 3)
-    with pytest.raises(ShapeError, match=re.escape("Conv2d takes images of shape (N, 2, H, W). Got (1, 3, 8, 8).")):
+    with pytest.raises(ShapeError, match=re.escape("input of Conv2d must have shape (N, 2, H, W). Got (1, 3, 8, 8).")):
         conv(np.zeros((1, 3, 8, 8)))
-    with pytest.raises(ShapeError, match="of a picture of 2x8; at least 1x1 is needed"):
+    with pytest.raises(ShapeError, match="image must be at least 3x3 for kernel_size .* Got 2x8."):
         conv(np.zeros((1, 2, 2, 8)))

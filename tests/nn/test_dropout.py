@@ -6,7 +6,7 @@ import pytest
 
 from glassnet import nn
 from glassnet.errors import ConfigError
-from glassnet.nn import layout
+from glassnet.nn.kernels import layout
 
 
 def ones(shape: tuple[int, ...] = (2, 3, 4, 5)) -> np.ndarray:
@@ -62,6 +62,6 @@ def test_evaluation_mode_passes_x_on_and_draws_nothing() -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, "half"])
 def test_a_p_that_is_no_probability(p: float) -> None:
-    message = f"The p of Dropout must be a number between 0 and 1. Got {p!r}."
+    message = f"p of Dropout must be a number between 0 and 1. Got {p!r}."
     with pytest.raises(ConfigError, match=re.escape(message)):
         nn.Dropout(p)

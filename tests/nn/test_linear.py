@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
-from glassnet.nn import layout
+from glassnet.nn.kernels import layout
 from tests.nn.oracle import FLOATS, Array, examples, parity, pictures
 
 
@@ -54,12 +54,12 @@ def test_initial_weights_are_he_normal_and_reproducible() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 4), (5,), (2, 5, 1, 1)])
 def test_features_of_another_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match=re.escape(f"Linear takes features of shape (N, 5). Got {shape}.")):
+    with pytest.raises(ShapeError, match=re.escape(f"input of Linear must have shape (N, 5). Got {shape}.")):
         nn.Linear(5, 3)(np.zeros(shape))
 
 
 def test_arguments_that_are_not_allowed() -> None:
-    with pytest.raises(ConfigError, match=r"The in_features of Linear must be an int of at least 1. Got 0"):
+    with pytest.raises(ConfigError, match=r"in_features of Linear must be an integer of at least 1. Got 0"):
         nn.Linear(0, 3)
-    with pytest.raises(ConfigError, match=r"The out_features of Linear must be an int of at least 1. Got 2.5"):
+    with pytest.raises(ConfigError, match=r"out_features of Linear must be an integer of at least 1. Got 2.5"):
         nn.Linear(3, 2.5)  # type: ignore[arg-type]

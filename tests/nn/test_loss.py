@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glassnet import nn
 from glassnet.errors import ConfigError, GlassnetError, ShapeError
-from glassnet.nn.loss import log_softmax, softmax
+from glassnet.nn.functional import log_softmax, softmax
 from tests.nn.oracle import FLOATS, TOLERANCE, Array, compare, examples, tensor
 
 
@@ -99,13 +99,21 @@ def test_backward_needs_forward_in_training_mode() -> None:
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
     [
-        ((3, 4), np.array([0, 4, 1]), "CrossEntropyLoss takes labels from 0 to 3. Got 4."),
-        ((3, 4), np.array([0, -1, 1]), "CrossEntropyLoss takes labels from 0 to 3. Got -1."),
-        ((3, 4), np.array([0, 1]), "CrossEntropyLoss takes 3 integer labels. Got int64 of shape (2,)."),
-        ((3, 4), np.array([[0], [1], [2]]), "CrossEntropyLoss takes 3 integer labels. Got int64 of shape (3, 1)."),
-        ((3, 4), np.array([0.0, 1, 2]), "CrossEntropyLoss takes 3 integer labels. Got float64 of shape (3,)."),
-        ((0, 4), np.array([], np.int64), "CrossEntropyLoss takes logits of shape (N, K), neither 0. Got (0, 4)."),
-        ((3, 4, 5), np.array([0, 1, 2]), "CrossEntropyLoss takes logits of shape (N, K), neither 0. Got (3, 4, 5)."),
+        ((3, 4), np.array([0, 4, 1]), "labels of CrossEntropyLoss must be from 0 to 3. Got 4."),
+        ((3, 4), np.array([0, -1, 1]), "labels of CrossEntropyLoss must be from 0 to 3. Got -1."),
+        ((3, 4), np.array([0, 1]), "labels of CrossEntropyLoss must be 3 integers. Got int64 of shape (2,)."),
+        (
+            (3, 4),
+            np.array([[0], [1], [2]]),
+            "labels of CrossEntropyLoss must be 3 integers. Got int64 of shape (3, 1)",
+        ),
+        ((3, 4), np.array([0.0, 1, 2]), "labels of CrossEntropyLoss must be 3 integers. Got float64 of shape (3,)."),
+        ((0, 4), np.array([], np.int64), "logits of CrossEntropyLoss must have shape (N, K), neither 0. Got (0, 4)."),
+        (
+            (3, 4, 5),
+            np.array([0, 1, 2]),
+            "logits of CrossEntropyLoss must have shape (N, K), neither 0. Got (3, 4, 5)",
+        ),
     ],
 )
 def test_labels_that_do_not_fit(logits: tuple[int, ...], labels: Any, message: str) -> None:
@@ -114,5 +122,5 @@ def test_labels_that_do_not_fit(logits: tuple[int, ...], labels: Any, message: s
 
 
 def test_a_label_smoothing_that_is_no_probability() -> None:
-    with pytest.raises(ConfigError, match="The label_smoothing of CrossEntropyLoss must be a number between 0 and 1"):
+    with pytest.raises(ConfigError, match="label_smoothing of CrossEntropyLoss must be a number between 0 and 1"):
         nn.CrossEntropyLoss(-0.1)

@@ -12,7 +12,7 @@ import torch
 
 from glassnet import nn
 from glassnet.errors import GlassnetError, ShapeError
-from glassnet.nn import layout, parallel
+from glassnet.nn.kernels import Kernels, layout, parallel
 from glassnet.verify import layers
 from tests.nn.oracle import FLOATS, Array, compare
 
@@ -131,12 +131,12 @@ def test_the_gradients_of_the_parameters_alone_are_the_same(name: str) -> None:
     twin = deepcopy(layer)
     y, expected = layer(x), twin(x)
     twin.backward(upstream(expected))
-    layer.backward_parameters(upstream(y))
+    layer.backward_params(upstream(y))
     for ours, theirs in zip(layer.parameters(), twin.parameters(), strict=True):
         np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-12, atol=1e-12)  # sums in another order
-    assert all(module._kept is None for module in layer.modules())
+    assert all(module._saved is None for module in layer.modules())
     with pytest.raises(GlassnetError, match="backward needs a forward pass"):
-        layer.backward_parameters(upstream(y))
+        layer.backward_params(upstream(y))
 
 
 # Modes.
@@ -147,9 +147,9 @@ def test_evaluation_mode_keeps_nothing(name: str) -> None:
     layer, x = case(name)
     layer(x)
     layer.eval()
-    assert all(module._kept is None for module in layer.modules())  # what training had kept is let go
+    assert all(module._saved is None for module in layer.modules())  # what training had kept is let go
     y = layer(x)
-    assert all(module._kept is None for module in layer.modules())
+    assert all(module._saved is None for module in layer.modules())
     with pytest.raises(GlassnetError, match="backward needs a forward pass in training mode just before it"):
         layer.backward(upstream(y))
 
@@ -163,7 +163,7 @@ def test_backward_needs_a_forward_pass_of_its_own(name: str) -> None:
         layer.backward(dy)
     layer(x)
     layer.backward(dy)
-    assert all(module._kept is None for module in layer.modules())
+    assert all(module._saved is None for module in layer.modules())
     with pytest.raises(GlassnetError, match=message):
         layer.backward(dy)
 
@@ -172,10 +172,10 @@ def test_backward_needs_a_forward_pass_of_its_own(name: str) -> None:
 def test_backward_takes_a_gradient_of_the_outputs_shape_alone(name: str) -> None:
     layer, x = case(name)
     dy = upstream(layer(x))
-    text = rf"^\w+\.backward takes a gradient of the output's shape {re.escape(str(dy.shape))}\. Got "
+    text = rf"^dy of \w+\.backward must have the output's shape {re.escape(str(dy.shape))}\. Got "
     more, turned = np.concatenate([dy, dy[:1]]), dy.swapaxes(1, -1 if dy.ndim == 4 else 0)
     for wrong in (dy[:1], more, turned, dy.reshape(-1), dy[..., :1]):
-        for backward in (layer.backward, layer.backward_parameters):
+        for backward in (layer.backward, layer.backward_params):
             if wrong.shape != dy.shape:
                 with pytest.raises(ShapeError, match=text):
                     backward(wrong)
@@ -242,17 +242,15 @@ def test_shapes_that_lie_in_both_orders(shape: tuple[int, ...]) -> None:
             np.testing.assert_array_equal(x, before)
 
 
-# Workers.
+# Kernels.
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_shared_workers_change_no_number(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_kernels_change_no_number(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 2000)  # many blocks
     own, shared = network(), network()
     shared.load_state_dict(own.state_dict())
-    workers = parallel.Workers(threads)
-    for module in shared.modules():
-        module.workers = workers
+    shared.use_kernels(Kernels(threads))
     for seed, count in enumerate((3, 5, 2)):
         x = pictures(seed, count)
         y, expected = shared(x), own(x)
@@ -318,7 +316,7 @@ def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Array | Non
     net = network()
     before = net.state_dict()
     state = {key: value + 1 for key, value in before.items()} | change
-    message = f"The state does not fit this network. {told}"
+    message = f"state must fit this network. Got {told}."
     with pytest.raises(GlassnetError, match=f"^{re.escape(message)}$"):
         net.load_state_dict({key: value for key, value in state.items() if value is not None})
     for key, value in net.state_dict().items():
@@ -331,9 +329,9 @@ def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Array | Non
         ("fc.bias", np.array(["x"] * 5), "fc.bias of the state must hold real numbers. Got an array of <U1."),
         ("fc.bias", np.full(5, None), "fc.bias of the state must hold real numbers. Got an array of object."),
         ("fc.bias", np.full(5, 1j), "fc.bias of the state must hold real numbers. Got an array of complex128."),
-        ("fc.bias", [[1], [2, 3]], "fc.bias of the state is no array: "),
-        ("fc.bias", torch.ones(5, dtype=torch.bfloat16), "fc.bias of the state is no array: "),
-        ("fc.bias", torch.ones(5, device="meta"), "fc.bias of the state is no array: "),
+        ("fc.bias", [[1], [2, 3]], "fc.bias of the state must be an array. Got "),
+        ("fc.bias", torch.ones(5, dtype=torch.bfloat16), "fc.bias of the state must be an array. Got "),
+        ("fc.bias", torch.ones(5, device="meta"), "fc.bias of the state must be an array. Got "),
         ("bn1.num_batches_tracked", np.nan, "must hold whole numbers that fit int64. Got nan."),
         ("bn1.num_batches_tracked", 1.5, "must hold whole numbers that fit int64. Got 1.5."),
         ("bn1.num_batches_tracked", np.uint64(2**64 - 1), "fit int64. Got 18446744073709551615."),
@@ -381,9 +379,9 @@ def test_a_parameter_tells_its_shape() -> None:
 
 def test_the_decisions_of_a_forward_pass() -> None:
     net = network()
-    assert list(net.decisions()) == []
+    assert list(net.activation_pattern()) == []
     net(pictures())
-    decided = {name: module.decisions() for name, module in net.named_modules()}
+    decided = {name: module.activation_pattern() for name, module in net.named_modules()}
     made = {name: [array.dtype.kind for array in arrays] for name, arrays in decided.items() if arrays}
     assert made == {"relu": ["b"], "layer1.relu1": ["b"], "layer1.relu": ["b"], "pool": ["i"]}
     assert decided["relu"][0].shape == (3, 4, 6, 6)
@@ -398,7 +396,7 @@ def test_observers_see_outputs_and_gradients_in_order() -> None:
     names = ["fc", "layer1.conv1", "conv1", "layer1", "relu", ""]
     outputs: list[tuple[str, Array]] = []
     gradients: list[tuple[str, Array]] = []
-    with nn.observed(
+    with nn.module_hooks(
         net,
         names,
         forward=lambda name, x, y: outputs.append((name, y.copy())),
@@ -428,12 +426,12 @@ def test_observers_see_what_goes_in_and_what_comes_out() -> None:
     def look(name: str, entering: Array, leaving: Array) -> None:
         seen[name] = entering.copy(), leaving.copy()
 
-    with nn.observed(net, ["bn1", "relu"], forward=look):
+    with nn.module_hooks(net, ["bn1", "relu"], forward=look):
         y = net(pictures())
     np.testing.assert_array_equal(seen["relu"][0], seen["bn1"][1])
     np.testing.assert_array_equal(seen["relu"][1], np.maximum(seen["relu"][0], 0))
     x = seen["relu"][0]
-    with nn.observed(net, ["bn1", "relu"], backward=look):
+    with nn.module_hooks(net, ["bn1", "relu"], backward=look):
         net.backward(upstream(y))
     np.testing.assert_array_equal(seen["relu"][1], seen["bn1"][0])
     np.testing.assert_array_equal(seen["relu"][1], seen["relu"][0] * (x > 0))
@@ -442,8 +440,8 @@ def test_observers_see_what_goes_in_and_what_comes_out() -> None:
 def test_observers_see_the_gradient_at_the_first_layer_though_nobody_needs_its_dx() -> None:
     net = network()
     seen: list[str] = []
-    with nn.observed(net, ["conv1", "bn1"], backward=lambda name, dy, dx: seen.append(name)):
-        net.backward_parameters(upstream(net(pictures())))
+    with nn.module_hooks(net, ["conv1", "bn1"], backward=lambda name, dy, dx: seen.append(name)):
+        net.backward_params(upstream(net(pictures())))
     assert seen == ["bn1", "conv1"]
 
 
@@ -458,8 +456,8 @@ def test_observers_stand_inside_each_other_and_leave_no_trace() -> None:
     def inner(name: str, *arrays: Array) -> None:
         seen.append(f"inner {name}")
 
-    with nn.observed(net, ["relu", "fc"], forward=outer):
-        with nn.observed(net, ["relu"], forward=inner):
+    with nn.module_hooks(net, ["relu", "fc"], forward=outer):
+        with nn.module_hooks(net, ["relu"], forward=inner):
             net.eval()(pictures())
         assert seen == ["outer relu", "inner relu", "outer fc"]
         net(pictures())
@@ -468,7 +466,7 @@ def test_observers_stand_inside_each_other_and_leave_no_trace() -> None:
     assert len(seen) == 5
     for module, attributes in zip(net.modules(), before, strict=True):
         assert list(vars(module)) == list(attributes)
-        assert not {"forward", "backward", "backward_parameters"} & set(vars(module))
+        assert not {"forward", "backward", "backward_params"} & set(vars(module))
 
 
 def test_an_error_while_looking_leaves_no_trace() -> None:
@@ -477,7 +475,7 @@ def test_an_error_while_looking_leaves_no_trace() -> None:
     def stop(name: str, *arrays: Array) -> None:
         raise RuntimeError(name)
 
-    with pytest.raises(RuntimeError, match="relu"), nn.observed(net, ["relu"], forward=stop):
+    with pytest.raises(RuntimeError, match="relu"), nn.module_hooks(net, ["relu"], forward=stop):
         net(pictures())
     net(pictures())
     assert all("forward" not in vars(module) and "backward" not in vars(module) for module in net.modules())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
-from glassnet.nn import parallel
+from glassnet.nn.kernels import parallel
 from tests.nn.oracle import Array, compare, examples, parity, pictures, tensor
 
 
@@ -136,7 +136,7 @@ def test_one_picture_unlike_the_others_costs_no_digits(one: float, count: int) -
 
 def test_pictures_without_a_value_have_no_mean() -> None:
     layer = nn.BatchNorm2d(3, track_running_stats=False).eval()
-    with pytest.raises(ShapeError, match="BatchNorm2d needs a value per channel"):
+    with pytest.raises(ShapeError, match="input of BatchNorm2d must have at least 1 value per channel"):
         layer(np.zeros((0, 3, 4, 4), np.float32))
 
 
@@ -174,18 +174,20 @@ def test_reset_parameters_starts_anew() -> None:
 def test_training_needs_two_values_per_channel(x: Array) -> None:
     assume(x[0, 0].size > 1)
     nn.BatchNorm2d(x.shape[1])(x)
-    message = f"BatchNorm2d needs more than one value per channel to train. Got (1, {x.shape[1]}, 1, 1)"
+    message = f"input of BatchNorm2d must have at least 2 values per channel. Got (1, {x.shape[1]}, 1, 1). Use a larger"
     with pytest.raises(ShapeError, match=re.escape(message)):
         nn.BatchNorm2d(x.shape[1])(x[:, :, :1, :1])
     nn.BatchNorm2d(x.shape[1]).eval()(x[:, :, :1, :1])
 
 
 def test_arguments_and_pictures_that_are_not_allowed() -> None:
-    with pytest.raises(ConfigError, match=re.escape("The eps of BatchNorm2d must be above 0. Got 0.")):
+    with pytest.raises(ConfigError, match=re.escape("eps of BatchNorm2d must be above 0. Got 0.")):
         nn.BatchNorm2d(3, eps=0)
-    with pytest.raises(ConfigError, match=re.escape("The momentum of BatchNorm2d must be a number between 0 and 1.")):
+    with pytest.raises(ConfigError, match=re.escape("momentum of BatchNorm2d must be a number between 0 and 1.")):
         nn.BatchNorm2d(3, momentum=1.5)
-    with pytest.raises(ConfigError, match=r"The num_features of BatchNorm2d must be an int of at least 1. Got 0"):
+    with pytest.raises(ConfigError, match=r"num_features of BatchNorm2d must be an integer of at least 1. Got 0"):
         nn.BatchNorm2d(0)
-    with pytest.raises(ShapeError, match=re.escape("BatchNorm2d takes images of shape (N, 3, H, W). Got (2, 4, 1, 1)")):
+    with pytest.raises(
+        ShapeError, match=re.escape("input of BatchNorm2d must have shape (N, 3, H, W). Got (2, 4, 1, 1)")
+    ):
         nn.BatchNorm2d(3)(np.zeros((2, 4, 1, 1)))

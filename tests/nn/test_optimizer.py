@@ -8,7 +8,7 @@ import torch
 
 from glassnet import nn
 from glassnet.errors import ConfigError
-from glassnet.nn import layout
+from glassnet.nn.kernels import layout
 from tests.nn.oracle import compare, tensor
 
 SHAPES = [(3, 2, 2, 2), (3,), (4, 5), ()]
@@ -95,7 +95,7 @@ def test_groups_decay_and_learn_at_their_own_rate(name: str) -> None:
 
     pair = Pair(np.float64, build)
     for step in range(10):
-        for optimizer_groups in (pair.our_optimizer.groups, pair.their_optimizer.param_groups):
+        for optimizer_groups in (pair.our_optimizer.param_groups, pair.their_optimizer.param_groups):
             for group in optimizer_groups:
                 group["lr"] *= 1.5 if step < 5 else 0.5  # as a schedule does
         pair.step()
@@ -175,37 +175,37 @@ def test_an_optimizer_takes_a_generator_and_steps_in_place() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda p: nn.SGD(p, lr=-1), "The lr of SGD must be at least 0. Got -1."),
-        (lambda p: nn.Adam(p, lr=float("nan")), "The lr of Adam must be at least 0. Got nan."),
-        (lambda p: nn.AdamW(p, weight_decay=-0.1), "The weight_decay of AdamW must be at least 0. Got -0.1."),
-        (lambda p: nn.Adam(p, eps=-1e-8), "The eps of Adam must be at least 0. Got -1e-08."),
-        (lambda p: nn.Adam(p, betas=(0.9, 1.0)), "The betas of Adam must be in [0, 1). Got (0.9, 1.0)."),
-        (lambda p: nn.AdamW(p, betas=(-0.1, 0.9)), "The betas of AdamW must be in [0, 1). Got (-0.1, 0.9)."),
+        (lambda p: nn.SGD(p, lr=-1), "lr of SGD must be at least 0. Got -1."),
+        (lambda p: nn.Adam(p, lr=float("nan")), "lr of Adam must be at least 0. Got nan."),
+        (lambda p: nn.AdamW(p, weight_decay=-0.1), "weight_decay of AdamW must be at least 0. Got -0.1."),
+        (lambda p: nn.Adam(p, eps=-1e-8), "eps of Adam must be at least 0. Got -1e-08."),
+        (lambda p: nn.Adam(p, betas=(0.9, 1.0)), "betas of Adam must be in [0, 1). Got (0.9, 1.0)."),
+        (lambda p: nn.AdamW(p, betas=(-0.1, 0.9)), "betas of AdamW must be in [0, 1). Got (-0.1, 0.9)."),
         (
             lambda p: nn.SGD(p, momentum=-0.9),
-            "The momentum of SGD must be at least 0, and above 0 with nesterov. Got -0.9.",
+            "momentum of SGD must be at least 0, and above 0 with nesterov. Got -0.9.",
         ),
         (
             lambda p: nn.SGD(p, nesterov=True),
-            "The momentum of SGD must be at least 0, and above 0 with nesterov. Got 0.0.",
+            "momentum of SGD must be at least 0, and above 0 with nesterov. Got 0.0.",
         ),
         (
             lambda p: nn.SGD([{"params": p, "decay": 1}]),
-            "SGD has no ['decay']. Allowed: ['lr', 'momentum', 'nesterov', 'weight_decay'].",
+            "settings of SGD must be lr, momentum, nesterov, weight_decay. Got ['decay'].",
         ),
-        (lambda p: nn.SGD([{"params": p, "lr": -1}]), "The lr of SGD must be at least 0. Got -1."),
+        (lambda p: nn.SGD([{"params": p, "lr": -1}]), "lr of SGD must be at least 0. Got -1."),
         (
             lambda p: nn.SGD([{"params": p, "nesterov": True}]),
-            "The momentum of SGD must be at least 0, and above 0 with nesterov. Got 0.0.",
+            "momentum of SGD must be at least 0, and above 0 with nesterov. Got 0.0.",
         ),
-        (lambda p: nn.Adam([{"params": p, "betas": (0.9, 1)}]), "The betas of Adam must be in [0, 1). Got (0.9, 1)."),
-        (lambda p: nn.SGD(iter([])), "SGD needs parameters, each once. Got 0, of them 0 different ones."),
-        (lambda p: nn.SGD(p + p), "SGD needs parameters, each once. Got 2, of them 1 different ones."),
+        (lambda p: nn.Adam([{"params": p, "betas": (0.9, 1)}]), "betas of Adam must be in [0, 1). Got (0.9, 1)."),
+        (lambda p: nn.SGD(iter([])), "params of SGD must be at least 1, each once. Got 0, of them 0 different ones."),
+        (lambda p: nn.SGD(p + p), "params of SGD must be at least 1, each once. Got 2, of them 1 different ones."),
         (
             lambda p: nn.Adam([{"params": p}, {"params": p}]),
-            "Adam needs parameters, each once. Got 2, of them 1 different ones.",
+            "params of Adam must be at least 1, each once. Got 2, of them 1 different ones.",
         ),
-        (lambda p: nn.SGD([("weight", p[0])]), "SGD takes parameters. Got tuple."),
+        (lambda p: nn.SGD([("weight", p[0])]), "params of SGD must be Parameters. Got tuple."),
     ],
 )
 def test_settings_that_are_not_allowed(build: Callable[[list[nn.Parameter]], Any], message: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
-from glassnet.nn import layout
+from glassnet.nn.kernels import layout
 from tests.nn.oracle import Array, examples, parity, pictures
 
 
@@ -67,13 +67,13 @@ def test_the_gradient_goes_to_the_first_of_equal_maxima() -> None:
 
 def test_its_decisions_are_the_places_of_the_maxima() -> None:
     pool = nn.MaxPool2d((2, 3), stride=(2, 1), padding=(0, 1))
-    assert pool.decisions() == []
+    assert pool.activation_pattern() == []
     x = np.random.default_rng(0).permutation(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(float)
     pool(x)
     padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (1, 1)), constant_values=-np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2, 3), axis=(2, 3))[:, :, ::2]
     expected = windows.reshape(*windows.shape[:4], 6).argmax(axis=4)
-    np.testing.assert_array_equal(layout.nchw(*pool.decisions()), expected)
+    np.testing.assert_array_equal(*pool.activation_pattern(), expected)
 
 
 def test_overlapping_windows_add_their_gradients() -> None:
@@ -96,31 +96,31 @@ def test_the_zeros_of_the_padding_count_in_the_mean() -> None:
 def test_arguments_that_are_not_allowed(pool: Any) -> None:
     name = pool.__name__
     for padding in ((1, 2), (2, 1)):
-        message = f"The padding of {name} must be at most half its kernel_size (2, 3). Got {padding}."
+        message = f"padding of {name} must be at most half of kernel_size (2, 3). Got {padding}."
         with pytest.raises(ConfigError, match=re.escape(message)):
             pool((2, 3), padding=padding)
-    with pytest.raises(ConfigError, match=f"The kernel_size of {name} must be an int or a pair of ints of at least 1"):
+    with pytest.raises(ConfigError, match=f"kernel_size of {name} must be an integer or a pair of integers of at"):
         pool(0)
-    with pytest.raises(ConfigError, match=f"The stride of {name} must be an int or a pair of ints of at least 1"):
+    with pytest.raises(ConfigError, match=f"stride of {name} must be an integer or a pair of integers of at"):
         pool(2, stride=0)
-    with pytest.raises(ConfigError, match=f"The padding of {name} must be an int or a pair of ints of at least 0"):
+    with pytest.raises(ConfigError, match=f"padding of {name} must be an integer or a pair of integers of at least 0"):
         pool(2, padding=-1)
 
 
 def test_a_dilation_or_output_size_that_is_not_allowed() -> None:
-    with pytest.raises(ConfigError, match="The dilation of MaxPool2d must be an int or a pair of ints of at least 1"):
+    with pytest.raises(ConfigError, match="dilation of MaxPool2d must be an integer or a pair of integers of at"):
         nn.MaxPool2d(2, dilation=0)
-    with pytest.raises(ConfigError, match=re.escape("The output_size of AdaptiveAvgPool2d must be 1. Got (2, 1).")):
+    with pytest.raises(ConfigError, match=re.escape("output_size of AdaptiveAvgPool2d must be 1. Got (2, 1).")):
         nn.AdaptiveAvgPool2d((2, 1))
 
 
 @pytest.mark.parametrize("layer", [nn.MaxPool2d(3), nn.AvgPool2d(3), nn.AdaptiveAvgPool2d()])
 def test_arrays_that_are_no_pictures(layer: nn.Module) -> None:
     name = type(layer).__name__
-    with pytest.raises(ShapeError, match=re.escape(f"{name} takes images of shape (N, C, H, W). Got (4, 9).")):
+    with pytest.raises(ShapeError, match=re.escape(f"input of {name} must have shape (N, C, H, W). Got (4, 9).")):
         layer(np.zeros((4, 9)))
     if not isinstance(layer, nn.AdaptiveAvgPool2d):
-        with pytest.raises(ShapeError, match=f"{name} with kernel_size .* would make 0x1 of a picture of 2x3"):
+        with pytest.raises(ShapeError, match="image must be at least 3x3 for kernel_size .* Got 2x3."):
             layer(np.zeros((1, 1, 2, 3)))
 
 

@@ -520,7 +520,7 @@ class TestWhatDoesNotFit:
         (
             {"stop_after_epoch": 0},
             ConfigError,
-            "The stop_after_epoch of a training must be an int of at least 1. Got 0.",
+            "stop_after_epoch must be an integer of at least 1. Got 0.",
         ),
         ({"resume": True}, ConfigError, "resume and overwrite exclude each other."),
         ({"seed": 2**32}, ConfigError, "seed must be an integer of at least 0"),
@@ -569,11 +569,11 @@ class TestWhatDoesNotFit:
         (
             {"stop_after_epoch": 1.5},
             ConfigError,
-            "The stop_after_epoch of a training must be an int of at least 1. Got 1.5.",
+            "stop_after_epoch must be an integer of at least 1. Got 1.5.",
         ),
         ({"device": 5}, ConfigError, "The device of the NumPy engine must be 'auto' or 'cpu'. Got 5."),
         ({"device": 5, "engine": "torch"}, ConfigError, "The device 5 is not to be had here."),
-        ({"threads": "2", "engine": "torch"}, ConfigError, "must be an int of at least 1. Got '2'."),
+        ({"threads": "2", "engine": "torch"}, ConfigError, "must be an integer of at least 1. Got '2'."),
     )
 
     @pytest.mark.parametrize(("changes", "kind", "told"), CASES, ids=lambda case: str(case)[:40])

@@ -212,7 +212,7 @@ def test_data_that_does_not_fit(model: gn.Model, digits: gn.Dataset) -> None:
         model.evaluate(gn.Dataset(digits.train.images, digits.train.labels, list("abcdefghij")))
     with pytest.raises(DataError, match=re.escape("3 channel(s); this normalization was measured on 1")):
         model.evaluate(gn.Dataset(np.zeros((60, 8, 8, 3), np.uint8), labels))
-    with pytest.raises(ShapeError, match="fc: Linear takes features of shape"):
+    with pytest.raises(ShapeError, match="fc: input of Linear must have shape"):
         model.evaluate(gn.Dataset(np.zeros((60, 12, 12), np.uint8), labels))
 
 
@@ -263,7 +263,7 @@ def test_best_or_last(tmp_path: Path, trained: Path) -> None:
     [
         (lambda model: model.predict(5), "Images are paths or uint8 arrays. Got 5."),
         (lambda model: model.predict(None), "Images are paths or uint8 arrays. Got None."),
-        (lambda model: model.predict([], top="3"), "The top of a prediction must be an int of at least 1. Got '3'."),
+        (lambda model: model.predict([], top="3"), "top must be an integer of at least 1. Got '3'."),
         (lambda model: model.evaluate("digits"), "A model is evaluated on a Dataset, as glassnet.load_data gives it."),
         (lambda model: gn.load(5), "A run folder must be a path. Got 5."),
         (lambda model: gn.load_weights(None), "The file of weights must be a path. Got None."),
@@ -383,7 +383,7 @@ class TestWhatIsNoWholeRun:
     def test_another_networks_weights(self, copied: Path, tmp_path: Path) -> None:
         other = train("digits", tmp_path / "other", samples=200, model="tiny-bn", epochs=1).path
         shutil.copy(other / "last.safetensors", copied / "last.safetensors")
-        self.told(copied, "The state does not fit this network. missing: conv1.bias, ")
+        self.told(copied, "state must fit this network. Got missing: conv1.bias, ")
 
     def test_a_torn_last_line_of_metrics_is_no_hindrance(self, copied: Path) -> None:
         with (copied / "metrics.jsonl").open("a", encoding="utf-8") as file:

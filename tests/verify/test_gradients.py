@@ -12,7 +12,6 @@ from threadpoolctl import threadpool_info
 from glassnet import nn
 from glassnet.architecture import assemble, initial_state_dict, spec
 from glassnet.errors import ConfigError, GlassnetError, ShapeError
-from glassnet.nn import convolution, layout
 from glassnet.verify import gradients, layers
 from glassnet.verify.gradients import Comparison, GradientReport, check_layer, check_network, check_preset
 
@@ -122,12 +121,12 @@ class Wave(nn.Module):
     """y = sin(x / 3e-4), which bends within the widest step."""
 
     def forward(self, x: Array) -> Array:
-        self.keep(x)
+        self.save_for_backward((x,), x.shape)
         y: Array = np.sin(x / 3e-4)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self.kept()
+        (x,) = self.pop_saved(dy)
         dx: Array = dy * np.cos(x / 3e-4) / 3e-4
         return dx
 
@@ -182,7 +181,7 @@ def test_a_bug_in_any_backward_is_seen(name: str, bug: Any, monkeypatch: pytest.
 
 def dropped_variance_term(norm: nn.BatchNorm2d, dy: Array) -> Array:
     """dx without − x̂·dγ/M: as if σ did not depend on x."""
-    x, _, mean, inverse_std = norm.kept()  # x has a mean near 0, and is kept as it is
+    x, _, mean, inverse_std, _ = norm.pop_saved(dy)  # x has a mean near 0, and is saved as it is
     x_hat = (x - mean[:, None, None]) * inverse_std[:, None, None]
     assert norm.weight is not None
     assert norm.bias is not None
@@ -199,12 +198,9 @@ def transposed_kernel(conv: nn.Conv2d, dy: Array) -> Array:
 
 
 def unflipped_kernel(conv: nn.Conv2d, dy: Array) -> Array:
-    (x,) = conv.kept()
-    conv.keep(x)
-    CONVOLVE_BACK(conv, dy)
-    turned = layout.nhwc(conv.weight.data)[:, ::-1, ::-1]
-    dx, _ = convolution.gradients(layout.nhwc(x), layout.nhwc(dy), turned, conv.window)
-    return layout.nchw(dx)
+    x, w, *others = conv.pop_saved(dy)
+    conv.save_for_backward((x, w[:, :, ::-1, ::-1], *others), dy.shape)
+    return CONVOLVE_BACK(conv, dy)
 
 
 def missing_bias_gradient(conv: nn.Conv2d, dy: Array) -> Array:
@@ -239,17 +235,17 @@ def missing_skip_term(block: nn.Residual, dy: Array) -> Array:
 
 def gradient_to_another_place(pool: nn.MaxPool2d, dy: Array) -> Array:
     """As if the larger of two places were the smaller."""
-    across, down, shape = pool.kept()
-    pool.keep(~across, down, shape)
+    across, *others = pool.pop_saved(dy)
+    pool.save_for_backward((~across, *others), dy.shape)
     return POOL_BACK(pool, dy)
 
 
 def undivided_mean(pool: nn.AvgPool2d, dy: Array) -> Array:
-    return AVERAGE_BACK(pool, dy) * pool.area
+    return AVERAGE_BACK(pool, dy) * pool.window.area
 
 
 def dy_at_zero_and_below(relu: nn.ReLU, dy: Array) -> Array:
-    relu.kept()
+    relu.pop_saved(dy)
     return dy.copy(order="K")
 
 
@@ -342,7 +338,7 @@ def test_the_kink_itself_would_fail() -> None:
     relu = nn.ReLU()
 
     class Blind(nn.ReLU):
-        def decisions(self) -> list[Array]:
+        def activation_pattern(self) -> list[Array]:
             return []
 
     assert not check_layer(Blind(), np.zeros((2, 2))).passed
@@ -368,7 +364,7 @@ class Steep(nn.Module):
         dx: Array = np.where(self.near, dy, 3 * dy)
         return dx
 
-    def decisions(self) -> list[Array]:
+    def activation_pattern(self) -> list[Array]:
         return [self.near]
 
 
@@ -450,14 +446,14 @@ def test_blas_runs_on_one_thread_so_that_the_numbers_do_not_depend_on_the_machin
 
 @pytest.mark.parametrize("entries", [0, -1, 2.5])
 def test_zero_entries(entries: Any) -> None:
-    message = f"The entries of check_layer must be an int of at least 1. Got {entries}."
+    message = f"entries must be an integer of at least 1. Got {entries}."
     with pytest.raises(ConfigError, match=re.escape(message)):
         check_layer(nn.ReLU(), (2, 3), entries=entries)
 
 
 def test_zero_directions() -> None:
     network, images, labels = small()
-    with pytest.raises(ConfigError, match=r"The directions of check_network must be an int of at least 1\. Got 0\."):
+    with pytest.raises(ConfigError, match=r"directions must be an integer of at least 1\. Got 0\."):
         check_network(network, images, labels, directions=0)
 
 
@@ -490,7 +486,7 @@ def test_a_gradient_of_another_shape(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_labels_that_do_not_fit() -> None:
     network, images, labels = small()
-    with pytest.raises(ShapeError, match="takes labels from 0 to 9. Got 10"):
+    with pytest.raises(ShapeError, match="labels of CrossEntropyLoss must be from 0 to 9. Got 10"):
         check_network(network, images, labels + 10 - labels)
 
 
@@ -540,4 +536,4 @@ def test_the_convolution_that_carries_gradients_back_is_checked_in_both_forms() 
         for module in layers.build(name).modules()
         if isinstance(module, nn.Conv2d)
     ]
-    assert {window.turned is None for window in windows} == {True, False}
+    assert {window.backward_window is None for window in windows} == {True, False}

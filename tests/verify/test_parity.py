@@ -411,8 +411,8 @@ def test_differences_are_measured_as_they_say() -> None:
         ({"model": "tniy"}, "Got 'tniy'; did you mean 'tiny'?"),
         ({"dtype": "float16"}, "The dtype must be float32 or float64. Got 'float16'."),
         ({"dtype": "flaot"}, "The dtype must be float32 or float64. Got 'flaot'."),
-        ({"batch_size": 0}, "The batch_size of a parity check must be an int of at least 1. Got 0."),
-        ({"steps": -1}, "The steps of a parity check must be an int of at least 0. Got -1."),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1. Got 0."),
+        ({"steps": -1}, "steps must be an integer of at least 0. Got -1."),
         ({"optimizer": "lbfgs"}, "optimizer must be one of 'sgd', 'adam', 'adamw'. Got 'lbfgs'."),
         ({"seed": -1}, "seed is -1"),
         (

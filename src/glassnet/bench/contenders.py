@@ -21,9 +21,9 @@ from glassnet.bench.clock import Clock, Passes
 from glassnet.bench.tasks import Inference, Layer, Task, Training
 from glassnet.engines import build
 from glassnet.engines.threads import one_blas_thread
-from glassnet.nn.layout import channels_last
-from glassnet.nn.memory import Recycled
-from glassnet.nn.parallel import Workers
+from glassnet.nn.kernels import Kernels
+from glassnet.nn.kernels.array_pool import ArrayPool
+from glassnet.nn.kernels.layout import channels_last
 from glassnet.recipe import Recipe
 from glassnet.verify import yardstick
 
@@ -128,7 +128,7 @@ class Glassnet(Contender):
 
     def layer(self, task: Layer, dtype: str) -> Part:
         layer: nn.Module = task.make(nn).to(dtype)
-        layer.workers = Workers(self.threads, Recycled())
+        layer.use_kernels(Kernels(self.threads, ArrayPool()))
         layer.load_state_dict(task.state())
         x, dy = map(channels_last, task.arrays(dtype))
         return module_part(layer, task, (x, dy), one_blas_thread)
@@ -238,7 +238,7 @@ def module_part(
         y = layer(x)
         clock.lap("forward")
         if task.first:
-            layer.backward_parameters(dy)
+            layer.backward_params(dy)
             clock.lap("backward")
         else:
             dx = layer.backward(dy)

@@ -17,7 +17,7 @@ from glassnet.bench.tasks import Task
 from glassnet.bench.workloads import WORKLOADS
 from glassnet.engines.threads import usable_cores
 from glassnet.errors import GlassnetError, choice_error
-from glassnet.nn import arguments
+from glassnet.nn.checks import check_int
 from glassnet.verify.golden import FLOOR, TOLERANCES, largest
 
 Array = NDArray[Any]
@@ -35,7 +35,7 @@ def bench(
     for name in names:
         if name not in WORKLOADS:
             raise choice_error("workload", WORKLOADS, name)
-    arguments.integer("a bench", "rounds", rounds)
+    check_int("rounds", rounds)
     tell("the machine's ceilings")
     machine = look(usable_cores())
     contests: dict[str, list[Contest]] = {}

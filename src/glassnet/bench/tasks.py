@@ -180,7 +180,7 @@ def distinct_layers(spec: ResNetSpec, batch_size: int, *, repeated: bool = False
 
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)
     names = [name for name, module in modules.items() if isinstance(module, kinds)]
-    with nn.observed(network, names, forward=look):
+    with nn.module_hooks(network, names, forward=look):
         network(np.zeros((1, spec.in_channels, *spec.size), np.float32))
     return found
 

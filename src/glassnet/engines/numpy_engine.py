@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,11 @@ from glassnet.engines.base import (
     shown,
 )
 from glassnet.engines.threads import one_blas_thread, usable_cores
-from glassnet.nn import arguments
-from glassnet.nn.layout import channels_last
-from glassnet.nn.memory import Recycled
-from glassnet.nn.parallel import Workers
+from glassnet.nn import functional
+from glassnet.nn.checks import check_int
+from glassnet.nn.kernels import Kernels
+from glassnet.nn.kernels.array_pool import ArrayPool
+from glassnet.nn.kernels.layout import channels_last
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
@@ -47,16 +48,16 @@ class NumpyNetwork(Network):
     engine = "numpy"
     engine_title = "NumPy"
 
-    def __init__(self, spec: ResNetSpec, dtype: np.dtype[Any], threads: int | None = None) -> None:
+    def __init__(
+        self, spec: ResNetSpec, dtype: np.dtype[Any], threads: int | None = None, kernels: str = "fast"
+    ) -> None:
         super().__init__(spec, dtype)
-        self.threads = threads = (
-            usable_cores() if threads is None else arguments.integer("the NumPy engine", "threads", threads)
-        )
+        self.threads = usable_cores() if threads is None else check_int("threads", threads)
+        self.kernels = kernels
         self.module: nn.Module = build_uninitialized(spec).to(dtype)
-        self.recycled = Recycled()  # shapes are the same at each step, so its arrays can be, too
-        workers = Workers(threads, self.recycled)
-        for module in self.module.modules():
-            module.workers = workers
+        self.array_pool = ArrayPool()  # shapes are the same at each step, so its arrays can be, too
+        functions = Kernels(self.threads, self.array_pool) if kernels == "fast" else cast(Kernels, functional)
+        self.module.use_kernels(functions)
 
     @property
     def activation_names(self) -> list[str]:
@@ -90,7 +91,7 @@ class NumpyNetwork(Network):
         return channels_last(images.astype(self.dtype, copy=False))
 
     def _logits(self, images: Array) -> Array:
-        self.recycled.serve(("logits", images.shape))
+        self.array_pool.start_task(("logits", images.shape))
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             return self.module.eval()(self._ready(images))
 
@@ -100,7 +101,7 @@ class NumpyNetwork(Network):
         def look(name: str, x: Array, y: Array) -> None:
             seen.update(_copies(shown(name, x, y, names)))
 
-        with nn.observed(self.module, self.activation_names, forward=look):
+        with nn.module_hooks(self.module, self.activation_names, forward=look):
             self._logits(images)
         return seen
 
@@ -114,7 +115,7 @@ class NumpyNetwork(Network):
         def look_back(name: str, dy: Array, dx: Array) -> None:
             seen_back.update(_copies(shown(name, dx, dy, names)))
 
-        self.recycled.serve(("trace", images.shape))
+        self.array_pool.start_task(("trace", images.shape))
         before = self.module.state_dict()
         drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
         held = [(parameter, parameter.grad.copy(order="K")) for parameter in self.module.parameters()]
@@ -123,7 +124,7 @@ class NumpyNetwork(Network):
             with (
                 one_blas_thread(),
                 np.errstate(over="ignore", invalid="ignore"),
-                nn.observed(self.module, self.activation_names, forward=look, backward=look_back),
+                nn.module_hooks(self.module, self.activation_names, forward=look, backward=look_back),
             ):
                 value = loss(self.module.train()(self._ready(images)), labels)
                 self.module.backward(loss.backward())
@@ -173,7 +174,7 @@ class NumpyTrainer(Trainer):
         else:
             images = network._ready(network._checked(batch))
             labels = network._checked_labels(np.asarray(labels), len(images))
-        network.recycled.serve(("step", images.shape))
+        network.array_pool.start_task(("step", images.shape))
         # What overflows or turns NaN shows in the loss, which the loop checks once an epoch.
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             if not network.module.training:
@@ -181,10 +182,10 @@ class NumpyTrainer(Trainer):
                 self.frozen.eval()
             logits = self.trained(self.frozen(images))
             loss = self.loss(logits, labels)
-            self.trained.backward_parameters(self.loss.backward())
+            self.trained.backward_params(self.loss.backward())
             if self.recipe.clip_grad_norm is not None:
                 self._clip(self.recipe.clip_grad_norm)
-            for group in self.optimizer.groups:
+            for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.lr if lr is None else float(lr)  # np.float64 would compute in float64
             self.optimizer.step()
         self._loss_sum += loss * len(labels)

@@ -34,8 +34,8 @@ from glassnet.engines.processes import ALONE, Processes
 from glassnet.engines.threads import usable_cores
 from glassnet.engines.torch_fabric import fabric_for
 from glassnet.errors import GlassnetError
-from glassnet.nn import arguments
-from glassnet.nn.module import fitting
+from glassnet.nn.checks import check_int
+from glassnet.nn.module import match_state_dict
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
@@ -71,7 +71,7 @@ class TorchNetwork(Network):
     ) -> None:
         super().__init__(spec, dtype)
         if threads is not None:
-            torch.set_num_threads(arguments.integer("the PyTorch engine", "threads", threads))
+            torch.set_num_threads(check_int("threads", threads))
         elif processes.count > 1:  # they share the cores
             torch.set_num_threads(max(1, usable_cores() // processes.count))
         self.fabric = fabric_for(device, precision, dtype, processes)
@@ -103,7 +103,7 @@ class TorchNetwork(Network):
         counter = np.dtype(np.int64)
         expected = {key: (tuple(t.shape), self.dtype if t.is_floating_point() else counter) for key, t in own.items()}
         with torch.no_grad():
-            for key, array in fitting(expected, state).items():
+            for key, array in match_state_dict(expected, state).items():
                 own[key].copy_(torch.from_numpy(np.array(array)))
 
     def _trainer(self, recipe: Recipe, freeze: str | None) -> TorchTrainer:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from glassnet.nn.loss import log_softmax
+from glassnet.nn.functional import log_softmax
 
 if TYPE_CHECKING:
     from glassnet.data import Normalization, Split

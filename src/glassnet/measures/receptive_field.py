@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from glassnet import nn
 from glassnet.architecture import ResNetSpec, build_uninitialized
-from glassnet.nn.window import Window
+from glassnet.nn.kernels.window import SlidingWindow
 
 Pair = tuple[int, int]
 SHORTCUTS = ("downsample", "shortcut")  # a Residual's name for it, with and without parameters
@@ -29,7 +29,7 @@ class ReceptiveField:
         )
         return rows, columns
 
-    def through(self, window: Window) -> "ReceptiveField":
+    def through(self, window: SlidingWindow) -> "ReceptiveField":
         """What one number sees after a window slid over this map (Araujo et al. 2019, eq. 2 and 3)."""
         axes = zip(self.start, self.size, self.stride, window.padding, window.kernel_size, window.dilation, strict=True)
         start, size = zip(

@@ -1,4 +1,8 @@
-"""The layers of the NumPy engine, under torch.nn's names, with every gradient written by hand."""
+"""The layers of the NumPy engine, under torch.nn's names, with every gradient written by hand.
+
+``functional`` is the mathematics in plain NumPy, to be read first. ``kernels`` has the same functions at the speed of
+the machine. A layer has parameters, and calls one of the two.
+"""
 
 from glassnet.nn.activation import ReLU
 from glassnet.nn.container import Residual, Sequential, ZeroPadShortcut
@@ -6,7 +10,7 @@ from glassnet.nn.convolution import Conv2d
 from glassnet.nn.dropout import Dropout
 from glassnet.nn.linear import Flatten, Identity, Linear
 from glassnet.nn.loss import CrossEntropyLoss
-from glassnet.nn.module import Module, Parameter, observed
+from glassnet.nn.module import Module, Parameter, module_hooks
 from glassnet.nn.normalization import BatchNorm2d
 from glassnet.nn.optimizer import SGD, Adam, AdamW, Optimizer
 from glassnet.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
@@ -32,5 +36,5 @@ __all__ = [
     "Residual",
     "Sequential",
     "ZeroPadShortcut",
-    "observed",
+    "module_hooks",
 ]

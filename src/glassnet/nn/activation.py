@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.nn import arguments
 from glassnet.nn.module import Module
-from glassnet.nn.scratch import Scratch
 
 Array = NDArray[Any]
 
@@ -19,21 +16,13 @@ class ReLU(Module):
 
         y = max(x, 0)        dx = dy where x > 0, else 0
 
-    At x = 0 the gradient is 0, as torch has it. (An infinite or NaN dy is NaN everywhere, as ``dy`` is multiplied.)
+    NaN passes, forward and backward. At x = 0 the gradient is 0, as torch has it.
     """
 
     def forward(self, x: Array) -> Array:
-        y, positive = self.workers.empty_like(x), self.workers.empty_like(x, np.bool_)
-
-        def work(part: slice, _: Scratch) -> None:
-            np.greater(x[part], 0, out=positive[part])
-            np.maximum(x[part], 0, out=y[part])
-
-        self.workers.map(work, len(x), x[:1].nbytes)
-        self.keep(positive)
+        y, saved = self.kernels.relu(x)
+        self.save_for_backward(saved, y.shape)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (positive,) = self.kept()
-        arguments.gradient("ReLU", dy, positive.shape)
-        return self.workers.elementwise(np.multiply, dy, positive)  # several times the speed of np.where
+        return self.kernels.relu_backward(dy, self.pop_saved(dy))

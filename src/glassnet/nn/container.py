@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.errors import ConfigError, ShapeError
-from glassnet.nn import arguments, layout
+from glassnet.nn.checks import check_images, check_int
 from glassnet.nn.module import Module
 
 Array = NDArray[Any]
@@ -27,7 +26,7 @@ class Sequential(Module):
 
     y = f_n(… f_2(f_1(x)))        dx = f_1'(f_2'(… f_n'(dy)))
 
-    :raises ConfigError: where anything else is given than layers, or a name that no layer may have.
+    :raises ConfigError: if an argument is no layer, or a name is not allowed.
     """
 
     def __init__(self, *layers: Any) -> None:
@@ -35,15 +34,11 @@ class Sequential(Module):
         named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else dict(enumerate(layers))
         for name, layer in named.items():
             if not isinstance(layer, Module):
-                raise ConfigError(
-                    f"Sequential takes layers, one after another, or one dict of them. Got {type(layer).__name__} "
-                    f"as {name!r}."
-                )
+                got = f"{type(layer).__name__} as {name!r}"
+                raise ConfigError(f"arguments of Sequential must be layers, or one dict of layers. Got {got}.")
             if not (name := str(name)) or name.startswith("_") or "." in name or hasattr(self, name):
-                raise ConfigError(
-                    "The name of a layer in Sequential must not be empty, begin with _, have a dot in it, or be an "
-                    f"attribute of every layer, as forward is. Got {name!r}."
-                )
+                rule = "be empty, begin with _, have a dot in it, or be an attribute of every layer, as forward is"
+                raise ConfigError(f"name of a layer in Sequential must not {rule}. Got {name!r}.")
             setattr(self, name, layer)
 
     def forward(self, x: Array) -> Array:
@@ -56,11 +51,11 @@ class Sequential(Module):
             dy = child.backward(dy)
         return dy
 
-    def backward_parameters(self, dy: Array) -> None:
+    def backward_params(self, dy: Array) -> None:
         first, *later = (child for _, child in self.named_children())
         for child in reversed(later):
             dy = child.backward(dy)
-        first.backward_parameters(dy)
+        first.backward_params(dy)
 
 
 class Residual(Module):
@@ -73,8 +68,8 @@ class Residual(Module):
     has parameters and as ``shortcut`` where not, and the activation, as ``relu``. Without a shortcut this is the
     plain block y = a(F(x)) with the same keys; without an activation y is the sum (He et al. 2016).
 
-    :raises ConfigError: where a layer of the body has the name of the shortcut or the activation.
-    :raises ShapeError: where F(x) and S(x) have different shapes.
+    :raises ConfigError: if a layer of the body has the name of the shortcut or the activation.
+    :raises ShapeError: if F(x) and S(x) have different shapes.
     """
 
     def __init__(self, body: Sequential, shortcut: Module | None, activation: Module | None) -> None:
@@ -84,9 +79,7 @@ class Residual(Module):
         ends = [(self._shortcut, shortcut), ("relu", activation)]
         taken = [name for name, _ in ends if name in self._body]
         if taken:
-            raise ConfigError(
-                f"The body of Residual must leave the names {[name for name, _ in ends]} free. Got {taken}."
-            )
+            raise ConfigError(f"names in body of Residual must not be {[name for name, _ in ends]}. Got {taken}.")
         for name, layer in [*body.named_children(), *ends]:
             if layer is not None:
                 setattr(self, name, layer)
@@ -96,10 +89,11 @@ class Residual(Module):
         for name in self._body:
             y = _call(self, name, y)
         if hasattr(self, self._shortcut):
-            carried = _call(self, self._shortcut, x)
-            if carried.shape != y.shape:
-                raise ShapeError(f"The body gives {y.shape} and the shortcut {carried.shape}; they must be equal.")
-            y = self.workers.elementwise(np.add, carried, y)
+            shortcut_output = _call(self, self._shortcut, x)
+            if shortcut_output.shape != y.shape:
+                given = f"{y.shape} and {shortcut_output.shape}"
+                raise ShapeError(f"body and shortcut of Residual must give the same shape. Got {given}.")
+            y = self.kernels.add(shortcut_output, y)
         return _call(self, "relu", y) if hasattr(self, "relu") else y
 
     def backward(self, dy: Array) -> Array:
@@ -110,7 +104,7 @@ class Residual(Module):
             dx = children[name].backward(dx)
         if self._shortcut not in children:
             return dx
-        return self.workers.elementwise(np.add, children[self._shortcut].backward(g), dx)
+        return self.kernels.add(children[self._shortcut].backward(g), dx)
 
 
 class ZeroPadShortcut(Module):
@@ -120,29 +114,23 @@ class ZeroPadShortcut(Module):
 
         y[n, p + c, i, j] = x[n, c, s·i, s·j]        dx[n, c, s·i, s·j] = dy[n, p + c, i, j], else 0
 
-    :raises ConfigError: where out_channels is below in_channels.
+    :raises ConfigError: if out_channels is below in_channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.in_channels = arguments.integer("ZeroPadShortcut", "in_channels", in_channels)
-        self.out_channels = arguments.integer("ZeroPadShortcut", "out_channels", out_channels, minimum=in_channels)
-        self.stride = arguments.integer("ZeroPadShortcut", "stride", stride)
-        before = (out_channels - in_channels) // 2
-        self.channels = slice(before, before + in_channels)
+        self.in_channels = check_int("in_channels of ZeroPadShortcut", in_channels)
+        self.out_channels = check_int("out_channels of ZeroPadShortcut", out_channels, minimum=self.in_channels)
+        self.stride = check_int("stride of ZeroPadShortcut", stride)
 
     def forward(self, x: Array) -> Array:
-        arguments.images("ZeroPadShortcut", x, self.in_channels)
-        self.keep(x.shape)
-        pixels = x[:, :, :: self.stride, :: self.stride]
-        y = layout.zeros((len(x), self.out_channels, *pixels.shape[2:]), x.dtype)
-        y[:, self.channels] = pixels
+        check_images("ZeroPadShortcut", x, self.in_channels)
+        y, saved = self.kernels.zero_pad_shortcut(x, self.out_channels, self.stride)
+        self.save_for_backward(saved, y.shape)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (shape,) = self.kept()
-        size = (-(-length // self.stride) for length in shape[2:])
-        arguments.gradient("ZeroPadShortcut", dy, (shape[0], self.out_channels, *size))
-        dx = layout.zeros(shape, dy.dtype)
-        dx[:, :, :: self.stride, :: self.stride] = dy[:, self.channels]
-        return dx
+        return self.kernels.zero_pad_shortcut_backward(dy, self.pop_saved(dy))
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}, stride={self.stride}"

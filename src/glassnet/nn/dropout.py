@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.nn import arguments, layout
+from glassnet.nn.checks import check_probability
 from glassnet.nn.module import Module
 
 Array = NDArray[Any]
@@ -24,19 +24,19 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, *, generator: np.random.Generator | None = None) -> None:
         super().__init__()
-        self.p = arguments.probability("Dropout", "p", p)
+        self.p = check_probability("p of Dropout", p)
         self.generator = np.random.default_rng() if generator is None else generator
 
     def forward(self, x: Array) -> Array:
         if not self.training:
             return x.copy(order="K")
-        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        mask = layout.channels_last((self.generator.random(x.shape) >= self.p) * x.dtype.type(scale))
-        self.keep(mask)
-        return mask * x
+        mask = self.kernels.dropout_mask(self.generator.random(x.shape), self.p, x.dtype)
+        y, saved = self.kernels.dropout(x, mask)
+        self.save_for_backward(saved, y.shape)
+        return y
 
     def backward(self, dy: Array) -> Array:
-        (mask,) = self.kept()
-        arguments.gradient("Dropout", dy, mask.shape)
-        dx: Array = mask * dy
-        return dx
+        return self.kernels.dropout_backward(dy, self.pop_saved(dy))
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace=False"

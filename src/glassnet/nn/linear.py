@@ -1,15 +1,15 @@
-"""Fully connected layers and what leads into them."""
+"""Fully connected layers and the layers that lead into them."""
 
 from __future__ import annotations
 
-from math import prod, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from glassnet.errors import ShapeError
-from glassnet.nn import arguments, layout
+from glassnet.nn.checks import check_int
 from glassnet.nn.module import Module, Parameter
 
 Array = NDArray[Any]
@@ -22,7 +22,7 @@ class Linear(Module):
 
     Weights start He-normal, std √(2/I); biases start at 0.
 
-    :raises ShapeError: from ``forward``, where x is not (N, in_features).
+    :raises ShapeError: from ``forward``, if x is not (N, in_features).
     """
 
     def __init__(
@@ -35,8 +35,8 @@ class Linear(Module):
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.in_features = arguments.integer("Linear", "in_features", in_features)
-        self.out_features = arguments.integer("Linear", "out_features", out_features)
+        self.in_features = check_int("in_features of Linear", in_features)
+        self.out_features = check_int("out_features of Linear", out_features)
         self.weight = Parameter(np.zeros((out_features, in_features), dtype))
         self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
         self.reset_parameters(np.random.default_rng() if rng is None else rng)
@@ -48,49 +48,46 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         if x.ndim != 2 or x.shape[1] != self.in_features:
-            raise ShapeError(f"Linear takes features of shape (N, {self.in_features}). Got {x.shape}.")
-        self.keep(x)
-        y: Array = x @ self.weight.data.T
-        if self.bias is not None:
-            y += self.bias.data
+            raise ShapeError(f"input of Linear must have shape (N, {self.in_features}). Got {x.shape}.")
+        y, saved = self.kernels.linear(x, self.weight.data, None if self.bias is None else self.bias.data)
+        self.save_for_backward(saved, y.shape)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self.kept()
-        arguments.gradient("Linear", dy, (len(x), self.out_features))
-        self.weight.grad[...] = dy.T @ x
+        dx, dw, db = self.kernels.linear_backward(dy, self.pop_saved(dy))
+        self.weight.grad[...] = dw
         if self.bias is not None:
-            self.bias.grad[...] = dy.sum(axis=0)
-        dx: Array = dy @ self.weight.data
+            self.bias.grad[...] = db
         return dx
+
+    def extra_repr(self) -> str:
+        has_bias = self.bias is not None
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={has_bias}"
 
 
 class Flatten(Module):
     """(N, C, H, W) -> (N, C·H·W) in the order of C, H, W, as torch.nn.Flatten; dx has x's shape again."""
 
     def forward(self, x: Array) -> Array:
-        self.keep(x.shape)
-        return np.array(x, order="C").reshape(len(x), prod(x.shape[1:]))
+        y, saved = self.kernels.flatten(x)
+        self.save_for_backward(saved, y.shape)
+        return y
 
     def backward(self, dy: Array) -> Array:
-        (shape,) = self.kept()
-        arguments.gradient("Flatten", dy, (shape[0], prod(shape[1:])))
-        dx = layout.channels_last(dy.reshape(shape))
-        return dx.copy(order="K") if np.shares_memory(dx, dy) else dx
+        return self.kernels.flatten_backward(dy, self.pop_saved(dy))
+
+    def extra_repr(self) -> str:
+        return "start_dim=1, end_dim=-1"
 
 
 class Identity(Module):
     """y = x and dx = dy, as copies."""
 
     def forward(self, x: Array) -> Array:
-        self.keep(x.shape)
-        return self.workers.elementwise(_copy, x)
+        y = self.kernels.identity(x)
+        self.save_for_backward((), y.shape)
+        return y
 
     def backward(self, dy: Array) -> Array:
-        (shape,) = self.kept()
-        arguments.gradient("Identity", dy, shape)
-        return self.workers.elementwise(_copy, dy)
-
-
-def _copy(x: Array, out: Array) -> None:
-    np.copyto(out, x)
+        self.pop_saved(dy)
+        return self.kernels.identity(dy)

@@ -1,11 +1,11 @@
-"""What every layer is: parameters, buffers, a forward and a backward pass.
+"""The base class of layers: parameters, buffers, a forward and a backward pass.
 
 The names and the order of keys are torch.nn.Module's, so that a state dict fits either engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from glassnet.errors import ConfigError, GlassnetError
-from glassnet.nn.parallel import Workers
+from glassnet.nn.checks import check_gradient_shape
+from glassnet.nn.functional import Saved
+from glassnet.nn.kernels import Kernels
 
 Array = NDArray[Any]
 
@@ -37,18 +39,22 @@ class Parameter:
 class Module:
     """A layer, or layers put together.
 
-    ``forward(x)`` keeps what ``backward(dy)`` needs, in training mode only; ``backward`` returns dx,
-    the gradient with respect to x, and fills the ``grad`` of each parameter. Both return fresh arrays
-    and overwrite nothing that they were given. Arrays are (N, C, H, W) or (N, features), of one float dtype; dy has
-    the shape of y, or ``backward`` raises a ShapeError.
+    ``forward(x)`` saves what ``backward(dy)`` needs, in training mode only. ``backward`` returns dx, the gradient with
+    respect to x, and fills the ``grad`` of each parameter. Both return fresh arrays and overwrite nothing that they
+    were given. Arrays are (N, C, H, W) or (N, features), of one float dtype; dy has the shape of y, or ``backward``
+    raises a ShapeError.
+
+    A layer computes by the functions of ``kernels``: a ``Kernels`` of its own, the network's, or the module
+    ``glassnet.nn.functional``, which has the same functions in plain NumPy.
     """
 
     buffer_names: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.training = True
-        self.workers = Workers()
-        self._kept: tuple[Any, ...] | None = None
+        self.kernels = Kernels()
+        self._saved: Saved | None = None
+        self._output_shape: tuple[int, ...] = ()
 
     def forward(self, x: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} has no forward pass.")
@@ -56,39 +62,42 @@ class Module:
     def backward(self, dy: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} has no backward pass.")
 
-    def backward_parameters(self, dy: Array) -> None:
-        """``backward`` where nobody needs dx, as at the first layer in training; some layers save its cost."""
+    def backward_params(self, dy: Array) -> None:
+        """Run ``backward`` without returning dx, which nobody needs of the first layer; Conv2d saves its cost."""
         self.backward(dy)
 
     def __call__(self, x: Array) -> Array:
         return self.forward(x)
 
-    def keep(self, *values: Any) -> None:
-        """Keep what the backward pass needs; in evaluation mode there will be none."""
-        self._kept = values if self.training else None
+    def save_for_backward(self, saved: Saved, output_shape: tuple[int, ...]) -> None:
+        """Save what the backward pass needs; in evaluation mode there will be none."""
+        self._saved = saved if self.training else None
+        self._output_shape = output_shape
 
-    def kept(self) -> tuple[Any, ...]:
-        """Hand out what forward kept, once: the memory is free again when backward ends."""
-        if self._kept is None:
+    def pop_saved(self, dy: Array | None = None) -> Saved:
+        """Return what forward saved, once, so that its memory is free when backward ends; dy must have y's shape."""
+        if self._saved is None:
             raise GlassnetError(f"{type(self).__name__}.backward needs a forward pass in training mode just before it.")
-        values, self._kept = self._kept, None
-        return values
+        if dy is not None:
+            check_gradient_shape(type(self).__name__, dy, self._output_shape)
+        saved, self._saved = self._saved, None
+        return saved
 
-    def decisions(self) -> list[Array]:
-        """The choices of the forward pass just made, as ReLU's mask or the places of a pool's maxima.
+    def activation_pattern(self) -> list[Array]:
+        """Return the choices of the forward pass just made, as ReLU's mask, or which pixel of a window was the maximum.
 
-        Where they change, the gradient has a kink or a jump. Unless a layer says otherwise, what it kept and is no
-        float.
+        Where they change, the gradient has a kink or a jump. By default, the arrays of what was saved that are no
+        floats.
         """
-        return [value for value in self._kept or () if isinstance(value, np.ndarray) and value.dtype.kind in "bi"]
+        return [value for value in self._saved or () if isinstance(value, np.ndarray) and value.dtype.kind in "bi"]
 
     def reset_parameters(self, rng: np.random.Generator) -> None:
-        """Draw this layer's initial weights, in float64, and cast them. Layers without weights draw nothing."""
+        """Draw this layer's initial weights, in float64, and cast them; a layer without weights draws none."""
 
     # The tree of modules. Attributes are listed in the order in which they were first set, as torch's are.
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The layers set as public attributes; a private name is a second reference to one of them."""
+        """Yield the layers that are public attributes, with their names."""
         return (
             (name, value)
             for name, value in vars(self).items()
@@ -96,7 +105,7 @@ class Module:
         )
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, with dotted names, parents first."""
+        """Yield this module and all below it, with dotted names, parents first."""
         yield prefix, self
         for name, child in self.named_children():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
@@ -114,7 +123,7 @@ class Module:
         return (parameter for _, parameter in self.named_parameters())
 
     def _state(self) -> Iterator[tuple[str, Array]]:
-        """Every parameter and buffer under its key, the arrays themselves, in torch's order."""
+        """Yield every parameter and buffer under its key, the arrays themselves, in torch's order."""
         for prefix, module in self.named_modules():
             dot = f"{prefix}." if prefix else ""
             for name, value in vars(module).items():
@@ -124,7 +133,7 @@ class Module:
                 yield dot + name, getattr(module, name)
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and buffers under torch's keys."""
+        """Return copies of all parameters and buffers under torch's keys."""
         return {key: np.array(array, order="C") for key, array in self._state()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
@@ -135,21 +144,28 @@ class Module:
 
         :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; or names a key without real numbers.
         """
-        own = dict(self._state())
-        for key, array in fitting({key: (array.shape, array.dtype) for key, array in own.items()}, state).items():
-            own[key][...] = array
+        arrays = dict(self._state())
+        expected = {key: (array.shape, array.dtype) for key, array in arrays.items()}
+        for key, array in match_state_dict(expected, state).items():
+            arrays[key][...] = array
 
     def train(self, mode: bool = True) -> Self:
         for module in self.modules():
             module.training = mode
-            module._kept = None
+            module._saved = None
         return self
 
     def eval(self) -> Self:
         return self.train(False)
 
+    def use_kernels(self, kernels: Kernels) -> Self:
+        """Compute by these functions from now on, in all layers, and return the module."""
+        for module in self.modules():
+            module.kernels = kernels
+        return self
+
     def to(self, dtype: DTypeLike) -> Self:
-        """Cast all parameters, their gradients and the float buffers, in place."""
+        """Cast all parameters, their gradients and the float buffers, in place, and return the module."""
         for module in self.modules():
             for value in vars(module).values():
                 if isinstance(value, Parameter):
@@ -160,39 +176,50 @@ class Module:
                     setattr(module, name, buffer.astype(dtype))
         return self
 
+    def extra_repr(self) -> str:
+        """Return the arguments of the layer as ``repr`` shows them, in torch's words."""
+        return ""
 
-def fitting(own: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], state: Mapping[str, Any]) -> dict[str, Array]:
-    """The arrays of ``state``, cast, for a network whose parameters and buffers have these shapes and dtypes.
+    def __repr__(self) -> str:
+        children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        inside = "\n  ".join(["", *children]) + "\n" if children else self.extra_repr()
+        return f"{type(self).__name__}({inside})"
+
+
+def match_state_dict(
+    expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], state: Mapping[str, Any]
+) -> dict[str, Array]:
+    """Return the arrays of ``state``, cast, for a network whose parameters and buffers have these shapes and dtypes.
 
     ``num_batches_tracked`` may be missing. Floats may be NaN or infinite, or become infinite in the cast.
 
     :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; or names a key without real numbers.
     """
     if not isinstance(state, Mapping):
-        raise ConfigError(f"A state is a mapping from keys to arrays. Got {type(state).__name__}.")
-    arrays = {key: _real(key, state[key]) for key in own if key in state}
+        raise ConfigError(f"state must be a mapping from keys to arrays. Got {type(state).__name__}.")
+    arrays = {key: _as_real(key, state[key]) for key in expected if key in state}
     faults = {
-        "missing": [key for key in own if key not in state and not key.endswith("num_batches_tracked")],
-        "unexpected": [str(key) for key in state if key not in own],
+        "missing": [key for key in expected if key not in state and not key.endswith("num_batches_tracked")],
+        "unexpected": [str(key) for key in state if key not in expected],
         "wrongly shaped": [
-            f"{key} {array.shape} instead of {own[key][0]}"
+            f"{key} {array.shape} instead of {expected[key][0]}"
             for key, array in arrays.items()
-            if array.shape != own[key][0]
+            if array.shape != expected[key][0]
         ],
     }
     if any(faults.values()):
-        told = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in faults.items() if keys)
-        raise GlassnetError(f"The state does not fit this network. {told}")
-    return {key: _cast(key, array, own[key][1]) for key, array in arrays.items()}
+        text = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in faults.items() if keys)
+        raise GlassnetError(f"state must fit this network. Got {text}.")
+    return {key: _cast(key, array, expected[key][1]) for key, array in arrays.items()}
 
 
-def _real(key: str, value: Any) -> Array:
+def _as_real(key: str, value: Any) -> Array:
     try:
-        # torch lends a parameter's numbers once it is detached from its gradient.
+        # A torch parameter gives its numbers once it is detached from its gradient.
         array = np.asarray(value.detach() if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors that NumPy cannot see
         reason = str(error).partition("\n")[0]
-        raise GlassnetError(f"{key} of the state is no array: {reason}") from None
+        raise GlassnetError(f"{key} of the state must be an array. Got {type(value).__name__}: {reason}") from None
     if array.dtype.kind not in "biuf":
         raise GlassnetError(f"{key} of the state must hold real numbers. Got an array of {array.dtype}.")
     return array
@@ -206,48 +233,46 @@ def _cast(key: str, array: Array, dtype: np.dtype[Any]) -> Array:
     return cast
 
 
-Observer = Callable[[str, Array, Array], None]
+Hook = Callable[[str, Array, Array], None]
 
 
 @contextmanager
-def observed(
-    network: Module, names: list[str], *, forward: Observer | None = None, backward: Observer | None = None
+def module_hooks(
+    network: Module, names: Collection[str], *, forward: Hook | None = None, backward: Hook | None = None
 ) -> Iterator[None]:
-    """While the context lasts, show what goes into each named module and what comes out, forward and backward.
+    """Call hooks with the input and output of each named module, forward and backward, while the context lasts.
 
     ``forward`` gets the module's dotted name, x and y; ``backward`` its name, dy and dx. These are the arrays
-    themselves: whoever keeps one takes a copy.
-    A layer that nobody looks at runs the same code as always, since looking wraps single instances.
+    themselves, to be copied by a hook that stores one. A module without hooks runs the same code as always, since
+    hooks wrap single instances.
     """
     modules = {name: module for name, module in network.named_modules() if name in names}
-    wrapped = ("forward", "backward", "backward_parameters")
-    before: list[dict[str, Any]] = [
-        {key: vars(module)[key] for key in wrapped if key in vars(module)} for module in modules.values()
-    ]
+    wrapped = ("forward", "backward", "backward_params")
+    outer_hooks = [{key: vars(module)[key] for key in wrapped if key in vars(module)} for module in modules.values()]
 
-    def watch(name: str, module: Module) -> None:
+    def wrap(name: str, module: Module) -> None:
         plain_forward, plain_backward = module.forward, module.backward
 
-        def shown_forward(x: Array) -> Array:
+        def forward_with_hook(x: Array) -> Array:
             y = plain_forward(x)
             if forward:
                 forward(name, x, y)
             return y
 
-        def shown_backward(dy: Array) -> Array:
+        def backward_with_hook(dy: Array) -> Array:
             dx = plain_backward(dy)
             if backward:
                 backward(name, dy, dx)
             return dx
 
-        vars(module).update(zip(wrapped, (shown_forward, shown_backward, shown_backward), strict=True))
+        vars(module).update(zip(wrapped, (forward_with_hook, backward_with_hook, backward_with_hook), strict=True))
 
     for name, module in modules.items():
-        watch(name, module)
+        wrap(name, module)
     try:
         yield
     finally:
-        for module, outer in zip(modules.values(), before, strict=True):
+        for module, outer in zip(modules.values(), outer_hooks, strict=True):
             for key in wrapped:
                 del vars(module)[key]
-            vars(module).update(outer)  # the wrappers of an observer further out
+            vars(module).update(outer)

@@ -8,17 +8,17 @@ A group is a dict with its ``params`` and whatever it sets differently, as in to
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.errors import ConfigError
+from glassnet.nn.functional import adam_step, sgd_step
 from glassnet.nn.module import Parameter
 
 Array = NDArray[Any]
-Group = dict[str, Any]
+ParamGroup = dict[str, Any]
 
 
 class Optimizer:
@@ -27,43 +27,43 @@ class Optimizer:
     ``state[parameter]`` is a dict with torch's names (``momentum_buffer``, ``exp_avg``, ...), empty before
     the first step. A group's ``lr`` may be set between steps.
 
-    :raises ConfigError: where a setting is unknown or out of its range, or there are no parameters, or one is there
-        twice: it would be moved twice.
+    :raises ConfigError: if a setting is unknown or out of its range, or there are no parameters, or one is there
+        twice: it would be updated twice.
     """
 
-    def __init__(self, params: Iterable[Parameter] | Iterable[Group], **defaults: Any) -> None:
+    def __init__(self, params: Iterable[Parameter] | Iterable[ParamGroup], **defaults: Any) -> None:
         entries: list[Any] = list(params)
-        self.groups: list[Group] = []
+        self.param_groups: list[ParamGroup] = []
         for group in entries if entries and isinstance(entries[0], dict) else [{"params": entries}]:
             unknown = set(group) - set(defaults) - {"params"}
             if unknown:
-                raise ConfigError(f"{type(self).__name__} has no {sorted(unknown)}. Allowed: {sorted(defaults)}.")
-            self.groups.append({**defaults, **group, "params": list(group["params"])})
-            self.check(self.groups[-1])
-        listed = [parameter for group in self.groups for parameter in group["params"]]
+                allowed = ", ".join(sorted(defaults))
+                raise ConfigError(f"settings of {type(self).__name__} must be {allowed}. Got {sorted(unknown)}.")
+            self.param_groups.append({**defaults, **group, "params": list(group["params"])})
+            self._check_group(self.param_groups[-1])
+        listed = [parameter for group in self.param_groups for parameter in group["params"]]
         for parameter in listed:
             if not isinstance(parameter, Parameter):
-                raise ConfigError(f"{type(self).__name__} takes parameters. Got {type(parameter).__name__}.")
+                got = type(parameter).__name__
+                raise ConfigError(f"params of {type(self).__name__} must be Parameters. Got {got}.")
         self.state: dict[Parameter, dict[str, Array]] = {parameter: {} for parameter in listed}
         if not 0 < len(self.state) == len(listed):
-            raise ConfigError(
-                f"{type(self).__name__} needs parameters, each once. Got {len(listed)}, of them {len(self.state)} "
-                "different ones."
-            )
+            got = f"{len(listed)}, of them {len(self.state)} different ones"
+            raise ConfigError(f"params of {type(self).__name__} must be at least 1, each once. Got {got}.")
 
-    def check(self, group: Group) -> None:
-        """:raises ConfigError: where a setting of the group is out of its range."""
+    def _check_group(self, group: ParamGroup) -> None:
+        """Check the settings of a group, for the ranges that torch allows."""
         for name in ("lr", "weight_decay", "eps"):
             if not group.get(name, 0) >= 0:
-                raise ConfigError(f"The {name} of {type(self).__name__} must be at least 0. Got {group[name]!r}.")
+                raise ConfigError(f"{name} of {type(self).__name__} must be at least 0. Got {group[name]!r}.")
 
     def step(self) -> None:
         """Update every parameter's ``data`` from its ``grad``."""
-        for group in self.groups:
+        for group in self.param_groups:
             for parameter in group["params"]:
                 self.update(parameter, self.state[parameter], group)
 
-    def update(self, parameter: Parameter, state: dict[str, Array], group: Group) -> None:
+    def update(self, parameter: Parameter, state: dict[str, Array], group: ParamGroup) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no update.")
 
 
@@ -77,7 +77,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Parameter] | Iterable[Group],
+        params: Iterable[Parameter] | Iterable[ParamGroup],
         lr: float = 1e-3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
@@ -85,25 +85,18 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
-    def check(self, group: Group) -> None:
-        super().check(group)
+    def _check_group(self, group: ParamGroup) -> None:
+        super()._check_group(group)
         momentum = group["momentum"]
         if not momentum >= 0 or (group["nesterov"] and momentum == 0):
-            raise ConfigError(f"The momentum of SGD must be at least 0, and above 0 with nesterov. Got {momentum!r}.")
+            raise ConfigError(f"momentum of SGD must be at least 0, and above 0 with nesterov. Got {momentum!r}.")
 
-    def update(self, parameter: Parameter, state: dict[str, Array], group: Group) -> None:
-        w, g, momentum = parameter.data, parameter.grad, group["momentum"]
-        if group["weight_decay"]:
-            g = g + group["weight_decay"] * w
-        if momentum:
-            if "momentum_buffer" in state:
-                v = state["momentum_buffer"]
-                v *= momentum
-                v += g
-            else:
-                v = state["momentum_buffer"] = np.array(g)
-            g = g + momentum * v if group["nesterov"] else v
-        w -= group["lr"] * g
+    def update(self, parameter: Parameter, state: dict[str, Array], group: ParamGroup) -> None:
+        settings = {name: group[name] for name in ("lr", "momentum", "weight_decay", "nesterov")}
+        w, v = sgd_step(parameter.data, parameter.grad, state.get("momentum_buffer"), **settings)
+        parameter.data[...] = w
+        if v is not None:
+            state["momentum_buffer"] = np.asarray(v)
 
 
 class Adam(Optimizer):
@@ -118,7 +111,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Parameter] | Iterable[Group],
+        params: Iterable[Parameter] | Iterable[ParamGroup],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -126,28 +119,22 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def check(self, group: Group) -> None:
-        super().check(group)
+    def _check_group(self, group: ParamGroup) -> None:
+        super()._check_group(group)
         if not all(0 <= beta < 1 for beta in group["betas"]):
-            raise ConfigError(f"The betas of {type(self).__name__} must be in [0, 1). Got {group['betas']!r}.")
+            raise ConfigError(f"betas of {type(self).__name__} must be in [0, 1). Got {group['betas']!r}.")
 
-    def update(self, parameter: Parameter, state: dict[str, Array], group: Group) -> None:
-        w, g, lr = parameter.data, parameter.grad, group["lr"]
-        beta1, beta2 = group["betas"]
-        if group["weight_decay"] and self.decoupled_weight_decay:
-            w *= 1 - lr * group["weight_decay"]
-        elif group["weight_decay"]:
-            g = g + group["weight_decay"] * w
+    def update(self, parameter: Parameter, state: dict[str, Array], group: ParamGroup) -> None:
+        w, settings = parameter.data, {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
         if not state:
             state.update(step=np.zeros((), w.dtype), exp_avg=np.zeros_like(w), exp_avg_sq=np.zeros_like(w))
-        m, v = state["exp_avg"], state["exp_avg_sq"]
         state["step"] += 1
-        t = int(state["step"])
-        m += (1 - beta1) * (g - m)
-        v *= beta2
-        v += (1 - beta2) * g * g
-        denominator = np.sqrt(v) / sqrt(1 - beta2**t) + group["eps"]
-        w -= lr / (1 - beta1**t) * m / denominator
+        moments = state["exp_avg"], state["exp_avg_sq"]
+        w, m, v = adam_step(
+            w, parameter.grad, *moments, int(state["step"]), **settings, decoupled=self.decoupled_weight_decay
+        )
+        parameter.data[...] = w
+        state["exp_avg"], state["exp_avg_sq"] = np.asarray(m), np.asarray(v)
 
 
 class AdamW(Adam):
@@ -160,7 +147,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Parameter] | Iterable[Group],
+        params: Iterable[Parameter] | Iterable[ParamGroup],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

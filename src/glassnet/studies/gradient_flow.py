@@ -16,7 +16,7 @@ from glassnet.data import Dataset, Normalization, cycle_batches, load_data
 from glassnet.engines import Batch, Network, build, clone_network
 from glassnet.errors import ConfigError
 from glassnet.measures.receptive_field import SHORTCUTS, shortcuts
-from glassnet.nn import layout
+from glassnet.nn.kernels import layout
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import pluralize
 from glassnet.recipe import Recipe

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from glassnet.data import Dataset, Normalization, decode_image, load_data
 from glassnet.engines import Network, build
 from glassnet.errors import DataError, RunError
-from glassnet.nn import arguments
-from glassnet.nn.loss import softmax
+from glassnet.nn.checks import check_int
+from glassnet.nn.functional import softmax
 from glassnet.training.config import data_source, parse_config
 from glassnet.training.run_folder import Record, RunFolder
 from glassnet.weights import load_weights
@@ -51,7 +51,7 @@ class Model:
         """
         if isinstance(images, str | PathLike):
             images = [images]
-        top = arguments.integer("a prediction", "top", top)
+        top = check_int("top", top)
         spec = self.network.spec
         shape = (*spec.size, spec.in_channels)
         of_files, dtype = self._normalization(scale=255.0), self.network.dtype

@@ -19,7 +19,7 @@ from glassnet.data import Dataset, Normalization, load_data
 from glassnet.engines import Network, Processes, build
 from glassnet.engines.processes import beside
 from glassnet.errors import ConfigError, choice_error
-from glassnet.nn import arguments
+from glassnet.nn.checks import check_int
 from glassnet.progress import Progress, TerminalProgress
 from glassnet.recipe import Recipe, get_recipe
 from glassnet.training.config import check_same, data_config, run_config
@@ -95,7 +95,7 @@ def train(
         holds the last good epoch.
     """
     if stop_after_epoch is not None:
-        arguments.integer("a training", "stop_after_epoch", stop_after_epoch)
+        check_int("stop_after_epoch", stop_after_epoch)
     evaluate_train = bool(evaluate_train)
     if resume and overwrite:
         raise ConfigError("resume and overwrite exclude each other.")
@@ -103,7 +103,7 @@ def train(
         raise ConfigError("resume needs run, the folder of the run that is to go on.")
     if strategy not in STRATEGIES:
         raise ConfigError(f"strategy must be one of {', '.join(map(repr, STRATEGIES))}. Got {strategy!r}.")
-    devices = arguments.integer("a training", "devices", devices)
+    devices = check_int("devices", devices)
     if freeze not in (None, "body") or (freeze and init is None):
         raise ConfigError(f"freeze must be None, or 'body' together with init. Got {freeze!r}.")
     if run is not None:

@@ -25,7 +25,7 @@ from glassnet.data import make_rng
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, DataError, RunError, choice_error, did_you_mean
 from glassnet.files import write_atomically
-from glassnet.nn import arguments
+from glassnet.nn.checks import check_int
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
@@ -51,8 +51,8 @@ class Case:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        arguments.integer("a parity check", "batch_size", self.batch_size)
-        arguments.integer("a parity check", "steps", self.steps, minimum=0)
+        check_int("batch_size", self.batch_size)
+        check_int("steps", self.steps, minimum=0)
 
     def state(self) -> dict[str, Array]:
         """Initial weights, and random numbers for all that starts as 0 or 1 and would hide what is done with it.

@@ -35,7 +35,7 @@ from glassnet.architecture import ResNetSpec, assemble, initial_state_dict, spec
 from glassnet.data import make_rng
 from glassnet.engines.threads import one_blas_thread
 from glassnet.errors import ConfigError, GlassnetError
-from glassnet.nn import arguments
+from glassnet.nn.checks import check_int
 from glassnet.verify import layers
 
 Array = NDArray[Any]
@@ -127,7 +127,7 @@ def check_layer(
     :raises ConfigError: where ``entries`` is below 1, ``eps`` not above 0 or ``seed`` out of range.
     :raises GlassnetError: where too many entries of a tensor lie on kinks, or a gradient has not its tensor's shape.
     """
-    wanted = arguments.integer("check_layer", "entries", entries)
+    wanted = check_int("entries", entries)
     rng = make_rng(seed, "gradient check")  # its own: an x drawn from the same seed must not be dy
     x = rng.standard_normal(x) if isinstance(x, tuple) else x
     # At the third width rounding shows where an entry's slope is small beside the outputs; another is soon drawn.
@@ -169,7 +169,7 @@ def check_network(
     :raises ConfigError: where ``directions`` is below 1 or ``eps`` not above 0.
     :raises GlassnetError: where the two sides of a tensor's directions cross kinks again and again.
     """
-    wanted = arguments.integer("check_network", "directions", directions)
+    wanted = check_int("directions", directions)
     rng = np.random.default_rng(seed)
     probe = _Probe(subject, network, images, eps)
     loss = nn.CrossEntropyLoss()
@@ -275,11 +275,11 @@ class _Probe:
             tensor[...] = self._given[name] + ASIDE * rng.standard_normal(tensor.shape)
 
     def forward(self) -> tuple[Array, list[Array]]:
-        """The output, and the decisions that led to it."""
+        """The output, and the activation pattern that led to it."""
         for generator, state in self._random_states:
             generator.state = state
         y = self.module(self.tensors["input"])
-        return y, [decision for module in self.module.modules() for decision in module.decisions()]
+        return y, [choice for module in self.module.modules() for choice in module.activation_pattern()]
 
     def gradients(self, upstream: Callable[[Array], Array]) -> dict[str, Array]:
         """The gradient of each tensor by ``backward``."""

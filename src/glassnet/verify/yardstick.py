@@ -72,11 +72,11 @@ class Conv2d(Module):
         y = columns @ weight.reshape(len(weight), -1).T
         if self.bias is not None:
             y = y + self.bias.data
-        self.keep(columns, x.shape)
+        self.save_for_backward((columns, x.shape), ())
         return y.reshape(N, Ho, Wo, -1).transpose(0, 3, 1, 2)
 
     def backward(self, dy: Array) -> Array:
-        columns, shape = self.kept()
+        columns, shape = self.pop_saved()
         weight = self.weight.data
         rows = dy.transpose(0, 2, 3, 1).reshape(-1, len(weight))
         self.weight.grad = (rows.T @ columns).reshape(weight.shape)
@@ -108,12 +108,12 @@ class BatchNorm2d(Module):
             self.num_batches_tracked += 1
         std = np.sqrt(var + 1e-5)
         x_hat = (x - _per_channel(mean)) / _per_channel(std)
-        self.keep(x_hat, std)
+        self.save_for_backward((x_hat, std), ())
         y: Array = _per_channel(self.weight.data) * x_hat + _per_channel(self.bias.data)
         return y
 
     def backward(self, dy: Array) -> Array:
-        x_hat, std = self.kept()
+        x_hat, std = self.pop_saved()
         self.bias.grad = dy.sum(axis=(0, 2, 3))
         self.weight.grad = (dy * x_hat).sum(axis=(0, 2, 3))
         M = dy.size // len(std)
@@ -127,12 +127,12 @@ def _per_channel(values: Array) -> Array:
 
 class ReLU(Module):
     def forward(self, x: Array) -> Array:
-        self.keep(x)
+        self.save_for_backward((x,), ())
         y: Array = np.maximum(x, 0)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self.kept()
+        (x,) = self.pop_saved()
         dx: Array = dy * (x > 0)
         return dx
 
@@ -147,13 +147,13 @@ class MaxPool2d(Module):
     def forward(self, x: Array) -> Array:
         N, C, H, W = x.shape
         y: Array = x.reshape(N, C, H // 2, 2, W // 2, 2).max(axis=(3, 5))
-        self.keep(x, y)
+        self.save_for_backward((x, y), ())
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy goes to the maximum, in equal shares where there are several; here those are zeros, where ReLU stops
         it."""
-        x, y = self.kept()
+        x, y = self.pop_saved()
         N, C, H, W = x.shape
         winners = x.reshape(N, C, H // 2, 2, W // 2, 2) == y[:, :, :, None, :, None]
         share = dy / winners.sum(axis=(3, 5), dtype=dy.dtype)
@@ -167,22 +167,22 @@ class AdaptiveAvgPool2d(Module):
         assert output_size == 1, "the mean of the whole image"
 
     def forward(self, x: Array) -> Array:
-        self.keep(x.shape)
+        self.save_for_backward((x.shape,), ())
         y: Array = x.mean(axis=(2, 3), keepdims=True)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (shape,) = self.kept()
+        (shape,) = self.pop_saved()
         return np.broadcast_to(dy / (shape[2] * shape[3]), shape)
 
 
 class Flatten(Module):
     def forward(self, x: Array) -> Array:
-        self.keep(x.shape)
+        self.save_for_backward((x.shape,), ())
         return x.reshape(len(x), -1)
 
     def backward(self, dy: Array) -> Array:
-        (shape,) = self.kept()
+        (shape,) = self.pop_saved()
         return dy.reshape(shape)
 
 
@@ -193,12 +193,12 @@ class Linear(Module):
         self.bias = Parameter(np.zeros(out_features, np.float32))
 
     def forward(self, x: Array) -> Array:
-        self.keep(x)
+        self.save_for_backward((x,), ())
         y: Array = x @ self.weight.data.T + self.bias.data
         return y
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self.kept()
+        (x,) = self.pop_saved()
         self.weight.grad, self.bias.grad = dy.T @ x, dy.sum(axis=0)
         dx: Array = dy @ self.weight.data
         return dx
@@ -222,12 +222,12 @@ class ZeroPadShortcut(Module):
         self.after = out_channels - in_channels - self.before
 
     def forward(self, x: Array) -> Array:
-        self.keep(x.shape)
+        self.save_for_backward((x.shape,), ())
         pixels = x[:, :, :: self.stride, :: self.stride]
         return np.pad(pixels, ((0, 0), (self.before, self.after), (0, 0), (0, 0)))
 
     def backward(self, dy: Array) -> Array:
-        (shape,) = self.kept()
+        (shape,) = self.pop_saved()
         dx = np.zeros(shape, dy.dtype)
         dx[:, :, :: self.stride, :: self.stride] = dy[:, self.before : self.before + shape[1]]
         return dx

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glassnet.nn import parallel
-from glassnet.nn.parallel import Workers
-from glassnet.nn.scratch import Scratch
+from glassnet.nn.kernels import parallel
+from glassnet.nn.kernels.parallel import BlockExecutor
+from glassnet.nn.kernels.workspace import Workspace
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -26,58 +26,58 @@ def test_results_come_in_the_order_of_the_blocks(
     threads: int, items: int, item_bytes: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1000)
-    parts = Workers(threads).map(lambda part, _: part, items, item_bytes)
-    assert [part.stop - part.start for part in parts] == sizes
-    assert [place for part in parts for place in range(items)[part]] == list(range(items))
+    parts = BlockExecutor(threads).map(lambda block, _: block, items, item_bytes)
+    assert [block.stop - block.start for block in parts] == sizes
+    assert [place for block in parts for place in range(items)[block]] == list(range(items))
 
 
 def test_nothing_to_do() -> None:
-    assert Workers(2).map(lambda part, _: 1 / 0, 0, 8) == []
-    assert Workers(2).sum(lambda part, _: np.zeros(3)[part].sum(), 0, 8) == 0
+    assert BlockExecutor(2).map(lambda block, _: 1 / 0, 0, 8) == []
+    assert BlockExecutor(2).sum(lambda block, _: np.zeros(3)[block].sum(), 0, 8) == 0
 
 
 @pytest.mark.parametrize("blocks", [3, 8])
-def test_threads_work_at_the_same_time_each_with_a_scratch_of_its_own(
+def test_threads_work_at_the_same_time_each_with_a_workspace_of_its_own(
     blocks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
     meeting = threading.Barrier(2, timeout=20)  # would break if one thread did all the work
     seen: list[tuple[int, int]] = []
 
-    def work(part: slice, scratch: Scratch) -> None:
-        if part.start < 2:
+    def compute_block(block: slice, workspace: Workspace) -> None:
+        if block.start < 2:
             meeting.wait()
-        seen.append((threading.get_ident(), id(scratch)))
+        seen.append((threading.get_ident(), id(workspace)))
 
-    Workers(2).map(work, blocks, 1)
+    BlockExecutor(2).map(compute_block, blocks, 1)
     assert len(seen) == blocks
-    assert len({thread for thread, _ in seen}) == len({scratch for _, scratch in seen}) == len(set(seen)) == 2
+    assert len({thread for thread, _ in seen}) == len({workspace for _, workspace in seen}) == len(set(seen)) == 2
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_sums_have_the_same_bits_from_any_number_of_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 64)
     x = (np.random.default_rng(0).standard_normal(1000) * 10.0 ** np.arange(1000).__mod__(12)).astype(np.float32)
-    one: Any = Workers(1).sum(lambda part, _: x[part].sum(), len(x), 4)
+    one: Any = BlockExecutor(1).sum(lambda block, _: x[block].sum(), len(x), 4)
     for _ in range(20):
-        assert Workers(threads).sum(lambda part, _: x[part].sum(), len(x), 4) == one
+        assert BlockExecutor(threads).sum(lambda block, _: x[block].sum(), len(x), 4) == one
 
 
 @pytest.mark.parametrize("bad", [0, 1, 7])
 def test_what_one_thread_raises_is_raised_when_all_have_stopped(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
-    workers, working = Workers(3), []
+    workers, working = BlockExecutor(3), []
 
-    def work(part: slice, _: Scratch) -> None:
-        working.append(part)
-        if part.start == bad:
+    def compute_block(block: slice, _: Workspace) -> None:
+        working.append(block)
+        if block.start == bad:
             raise ValueError(f"block {bad}")
-        working.remove(part)
+        working.remove(block)
 
     with pytest.raises(ValueError, match=f"block {bad}"):
-        workers.map(work, 8, 1)
+        workers.map(compute_block, 8, 1)
     assert working == [slice(bad, bad + 1)]
-    assert workers.map(lambda part, _: part.start, 3, 1) == [0, 1, 2]  # and they go on
+    assert workers.map(lambda block, _: block.start, 3, 1) == [0, 1, 2]  # and they go on
 
 
 @pytest.mark.parametrize("in_caller", [True, False])
@@ -86,7 +86,7 @@ def test_an_error_is_raised_whichever_thread_has_it(in_caller: bool, monkeypatch
     both = threading.Barrier(2, timeout=20)
     ended: list[bool] = []
 
-    def work(part: slice, _: Scratch) -> None:
+    def compute_block(block: slice, _: Workspace) -> None:
         both.wait()  # each thread has one of the two blocks
         if (threading.current_thread() is threading.main_thread()) == in_caller:
             raise ValueError("bad")
@@ -94,7 +94,7 @@ def test_an_error_is_raised_whichever_thread_has_it(in_caller: bool, monkeypatch
         ended.append(True)
 
     with pytest.raises(ValueError, match="bad"):
-        Workers(2).map(work, 2, 1)
+        BlockExecutor(2).map(compute_block, 2, 1)
     assert ended == [True]
 
 
@@ -106,13 +106,13 @@ def test_an_error_that_counts_as_false_is_an_error(monkeypatch: pytest.MonkeyPat
         def __bool__(self) -> bool:
             return False
 
-    def work(part: slice, _: Scratch) -> None:
+    def compute_block(block: slice, _: Workspace) -> None:
         both.wait()
         if threading.current_thread() is not threading.main_thread():
             raise Nothing
 
     with pytest.raises(Nothing):
-        Workers(2).map(work, 2, 1)
+        BlockExecutor(2).map(compute_block, 2, 1)
 
 
 def test_each_thread_has_its_callers_errstate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,14 +120,14 @@ def test_each_thread_has_its_callers_errstate(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
     both = threading.Barrier(2, timeout=20)
 
-    def work(part: slice, _: Scratch) -> dict[str, str]:
+    def compute_block(block: slice, _: Workspace) -> dict[str, str]:
         both.wait()  # each thread has one of the two blocks
         np.ones(1000) / np.zeros(1000)
         return dict(np.geterr())
 
     for setting in ("ignore", "raise"):
         with np.errstate(divide="ignore", over=setting):  # type: ignore[arg-type]
-            assert Workers(2).map(work, 2, 1) == [np.geterr()] * 2
+            assert BlockExecutor(2).map(compute_block, 2, 1) == [np.geterr()] * 2
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -151,15 +151,15 @@ def test_nothing_of_a_work_is_held_when_it_is_done(fails: bool, monkeypatch: pyt
         for _ in range(100):
             held = Held()
 
-            def work(part: slice, _: Scratch, held: Held = held) -> None:
+            def compute_block(block: slice, _: Workspace, held: Held = held) -> None:
                 both.wait()
                 if fails and threading.current_thread() is not threading.main_thread():
                     raise ValueError(held)
 
             gone = weakref.ref(held)
             with suppress(ValueError):
-                Workers(2).map(work, 2, 1)
-            del work, held
+                BlockExecutor(2).map(compute_block, 2, 1)
+            del compute_block, held
             if fails:  # the other thread lets go of the error a moment after it told of it
                 wait_until(lambda: gone() is None)  # noqa: B023
             assert gone() is None
@@ -171,12 +171,12 @@ def test_there_is_a_thread_for_every_core_however_many_ask_first() -> None:
     """In a process of its own, where nobody has asked yet."""
     script = """
 import sys, threading
-from glassnet.nn.parallel import Workers
+from glassnet.nn.kernels.parallel import BlockExecutor
 sys.setswitchinterval(1e-6)
 together = threading.Barrier(8)
 def first():
     together.wait()
-    Workers(2).map(lambda part, _: None, 10**7, 1)
+    BlockExecutor(2).map(lambda block, _: None, 10**7, 1)
 askers = [threading.Thread(target=first) for _ in range(8)]
 [asker.start() for asker in askers]
 [asker.join() for asker in askers]
@@ -191,17 +191,17 @@ def test_an_interrupt_waits_for_the_other_threads(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
     both, at_work, main = threading.Barrier(2, timeout=20), [], threading.get_ident()
 
-    def work(part: slice, _: Scratch) -> None:
+    def compute_block(block: slice, _: Workspace) -> None:
         both.wait()
         if threading.get_ident() != main:
-            at_work.append(part)
+            at_work.append(block)
             for _ in range(3):
                 sleep(0.1)
                 signal.pthread_kill(main, signal.SIGINT)  # it waits by now
-            at_work.remove(part)
+            at_work.remove(block)
 
     with pytest.raises(KeyboardInterrupt):
-        Workers(2).map(work, 2, 1)
+        BlockExecutor(2).map(compute_block, 2, 1)
     assert not at_work
 
 
@@ -209,25 +209,25 @@ def test_elementwise_keeps_dtype_and_memory_order(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 100)
     x = np.random.default_rng(0).standard_normal((5, 4, 4, 3)).astype(np.float32).transpose(0, 3, 1, 2)
     mask = x > 0
-    y = Workers(2).elementwise(np.multiply, x, mask)
+    y = BlockExecutor(2).elementwise(np.multiply, x, mask)
     np.testing.assert_array_equal(y, x * mask)
     assert (y.dtype, y.strides) == (x.dtype, x.strides)
 
 
 def test_a_copy_of_a_network_may_copy_its_workers() -> None:
-    workers = Workers(2)
-    workers.map(lambda part, scratch: scratch.empty("columns", (3,), np.float32), 10**7, 1)
-    assert len(deepcopy(workers).scratches) == 2
+    workers = BlockExecutor(2)
+    workers.map(lambda block, workspace: workspace.empty("columns", (3,), np.float32), 10**7, 1)
+    assert len(deepcopy(workers).workspaces) == 2
 
 
 def _child(queue: Any) -> None:
-    queue.put(Workers(2).map(lambda part, _: part.start, 10**7, 1)[:2])
+    queue.put(BlockExecutor(2).map(lambda block, _: block.start, 10**7, 1)[:2])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that a fork of threads is risky: so it is
 def test_a_forked_process_has_threads_of_its_own() -> None:
-    here = Workers(2).map(lambda part, _: part.start, 10**7, 1)[:2]
+    here = BlockExecutor(2).map(lambda block, _: block.start, 10**7, 1)[:2]
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     process = context.Process(target=_child, args=(queue,))

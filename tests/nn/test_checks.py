@@ -4,53 +4,53 @@ import numpy as np
 import pytest
 
 from glassnet.errors import ConfigError, ShapeError
-from glassnet.nn import arguments
+from glassnet.nn import checks
 
 
 def test_numpys_integers_are_ints_like_pythons() -> None:
-    size = arguments.integer("Conv2d", "in_channels", np.int64(3))
+    size = checks.check_int("in_channels of Conv2d", np.int64(3))
     assert size == 3
     assert type(size) is int
-    sizes = arguments.pair("Conv2d", "stride", np.int32(2))
+    sizes = checks.check_pair("stride of Conv2d", np.int32(2))
     assert sizes == (2, 2)
     assert [type(size) for size in sizes] == [int, int]
 
 
 @pytest.mark.parametrize("value", [(1, 3), [1, 3]])
 def test_a_pair_is_vertical_then_horizontal(value: object) -> None:
-    assert arguments.pair("Conv2d", "stride", value) == (1, 3)
+    assert checks.check_pair("stride of Conv2d", value) == (1, 3)
 
 
 def test_the_minimum_is_allowed() -> None:
-    assert arguments.integer("Linear", "in_features", 1) == 1
-    assert arguments.pair("Conv2d", "padding", 0, minimum=0) == (0, 0)
+    assert checks.check_int("in_features of Linear", 1) == 1
+    assert checks.check_pair("padding of Conv2d", 0, minimum=0) == (0, 0)
 
 
 @pytest.mark.parametrize("value", [0, -2, 1.0, "3", None, True])
 def test_an_integer_that_is_none(value: object) -> None:
-    message = f"The in_channels of Conv2d must be an int of at least 1. Got {value!r}."
+    message = f"in_channels of Conv2d must be an integer of at least 1. Got {value!r}."
     with pytest.raises(ConfigError, match=re.escape(message)):
-        arguments.integer("Conv2d", "in_channels", value)
+        checks.check_int("in_channels of Conv2d", value)
 
 
 @pytest.mark.parametrize("value", [0, (2, 0), (1, 2, 3), (1,), 2.0, "same", None, (True, 2)])
 def test_a_pair_that_is_none(value: object) -> None:
-    message = f"The stride of Conv2d must be an int or a pair of ints of at least 1. Got {value!r}."
+    message = f"stride of Conv2d must be an integer or a pair of integers of at least 1. Got {value!r}."
     with pytest.raises(ConfigError, match=re.escape(message)):
-        arguments.pair("Conv2d", "stride", value)
+        checks.check_pair("stride of Conv2d", value)
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.5, np.float32(0.25)])
 def test_a_probability(value: float) -> None:
-    assert arguments.probability("Dropout", "p", value) == value
-    assert type(arguments.probability("Dropout", "p", value)) is float
+    assert checks.check_probability("p of Dropout", value) == value
+    assert type(checks.check_probability("p of Dropout", value)) is float
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "0.5", None])
 def test_a_probability_that_is_none(value: object) -> None:
-    message = f"The p of Dropout must be a number between 0 and 1. Got {value!r}."
+    message = f"p of Dropout must be a number between 0 and 1. Got {value!r}."
     with pytest.raises(ConfigError, match=re.escape(message)):
-        arguments.probability("Dropout", "p", value)
+        checks.check_probability("p of Dropout", value)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_a_probability_that_is_none(value: object) -> None:
     ],
 )
 def test_images_of_another_shape(shape: tuple[int, ...], channels: int | None, allowed: str) -> None:
-    message = f"Conv2d takes images of shape {allowed}. Got {shape}."
+    message = f"input of Conv2d must have shape {allowed}. Got {shape}."
     with pytest.raises(ShapeError, match=re.escape(message)):
-        arguments.images("Conv2d", np.zeros(shape), channels)
+        checks.check_images("Conv2d", np.zeros(shape), channels)
     for count in (0, 2):
-        arguments.images("Conv2d", np.zeros((count, 3, 4, 4)), 3)
+        checks.check_images("Conv2d", np.zeros((count, 3, 4, 4)), 3)

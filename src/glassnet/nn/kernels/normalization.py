@@ -1,0 +1,140 @@
+"""Batch normalization in few walks through memory: ``functional.batch_norm`` with the constants multiplied out.
+
+::
+
+    forward     Σx, Σx²  ->  μ, σ²                              one walk: sums per channel, block by block
+                y = x·a + b        a = γ/√(σ² + eps), b = β − μ·a         one walk: two operations on a block
+    backward    Σdy, Σdy·x  ->  dβ, dγ
+                dx = (x·p + dy − q)·a                           p = −dγ/√(σ² + eps)/M, q = dβ/M + μ·p
+
+σ² is the mean square less the square of the mean, which loses digits when the mean is large: (μ/σ)² times the rounding
+error. Two things keep float32 as accurate as torch's, which sums in double precision. The sums of a few rows at a time
+are added in float64, and the difference is taken there. And where a mean is more than ``CENTERING_LIMIT`` σ from 0,
+x − μ takes the place of x in all of the above (shifted data: Chan, Golub & LeVeque 1983, sec. 3).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.nn.functional import Saved
+from glassnet.nn.kernels import layout
+from glassnet.nn.kernels.parallel import BlockExecutor
+from glassnet.nn.kernels.workspace import Workspace
+
+Array = NDArray[Any]
+
+CENTERING_LIMIT = 4  # standard deviations between a mean and 0
+
+
+def batch_norm(
+    executor: BlockExecutor, x: Array, gamma: Array, beta: Array, eps: float = 1e-5
+) -> tuple[Array, Saved, tuple[Array, Array]]:
+    """``functional.batch_norm``, with statistics in float64.
+
+    ``saved`` has x, the ``center`` c that was subtracted (None for 0), the mean of x − c, 1/√(σ² + eps), and γ.
+    """
+    y = _empty_like(executor, x)
+    source, center = x, None
+    mean, var = _mean_and_var(executor, x)
+    if _needs_centering(mean, var):
+        center = mean.astype(x.dtype)
+        source = _subtract(executor, x, center, y)
+        mean, var = _mean_and_var(executor, source)
+    inverse_std = 1 / np.sqrt(var + eps)
+    scale = inverse_std * gamma
+    _scale_and_shift(executor, source, scale, beta - mean * scale, y)
+    return y, (x, center, mean, inverse_std, gamma), (mean if center is None else center + mean, var)
+
+
+def batch_norm_eval(
+    executor: BlockExecutor,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    running_mean: Array,
+    running_var: Array,
+    eps: float = 1e-5,
+) -> Array:
+    """``functional.batch_norm_eval``."""
+    y = _empty_like(executor, x)
+    source, mean, var = x, running_mean.astype(np.float64), running_var.astype(np.float64)
+    if _needs_centering(mean, var):
+        source, mean = _subtract(executor, x, running_mean, y), np.zeros_like(mean)
+    scale = gamma / np.sqrt(var + eps)
+    _scale_and_shift(executor, source, scale, beta - mean * scale, y)
+    return y
+
+
+def batch_norm_backward(executor: BlockExecutor, dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
+    """``functional.batch_norm_backward``."""
+    x, center, mean, inverse_std, gamma = saved
+    M = dy.size // dy.shape[1]
+    dx = _empty_like(executor, dy)
+    source = x if center is None else _subtract(executor, x, center, dx)
+    dbeta, products = _sums(executor, dy, source)
+    dgamma = (products - mean * dbeta) * inverse_std
+    slope = inverse_std * dgamma / M
+    vectors = -slope, dbeta / M - mean * slope, inverse_std * gamma
+    slope, shift, scale = (layout.repeat_per_pixel(v.astype(dy.dtype), dy.shape[3]) for v in vectors)
+
+    def compute_block(block: slice, _: Workspace) -> None:
+        rows = np.multiply(layout.as_rows(source[block]), slope, out=layout.as_rows(dx[block]))
+        rows += layout.as_rows(dy[block])
+        rows -= shift
+        rows *= scale
+
+    executor.map(compute_block, len(dy), dy[:1].nbytes)
+    return dx, dgamma.astype(dy.dtype), dbeta.astype(dy.dtype)
+
+
+def _empty_like(executor: BlockExecutor, x: Array) -> Array:
+    return layout.nchw(executor.empty(layout.nhwc(x).shape, x.dtype))
+
+
+def _sums(executor: BlockExecutor, a: Array, b: Array) -> Array:
+    """Return Σ a and Σ a·b per channel, (2, C), in float64."""
+    C = a.shape[1]
+
+    def compute_block(block: slice, _: Workspace) -> Array:
+        rows, others = layout.as_rows(a[block]), layout.as_rows(b[block])
+        return np.stack([layout.channel_sum(rows, C), layout.channel_sum_of_products(rows, others, C)])
+
+    sums: Array = executor.sum(compute_block, len(a), a[:1].nbytes)
+    return sums
+
+
+def _mean_and_var(executor: BlockExecutor, x: Array) -> tuple[Array, Array]:
+    with np.errstate(over="ignore", invalid="ignore"):  # a σ² that is not finite counts as far
+        mean, square = _sums(executor, x, x) / (x.size // x.shape[1])
+        return mean, np.maximum(square - mean**2, 0)
+
+
+def _needs_centering(mean: Array, var: Array) -> bool:
+    """Return whether a mean is so many σ from 0, or so large, that products and squares of x would cost digits."""
+    return not bool((np.isfinite(var) & (np.abs(mean) <= CENTERING_LIMIT * np.sqrt(var))).all())
+
+
+def _subtract(executor: BlockExecutor, x: Array, center: Array, out: Array) -> Array:
+    """Compute x − center in ``out``, and return it."""
+    row = layout.repeat_per_pixel(center, x.shape[3])
+
+    def compute_block(block: slice, _: Workspace) -> None:
+        np.subtract(layout.as_rows(x[block]), row, out=layout.as_rows(out[block]))
+
+    executor.map(compute_block, len(x), x[:1].nbytes)
+    return out
+
+
+def _scale_and_shift(executor: BlockExecutor, x: Array, scale: Array, shift: Array, out: Array) -> None:
+    """Compute x·scale + shift, channel by channel, in ``out``, which may be x."""
+    scale_row, shift_row = (layout.repeat_per_pixel(v.astype(x.dtype), x.shape[3]) for v in (scale, shift))
+
+    def compute_block(block: slice, _: Workspace) -> None:
+        rows = np.multiply(layout.as_rows(x[block]), scale_row, out=layout.as_rows(out[block]))
+        rows += shift_row
+
+    executor.map(compute_block, len(x), x[:1].nbytes)

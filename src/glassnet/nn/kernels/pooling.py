@@ -1,0 +1,165 @@
+"""Pooling as comparisons and sums of whole images, one place of the kernel after the other.
+
+A maximum is found in two steps, each a row of ``np.maximum``: across the columns of the kernel, then down its rows.
+``saved`` has, of each place but the first, whether it was larger than all before it; the gradient goes back the same
+way, each time to the last place that was larger::
+
+    place   a  b  c  d           larger than all before   b: no   c: yes   d: no
+            2  1  5  4           dy goes to c, which was the last
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.nn.functional import Padding, Pair, Saved
+from glassnet.nn.kernels import layout
+from glassnet.nn.kernels.parallel import BlockExecutor
+from glassnet.nn.kernels.window import sliding_window
+from glassnet.nn.kernels.workspace import Workspace
+
+Array = NDArray[Any]
+
+
+def max_pool2d(
+    executor: BlockExecutor,
+    x: Array,
+    kernel_size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: Padding = 0,
+    dilation: int | Pair = 1,
+) -> tuple[Array, Saved]:
+    """``functional.max_pool2d``; ``saved`` is the comparisons across and down, x's shape, and the window."""
+    window = sliding_window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
+    pixels, (kh, kw), (Ho, Wo) = layout.nhwc(x), window.kernel_size, window.output_size(x.shape[2:])
+    outputs = (len(x), Ho, Wo, x.shape[1])
+    y = executor.empty(outputs, x.dtype)
+    across = executor.empty((kw - 1, kh, *outputs), np.bool_)
+    down = executor.empty((kh - 1, *outputs), np.bool_)
+
+    def compute_block(block: slice, workspace: Workspace) -> None:
+        padded = np.ascontiguousarray(window.pad(pixels[block], -np.inf, workspace))
+        places = workspace.empty("places", (kw, kh, *y[block].shape), x.dtype)  # by columns: they are compared first
+        layout.pixel_view(places)[...] = window.unfold(layout.pixel_view(padded), (Ho, Wo)).swapaxes(0, 1)
+        row_maxima = _running_max(places, across[:, :, block], places[0])
+        _running_max(row_maxima, down[:, block], y[block])
+
+    executor.map(compute_block, len(x), kw * y[:1].nbytes)
+    return layout.nchw(y), (across, down, x.shape, window)
+
+
+def max_pool2d_backward(executor: BlockExecutor, dy: Array, saved: Saved) -> Array:
+    """``functional.max_pool2d_backward``."""
+    across, down, (N, C, H, W), window = saved
+    dx = window.padded_zeros((N, H, W, C), dy.dtype)
+    gradients, (kh, kw) = layout.nhwc(dy), window.kernel_size
+
+    def compute_block(block: slice, workspace: Workspace) -> None:
+        places = workspace.empty("places", (kw, kh, *gradients[block].shape), dy.dtype)
+        _route_gradient(gradients[block], down[:, block], places[0])
+        _route_gradient(places[0], across[:, :, block], places)
+        under = window.unfold(dx[block], gradients.shape[1:3])
+        if window.is_non_overlapping:
+            layout.pixel_view(under)[...] = layout.pixel_view(places).swapaxes(0, 1)
+        else:
+            for u, v in np.ndindex(kh, kw):
+                under[u, v] += places[v, u]
+
+    executor.map(compute_block, N, kw * gradients[:1].nbytes)
+    return layout.nchw(np.ascontiguousarray(window.unpad(dx, (H, W))))
+
+
+def max_pool2d_winner(executor: BlockExecutor, saved: Saved) -> Array:
+    """``functional.max_pool2d_winner``."""
+    across, down, _, window = saved
+    column, row = _last_larger(across), _last_larger(down)
+    winner = row * window.kernel_size[1] + np.take_along_axis(column, row[None], axis=0)[0]  # (N, Ho, Wo, C)
+    return layout.nchw(winner)
+
+
+def avg_pool2d(
+    executor: BlockExecutor,
+    x: Array,
+    kernel_size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: Padding = 0,
+) -> tuple[Array, Saved]:
+    """``functional.avg_pool2d``; ``saved`` is x's shape and the window."""
+    window = sliding_window(kernel_size, kernel_size if stride is None else stride, padding)
+    padded = np.ascontiguousarray(window.pad(layout.nhwc(x), 0, executor.workspaces[0]))
+    y = window.unfold(padded, window.output_size(x.shape[2:])).sum(axis=(0, 1))
+    y /= window.area
+    return layout.nchw(y), (x.shape, window)
+
+
+def avg_pool2d_backward(executor: BlockExecutor, dy: Array, saved: Saved) -> Array:
+    """``functional.avg_pool2d_backward``."""
+    (N, C, H, W), window = saved
+    dx = window.padded_zeros((N, H, W, C), dy.dtype)
+    each = layout.nhwc(dy) / window.area
+    under = window.unfold(dx, dy.shape[2:])
+    for u, v in np.ndindex(window.kernel_size):
+        under[u, v] += each
+    return layout.nchw(np.ascontiguousarray(window.unpad(dx, (H, W))))
+
+
+def adaptive_avg_pool2d(executor: BlockExecutor, x: Array) -> tuple[Array, Saved]:
+    """``functional.adaptive_avg_pool2d``."""
+    N, C, H, W = x.shape
+    y = np.empty((N, C, 1, 1), x.dtype)
+
+    def compute_block(block: slice, _: Workspace) -> None:
+        # Over the rows first: NumPy's inner loops are then W·C numbers long, and only once C.
+        row = layout.as_rows(x[block]).reshape(-1, H, W * C).sum(axis=1)
+        np.divide(row.reshape(-1, W, C).sum(axis=1), H * W, out=y[block, :, 0, 0])
+
+    executor.map(compute_block, N, x[:1].nbytes)
+    return y, (x.shape,)
+
+
+def adaptive_avg_pool2d_backward(executor: BlockExecutor, dy: Array, saved: Saved) -> Array:
+    """``functional.adaptive_avg_pool2d_backward``."""
+    ((N, C, H, W),) = saved
+    dx = executor.empty((N, H, W * C), dy.dtype)
+
+    def compute_block(block: slice, _: Workspace) -> None:
+        each = dy[block].reshape(-1, 1, C) / (H * W)
+        dx[block] = each.repeat(W, axis=1).reshape(-1, 1, W * C)  # the row that all rows are
+
+    executor.map(compute_block, N, dx[:1].nbytes)
+    return layout.nchw(dx.reshape(N, H, W, C))
+
+
+def _running_max(values: Array, larger: Array, out: Array) -> Array:
+    """Return the largest of several arrays, in ``out``; write to ``larger`` where each but the first is larger than all
+    before."""
+    best = values[0]
+    for value, is_larger in zip(values[1:], larger, strict=True):
+        np.greater(value, best, out=is_larger)
+        best = np.maximum(best, value, out=out)
+    if best is not out:
+        out[...] = best
+    return out
+
+
+def _route_gradient(dy: Array, larger: Array, gradients: Array) -> None:
+    """Write each array's gradient to ``gradients``: the last that was larger than all before gets dy, the others 0.
+
+    ``gradients[0]`` is what remains for those before, and may be dy itself.
+    """
+    remaining = dy
+    for is_larger, gradient in zip(larger[::-1], gradients[:0:-1], strict=True):
+        np.multiply(remaining, is_larger, out=gradient)
+        remaining = np.subtract(remaining, gradient, out=gradients[0])
+    if remaining is dy:
+        gradients[0] = dy
+
+
+def _last_larger(larger: Array) -> Array:
+    """Return the index of the last array that was larger than all before."""
+    indices = np.arange(1, len(larger) + 1).reshape(-1, *[1] * (larger.ndim - 1))
+    last: Array = (indices * larger).max(axis=0, initial=0)
+    return last
