@@ -207,7 +207,7 @@ def test_every_array_is_channels_last_both_ways(variant: ResNetSpec) -> None:
     )
     seen: dict[str, list[str]] = {"forward": [], "backward": []}
 
-    def watch(way: str) -> nn.module.Observer:
+    def watch(way: str) -> nn.module.Hook:
         def look(name: str, *arrays: np.ndarray) -> None:
             seen[way].append(name)
             for array in arrays:

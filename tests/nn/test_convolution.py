@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
-from glassnet.nn import layout
+from glassnet.nn.kernels import layout
 from glassnet.verify.naive_convolution import convolution as by_definition
 from tests.nn.oracle import Array, compare, examples, parity, pictures
 

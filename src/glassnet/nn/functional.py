@@ -292,7 +292,8 @@ def max_pool2d_backward(dy: Array, saved: Saved) -> Array:
 
 def max_pool2d_winner(saved: Saved) -> Array:
     """Return which place of its window, u·kw + v, was each maximum: (N, C, Ho, Wo)."""
-    return saved[0][:, :, 0]  # (N, C, 1, Ho, Wo) -> (N, C, Ho, Wo)
+    winner: Array = saved[0]
+    return winner[:, :, 0]  # (N, C, 1, Ho, Wo) -> (N, C, Ho, Wo)
 
 
 def avg_pool2d(
@@ -375,8 +376,8 @@ def flatten(x: Array) -> tuple[Array, Saved]:
 
 def flatten_backward(dy: Array, saved: Saved) -> Array:
     """Return dx: the same numbers in x's shape again."""
-    (shape,) = saved
-    return dy.reshape(shape)  # (N, C·H·W) -> (N, C, H, W)
+    dx: Array = dy.reshape(*saved)  # (N, C·H·W) -> (N, C, H, W)
+    return dx
 
 
 def dropout_mask(random: Array, p: float, dtype: Any) -> Array:
@@ -396,7 +397,8 @@ def dropout(x: Array, mask: Array) -> tuple[Array, Saved]:
 def dropout_backward(dy: Array, saved: Saved) -> Array:
     """Return dx = mask·dy."""
     (mask,) = saved
-    return mask * dy
+    dx: Array = mask * dy
+    return dx
 
 
 def linear(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Saved]:
