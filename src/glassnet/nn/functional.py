@@ -386,7 +386,7 @@ def dropout_mask(random: Array, p: float, dtype: Any) -> Array:
     The scale keeps the mean of what is multiplied as it was, so that evaluation needs no dropout at all.
     """
     scale = 1 / (1 - p) if p < 1 else 0.0
-    return (random >= p) * np.dtype(dtype).type(scale)
+    return (random >= p).astype(dtype) * scale
 
 
 def dropout(x: Array, mask: Array) -> tuple[Array, Saved]:
