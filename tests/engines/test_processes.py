@@ -56,22 +56,25 @@ def test_the_shares_of_a_batch(total: int, count: int) -> None:
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_three_processes_go_on_as_one_would(digits: gn.Dataset, tmp_path: Path) -> None:
+def test_three_processes_go_on_as_one_would(
+    digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All that is random, batches that three do not divide, and a last one of a single image."""
+    monkeypatch.setattr("glassnet.engines.torch_device.usable_cores", lambda: 3)
     few = gn.Dataset(digits.train.images[:145], digits.train.labels[:145], digits.classes, scale=16.0, test_size=0.2)
     assert len(few.train) == 116
     options: dict[str, Any] = {"batch_size": 23, "epochs": 3, "dropout": 0.25, "augment": "flip-crop"}
     options |= {"recipe": gn.Recipe(optimizer="adam", lr=3e-3, weight_decay=1e-3), "clip_grad_norm": 0.5, **TORCH}
     alone = train(few, tmp_path / "alone", **options)
     train(few, tmp_path / "parts", **options, stop_after_epoch=1)
-    together = train(few, tmp_path / "parts", **options, devices=3, strategy="ddp", resume=True)
+    together = train(few, tmp_path / "parts", **options, devices=3, resume=True)
     assert_close(weights(alone.path), weights(together.path))
     for ours, theirs in zip(untimed(alone.history), untimed(together.history), strict=True):
         norms = ours.pop("gradient_norms"), theirs.pop("gradient_norms")
         assert ours == pytest.approx(theirs, rel=1e-12)
         assert norms[0] == pytest.approx(norms[1], rel=1e-9)
     config = gn.load(together.path).config
-    assert (config["devices"], config["strategy"], config["device"]) == (3, "ddp", "cpu")
+    assert (config["devices"], config["device"]) == (3, "cpu")
     assert not active_children()
 
 
@@ -167,7 +170,7 @@ def test_killed_as_a_whole_and_resumed_to_the_same_bits(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_prints_one_result(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "glassnet", "train", "digits", "--samples", "200", "--epochs", "2", "--run", "run"]
-    command += ["--engine", "torch", "--device", "cpu", "--devices", "2", "--strategy", "ddp", "--threads", "1"]
+    command += ["--engine", "torch", "--device", "cpu", "--devices", "2", "--threads", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(
         [*command, "--no-report"], capture_output=True, encoding="utf-8", cwd=tmp_path, env=environment
@@ -185,7 +188,7 @@ def test_the_command_prints_one_result(tmp_path: Path) -> None:
     [
         ({"devices": 0}, "devices must be an integer of at least 1. Got 0."),
         ({"devices": "2"}, "devices must be an integer of at least 1. Got '2'."),
-        ({"strategy": "fsdp"}, "strategy must be one of 'auto', 'ddp'. Got 'fsdp'."),
+        ({"devices": 9999}, "devices must be at most "),
         ({"devices": 2, "engine": "numpy"}, "The devices of the NumPy engine must be 1. Got 2."),
     ],
 )

@@ -511,11 +511,6 @@ main()
     ("module", "error", "told"),
     [
         ("torch", "ModuleNotFoundError('blocked', name=name)", "needs PyTorch: pip install 'glassnet[torch]'"),
-        (
-            "lightning_fabric",
-            "ModuleNotFoundError('blocked', name=name)",
-            "needs PyTorch: pip install 'glassnet[torch]'",
-        ),
         ("torch", "ImportError('libcudart.so.13: no such file')", "fails to import: libcudart.so.13: no such file"),
         (
             "torch",

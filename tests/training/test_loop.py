@@ -32,7 +32,7 @@ def test_the_run_folder(digits: gn.Dataset, tmp_path: Path) -> None:
 def test_the_config_says_all_that_is_needed(digits: gn.Dataset, tmp_path: Path) -> None:
     config = json.loads((train(digits, tmp_path / "run").path / "config.json").read_text(encoding="utf-8"))
     assert config["format"] == 1
-    machine = ("engine", "dtype", "device", "devices", "strategy", "precision", "threads", "compile", "channels_last")
+    machine = ("engine", "dtype", "device", "devices", "precision", "threads", "compile", "channels_last")
     threads = gn.build("tiny").threads
     assert [config[name] for name in machine] == ["numpy", "float32", "cpu", 1, "auto", None, threads, False, True]
     assert gn.ResNetSpec(**config["spec"]) == gn.spec("tiny")
@@ -409,7 +409,7 @@ class TestResume:
         path = tmp_path / "run" / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         elsewhere = {**config, "engine": "torch", "device": "cuda:0", "precision": "bf16", "threads": 8, "versions": {}}
-        elsewhere |= {"devices": 4, "strategy": "ddp", "compile": True, "channels_last": False}
+        elsewhere |= {"devices": 4, "compile": True, "channels_last": False}
         path.write_text(json.dumps(elsewhere), encoding="utf-8")
         train(digits, tmp_path / "run", device="cpu", resume=True)
         assert json.loads(path.read_text(encoding="utf-8")) == config

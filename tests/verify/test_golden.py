@@ -403,7 +403,7 @@ import sys
 
 class NoTorch:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "lightning_fabric"):
+        if name.partition(".")[0] == "torch":
             raise ModuleNotFoundError("torch is blocked", name=name)
 
 sys.meta_path.insert(0, NoTorch())

@@ -49,7 +49,6 @@ def train(
         typer.Option(help="Of torch: the memory order of images; by default on with CUDA.", show_default=False),
     ] = None,
     devices: Annotated[int, typer.Option(help="Of torch: GPUs, or processes on a CPU, that share each batch.")] = 1,
-    strategy: Annotated[str, typer.Option(help="Of several devices: auto or ddp, which is the same.")] = "auto",
     init: Annotated[Path | None, typer.Option(help="A run or a weights file to start from, all but its head.")] = None,
     freeze: Annotated[str | None, typer.Option(help="body: with --init, train the head alone.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder.")] = False,

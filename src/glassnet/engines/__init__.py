@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -123,14 +122,13 @@ def _torch(
     channels_last: bool | None,
     processes: Processes,
 ) -> Network:
-    for name in ("torch", "lightning_fabric"):
-        try:
-            import_module(name)
-        except Exception as error:  # whatever a broken installation ends in
-            if isinstance(error, ModuleNotFoundError) and error.name == name:
-                raise GlassnetError("The torch engine needs PyTorch: pip install 'glassnet[torch]'") from error
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise GlassnetError(f"PyTorch is installed but fails to import: {reason}") from error
+    try:
+        import torch  # noqa: F401
+    except Exception as error:  # whatever a broken installation ends in
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            raise GlassnetError("The torch engine needs PyTorch: pip install 'glassnet[torch]'") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise GlassnetError(f"PyTorch is installed but fails to import: {reason}") from error
     from glassnet.engines.torch_engine import TorchNetwork
 
     return TorchNetwork(spec, dtype, device, precision, compile, threads, channels_last, processes)

@@ -1,11 +1,12 @@
 """The PyTorch engine: the same architecture from torch.nn's layers, gradients by autograd, where it scales.
 
-Lightning Fabric carries device, mixed precision and processes (torch_fabric.py). Weights, batches, augmentation and
+Device, mixed precision and processes are torch's own (torch_device.py). Weights, batches, augmentation and
 dropout masks come from the same NumPy generators as in the NumPy engine: in float64 the two engines' trainings agree.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from glassnet.architecture import ResNetSpec, assemble
 from glassnet.data import Augmentation, Normalization, Split
@@ -32,7 +34,7 @@ from glassnet.engines.base import (
 )
 from glassnet.engines.processes import ALONE, Processes
 from glassnet.engines.threads import usable_cores
-from glassnet.engines.torch_fabric import fabric_for
+from glassnet.engines.torch_device import autocast, check_precision, choose_device, join_processes
 from glassnet.errors import GlassnetError
 from glassnet.nn.checks import check_int
 from glassnet.nn.module import match_state_dict
@@ -74,17 +76,18 @@ class TorchNetwork(Network):
             torch.set_num_threads(check_int("threads", threads))
         elif processes.count > 1:  # they share the cores
             torch.set_num_threads(max(1, usable_cores() // processes.count))
-        self.fabric = fabric_for(device, precision, dtype, processes)
-        self.device, self.precision, self.threads = str(self.fabric.device), precision, torch.get_num_threads()
+        self.torch_device = choose_device(device, processes)
+        check_precision(precision, dtype, self.torch_device)
+        self.device, self.precision, self.threads = str(self.torch_device), precision, torch.get_num_threads()
         self.compile, self.processes = compile, processes
         self.torch_dtype = getattr(torch, dtype.name)
         self.module: torch.nn.Module = assemble(spec, torch_layers)
         # Channels-last is what tensor cores want. On CPUs PyTorch 2.13 can corrupt memory in float32 convolutions of
         # few channels in that order; torch_layers.Conv2d avoids the case we know, and the default all cases.
-        on_gpu = self.fabric.device.type == "cuda"
+        on_gpu = self.torch_device.type == "cuda"
         self.channels_last = on_gpu if channels_last is None else channels_last
         self.memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
-        self.module.to(self.fabric.device, self.torch_dtype, memory_format=self.memory_format)
+        self.module.to(self.torch_device, self.torch_dtype, memory_format=self.memory_format)
         self.compiled: Any = torch.compile(self.module) if compile else self.module
 
     @property
@@ -110,7 +113,7 @@ class TorchNetwork(Network):
         return TorchTrainer(self, recipe, freeze)
 
     def place(self, split: Split, normalization: Normalization) -> Placed:
-        device = self.fabric.device
+        device = self.torch_device
         return Placed(
             torch.from_numpy(split.images).to(device),
             torch.from_numpy(split.labels).to(device),
@@ -128,7 +131,7 @@ class TorchNetwork(Network):
 
     def _ready(self, images: Array | Tensor) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
-        return tensor.to(self.fabric.device, self.torch_dtype).contiguous(memory_format=self.memory_format)
+        return tensor.to(self.torch_device, self.torch_dtype).contiguous(memory_format=self.memory_format)
 
     def _logits(self, images: Array | Tensor) -> Array:
         self.module.eval()
@@ -140,8 +143,7 @@ class TorchNetwork(Network):
         return self._computed(self.module, images)
 
     def _computed(self, module: Any, images: Array | Tensor) -> Tensor:
-        """Without Fabric's wrapper, which waits for the other processes and refuses gradients that it does not take."""
-        with self.fabric.autocast():
+        with autocast(self.precision, self.torch_device):
             logits: Tensor = module(self._ready(images)).to(self.torch_dtype)
         return logits
 
@@ -228,18 +230,24 @@ class TorchTrainer(Trainer):
             layer.requires_grad_(freeze is None or name in HEAD)
         self.parameters = {key: p for key, p in network.module.named_parameters() if p.requires_grad}
         network.module.eval()  # the first step, as the first after an evaluation, sets who trains
+        self.scaler = torch.amp.GradScaler(network.torch_device.type, enabled=network.precision == "16-mixed")
         with _stated():
-            if network.processes.count > 1:
-                network.fabric.launch()  # the processes meet here
-            self._compute: Any = network.fabric.setup_module(network.compiled)
+            self.module = self._distributed() if network.processes.count > 1 else network.compiled
         self.dropouts = network._dropouts()
         self.loss = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-        self.optimizer: Any = network.fabric.setup_optimizers(_optimizer(recipe, list(self.parameters.values())))
+        self.optimizer = _optimizer(recipe, list(self.parameters.values()))
         self._clear()
+
+    def _distributed(self) -> Any:
+        """Return the network as one of several that add up their gradients; the processes meet here."""
+        network = self.network
+        join_processes(network.processes, network.torch_device)
+        module = DistributedDataParallel(network.module)
+        return torch.compile(module) if network.compile else module
 
     def _clear(self) -> None:
         # Sums stay on the device: nothing waits for it between two readings. Apple's GPU has no float64.
-        device = self.network.fabric.device
+        device = self.network.torch_device
         precise = torch.float32 if device.type == "mps" else torch.float64
         self._loss_sum = torch.zeros((), dtype=precise, device=device)
         self._right = torch.zeros((), dtype=torch.int64, device=device)
@@ -261,23 +269,31 @@ class TorchTrainer(Trainer):
             for layer in self.frozen:
                 layer.eval()
         with _stated(), self._share_of_dropout(total, rows):
-            logits = self._compute(images)
+            logits = network._computed(self.module, images)
             loss: Tensor = self.loss(logits, targets)
             self.optimizer.zero_grad()
             # The mean over processes of their gradients is that of the whole batch when each counts by its images.
             weight = count * network.processes.count / max(1, total)
-            network.fabric.backward(loss if weight == 1 else loss * weight)
+            self._backward(loss if weight == 1 else loss * weight)
         if self.recipe.clip_grad_norm is not None:
-            network.fabric.clip_gradients(self._compute, self.optimizer, max_norm=self.recipe.clip_grad_norm)
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.lr if lr is None else lr
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         loss = loss.detach()
         if count:
             self._loss_sum += loss * count
             self._right += (logits.argmax(dim=1) == targets).sum()
             self._count += count
         return loss
+
+    def _backward(self, loss: Tensor) -> None:
+        with warnings.catch_warnings():
+            if self.network.processes.count > 1:  # said of kernels of one channel, whose memory orders are the same
+                warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     @contextmanager
     def _share_of_dropout(self, total: int, rows: slice) -> Iterator[None]:
@@ -304,7 +320,9 @@ class TorchTrainer(Trainer):
         }
         sums = torch.stack([self._loss_sum, self._right.to(self._loss_sum), self._loss_sum.new_tensor(self._count)])
         with _stated():
-            loss, right, count = self.network.fabric.all_reduce(sums, reduce_op="sum").tolist()
+            if self.network.processes.count > 1:
+                torch.distributed.all_reduce(sums)
+            loss, right, count = sums.tolist()
         self._clear()
         return TrainStats(loss / max(1, count), right / max(1, count), int(count), norms)
 

@@ -21,9 +21,7 @@ from glassnet.recipe import Recipe
 from glassnet.training.run_folder import FORMAT
 
 # Where and how it is computed, not what.
-_FREE_ON_RESUME = (
-    *("engine", "device", "devices", "strategy", "precision", "threads", "compile", "channels_last", "versions"),
-)
+_FREE_ON_RESUME = (*("engine", "device", "devices", "precision", "threads", "compile", "channels_last", "versions"),)
 
 
 def run_config(network: Network, seed: int, data: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
@@ -34,7 +32,6 @@ def run_config(network: Network, seed: int, data: Mapping[str, Any], **settings:
         "dtype": network.dtype.name,
         "device": network.device,
         "devices": network.processes.count,
-        "strategy": "ddp" if network.processes.count > 1 else "auto",
         "precision": network.precision,
         "threads": network.threads,
         "compile": network.compile,

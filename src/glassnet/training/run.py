@@ -27,8 +27,6 @@ from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.loop import Course, Loop, split_validation, take_part
 from glassnet.training.run_folder import Record, RunFolder
 
-STRATEGIES = ("auto", "ddp")  # how several devices share a training: by torch's DistributedDataParallel, either way
-
 
 @dataclass(frozen=True)
 class Run:
@@ -57,7 +55,6 @@ def train(
     threads: int | None = None,
     channels_last: bool | None = None,
     devices: int = 1,
-    strategy: str = "auto",
     init: str | PathLike[str] | None = None,
     freeze: str | None = None,
     resume: bool = False,
@@ -101,8 +98,6 @@ def train(
         raise ConfigError("resume and overwrite exclude each other.")
     if resume and run is None:
         raise ConfigError("resume needs run, the folder of the run that is to go on.")
-    if strategy not in STRATEGIES:
-        raise ConfigError(f"strategy must be one of {', '.join(map(repr, STRATEGIES))}. Got {strategy!r}.")
     devices = check_int("devices", devices)
     if freeze not in (None, "body") or (freeze and init is None):
         raise ConfigError(f"freeze must be None, or 'body' together with init. Got {freeze!r}.")

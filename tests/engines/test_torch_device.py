@@ -1,0 +1,101 @@
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import glassnet as gn
+from glassnet.engines import Processes
+from glassnet.engines.torch_device import autocast, check_precision, choose_device
+from glassnet.errors import ConfigError
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("device", ["cuda", "cuda:3", "mps", "tpu", "", "cpu:x:y", "cpu:1", "auto:0"])
+def test_device_must_be_available(device: str) -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("there is an MPS device")
+    with pytest.raises(ConfigError, match=re.escape(f"device must be one of auto, cpu. Got {device!r}")):
+        gn.build("tiny", "torch", device=device)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "8-true"}, "precision must be one of 32-true, bf16-mixed, 16-mixed. Got '8-true'"),
+        (
+            {"precision": "bf16-mixed", "dtype": "float64"},
+            "precision must be 32-true with dtype float64. Got 'bf16-mixed'.",
+        ),
+        (
+            {"precision": "16-mixed", "device": "cpu"},
+            "precision must be 32-true or bf16-mixed on a CPU. Got '16-mixed'.",
+        ),
+    ],
+)
+def test_precision_must_fit_the_dtype_and_the_device(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        gn.build("tiny", "torch", **options)
+
+
+def test_choose_device_ignores_a_cuda_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn() -> bool:
+        warnings.warn("CUDA initialization: the driver is too old", UserWarning, stacklevel=2)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", warn)
+    assert gn.build("tiny", "torch").device in ("cpu", "mps:0")
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu"), ("cpu:0", "cpu")],
+)
+@pytest.mark.usefixtures("two_gpus")
+def test_choose_device_of_one_process(name: str, device: str) -> None:
+    chosen = choose_device(name, Processes())
+    assert str(chosen) == device
+    check_precision("bf16-mixed", np.dtype("float32"), chosen)
+    if chosen.type == "cuda":
+        check_precision("16-mixed", np.dtype("float32"), chosen)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "message"),
+    [
+        ("cuda:2", 1, "device must be one of auto, cuda, cpu, cuda:0, cuda:1. Got 'cuda:2'"),
+        ("cuda", 3, "devices must be at most 2 on cuda. Got 3."),
+        ("auto", 3, "devices must be at most 2 on cuda. Got 3."),
+        ("cpu", 5, "devices must be at most 4 on cpu. Got 5."),
+        ("cuda:1", 2, "device must be a kind, such as 'cuda', for 2 devices. Got 'cuda:1'."),
+    ],
+)
+@pytest.mark.usefixtures("two_gpus")
+def test_choose_device_refuses_more_processes_than_devices(
+    monkeypatch: pytest.MonkeyPatch, name: str, count: int, message: str
+) -> None:
+    monkeypatch.setattr("glassnet.engines.torch_device.usable_cores", lambda: 4)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        choose_device(name, Processes(0, count, 1))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_choose_device_gives_each_process_its_own() -> None:
+    assert [str(choose_device("auto", Processes(rank, 2, 1))) for rank in range(2)] == ["cuda:0", "cuda:1"]
+    assert str(choose_device("cpu", Processes(3, 5, 4711))) == "cpu"
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [(None, torch.float32), ("bf16-mixed", torch.bfloat16)])
+def test_autocast_computes_in_the_precision(precision: str | None, dtype: torch.dtype) -> None:
+    x = torch.ones(2, 2)
+    with autocast(precision, torch.device("cpu")):
+        assert (x @ x).dtype == dtype
