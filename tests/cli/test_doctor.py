@@ -55,8 +55,8 @@ def test_doctor_exits_with_0_and_explains_a_failed_run(doctor: Call, tmp_path: P
     code, out, _ = doctor(tmp_path / "run")
     assert code == 0
     assert ": learning rate too high (confidence: high)." in out.splitlines()[0]
-    assert "\n  1. train again with the smaller lr named above\n" in out
-    assert "; expected: the loss is finite, " in out
+    assert "\n   1. train again with the smaller lr named above\n" in out
+    assert "\n   Expected: the loss is finite, " in out
 
 
 def test_doctor_json_is_one_object(doctor: Call, healthy_run: Path, tmp_path: Path) -> None:

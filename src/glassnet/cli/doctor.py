@@ -41,12 +41,14 @@ def doctor(
 
 def _lines(report: DoctorReport) -> list[str]:
     lines = [" ".join(report.summary)]
-    for finding in (outcome.to_dict() for outcome in report.findings):
+    for number, finding in enumerate((outcome.to_dict() for outcome in report.findings), start=1):
         lines += [
-            f"\n{finding['name']} (confidence: {finding['confidence']})",
-            f"  {finding['message']}",
-            f"  measured: {finding['measured']}; expected: {finding['expected']}",
-            *(f"  {number}. {advice}" for number, advice in enumerate(finding["advice"], start=1)),
+            f"\n{number}. {finding['name']} (confidence: {finding['confidence']})",
+            f"   {finding['message']}",
+            f"   Measured: {finding['measured']}",
+            f"   Expected: {finding['expected']}",
+            "   What to do, in this order:",
+            *(f"   {step}. {advice}" for step, advice in enumerate(finding["advice"], start=1)),
         ]
     if report.passed:
         lines.append(f"\nChecks passed: {', '.join(outcome.check.name for outcome in report.passed)}.")

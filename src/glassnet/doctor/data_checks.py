@@ -156,8 +156,10 @@ class TrainTestOverlap(Check):
 
     def run(self, context: CheckContext) -> CheckResult:
         fraction = context.duplicates.in_both
-        message = f"{fraction:.1%} of the test images are exact copies of training images: test accuracy is too high."
-        return self.grade(fraction, f"{fraction:.1%}", message)
+        measured = f"{fraction:.1%} of the test images"
+        return self.grade(
+            fraction, measured, f"{measured} are exact copies of training images: test accuracy is too high."
+        )
 
 
 class DuplicateImages(Check):
@@ -172,8 +174,8 @@ class DuplicateImages(Check):
 
     def run(self, context: CheckContext) -> CheckResult:
         fraction = context.duplicates.in_training
-        message = f"{fraction:.1%} of the training images are exact copies of another one of their class."
-        return self.grade(fraction, f"{fraction:.1%}", message)
+        measured = f"{fraction:.1%} of the training images"
+        return self.grade(fraction, measured, f"{measured} are exact copies of another one of their class.")
 
 
 class ClassImbalance(Check):
@@ -194,11 +196,11 @@ class ClassImbalance(Check):
         classes = context.dataset.classes
         counts = np.bincount(context.dataset.train.labels, minlength=len(classes))
         ratio, rare, common = float(counts.max() / counts.min()), int(counts.argmin()), int(counts.argmax())
-        measured = f"{ratio:.1f} times"
+        measured = f"{ratio:.1f} times as many"
         if counts.max() - counts.min() < self.min_sigmas * math.sqrt(counts.mean()):
             return CheckResult(ratio, measured)
         message = (
-            f"{classes[common]!r} has {counts[common]:,} training images, {ratio:.1f} times as many as "
+            f"{classes[common]!r} has {counts[common]:,} training images, {measured} as "
             f"{classes[rare]!r} with {counts[rare]:,}."
         )
         return self.grade(ratio, measured, message)

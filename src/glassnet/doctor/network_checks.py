@@ -64,8 +64,8 @@ class DeadReluAtInit(Check):
 
     def run(self, context: CheckContext) -> CheckResult:
         fraction = self._dead_fraction(context, context.initial_network)
-        message = f"Before the first step {fraction:.0%} of the channels behind a ReLU are 0 for every image."
-        return self.grade(fraction, f"{fraction:.0%}", message)
+        measured = f"{fraction:.0%} of the channels behind a ReLU"
+        return self.grade(fraction, measured, f"Before the first step {measured} are 0 for every image.")
 
     def _dead_fraction(self, context: CheckContext, network: Network) -> float:
         images, _ = context.batch(256)
@@ -86,8 +86,8 @@ class DeadReluAfterTraining(DeadReluAtInit):
 
     def run(self, context: CheckContext) -> CheckResult:
         fraction = self._dead_fraction(context, context.network)
-        message = f"{fraction:.0%} of the channels behind a ReLU are 0 for every image; their weights learn no more."
-        return self.grade(fraction, f"{fraction:.0%}", message)
+        measured = f"{fraction:.0%} of the channels behind a ReLU"
+        return self.grade(fraction, measured, f"{measured} are 0 for every image; their weights learn no more.")
 
 
 class BadInitialization(Check):

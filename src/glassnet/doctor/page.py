@@ -44,7 +44,7 @@ def _finding_section(number: int, outcome: CheckOutcome) -> Section:
     assert result is not None
     evidence = Table(
         "Evidence",
-        ["", "Finding"],
+        ["Property", "Value"],
         [
             ["Measured", result.measured],
             ["Expected", check.expected],

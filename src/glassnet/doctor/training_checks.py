@@ -124,14 +124,14 @@ class LearningRateTooLow(Check):
 
     def run(self, context: CheckContext) -> CheckResult:
         ratio = context.loss_ratio
-        measured = f"loss {format_significant(ratio)} times the chance level"
+        measured = f"the loss ends at {ratio:.0%} of the chance level"
         if ratio < self.max_ratio:
             return CheckResult(0.0, measured)
         if not math.isfinite(ratio):
             raise CheckSkippedError("the training failed")
         best_ratio, losses = try_learning_rates(context, self.factors)
         confidence = "high" if best_ratio < CLEARLY_BETTER else None
-        message = f"The loss is still {ratio:.0%} of the chance level. The same first steps reach {losses}."
+        message = f"The loss ends at {ratio:.0%} of the chance level. The same first steps reach {losses}."
         return CheckResult(best_ratio, f"{measured}; in short runs {losses}", confidence, message)
 
 
