@@ -102,8 +102,8 @@ def test_lr_range_tests_a_run_and_leaves_it_alone(call: Call, run: Path, snapsho
     told = json.loads(out)
     assert (told["model"], told["optimizer"], told["batch_size"]) == ("tiny-bn", "adam", 50)
     assert snapshot(run) == before
-    code, _, err = call("lr-range", "--lowest", "1", "--highest", "0.1")
-    assert (code, err) == (1, "Error: The rates must be 0 < lowest < highest. Got 1 and 0.1.\n")
+    code, _, err = call("lr-range", "--min-lr", "1", "--max-lr", "0.1")
+    assert (code, err) == (1, "Error: max_lr must be above min_lr (1). Got 0.1.\n")
 
 
 def test_lr_range_on_the_other_engine_finds_the_same(call: Call) -> None:

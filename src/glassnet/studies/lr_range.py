@@ -1,35 +1,56 @@
-"""The learning-rate range test (Smith 2017): the loss while the rate grows from step to step, on a copy."""
+"""Learning-rate range test (Smith 2017): the loss while the learning rate grows from step to step, on a copy."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import plotly.graph_objects as go
 
 from glassnet.data import Dataset, Normalization, cycle_batches, load_data, make_rng
 from glassnet.engines import Batch, Network, Trainer, build, clone_network
-from glassnet.errors import ConfigError
+from glassnet.pages.figures.curves import finite, legend
 from glassnet.pages.page import Page, Section, Table
+from glassnet.pages.theme import TEST, TEXT, TRAIN, VALIDATION, new_figure
+from glassnet.progress import Progress
 from glassnet.recipe import Recipe, get_recipe
-from glassnet.studies import lr_range_figures as figures
+from glassnet.settings import Settings, invalid, setting
 from glassnet.studies.study import Study
 from glassnet.training.run import spec_for_data
 
-LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100
-DIVERGED = 4.0  # times the lowest smoothed loss, as fastai's finder has it: there the test stops
-SMOOTHING = 0.9  # of the running mean that decides about stopping
+FloatArray = npt.NDArray[np.float64]
+
+DIVERGED = 4.0  # times the lowest running mean of the loss; there the test stops, as fastai's does
+SMOOTHING = 0.9  # of that running mean
 WINDOW = 0.15  # decades: the standard deviation of the Gaussian that smooths the curve
-NINE_TENTHS = 0.9  # on the digits the steadiest of the landmarks, and close to the best constant rate
-FALL = 0.02  # of the first loss: a curve that falls less says nothing about rates
-LEAST_LOSS = 1e-6  # has a logarithm, which 0 has not
+NEAR_MINIMUM = 0.9  # of the fall: on the digits this point varies least, and it is close to the best constant rate
+MIN_FALL = 0.02  # of the first loss: a curve that falls less says nothing about learning rates
+LOSS_FLOOR = 1e-6  # a loss of 0 has no logarithm
+
+
+@dataclass(frozen=True)
+class RangeTest(Settings):
+    """The learning rates that are tried, and the seed of weights, batches and dropout masks."""
+
+    title: ClassVar[str] = "range test"
+
+    min_lr: float = setting(1e-5, "First learning rate.", above=0)
+    max_lr: float = setting(10.0, "Last learning rate, unless the loss diverges before.", above=0)
+    steps: int = setting(100, "Number of learning rates, each for one step.", minimum=10)
+    seed: int = setting(42, "Seed of initial weights, batches and dropout.", minimum=0, below=2**32)
+
+    def check(self) -> None:
+        if self.max_lr <= self.min_lr:
+            raise invalid("max_lr", f"above min_lr ({self.min_lr:g})", self.max_lr)
 
 
 @dataclass(frozen=True)
 class LearningRateStudy(Study):
-    """The loss at each rate, and three rates that the smoothed curve singles out; None where the loss never fell."""
+    """The loss at each learning rate, and three points of the smoothed curve; None where the loss never fell."""
 
     model: str
     data: str
@@ -40,189 +61,174 @@ class LearningRateStudy(Study):
     losses: tuple[float, ...]  # of each step's batch, before the step; the last may not be finite
     smoothed: tuple[float, ...]
     steps: int  # planned; fewer rates mean that the loss diverged
-    steepest: float | None  # where the smoothed loss falls fastest per factor in the rate
-    fallen: float | None  # where it has first done NINE_TENTHS of its fall
-    lowest: float | None  # where it is lowest
+    steepest: float | None  # where the smoothed loss falls fastest per factor of the learning rate
+    near_minimum: float | None  # where the smoothed loss has first done nine tenths of its fall
+    minimum: float | None  # where the smoothed loss is lowest
 
     @property
     def diverged(self) -> bool:
         return len(self.rates) < self.steps or not math.isfinite(self.losses[-1])
 
     @property
-    def suggested(self) -> float | None:
-        """A rate to begin with: where nine tenths of the fall are done, as 1, 2 or 5 times a power of ten, and not
-        above the rate where the loss is lowest."""
-        return None if self.fallen is None or self.lowest is None else _rounded(self.fallen, self.lowest)
+    def suggestion(self) -> float | None:
+        """Learning rate near the minimum, as 1, 2 or 5 times a power of ten and not above the minimum's."""
+        if self.near_minimum is None or self.minimum is None:
+            return None
+        return round_rate(self.near_minimum, self.minimum)
 
     @property
     def summary(self) -> list[str]:
-        ended = (
-            f"At {self.rates[-1]:.2g} the loss diverged and the test stopped, after {len(self.rates)} of {self.steps} "
-            "steps."
+        end = (
+            f"The loss diverged at a learning rate of {self.rates[-1]:.2g}, after {len(self.rates)} of {self.steps} "
+            "steps. The test stopped there."
             if self.diverged
-            else f"Up to {self.rates[-1]:.2g} the loss did not diverge; it ends at {self.smoothed[-1]:.2g}."
+            else f"The loss did not diverge up to a learning rate of {self.rates[-1]:.2g}. It ends at "
+            f"{self.smoothed[-1]:.2g}."
         )
-        if self.suggested is None:
+        if self.suggestion is None:
             return [
-                f"The loss hardly fell at any rate between {self.rates[0]:.2g} and {self.rates[-1]:.2g}, so this test "
-                f"suggests none. {ended} More steps may help, or a network that is not trained yet."
+                f"The loss fell too little between learning rates of {self.rates[0]:.2g} and {self.rates[-1]:.2g}, so "
+                f"this test suggests none. {end} More steps may help, or a network that is not trained yet."
             ]
         return [
-            f"Try a learning rate of {self.suggested:g} with {self.optimizer} and batches of {self.batch_size}; a "
-            f"schedule that rises and falls may go up to {self.lowest:.2g}.",
+            f"The test suggests a learning rate of {self.suggestion:g} for {self.optimizer} with batches of "
+            f"{self.batch_size}. A schedule that rises and falls may go up to {self.minimum:.2g}.",
             f"The smoothed loss falls fastest at {self.steepest:.2g}, has done nine tenths of its fall at "
-            f"{self.fallen:.2g} and is lowest at {self.lowest:.2g}, where learning is about to fail. The suggestion is "
-            "the second of these, rounded to 1, 2 or 5 times a power of ten: fast, and not beyond the third. Another "
-            "seed easily moves each of these rates by a factor of 2 to 4.",
-            ended,
+            f"{self.near_minimum:.2g} and is lowest at {self.minimum:.2g}. The suggestion is the second of these, "
+            "rounded to 1, 2 or 5 times a power of ten and not above the third. With another seed each of them easily "
+            "changes by a factor of 2 to 4.",
+            end,
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        return super().to_dict() | {"diverged": self.diverged, "suggested": self.suggested}
+        return super().to_dict() | {"diverged": self.diverged, "suggestion": self.suggestion}
 
 
 def run_study(
     network: Network | str | None = None,
-    data: Dataset | str = "digits",
+    data: Dataset | str | PathLike[str] = "digits",
     recipe: Recipe | None = None,
     *,
     trainer: Trainer | None = None,
     normalization: Normalization | None = None,
-    lowest: float = LOWEST,
-    highest: float = HIGHEST,
-    steps: int = STEPS,
     engine: str = "numpy",
-    seed: int = 42,
-    told: Callable[[str], None] = lambda line: None,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> LearningRateStudy:
-    """Trains a copy of a network while the rate grows by the same factor at each step, until the loss diverges.
+    """Train a copy of a network while the learning rate grows by one factor per step, until the loss diverges.
 
-    The network, its buffers, the trainer's optimizer and all generators stay as they are, to the bit.
+    The network, its buffers, the trainer's optimizer and all random generators stay as they are, to the bit.
 
-    :param network: a network of either engine, trained or not; or a preset's name, or None for the preset that suits
-        the images, built on ``engine`` from ``seed``.
-    :param data: a Dataset or what ``load_data`` takes; its training split is learned from.
+    :param network: a network of either engine, trained or not; or the name of a preset, by default the one for the
+        size of the images, built on ``engine``.
+    :param data: a Dataset or a source that ``load_data`` takes; the test trains on its training images.
     :param recipe: optimizer, weight decay, batch size, label smoothing and clipping; by default the preset's. Its
-        rate, schedule and augmentation are not used.
-    :param trainer: where given, the copy's optimizer goes on from this one's state.
-    :param normalization: by default the data's; of a run, ``model.normalization``.
-    :param told: is called with a line every ten steps.
-    :raises ConfigError: rates or steps out of range.
+        learning rate, schedule and augmentation are not used.
+    :param trainer: the trainer whose optimizer state the copy starts from.
+    :param normalization: by default the data's; for a run, ``model.normalization``.
+    :param progress: logs a line every ten steps.
+    :param options: the fields of ``RangeTest``.
+    :returns: the losses and the points of their curve.
+    :raises ConfigError: if an option is out of its range.
     """
-    if not 0 < lowest < highest < math.inf:
-        raise ConfigError(f"The rates must be 0 < lowest < highest. Got {lowest:g} and {highest:g}.")
-    if steps < 10:
-        raise ConfigError(f"The steps of this test must be at least 10. Got {steps}.")
-    dataset = load_data(data) if isinstance(data, str) else data
-    tried = (
-        clone_network(network) if isinstance(network, Network) else build(spec_for_data(network, dataset), engine, seed)
-    )
-    chosen = recipe or get_recipe(tried.spec.preset)
-    rates = np.geomspace(lowest, highest, steps)
+    test = RangeTest().replace(**options)
+    dataset = data if isinstance(data, Dataset) else load_data(data)
+    if isinstance(network, Network):
+        copy = clone_network(network)
+    else:
+        copy = build(spec_for_data(network, dataset), engine, test.seed)
+    used = get_recipe(copy.spec.preset) if recipe is None else recipe
+    used_trainer = copy.trainer(used)
+    if trainer is not None:
+        used_trainer.load_state(trainer.state())
+    copy.seed_dropout(make_rng(test.seed, "dropout", 1))
     expected = dataset.normalization if normalization is None else replace(normalization, scale=dataset.scale)
-    losses = _losses(tried, dataset, chosen, trainer, expected, rates, seed, told)
-    tested = rates[: len(losses)]
-    smoothed = smooth(tested, losses)
+    split = copy.place(dataset.train, expected)
+    batches = (Batch(split, indices) for indices in cycle_batches(len(dataset.train), used.batch_size, test.seed))
+    losses = _losses(used_trainer, batches, test, progress or Progress())
+    rates = np.geomspace(test.min_lr, test.max_lr, test.steps)[: len(losses)]
+    smoothed = smooth(rates, losses)
     return LearningRateStudy(
-        tried.spec.preset,
+        copy.spec.preset,
         Path(str(dataset.source["source"])).name,
-        tried.engine,
-        chosen.optimizer,
-        chosen.batch_size,
-        tuple(tested.tolist()),
+        copy.engine,
+        used.optimizer,
+        used.batch_size,
+        tuple(rates.tolist()),
         tuple(losses),
         tuple(smoothed.tolist()),
-        steps,
-        *landmarks(tested, smoothed),
+        test.steps,
+        *curve_points(rates, smoothed),
     )
 
 
-def _losses(
-    network: Network,
-    data: Dataset,
-    recipe: Recipe,
-    trainer: Trainer | None,
-    normalization: Normalization,
-    rates: npt.NDArray[np.float64],
-    seed: int,
-    told: Callable[[str], None],
-) -> list[float]:
-    """The loss of each step's batch, up to the first that is not finite or far above the lowest."""
-    trial = network.trainer(recipe)
-    if trainer is not None:
-        trial.load_state(trainer.state())
-    network.seed_dropout(make_rng(seed, "dropout", 1))
-    placed = network.place(data.train, normalization)
-    batches = cycle_batches(len(data.train), recipe.batch_size, seed)
+def _losses(trainer: Trainer, batches: Iterator[Batch], test: RangeTest, progress: Progress) -> list[float]:
+    """Return the loss of each step's batch, up to the first that is not finite or far above the lowest."""
     losses: list[float] = []
-    mean, best = 0.0, math.inf
-    for step, (rate, indices) in enumerate(zip(rates, batches, strict=False), start=1):
-        losses.append(float(trial.step(Batch(placed, indices), lr=float(rate))))
+    mean, lowest = 0.0, math.inf
+    for step, rate in enumerate(np.geomspace(test.min_lr, test.max_lr, test.steps).tolist(), start=1):
+        losses.append(float(trainer.step(next(batches), lr=rate)))
         if step % 10 == 0:
-            told(f"step {step}/{len(rates)}: learning rate {rate:.1e}, loss {losses[-1]:.4f}")
+            progress.log(f"step {step}/{test.steps}: learning rate {rate:.1e}, loss {losses[-1]:.4f}")
         mean = SMOOTHING * mean + (1 - SMOOTHING) * losses[-1]
-        running = mean / (1 - SMOOTHING**step)
-        best = min(best, running)
-        if not running <= DIVERGED * best:  # NaN, too
+        unbiased = mean / (1 - SMOOTHING**step)
+        lowest = min(lowest, unbiased)
+        if not unbiased <= DIVERGED * lowest:  # true for NaN, too
             break
     return losses
 
 
-def smooth(rates: Sequence[float] | npt.NDArray[Any], losses: Sequence[float]) -> npt.NDArray[np.float64]:
-    """The geometric mean of the losses around each rate, weighted by a Gaussian of ``WINDOW`` decades.
+def smooth(rates: Sequence[float] | FloatArray, losses: Sequence[float] | FloatArray) -> FloatArray:
+    """Return the geometric mean of the losses around each learning rate, weighted by a Gaussian of ``WINDOW`` decades.
 
-    Unlike a running mean it does not lag behind, and a single batch that jumps moves it less than it would move the
-    arithmetic mean. A loss that is not finite has no weight.
+    Unlike a running mean it does not lag, and it moves less than an arithmetic mean where the loss of one batch jumps.
+    A loss that is not finite has weight 0.
     """
-    places, values = np.log10(np.asarray(rates)), np.asarray(losses, np.float64)
+    decades, values = np.log10(np.asarray(rates)), np.asarray(losses, np.float64)
     usable = np.isfinite(values)
-    weights = np.exp(-0.5 * ((places[:, np.newaxis] - places) / WINDOW) ** 2) * usable
-    logarithms = np.log(np.maximum(np.where(usable, values, 1), LEAST_LOSS))
-    result: npt.NDArray[np.float64] = np.exp(weights @ logarithms / weights.sum(axis=1))
+    weights = np.exp(-0.5 * ((decades[:, np.newaxis] - decades) / WINDOW) ** 2) * usable
+    logarithms = np.log(np.maximum(np.where(usable, values, 1), LOSS_FLOOR))
+    result: FloatArray = np.exp(weights @ logarithms / weights.sum(axis=1))
     return result
 
 
-def landmarks(
-    rates: npt.NDArray[np.float64], smoothed: npt.NDArray[np.float64]
-) -> tuple[float | None, float | None, float | None]:
-    """The rates at which the smoothed loss falls fastest, has first done nine tenths of its fall, and is lowest.
+def curve_points(rates: FloatArray, smoothed: FloatArray) -> tuple[float | None, float | None, float | None]:
+    """Return the learning rates at which the smoothed loss falls fastest, comes near its minimum, and is lowest.
 
-    None where it hardly fell.
+    All three are None where it hardly fell.
     """
     bottom = int(np.argmin(smoothed))
-    top = float(smoothed[: bottom + 1].max())
-    fall = top - float(smoothed[bottom])
-    if bottom < 2 or fall < FALL * smoothed[0]:
+    top = int(np.argmax(smoothed[: bottom + 1]))
+    fall = smoothed[top] - smoothed[bottom]
+    if bottom < 2 or fall < MIN_FALL * smoothed[0]:
         return None, None, None
-    slope = np.gradient(smoothed, np.log10(rates))
-    fallen = np.flatnonzero(smoothed <= top - NINE_TENTHS * fall)
-    fallen = fallen[fallen >= int(np.argmax(smoothed[: bottom + 1]))]  # behind the top
-    return float(rates[int(np.argmin(slope[: bottom + 1]))]), float(rates[fallen[0]]), float(rates[bottom])
+    steepest = int(np.argmin(np.gradient(smoothed, np.log10(rates))[: bottom + 1]))
+    near = top + int(np.argmax(smoothed[top:] <= smoothed[top] - NEAR_MINIMUM * fall))
+    return float(rates[steepest]), float(rates[near]), float(rates[bottom])
 
 
-def _rounded(rate: float, most: float) -> float:
-    """To 1, 2 or 5 times a power of ten, as the test says no more than that; down where up would exceed ``most``."""
+def round_rate(rate: float, limit: float) -> float:
+    """Round to 1, 2 or 5 times a power of ten; down where rounding up would exceed ``limit``."""
     power = 10.0 ** math.floor(math.log10(rate))
-    allowed = [1, *(digit for digit in (2, 5, 10) if digit * power <= most)]
+    allowed = [1, *(digit for digit in (2, 5, 10) if digit * power <= limit)]
     nearest = min(allowed, key=lambda digit: abs(math.log(rate / (digit * power))))
     return float(f"{nearest * power:.0e}")
 
 
 def build_page(study: LearningRateStudy) -> Page:
-    """The study as a page, not yet written."""
+    """Return the study as a page."""
     how = (
-        "Each step of the test takes the next batch and a rate that is larger by the same factor; nothing else "
-        "changes. While the rate is too small the loss stays, then it falls, and where the rate is too large it jumps "
-        "up. The test trains a copy: the network, its optimizer and all generators stay as they were."
+        "Each step of the test trains on the next batch with a learning rate that is larger by one factor. The loss "
+        "stays while the learning rate is too small, then it falls, and it jumps up where the learning rate is too "
+        "large. The test trains a copy: the network, its optimizer and all random generators stay as they were."
     )
     source = (
-        f"The curve is the geometric mean of the losses within about ±{WINDOW:g} powers of ten, so that a single batch "
-        f"that jumps moves it little. The test stops where the running mean of the loss exceeds {DIVERGED:g} times its "
-        "lowest. From L. N. Smith, Cyclical Learning Rates for Training Neural Networks (2017), section 3.3."
+        f"The curve is the geometric mean of the losses within about ±{WINDOW:g} powers of ten. The test stops where "
+        f"the running mean of the loss exceeds {DIVERGED:g} times its lowest value. Source: L. N. Smith, Cyclical "
+        "Learning Rates for Training Neural Networks (2017), section 3.3."
     )
-    suggested = study.suggested
-    facts = [
-        ("Suggested rate", "–" if suggested is None else f"{suggested:g}"),
+    key_figures = [
+        ("Suggested rate", "–" if study.suggestion is None else f"{study.suggestion:g}"),
         ("Optimizer", study.optimizer),
         ("Batch size", f"{study.batch_size}"),
         ("Steps", f"{len(study.rates)} of {study.steps}"),
@@ -231,7 +237,51 @@ def build_page(study: LearningRateStudy) -> Page:
     table = Table("Every step", ["Learning rate", "Loss", "Smoothed"], rows, folded=True)
     return Page(
         f"Learning-rate range test of {study.model} on {study.data}",
-        facts,
+        key_figures,
         study.summary,
-        [Section("Loss by learning rate", [how, figures.learning_rate_figure(study), source, table])],
+        [Section("Loss by learning rate", [how, learning_rate_figure(study), source, table])],
     )
+
+
+def learning_rate_figure(study: LearningRateStudy) -> go.Figure:
+    """Draw the loss of each step and the smoothed curve over the learning rate, with the points of the curve."""
+    points = [
+        (name, rate, marker)
+        for name, rate, marker in (
+            ("steepest", study.steepest, {"color": VALIDATION, "symbol": "square"}),
+            ("nine tenths of the fall", study.near_minimum, {"color": TEST, "symbol": "star"}),
+            ("lowest", study.minimum, {"color": TEXT, "symbol": "diamond"}),
+        )
+        if rate is not None
+    ]
+    described = ", ".join(f"{name} at {rate:.2g}" for name, rate, _ in points) or "it hardly falls anywhere"
+    figure = new_figure(
+        "Loss by learning rate",
+        caption=(
+            "Loss of each batch (dots) and smoothed loss (line) by learning rate. A good learning rate lies low on the "
+            "long slope, before the bottom, where the curve turns ragged and jumps up."
+        ),
+        alt=f"Line chart of the loss over the learning rate, logarithmic axis. The smoothed loss: {described}.",
+        height=440,
+        margin={"b": 96},
+    )
+    for name, losses, style in (
+        ("each batch", study.losses, {"mode": "markers", "marker": {"color": TRAIN, "size": 5, "opacity": 0.4}}),
+        ("smoothed", study.smoothed, {"mode": "lines", "line": {"color": TRAIN, "width": 3}}),
+    ):
+        hover = f"{name}<br>learning rate %{{x:.2e}}: loss %{{y:.4f}}<extra></extra>"
+        figure.add_scatter(x=study.rates, y=[finite(loss) for loss in losses], name=name, hovertemplate=hover, **style)
+    for name, rate, marker in points:
+        figure.add_scatter(
+            x=[rate],
+            y=[study.smoothed[study.rates.index(rate)]],
+            name=f"{name}: {rate:.2g}",
+            mode="markers",
+            marker={"size": 13, "line": {"color": "white", "width": 1}} | marker,
+            hovertemplate=f"{name}: %{{x:.2g}}<extra></extra>",
+        )
+    finite_losses = [loss for loss in study.losses if math.isfinite(loss)] or [1.0]
+    top = 1.25 * max(float(np.percentile(finite_losses, 90)), study.smoothed[0])  # jumps at the end leave the figure
+    figure.update_xaxes(title_text="learning rate", type="log", dtick=1, exponentformat="power", zeroline=False)
+    figure.update_yaxes(title_text="cross-entropy (nats per image)", range=[0, top])
+    return figure.update_layout(legend=legend())
