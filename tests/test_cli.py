@@ -473,7 +473,7 @@ class TestBadInput:
         data = save_images(tmp_path / "data", "cat", "dog", size=4)
         arguments = ("train", data, "--model", "resnet20", "--blocks", "1", "--pool", "max", "--run", tmp_path / "run")
         refused("image_size must be larger for this model", *arguments)
-        refused("at least 2 for its pool", "train", data, "--model", "tiny", "--image-size", "1")
+        refused("image_size must be larger for this model", "train", data, "--model", "tiny", "--image-size", "1")
 
     def test_more_unreadable_images_than_allowed(self, refused: Callable[..., None], tmp_path: Path) -> None:
         data = save_images(tmp_path / "data", "cat", "dog")
@@ -484,7 +484,7 @@ class TestBadInput:
         ("told", "options"),
         [
             ("Got 'tniy'; did you mean 'tiny'?", ("--model", "tniy")),
-            ("There is no recipe 'best' for tiny. Recipes: default, tutorial", ("--recipe", "best")),
+            ("recipe of tiny must be one of default, tutorial", ("--recipe", "best")),
             ("lr must be a finite number above 0. Got 0.0.", ("--lr", "0")),
             ("lr must be a finite number above 0. Got nan.", ("--lr", "nan")),
             ("epochs must be an integer of at least 1. Got 0.", ("--epochs", "0")),
@@ -526,8 +526,8 @@ class TestBadInput:
         copy = Path(shutil.copytree(run, tmp_path / "run"))
         config = copy / "config.json"
         whole = config.read_text(encoding="utf-8")
-        config.write_text(whole.replace('"format": 1', '"format": 99'), encoding="utf-8")
-        refused(f"{config} has format 99. This glassnet reads format 1.", *command, copy)
+        config.write_text(whole.replace('"format": 2', '"format": 99'), encoding="utf-8")
+        refused(f"{config} has format 99. This glassnet reads format 2.", *command, copy)
         config.write_text(whole[:50], encoding="utf-8")
         refused(f"{config} is not JSON: ", *command, copy)
         config.write_text(whole, encoding="utf-8")

@@ -17,7 +17,7 @@ import numpy as np
 
 from glassnet import nn as numpy_nn
 from glassnet.errors import ConfigError, choice_error
-from glassnet.settings import Settings, setting
+from glassnet.settings import Settings, invalid, setting
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class ResNetSpec(Settings):
             object.__setattr__(self, "image_size", self.size[0])
 
     def check(self) -> None:
+        if not self.blocks:
+            raise invalid("blocks", "a list of integers of at least 1", self.blocks)
         if self.zero_init and (self.norm != "batch" or self.preactivation):
             raise ConfigError("zero_init must be False without norm='batch' or with preactivation. Got True.")
         if min(self.head_input_size) < 1:

@@ -126,12 +126,14 @@ class Settings:
         """
         if not isinstance(values, Mapping):
             raise ConfigError(f"{where or cls.title} must be an object with the fields of {cls.title}. Got {values!r}.")
-        dot = "" if not where else f"{where}." if not where.endswith(": ") else where
+        is_nested = bool(where) and not where.endswith(": ")
+        dot = f"{where}." if is_nested else where
+        subject = f"{where} field" if is_nested else f"{where}{cls.title} field"
         known = cls.types()
         given = {}
         for name, value in values.items():
             if name not in known:
-                raise choice_error(f"{dot}{cls.title} field", known, name)
+                raise choice_error(subject, known, name)
             nested = _nested(known[name])
             given[name] = nested.from_dict(value, f"{dot}{name}") if nested and value is not None else value
         for name, default in cls.defaults().items():
@@ -165,14 +167,15 @@ _TYPE_NAMES = {bool: "True or False", str: "text", int: "an integer", float: "a 
 
 def _form(kind: Any, limits: Limits) -> str:
     members = [member for member in _members(kind) if get_origin(member) is not Literal and member is not NoneType]
-    texts = [f"one of {', '.join(map(repr, choices))}"] if (choices := choices_of(kind)) else []
+    choices = ", ".join(map(repr, choices_of(kind)))
+    texts = [f"one of {choices}" if len(choices_of(kind)) > 1 else choices] if choices else []
     for member in members:
         if get_origin(member) is tuple:
             item = {int: "integers", float: "finite numbers", str: "texts"}[get_args(member)[0]]
             count = "" if get_args(member)[-1] is Ellipsis else f"{len(get_args(member))} "
             texts.append(f"a list of {count}{item} {limits}".rstrip())
         else:
-            name = _TYPE_NAMES.get(member) or f"an object with the fields of {member.title}"
+            name = _TYPE_NAMES.get(get_origin(member) or member) or f"an object with the fields of {member.title}"
             texts.append(f"{name} {limits if member in (int, float) else ''}".rstrip())
     return " or ".join([*texts, *(["None"] if NoneType in _members(kind) else [])])
 
@@ -194,8 +197,8 @@ def _convert_member(kind: Any, value: Any, limits: Limits) -> Any:
     if get_origin(kind) is tuple and isinstance(value, list | tuple):
         item, *others = get_args(kind)
         items = tuple(_convert(item, member, limits) for member in value)
-        fits = len(items) > 0 if others == [Ellipsis] else len(items) == 1 + len(others)
-        return items if fits and _INVALID not in items else _INVALID
+        fits = others == [Ellipsis] or len(items) == 1 + len(others)
+        return items if fits and not any(item is _INVALID for item in items) else _INVALID
     if kind in (int, float):
         is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
         return value if is_number and limits.allow(value) else _INVALID

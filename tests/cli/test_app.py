@@ -1,16 +1,9 @@
 import json
-import shutil
 from math import inf, nan
-from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-import glassnet as gn
-from glassnet.cli.app import data_for_model, evaluation_data, show
-from glassnet.errors import ConfigError, DataError
-from glassnet.progress import Progress
+from glassnet.cli.app import show
 
 
 def test_json_has_null_for_what_is_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,60 +11,3 @@ def test_json_has_null_for_what_is_not_finite(capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "NaN" not in out
     assert json.loads(out) == {"loss": None, "rows": [{"worst": None}, [1.5, None]], "name": "nan", "passed": True}
-
-
-def images(folder: Path, count: int, seed: int = 0, mode: str = "RGB") -> Path:
-    rng = np.random.default_rng(seed)
-    for name in ("cat", "dog"):
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            pixels = rng.integers(0, 255, (8, 8, 3), np.uint8)
-            Image.fromarray(pixels).convert(mode).save(folder / name / f"{number}.png")
-    return folder
-
-
-class TestDataToJudge:
-    @pytest.fixture
-    def model(self, tmp_path: Path) -> gn.Model:
-        """Trained on 18 of 24 images, two more of which cannot be read."""
-        own = images(tmp_path / "own", 12)
-        for number in range(2):
-            (own / "cat" / f"bad{number}.png").write_bytes(b"hello")
-        train = {"run": tmp_path / "run", "epochs": 1, "max_unreadable": 0.1, "progress": Progress()}
-        return gn.load(gn.train("tiny", own, **train).path)
-
-    def test_all_of_a_folder_without_a_split(self, model: gn.Model, tmp_path: Path) -> None:
-        held = images(tmp_path / "held", 16, seed=1)
-        assert model.evaluate(evaluation_data(model, str(held)))["count"] == 32
-        held.rename(tmp_path / "test")
-        (tmp_path / "folder").mkdir()
-        (tmp_path / "test").rename(tmp_path / "folder/test")
-        assert len(evaluation_data(model, str(tmp_path / "folder")).test) == 32
-
-    def test_of_the_runs_own_data_what_was_held_out(self, model: gn.Model, tmp_path: Path) -> None:
-        own = model.load_dataset()
-        for source in (None, tmp_path / "own", shutil.copytree(tmp_path / "own", tmp_path / "copy")):
-            assert evaluation_data(model, source and str(source)).fingerprint == own.fingerprint
-        images(tmp_path / "more", 1, seed=2)
-        shutil.copy(tmp_path / "more/cat/0.png", tmp_path / "own/cat/more.png")
-        with pytest.raises(DataError, match="is no longer what .* was trained on"):  # the split would be another one
-            evaluation_data(model, str(tmp_path / "own"))
-
-    def test_the_test_folder_where_there_is_one(self, model: gn.Model, tmp_path: Path) -> None:
-        images(tmp_path / "split/train", 12, seed=1)
-        images(tmp_path / "split/test", 3, seed=2)
-        assert len(evaluation_data(model, str(tmp_path / "split")).test) == 6
-
-    def test_gray_images_in_colour(self, model: gn.Model, tmp_path: Path) -> None:
-        gray = str(images(tmp_path / "gray", 8, seed=1, mode="L"))
-        assert model.evaluate(evaluation_data(model, gray))["count"] == 16
-        assert data_for_model(model, gray).channels == 3
-
-    def test_as_many_unreadable_as_in_training(self, model: gn.Model, tmp_path: Path) -> None:
-        held = images(tmp_path / "held", 12, seed=1)
-        (held / "cat/0.png").write_bytes(b"hello")
-        assert len(evaluation_data(model, str(held)).test) == 23
-
-    def test_a_size_that_is_not_the_runs(self, model: gn.Model) -> None:
-        with pytest.raises(ConfigError, match=r"run takes images of 8×8, 3 channel\(s\): channels is 3; the images"):
-            evaluation_data(model, "digits")

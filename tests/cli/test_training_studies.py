@@ -45,7 +45,7 @@ def test_degradation_writes_its_page_and_says_what_it_found(call: Call, tmp_path
 
     code, out, err = call(*DEGRADATION, "--epochs", "2")
     assert (code, out) == (1, "")
-    assert re.match(r"Error: .*seed=0 was begun with recipe.epochs 1. It cannot go on with 2.", err.splitlines()[-1])
+    assert re.match(r"Error: recipe.epochs must be 1 to resume .*seed=0. Got 2.", err.splitlines()[-1])
 
 
 def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_a_second_call_trains_nothing(
     before = snapshot(folder)
     assert run_study(digits, folder) == study
     assert snapshot(folder) == before
-    told = f"{re.escape(str(folder))}.*seed=\\d was begun with recipe.epochs 2. It cannot go on with 3."
+    told = f"recipe.epochs must be 2 to resume {re.escape(str(folder))}.*seed=\\d. Got 3."
     with pytest.raises(RunError, match=told):
         run_study(digits, folder, epochs=3)
 

@@ -95,7 +95,7 @@ def test_run_trials_counts_percent_of_the_cost(digits: gn.Dataset, tmp_path: Pat
 
 def test_run_trials_rejects_other_settings_before_training(digits: gn.Dataset, tmp_path: Path) -> None:
     run_trials([trial("b")], digits, tmp_path)
-    told = f"{tmp_path / 'b'} was begun with recipe.lr 0.05. It cannot go on with 0.1."
+    told = f"recipe.lr must be 0.05 to resume {tmp_path / 'b'}. Got 0.1."
     with pytest.raises(RunError, match=re.escape(told)):
         run_trials([trial("a"), trial("b", lr=0.1)], digits, tmp_path)
     assert not (tmp_path / "a").exists()
@@ -103,7 +103,7 @@ def test_run_trials_rejects_other_settings_before_training(digits: gn.Dataset, t
 
 def test_run_trials_rejects_other_data(digits: gn.Dataset, tmp_path: Path) -> None:
     run_trials([trial("a")], digits, tmp_path)
-    with pytest.raises(RunError, match=r"a was begun with data.samples 200. It cannot go on with 300."):
+    with pytest.raises(RunError, match=r"data.samples must be 200 to resume .*a. Got 300."):
         run_trials([trial("a")], gn.load_data("digits", samples=300), tmp_path)
 
 

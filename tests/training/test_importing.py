@@ -41,7 +41,9 @@ def test_weights_become_a_run(weights: Path, tmp_path: Path, digits: gn.Dataset)
 
 def test_it_has_no_data_of_its_own(weights: Path, tmp_path: Path) -> None:
     model = gn.import_weights(weights, "tiny", run=tmp_path / "run", **arguments())
-    with pytest.raises(DataError, match="was imported without data; a run folder keeps no images"):
+    with pytest.raises(
+        DataError, match="holds no images: it was imported without data. Pass the data, as in --data digits."
+    ):
         model.load_dataset()
 
 

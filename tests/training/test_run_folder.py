@@ -17,7 +17,7 @@ from glassnet.training.run_folder import Checkpoint, RunFolder
 from glassnet.weights import load_tensors, save_tensors
 
 CONFIG: dict[str, Any] = {
-    "format": 1,
+    "format": 2,
     "dtype": "float32",
     "seed": 0,
     "spec": {},
@@ -157,10 +157,10 @@ def test_a_run_without_metrics_has_no_records(folder: RunFolder) -> None:
     [
         (b"{", "config.json is not JSON: "),
         (b"\xff\xfe", "config.json is not JSON: "),
-        (b"[]", "config.json has format None. This glassnet reads format 1."),
+        (b"[]", "config.json has format None. This glassnet reads format 2."),
         (b"{}", "config.json has format None."),
-        (b'{"format": 2}', "config.json has format 2. This glassnet reads format 1."),
-        (b'{"format": 1, "seed": 0, "spec": {}}', "config.json lacks dtype, recipe, data."),
+        (b'{"format": 1}', "config.json has format 1. This glassnet reads format 2."),
+        (b'{"format": 2, "seed": 0, "spec": {}}', "config.json must have dtype, recipe, data. Got format, "),
     ],
 )
 def test_a_config_that_is_none(folder: RunFolder, content: bytes, told: str) -> None:
@@ -185,7 +185,7 @@ def test_a_checkpoint_that_is_none(folder: RunFolder) -> None:
             folder.read_checkpoint()
     save_tensors(folder.checkpoint_path, {"x": np.ones(1)})
     with pytest.raises(
-        RunError, match=re.escape("checkpoint.safetensors has format None. This glassnet reads format 1.")
+        RunError, match=re.escape("checkpoint.safetensors has format None. This glassnet reads format 2.")
     ):
         folder.read_checkpoint()
 
@@ -343,7 +343,7 @@ def test_every_line_is_one_object(folder: RunFolder) -> None:
 def test_another_programs_config_is_not_a_leftover_of_ours(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     for given in ({}, {"resume": True}, {"overwrite": True}):
-        with pytest.raises(RunError, match="has format None. This glassnet reads format 1"):
+        with pytest.raises(RunError, match="has format None. This glassnet reads format 2"):
             RunFolder(tmp_path).check_available(**given)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import glassnet as gn
-from glassnet.errors import ConfigError, GlassnetError
+from glassnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from glassnet.data import Dataset
     from glassnet.pages.page import Page
     from glassnet.studies import Study
-    from glassnet.training import Model
 
 
 app = typer.Typer(
@@ -83,46 +80,10 @@ def _main(
 
 def write_run_report(path: Path, data: str | None = None) -> Path:
     from glassnet.reports import write_report
+    from glassnet.training.evaluation_data import evaluation_data
 
     model = gn.load(path)
     return write_report(model, None if data is None else evaluation_data(model, data))
-
-
-def data_for_model(model: Model, source: str | None) -> Dataset:
-    """A source's images as the model takes them, or the run's own data."""
-    return model.load_dataset() if source is None else _load_for(model, source)
-
-
-def evaluation_data(model: Model, source: str | None) -> Dataset:
-    """Images to judge the model by: all of a source that has no split, but of the run's own data, wherever it lies
-    now, those alone that were held out from its training."""
-    from glassnet.training.config import data_source
-
-    if source is None:
-        return model.load_dataset()
-    own = model.config["data"]
-    found = _load_for(model, source, test_size=1)
-    unsplit = found.train.images is found.test.images
-    if unsplit and found.source["source"] == own["source"]:
-        return model.load_dataset()
-    if len(found.train) >= own["train"]:  # with fewer they cannot be the run's own
-        with suppress(GlassnetError, TypeError):  # a foreign source need not take the run's settings
-            again = gn.load_data(**{**data_source(own), "source": source})
-            if again.fingerprint == own["fingerprint"]:
-                return again
-    return found
-
-
-def _load_for(model: Model, source: str, **options: Any) -> Dataset:
-    """Images in the run's size and channels; as many may be unreadable as in its training."""
-    spec, data = model.network.spec, model.config["data"]
-    if "max_unreadable" in data:
-        options["max_unreadable"] = data["max_unreadable"]
-    try:
-        return gn.load_data(source, image_size=spec.size, channels=spec.in_channels, **options)
-    except ConfigError as error:
-        (height, width), channels = spec.size, spec.in_channels
-        raise ConfigError(f"{model.path} takes images of {height}×{width}, {channels} channel(s): {error}") from None
 
 
 def show(data: dict[str, Any], text: str, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import glassnet as gn
-from glassnet.cli.app import Engine, Json, OtherData, RunPath, Weights, app, evaluation_data, show, write_run_report
+from glassnet.cli.app import Engine, Json, OtherData, RunPath, Weights, app, show, write_run_report
 
 
 @app.command(epilog="Example: glassnet evaluate runs/a --data digits")
@@ -20,6 +20,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure loss and accuracy on the test images of a run's own data, or of another source."""
+    from glassnet.training.evaluation_data import evaluation_data
+
     model = gn.load(run, weights, engine)
     result = model.evaluate(evaluation_data(model, data))
     show(
@@ -70,6 +72,7 @@ def compare(
 ) -> None:
     """Show runs side by side in one HTML file that opens offline, and say in words what their numbers say."""
     from glassnet import reports
+    from glassnet.training.evaluation_data import evaluation_data
 
     if len(runs) < 2:
         raise typer.BadParameter(f"A comparison needs at least two runs. Got {runs[0]} alone.", param_hint="RUNS...")

@@ -16,8 +16,6 @@ from glassnet.cli.app import (
     RunPath,
     StudyOutput,
     Weights,
-    data_for_model,
-    evaluation_data,
     integers,
     show_study,
     study,
@@ -87,6 +85,7 @@ def gradient_flow(
     """Follow the gradient back to the first layers, plain against residual, and through each block's two paths."""
     from glassnet.studies import gradient_flow as module
     from glassnet.studies.study import default_output
+    from glassnet.training.evaluation_data import data_for_model
 
     model = None if run is None else gn.load(run, engine=engine)
     measured = module.run_study(
@@ -131,6 +130,7 @@ def lr_range(
     from glassnet.recipe import Recipe, get_recipe
     from glassnet.studies import lr_range as module
     from glassnet.studies.study import default_output
+    from glassnet.training.evaluation_data import data_for_model
     from glassnet.training.run import spec_for_data
 
     if run is not None:
@@ -174,6 +174,7 @@ def ablation(
     """Switch off each residual block of a run in turn and measure what it was worth on the test images."""
     from glassnet.studies import ablation as module
     from glassnet.studies.study import default_output
+    from glassnet.training.evaluation_data import evaluation_data
 
     model = gn.load(run, weights, engine)
     measured = module.run_study(

@@ -17,7 +17,7 @@ from glassnet.doctor.image_stats import DuplicateStats, NeighbourStats, find_dup
 from glassnet.engines import Network, build
 from glassnet.errors import DataError, GlassnetError, RunError
 from glassnet.recipe import Recipe
-from glassnet.training.config import parse_config
+from glassnet.training.config import RunConfig
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.model import load, load_run_dataset
 from glassnet.training.run_folder import Record, RunFolder
@@ -85,7 +85,8 @@ class CheckContext:
     def _read_run(self, folder: RunFolder) -> None:
         self.config = folder.read_config()
         self.history, self.failure = folder.read_records(), folder.read_failure()
-        self.spec, recipe = parse_config(self.config, folder.config_path)
+        settings = RunConfig.parse(self.config, folder.config_path)
+        self.spec, recipe = settings.spec, settings.recipe
         if recipe is None:
             self.missing["recipe"] = self.missing["history"] = PARTS["recipe"]
         else:

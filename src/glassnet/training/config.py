@@ -1,162 +1,165 @@
-"""What ``config.json`` says of a run, and what of it may change when the run goes on."""
+"""The content of ``config.json``: everything that a run was made of, and what of it may change on resume."""
 
 from __future__ import annotations
 
-import dataclasses
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from math import inf
 from pathlib import Path
-from sys import float_info
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Normalization
-from glassnet.engines import ENGINES, Network
+from glassnet.engines import Network
+from glassnet.engines.compute import Compute
 from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe
+from glassnet.settings import REQUIRED, Settings, invalid, setting
 from glassnet.training.run_folder import FORMAT
 
-# Where and how it is computed, not what.
-_FREE_ON_RESUME = (*("engine", "device", "devices", "precision", "threads", "compile", "channels_last", "versions"),)
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Settings):
+    """The data of a run: where images come from, how pixels become numbers, and what the outputs mean."""
+
+    title: ClassVar[str] = "data"
+
+    source: str = setting(REQUIRED, "Name or path of the data; arrays and imported are sources that cannot be loaded.")
+    image_size: int | tuple[int, int] | None = setting(None, "Height and width of the images, in pixels.", minimum=1)
+    channels: int | None = setting(None, "Number of channels that the images were converted to.", minimum=1)
+    samples: int | None = setting(None, "Number of training images, where not all were used.", minimum=1)
+    seed: int | None = setting(None, "Seed of the samples and the split.", minimum=0)
+    test_size: float | None = setting(None, "Fraction of the images that was held out for testing.", minimum=0)
+    max_unreadable: float | None = setting(None, "Largest fraction of unreadable images.", minimum=0)
+    weights: str | None = setting(None, "File that the weights were imported from.")
+    fingerprint: str | None = setting(None, "Digest of images, labels and classes.")
+    classes: tuple[str, ...] = setting(REQUIRED, "Class names in the order of the outputs.")
+    scale: float = setting(REQUIRED, "Pixel value that stands for 1.", above=0)
+    mean: tuple[float, ...] = setting(REQUIRED, "Mean of each channel, in units of the scale.")
+    std: tuple[float, ...] = setting(REQUIRED, "Standard deviation of each channel, in units of the scale.", above=0)
+    train: int = setting(0, "Number of training images.", minimum=0)
+    test: int = setting(0, "Number of test images.", minimum=0)
+    skipped: tuple[str, ...] = setting((), "Images that could not be read, with the reason.")
+
+    def check(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            raise invalid("classes", "different names", list(self.classes))
+
+    def load_arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``load_data`` that load the images again."""
+        values = {name: getattr(self, name) for name in _LOAD_ARGUMENTS}
+        return {name: value for name, value in values.items() if value is not None or name in ("channels", "samples")}
 
 
-def run_config(network: Network, seed: int, data: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
-    """The configuration of a run as JSON holds it: the network, the data and whatever else was set."""
-    return {
-        "format": FORMAT,
-        "engine": network.engine,
-        "dtype": network.dtype.name,
-        "device": network.device,
-        "devices": network.processes.count,
-        "precision": network.precision,
-        "threads": network.threads,
-        "compile": network.compile,
-        "channels_last": network.channels_last,
-        "seed": seed,
-        "spec": dataclasses.asdict(network.spec),
-        **settings,
-        "data": data,
-        "versions": {
+_LOAD_ARGUMENTS = ("source", "image_size", "channels", "samples", "seed", "test_size", "max_unreadable")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Compute):
+    """The configuration of a run: how it was computed (the fields of ``Compute``) and everything else it depends on."""
+
+    title: ClassVar[str] = "run"
+
+    format: int = setting(REQUIRED, "Number of the format of the run folder.")
+    seed: int = setting(REQUIRED, "Seed of initial weights, batches, augmentation and dropout.", minimum=0)
+    spec: ResNetSpec = setting(REQUIRED, "Model.")
+    recipe: Recipe | None = setting(REQUIRED, "Recipe; null for imported weights.")
+    evaluate_train: bool = setting(False, "Whether the training images were evaluated after each epoch.")
+    init: dict[str, Any] | None = setting(None, "Source of the initial weights, and their digest.")
+    freeze: Literal["body"] | None = setting(None, "Layers that kept their initial weights.")
+    data: DataConfig = setting(REQUIRED, "Data.")
+    versions: dict[str, str] = setting(REQUIRED, "Versions of the libraries and the platform.")
+
+    def check(self) -> None:
+        channels = self.spec.in_channels
+        if len(self.data.classes) != self.spec.classes:
+            raise invalid("data.classes", f"{self.spec.classes} names, one for each output", list(self.data.classes))
+        for name, values in (("mean", self.data.mean), ("std", self.data.std)):
+            if len(values) != channels:
+                raise invalid(f"data.{name}", f"a list of {channels} numbers, one for each channel", list(values))
+        if self.init is not None and not isinstance(self.init.get("from"), str):
+            raise invalid("init", "null or an object with a path as its from", self.init)
+        for name in ("train", "test"):
+            if self.recipe is not None and getattr(self.data, name) < 1:
+                raise invalid(f"data.{name}", "an integer of at least 1", getattr(self.data, name))
+
+    @classmethod
+    def parse(cls, values: Any, path: Path) -> RunConfig:
+        """Return the configuration that a ``config.json`` holds; people edit the file.
+
+        :raises RunError: if no run writes this; names the file, the first wrong setting and what is allowed.
+        """
+        try:
+            return cls.from_dict(values, f"{path}: ")
+        except ConfigError as error:
+            raise RunError(str(error)) from None
+
+
+def run_config(network: Network, seed: int, data: DataConfig, **settings: Any) -> dict[str, Any]:
+    """Return the configuration of a run as JSON holds it.
+
+    :param settings: further fields of ``RunConfig``, such as ``recipe``.
+    """
+    config = RunConfig(
+        engine=network.engine,  # type: ignore[arg-type]
+        dtype=network.dtype.name,  # type: ignore[arg-type]
+        device=network.device,
+        devices=network.processes.count,
+        precision=network.precision,  # type: ignore[arg-type]
+        threads=network.threads,
+        compile=network.compile,
+        channels_last=network.channels_last,
+        format=FORMAT,
+        seed=seed,
+        spec=network.spec,
+        data=data,
+        versions={
             "glassnet": version("glassnet"),
             "python": platform.python_version(),
             "numpy": np.__version__,
             **({"torch": version("torch")} if network.engine == "torch" else {}),
             "platform": platform.platform(),
         },
-    }
+        **settings,
+    )
+    return config.to_dict()
 
 
 def data_config(
-    source: Mapping[str, Any],
-    normalization: Normalization,
-    classes: Sequence[str],
-    *,
-    fingerprint: str | None = None,
-    train: int = 0,
-    test: int = 0,
-    skipped: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Where images come from, how pixels become numbers, and what the outputs mean."""
-    return {
-        **source,
-        "fingerprint": fingerprint,
-        "classes": list(classes),
-        "scale": normalization.scale,
-        "mean": list(normalization.mean),
-        "std": list(normalization.std),
-        "train": train,
-        "test": test,
-        "skipped": list(skipped),
-    }
+    source: Mapping[str, Any], normalization: Normalization, classes: Sequence[str], **counts: Any
+) -> DataConfig:
+    """Return the data of a run.
 
-
-def data_source(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``data_config`` was given as the source."""
-    own = ("fingerprint", "classes", "scale", "mean", "std", "train", "test", "skipped")
-    return {name: value for name, value in described.items() if name not in own}
-
-
-def parse_config(config: Mapping[str, Any], path: Path) -> tuple[ResNetSpec, Recipe | None]:
-    """The model and the recipe (None of imported weights) that a configuration names.
-
-    :raises RunError: what no run writes, since people edit the file: names the first such setting and what is allowed.
+    :param source: the arguments that load the images again.
+    :param counts: fingerprint, train, test and skipped.
     """
-    try:
-        spec = ResNetSpec(**config["spec"])
-        recipe = None if config["recipe"] is None else Recipe(**config["recipe"])
-        for name, value, fits, allowed in _rules(config, spec):
-            if not fits:
-                raise RunError(f"{path}: {name} must be {allowed}. Got {value!r}.")
-    except ConfigError as error:
-        raise RunError(f"{path}: {error}") from None
-    except (TypeError, ValueError, KeyError) as error:
-        raise RunError(f"{path} does not describe a model: {error}.") from None
-    return spec, recipe
-
-
-def _rules(config: Mapping[str, Any], spec: ResNetSpec) -> Iterator[tuple[str, Any, bool, str]]:
-    """The name of each setting, its value, whether that fits, and what is allowed."""
-    data, init, freeze, threads = config["data"], config.get("init"), config.get("freeze"), config.get("threads")
-    names, numbers = f"{spec.classes} different names, one for each output", f"{spec.in_channels} finite numbers"
-    fewest = 0 if config["recipe"] is None else 1
-    yield "data.classes", data["classes"], _are(str, data["classes"], spec.classes, different=True), names
-    yield "data.scale", data["scale"], _are_numbers([data["scale"]], 1, above=0), "a finite number above 0"
-    yield "data.mean", data["mean"], _are_numbers(data["mean"], spec.in_channels), numbers
-    yield "data.std", data["std"], _are_numbers(data["std"], spec.in_channels, above=0), f"{numbers} above 0"
-    for name in ("train", "test"):
-        yield f"data.{name}", data[name], _is_integer(data[name], fewest), f"an integer of at least {fewest}"
-    yield "data.source", data["source"], isinstance(data["source"], str), "a name or a path"
-    yield "data.fingerprint", data["fingerprint"], isinstance(data["fingerprint"], str | None), "a digest or null"
-    yield "data.skipped", data["skipped"], _are(str, data["skipped"]), "a list of lines"
-    yield "engine", config["engine"], config["engine"] in ENGINES, " or ".join(ENGINES)
-    yield "device", config["device"], isinstance(config["device"], str), "a name"
-    yield "threads", threads, threads is None or _is_integer(threads, 1), "an integer of at least 1 or null"
-    yield (
-        "init",
-        init,
-        init is None or (isinstance(init, dict) and _are(str, [init.get("from")])),
-        "null or an object with a path as its from",
-    )
-    yield "freeze", freeze, freeze in (None, "body"), "null or body"
-    yield "versions", config["versions"], isinstance(config["versions"], dict), "an object"
-
-
-def _is_integer(value: Any, least: int) -> bool:
-    return type(value) is int and value >= least
-
-
-def _are(kind: type, values: Any, count: int | None = None, different: bool = False) -> bool:
-    """Whether ``values`` is a list of so many of the kind."""
-    return (
-        isinstance(values, list)
-        and all(type(value) is kind for value in values)
-        and count in (None, len(values))
-        and not (different and len(set(values)) < len(values))
+    return DataConfig(
+        **source,
+        classes=tuple(classes),
+        scale=normalization.scale,
+        mean=normalization.mean,
+        std=normalization.std,
+        **counts,
     )
 
 
-def _are_numbers(values: Any, count: int, above: float = -inf) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) == count
-        and all(type(value) in (int, float) and above < value and abs(value) <= float_info.max for value in values)
-    )
+# Where and how it is computed, not what.
+_CHANGEABLE_ON_RESUME = {*Compute.types(), "versions"} - {"dtype"}
 
 
-def check_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, prefix: str = "") -> None:
-    """Refuse to go on with other settings; tuples and lists are the same in JSON.
+def check_resumable(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, prefix: str = "") -> None:
+    """Check that a run can be resumed with the new settings.
 
-    :raises RunError: names the first setting that differs.
+    :raises RunError: if a setting differs; names the first one.
     """
     for name in dict.fromkeys([*old, *new]):
-        if not prefix and name in _FREE_ON_RESUME:
+        if not prefix and name in _CHANGEABLE_ON_RESUME:
             continue
         before, now = old.get(name), new.get(name)
         if isinstance(before, dict) and isinstance(now, dict):
-            check_same(before, now, path, f"{prefix}{name}.")
+            check_resumable(before, now, path, f"{prefix}{name}.")
         elif before != (list(now) if isinstance(now, tuple) else now):
-            raise RunError(f"{path} was begun with {prefix}{name} {before!r}. It cannot go on with {now!r}.")
+            raise RunError(f"{prefix}{name} must be {before!r} to resume {path}. Got {now!r}.")

@@ -17,7 +17,7 @@ from glassnet.engines import Network, build
 from glassnet.errors import DataError, RunError
 from glassnet.nn.checks import check_int
 from glassnet.nn.functional import softmax
-from glassnet.training.config import data_source, parse_config
+from glassnet.training.config import RunConfig
 from glassnet.training.run_folder import Record, RunFolder
 from glassnet.weights import load_weights
 
@@ -112,32 +112,30 @@ def load(run: str | PathLike[str], weights: str | None = None, engine: str = "nu
         raise RunError(f"The weights of a run are 'best' or 'last'. Got {weights!r}.")
     if not path.is_file():
         raise RunError(f"{folder.path} has no {path.name}: no epoch of this run was finished, or none was chosen.")
-    spec, _ = parse_config(config, folder.config_path)
-    network = build(spec, engine, config["seed"], config["dtype"])
+    settings = RunConfig.parse(config, folder.config_path)
+    network = build(settings.spec, engine, settings.seed, settings.dtype)
     model = Model(folder.path, config, network, folder.read_records())
     network.load_state_dict(load_weights(path))
     return model
 
 
 def load_run_dataset(path: Path, config: dict[str, Any]) -> Dataset:
-    """The data that a run's configuration names, loaded again.
+    """Load the data that a run's configuration names.
 
-    :raises DataError: where it cannot be loaded again, or is no longer the same.
+    :raises DataError: if it cannot be loaded again, or is no longer the same.
     """
-    source, fingerprint = data_source(config["data"]), config["data"]["fingerprint"]
-    if source["source"] in ("arrays", "imported"):
-        came = "was trained on arrays" if source["source"] == "arrays" else "was imported without data"
-        raise DataError(f"{path} {came}; a run folder keeps no images. Pass the data (--data SOURCE).")
+    data = RunConfig.parse(config, RunFolder(path).config_path).data
+    if data.source in ("arrays", "imported"):
+        origin = "it was trained on arrays" if data.source == "arrays" else "it was imported without data"
+        raise DataError(f"{path} holds no images: {origin}. Pass the data, as in --data digits.")
     try:
-        dataset = load_data(**source)
+        dataset = load_data(**data.load_arguments())
     except DataError as error:
         raise DataError(
             f"The data of {path} cannot be loaded again: {error}. Pass it from where it is now (--data)."
         ) from None
-    except TypeError as error:  # people edit the file
-        raise DataError(f"{RunFolder(path).config_path} does not say how to load the data: {error}.") from None
-    if dataset.fingerprint != fingerprint:
-        raise DataError(f"The data in {source['source']} is no longer what {path} was trained on.")
+    if dataset.fingerprint != data.fingerprint:
+        raise DataError(f"The data in {data.source} is no longer what {path} was trained on.")
     return dataset
 
 

@@ -22,7 +22,7 @@ from glassnet.errors import ConfigError, choice_error
 from glassnet.nn.checks import check_int
 from glassnet.progress import Progress, TerminalProgress
 from glassnet.recipe import Recipe, get_recipe
-from glassnet.training.config import check_same, data_config, run_config
+from glassnet.training.config import DataConfig, check_resumable, data_config, run_config
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.loop import Course, Loop, split_validation, take_part
 from glassnet.training.run_folder import Record, RunFolder
@@ -122,7 +122,7 @@ def train(
         network,
         recipe.seed,
         _described(data, normalization),
-        recipe=dataclasses.asdict(recipe),
+        recipe=recipe,
         evaluate_train=evaluate_train,
         init=initial_weights.described,
         freeze=freeze,
@@ -130,7 +130,7 @@ def train(
     training, validation = split_validation(data.train, recipe, data.classes)
     begun = None
     if resume and folder.has_checkpoint:
-        check_same(folder.read_config(), config, folder.path)
+        check_resumable(folder.read_config(), config, folder.path)
         begun = folder.restore()
         network.load_state_dict(begun.network)
         if begun.epoch < recipe.epochs:
@@ -209,7 +209,7 @@ def _new_path(spec: ResNetSpec, data: Dataset) -> Path:
     return next(path for path in candidates if not path.exists())
 
 
-def _described(data: Dataset, normalization: Normalization) -> dict[str, Any]:
+def _described(data: Dataset, normalization: Normalization) -> DataConfig:
     return data_config(
         data.source,
         normalization,
@@ -217,7 +217,7 @@ def _described(data: Dataset, normalization: Normalization) -> dict[str, Any]:
         fingerprint=data.fingerprint,
         train=len(data.train),
         test=len(data.test),
-        skipped=data.skipped,
+        skipped=tuple(data.skipped),
     )
 
 

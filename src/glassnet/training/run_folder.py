@@ -35,7 +35,7 @@ try:
 except ImportError:  # Windows has none: there nobody is kept out
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 1
+FORMAT = 2
 Arrays = dict[str, NDArray[Any]]
 Record = dict[str, Any]
 
@@ -305,7 +305,7 @@ class RunFolder:
         self._check_format(self.config_path, config)
         missing = [name for name in ("dtype", "seed", "spec", "recipe", "data") if name not in config]
         if missing:
-            raise RunError(f"{self.config_path} lacks {', '.join(missing)}.")
+            raise RunError(f"{self.config_path} must have {', '.join(missing)}. Got {', '.join(config)}.")
         return dict(config)
 
     def _check_format(self, path: Path, about: Any) -> None:

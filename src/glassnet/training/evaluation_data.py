@@ -1,0 +1,49 @@
+"""Data to evaluate a model on: the run's own, or another source brought to its size and channels."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from glassnet.data import Dataset, load_data
+from glassnet.errors import ConfigError, GlassnetError
+from glassnet.training.config import RunConfig
+from glassnet.training.model import Model
+
+
+def data_for_model(model: Model, source: str | None) -> Dataset:
+    """Load a source as the model takes it, or the run's own data where no source is given."""
+    return model.load_dataset() if source is None else _load_for(model, source)
+
+
+def evaluation_data(model: Model, source: str | None) -> Dataset:
+    """Load the images to evaluate a model on; the test split holds them.
+
+    :param source: the run's own data by default. All images of a source without a split are taken; of the run's own
+        data, wherever it is now, only those that were held out from the training.
+    """
+    if source is None:
+        return model.load_dataset()
+    own = RunConfig.parse(model.config, model.path / "config.json").data
+    loaded = _load_for(model, source, test_size=1)
+    is_unsplit = loaded.train.images is loaded.test.images
+    if is_unsplit and loaded.source["source"] == own.source:
+        return model.load_dataset()
+    if len(loaded.train) >= own.train:  # with fewer they cannot be the run's own
+        with suppress(GlassnetError, TypeError):  # a foreign source need not take the run's settings
+            again = load_data(**{**own.load_arguments(), "source": source})
+            if again.fingerprint == own.fingerprint:
+                return again
+    return loaded
+
+
+def _load_for(model: Model, source: str, **options: Any) -> Dataset:
+    """Load images in the run's size and channels; as many may be unreadable as in its training."""
+    spec, allowed = model.network.spec, model.config["data"].get("max_unreadable")
+    if allowed is not None:
+        options["max_unreadable"] = allowed
+    try:
+        return load_data(source, image_size=spec.size, channels=spec.in_channels, **options)
+    except ConfigError as error:
+        (height, width), channels = spec.size, spec.in_channels
+        raise ConfigError(f"{model.path} takes images of {height}×{width}, {channels} channel(s): {error}") from None
