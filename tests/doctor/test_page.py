@@ -41,7 +41,7 @@ def test_build_page_of_a_healthy_run_has_no_findings(healthy_context: Any) -> No
     report = DoctorReport("runs/a", healthy_context, [CheckOutcome(WrongGradient(), CheckResult(0, "0"))])
     page = build_page(report)
     assert page.summary == ["runs/a looks healthy.", "1 of 1 check passed, 0 skipped."]
-    assert ("First finding", "None") in page.facts
+    assert ("First finding", "None") in page.key_figures
     assert [section.title for section in page.sections] == ["The training", "Checks passed"]
 
 

@@ -103,7 +103,7 @@ def test_stages_find_the_stem_of_a_preactivation_network():
 def test_telling_channels_vary_most_and_stay_in_order():
     maps = np.zeros((4, 2, 2))
     maps[1, 0, 0], maps[3, 0, 0], maps[2] = 1, 5, 100  # channel 2 is bright, but the same everywhere
-    assert measures.most_variable_channels(maps, most=2) == [1, 3]
+    assert measures.most_variable_channels(maps, max_count=2) == [1, 3]
 
 
 @pytest.mark.parametrize("at_once", [2, 100])
@@ -129,11 +129,11 @@ def test_layer_table_of_resnet20():
     assert sum(layer.multiply_adds for layer in layers) == 40_551_040
     assert sum(layer.parameters for layer in layers) == 269_722
     rows = {layer.name: layer for layer in layers}
-    assert rows["conv1"] == measures.Layer("conv1", (16, 32, 32), 432, 442_368, 16 * 32 * 32 * 4)
+    assert rows["conv1"] == measures.LayerSummary("conv1", (16, 32, 32), 432, 442_368, 16 * 32 * 32 * 4)
     assert rows["layer2.0.conv1"].output_shape == (32, 16, 16)
     assert rows["bn1"].parameters == 32
     assert rows["bn1"].multiply_adds == 0
-    assert rows["fc"] == measures.Layer("fc", (10,), 650, 640, 40)
+    assert rows["fc"] == measures.LayerSummary("fc", (10,), 650, 640, 40)
     assert [layer.name for layer in layers] == gn.build("resnet20").activation_names
 
 

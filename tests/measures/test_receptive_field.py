@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import glassnet as gn
 from glassnet import nn
 from glassnet.architecture import PRESETS, build_uninitialized
-from glassnet.measures.receptive_field import ReceptiveField, places, shortcuts
+from glassnet.measures.receptive_field import ReceptiveField, layer_geometries, shortcuts
 
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -31,7 +31,7 @@ def test_names_and_shapes_are_those_of_the_network(changes: dict[str, Any]) -> N
     spec = small(**changes)
     network = gn.build(spec)
     outputs = network.activations(np.zeros((1, 3, *spec.size), np.float32))
-    found = places(spec)
+    found = layer_geometries(spec)
     assert {place.name: place.output_shape for place in found} == {k: v.shape[1:] for k, v in outputs.items()}
     assert [place.name for place in found] == list(outputs)
 
@@ -72,7 +72,11 @@ def backward_from(layers: nn.Module, name: str, dy: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_receptive_fields_are_where_the_gradient_is_not_zero(changes: dict[str, Any]) -> None:
     spec = small(**changes)
-    tops = [p for p in places(spec) if len(p.output_shape) == 3 and p.name.count(".") == p.name.startswith("layer")]
+    tops = [
+        p
+        for p in layer_geometries(spec)
+        if len(p.output_shape) == 3 and p.name.count(".") == p.name.startswith("layer")
+    ]
     compared = 0
     for found in tops:
         if found.name in ("pool", "avgpool"):
@@ -80,26 +84,28 @@ def test_receptive_fields_are_where_the_gradient_is_not_zero(changes: dict[str, 
         _, height, width = found.output_shape
         for row, column in {(0, 0), (height // 2, width // 2), (height - 1, width - 1)}:
             rows, columns = support(build_uninitialized(spec).to(np.float64), found.name, (row, column), spec.size)
-            assert (rows, columns) == found.view.pixels((row, column), spec.size), f"{found.name} at {row}, {column}"
+            assert (rows, columns) == found.receptive_field.pixels((row, column), spec.size), (
+                f"{found.name} at {row}, {column}"
+            )
             compared += 1
     assert compared > 10
 
 
 def test_known_receptive_fields() -> None:
-    views = {place.name: place.view for place in places(gn.spec("resnet50"))}
+    views = {place.name: place.receptive_field for place in layer_geometries(gn.spec("resnet50"))}
     assert views["conv1"] == ReceptiveField((-3, -3), (7, 7), (2, 2))
     # Araujo et al. 2019, table 1, has 483 for a ResNet-50 that strides in each stage's first 1×1. Ours strides in the
     # 3×3, which then reads a finer map: 2·4 less in stage 2, 2·8 in stage 3 and 2·16 in stage 4.
     assert views["layer4.2"].size == (483 - 8 - 16 - 32,) * 2
     assert views["layer4.2"].stride == (32, 32)
-    tiny = {place.name: place.view for place in places(gn.spec("tiny"))}
+    tiny = {place.name: place.receptive_field for place in layer_geometries(gn.spec("tiny"))}
     assert [tiny[name].size[0] for name in ("conv1", "relu", "layer1.0.conv1", "layer1.0")] == [3, 3, 5, 7]
     assert tiny["fc"].size == (8, 8)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_has_its_places(name: str) -> None:
-    assert places(PRESETS[name])[-1].output_shape == (PRESETS[name].classes,)
+    assert layer_geometries(PRESETS[name])[-1].output_shape == (PRESETS[name].classes,)
 
 
 def test_shortcuts() -> None:
@@ -119,5 +125,5 @@ def test_any_chain_of_windows(kernels: list[tuple[int, int, int, int]]) -> None:
         reached = {place * stride - padding + dilation * tap for place in reached for tap in range(kernel)}
     for kernel, stride, dilation, padding in kernels:
         conv = nn.Conv2d(1, 1, kernel, stride, padding, dilation)
-        view = view.through(conv.window)
+        view = view.after_window(conv.window)
     assert (view.start[0], view.start[0] + view.size[0]) == (min(reached), max(reached) + 1)

@@ -115,7 +115,7 @@ def test_no_button_uploads_a_figure(opened):
 
 
 def test_a_folded_table_waits_for_being_opened():
-    elements = Elements(render(page(Table("Numbers", ["Name"], [["a"]], folded=True))))
+    elements = Elements(render(page(Table("Numbers", ["Name"], [["a"]], collapsed=True))))
     assert elements.all("details") == [{}]
     assert not Elements(render(page(Table("Numbers", ["Name"], [["a"]])))).all("details")
 

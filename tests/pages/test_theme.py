@@ -1,7 +1,7 @@
 import pytest
 
 from glassnet.pages.figures import caption, loss_curve
-from glassnet.pages.theme import logarithmic, new_figure, text_width, written
+from glassnet.pages.theme import logarithmic, new_figure, shorten_label, text_width
 
 
 @pytest.mark.parametrize(
@@ -15,11 +15,11 @@ from glassnet.pages.theme import logarithmic, new_figure, text_width, written
     ],
 )
 def test_class_names_are_written_to_the_letter(name, shown):
-    assert written(name) == shown
+    assert shorten_label(name) == shown
 
 
 def test_long_names_that_differ_at_their_ends_stay_apart():
-    assert written("photographs of birds 1", 10) != written("photographs of birds 2", 10)
+    assert shorten_label("photographs of birds 1", 10) != shorten_label("photographs of birds 2", 10)
 
 
 def test_width_counts_what_is_seen_not_how_it_is_escaped():

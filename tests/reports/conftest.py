@@ -9,7 +9,7 @@ from tests.reports import runs_to_compare as contestants
 @pytest.fixture
 def contest(monkeypatch):
     """Compares contestants by what they are made to say, in place of networks."""
-    monkeypatch.setattr(measures, "layer_table", lambda network: [measures.Layer("fc", (3,), 9, 90, 12)])
+    monkeypatch.setattr(measures, "layer_table", lambda network: [measures.LayerSummary("fc", (3,), 9, 90, 12)])
     monkeypatch.setattr(
         measures, "outcome", lambda model, split, scale: outcome_of(split.labels, model.network.probabilities)
     )

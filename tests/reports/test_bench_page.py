@@ -9,7 +9,7 @@ from tests.pages.test_page import Elements
 def test_ratios_come_first_then_every_workload_and_the_machine():
     page = compose(report())
     assert [section.title for section in page.sections] == ["Ratios", "digits", "layers", "Machine"]
-    assert page.facts == [("digits: of PyTorch's time", "2.00×")]
+    assert page.key_figures == [("digits: of PyTorch's time", "2.00×")]
     assert "checked first in float64" in page.summary[0]
     assert "3 rounds" in page.summary[0]
     sentence = page.sections[1].blocks[0]
@@ -34,7 +34,7 @@ def test_the_page_asks_for_nothing(tmp_path):
     path = write_bench(report(), tmp_path / "bench.html")
     elements = Elements(path.read_text(encoding="utf-8"))
     assert not any("src" in attributes for _, attributes in elements.elements)
-    assert "one-line" in [table.get("class") for table in elements.all("table")]
+    assert "nowrap" in [table.get("class") for table in elements.all("table")]
     assert "2.00 (1.50–2.50)" in elements.texts
 
 

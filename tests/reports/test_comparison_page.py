@@ -40,7 +40,7 @@ def test_a_comparison_has_every_part(contest):
     page = compose(comparison)
     assert page.title == "“a” and “b” on noise"
     assert page.summary == comparison.words
-    assert page.facts == [("Test accuracy of a", "100.0%"), ("Test accuracy of b", "93.3%")]
+    assert page.key_figures == [("Test accuracy of a", "100.0%"), ("Test accuracy of b", "93.3%")]
     assert titles(page) == [
         "Every run in numbers",
         "Every pair, image by image",
@@ -73,14 +73,14 @@ def test_many_runs_fold_their_pairs(contest):
     page = compose(contest(*(contestant(name) for name in "abcde")))
     assert page.title == "5 runs on noise"
     assert len(table(page, "Every pair, image by image").rows) == 10
-    assert table(page, "Every pair, image by image").folded
+    assert table(page, "Every pair, image by image").collapsed
 
 
 def test_without_the_images_curves_and_tables_remain(contest):
     page = compose(contest(contestant("a"), contestant("b"), dataset=None))
     assert [section.title for section in page.sections] == ["Results", "Training", "Settings that differ"]
     assert "was trained on arrays" in " ".join(page.summary)
-    assert page.facts[0] == ("Test accuracy of a", "100.0%")
+    assert page.key_figures[0] == ("Test accuracy of a", "100.0%")
     render(page)
 
 

@@ -81,9 +81,9 @@ def test_the_summary_gives_the_last_epochs_numbers_in_words(page, trained):
         f"After the last epoch it names {right} of 450 test images correctly: a test accuracy of {accuracy:.1%}"
     )
     assert "the last epoch, be it the best or not" in second
-    facts = dict(page.facts)
-    assert facts["Test accuracy"] == f"{accuracy:.1%}"
-    assert facts["Parameters"] == "2,538"
+    key_figures = dict(page.key_figures)
+    assert key_figures["Test accuracy"] == f"{accuracy:.1%}"
+    assert key_figures["Parameters"] == "2,538"
 
 
 def test_figures_and_numbers_agree(page, trained):
@@ -139,7 +139,7 @@ def test_data_that_is_gone_is_said_to_be_missing(run):
         "Every epoch in numbers",
         "First-layer filters",
     ]
-    assert dict(page.facts)["Test accuracy"] == f"{run.history[-1]['test_accuracy']:.1%}"
+    assert dict(page.key_figures)["Test accuracy"] == f"{run.history[-1]['test_accuracy']:.1%}"
 
 
 def test_arrays_of_ones_own_must_be_handed_over(run, digits_data):
@@ -193,9 +193,9 @@ def test_a_run_without_a_record_shows_the_network(run, digits_data):
     page = compose(run, digits_data)
     assert page.title == "tiny"
     assert page.summary[0].endswith("This run has no record of a training.")
-    assert [name for name, _ in page.facts] == ["Test accuracy", "Parameters", "Test images"]
+    assert [name for name, _ in page.key_figures] == ["Test accuracy", "Parameters", "Test images"]
     assert "no curves" in page.sections[1].blocks[0]
-    assert [name for name, _ in compose(run, None).facts] == ["Parameters"]
+    assert [name for name, _ in compose(run, None).key_figures] == ["Parameters"]
 
 
 def test_a_loss_that_is_not_finite_is_said(run, digits_data):

@@ -224,4 +224,4 @@ def test_build_page_draws_all_points(study: LearningRateStudy) -> None:
     assert {trace.name.partition(":")[0] for trace in figure.data} == {
         *("each batch", "smoothed", "steepest", "nine tenths of the fall", "lowest")
     }
-    assert dict(page.facts)["Suggested rate"] == f"{study.suggestion:g}"
+    assert dict(page.key_figures)["Suggested rate"] == f"{study.suggestion:g}"

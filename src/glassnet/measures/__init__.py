@@ -1,7 +1,7 @@
 """Measures: numbers about a model and its data. Nothing here draws, and nothing changes the network it looks at."""
 
 from glassnet.measures.layers import (
-    Layer,
+    LayerSummary,
     layer_gradient_norms,
     layer_table,
     most_variable_channels,
@@ -23,7 +23,7 @@ from glassnet.measures.significance import accuracy_interval
 
 __all__ = [
     "ClassScore",
-    "Layer",
+    "LayerSummary",
     "Misclassification",
     "Outcome",
     "accuracy_interval",

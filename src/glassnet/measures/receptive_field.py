@@ -1,4 +1,4 @@
-"""Where each layer of a network stands: the shapes it connects, and how much of the image one output sees."""
+"""Shapes and receptive fields of the layers of a network, computed from its specification alone."""
 
 from dataclasses import dataclass
 
@@ -12,25 +12,28 @@ SHORTCUTS = ("downsample", "shortcut")  # a Residual's name for it, with and wit
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What one number of a map sees of the image: output (i, j) reads ``size`` rows from ``start + i·stride`` on,
-    and columns likewise. A start below 0 lies in the padding."""
+    """The part of the image that each output of a layer depends on.
+
+    Output (i, j) depends on ``size`` rows from ``start + i·stride`` on, and likewise on columns. A start below 0 is in
+    the padding.
+    """
 
     start: Pair
     size: Pair
     stride: Pair
 
     def pixels(self, output: Pair, image: Pair) -> tuple[slice, slice]:
-        """The rows and columns of the image that one output sees, without the padding."""
+        """Return the rows and columns of an image of this size that one output depends on, without the padding."""
         rows, columns = (
-            slice(max(0, start + place * stride), min(length, start + place * stride + size))
-            for place, start, size, stride, length in zip(
+            slice(max(0, start + index * stride), min(length, start + index * stride + size))
+            for index, start, size, stride, length in zip(
                 output, self.start, self.size, self.stride, image, strict=True
             )
         )
         return rows, columns
 
-    def through(self, window: SlidingWindow) -> "ReceptiveField":
-        """What one number sees after a window slid over this map (Araujo et al. 2019, eq. 2 and 3)."""
+    def after_window(self, window: SlidingWindow) -> "ReceptiveField":
+        """Return the receptive field after a convolution or pooling (Araujo et al. 2019, eq. 2 and 3)."""
         axes = zip(self.start, self.size, self.stride, window.padding, window.kernel_size, window.dilation, strict=True)
         start, size = zip(
             *(
@@ -42,12 +45,12 @@ class ReceptiveField:
         stride = (self.stride[0] * window.stride[0], self.stride[1] * window.stride[1])
         return ReceptiveField(start, size, stride)
 
-    def every(self, step: int) -> "ReceptiveField":
-        """Only every step-th number of this map is left."""
+    def subsample(self, step: int) -> "ReceptiveField":
+        """Return the receptive field after every step-th output is kept in both directions."""
         return ReceptiveField(self.start, self.size, (self.stride[0] * step, self.stride[1] * step))
 
-    def joined(self, other: "ReceptiveField") -> "ReceptiveField":
-        """What the sum of two maps of the same shape sees."""
+    def union(self, other: "ReceptiveField") -> "ReceptiveField":
+        """Return the receptive field of the sum of two feature maps of the same shape."""
         start = tuple(map(min, self.start, other.start))
         ends = (
             max(a + size, b + other_size)
@@ -58,31 +61,31 @@ class ReceptiveField:
 
 
 @dataclass(frozen=True)
-class Place:
-    """One layer or residual block: its name, itself, its input and output for one image, without N, and its view."""
+class LayerGeometry:
+    """A layer or residual block with its name, its shapes for one image (without N) and its receptive field."""
 
     name: str
     layer: nn.Module
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
-    view: ReceptiveField
+    receptive_field: ReceptiveField
 
 
-def places(spec: ResNetSpec) -> list[Place]:
-    """Every leaf layer and residual block of a network in forward order, a block after what it is made of.
+def layer_geometries(spec: ResNetSpec) -> list[LayerGeometry]:
+    """Return every leaf layer and residual block in forward order, a block after its layers.
 
-    Worked out from the layers' windows, without computing anything; names are those of ``Network.activations``.
+    Names are those of ``Network.activations``. Shapes follow from the layers' windows; nothing is computed.
     """
-    shape = (spec.in_channels, *spec.size)
-    found: list[Place] = []
-    _walk("", build_uninitialized(spec), shape, ReceptiveField((0, 0), (1, 1), (1, 1)), spec.size, found)
-    return found
+    geometries: list[LayerGeometry] = []
+    shape, field = (spec.in_channels, *spec.size), ReceptiveField((0, 0), (1, 1), (1, 1))
+    _walk("", build_uninitialized(spec), shape, field, spec.size, geometries)
+    return geometries
 
 
 def shortcuts(spec: ResNetSpec) -> dict[str, str]:
-    """What carries x around F in each residual block: "identity", "zero-pad" or "projection", which change the shape.
+    """Return the kind of each residual block's shortcut, in forward order; nothing for a plain network.
 
-    Blocks in forward order; none where the network is plain.
+    The kinds are "identity", and "zero-pad" or "projection" where the block changes the shape.
     """
     kinds = {nn.Identity: "identity", nn.ZeroPadShortcut: "zero-pad", nn.Sequential: "projection"}
     return {
@@ -95,50 +98,56 @@ def shortcuts(spec: ResNetSpec) -> dict[str, str]:
 
 
 def _walk(
-    name: str, layer: nn.Module, shape: tuple[int, ...], view: ReceptiveField, image: Pair, found: list[Place]
+    name: str,
+    layer: nn.Module,
+    shape: tuple[int, ...],
+    field: ReceptiveField,
+    image: Pair,
+    geometries: list[LayerGeometry],
 ) -> tuple[tuple[int, ...], ReceptiveField]:
-    """Adds what stands in ``layer`` to ``found``; returns the shape and the view behind it."""
-    entered = shape
+    """Append the geometry of ``layer`` and of the layers in it; return the output's shape and receptive field."""
+    input_shape = shape
     if isinstance(layer, nn.Residual):
-        after, seen = shape, view
+        body_shape, total = shape, field
         for child_name, child in layer.named_children():
+            path = f"{name}.{child_name}"
             if child_name in SHORTCUTS:
-                _, carried = _walk(f"{name}.{child_name}", child, shape, view, image, found)
-                seen = seen.joined(carried)
+                _, shortcut_field = _walk(path, child, shape, field, image, geometries)
+                total = total.union(shortcut_field)
             else:
-                after, seen = _walk(f"{name}.{child_name}", child, after, seen, image, found)
-        shape, view = after, seen
+                body_shape, total = _walk(path, child, body_shape, total, image, geometries)
+        shape, field = body_shape, total
     elif isinstance(layer, nn.Sequential):
         for child_name, child in layer.named_children():
             path = f"{name}.{child_name}" if name else child_name
-            shape, view = _walk(path, child, shape, view, image, found)
-        return shape, view
+            shape, field = _walk(path, child, shape, field, image, geometries)
+        return shape, field
     else:
-        shape, view = _behind(layer, shape, view, image)
-    found.append(Place(name, layer, entered, shape, view))
-    return shape, view
+        shape, field = _after_leaf(layer, shape, field, image)
+    geometries.append(LayerGeometry(name, layer, input_shape, shape, field))
+    return shape, field
 
 
-def _behind(
-    layer: nn.Module, shape: tuple[int, ...], view: ReceptiveField, image: Pair
+def _after_leaf(
+    layer: nn.Module, shape: tuple[int, ...], field: ReceptiveField, image: Pair
 ) -> tuple[tuple[int, ...], ReceptiveField]:
-    whole = ReceptiveField((0, 0), image, image)
+    whole_image = ReceptiveField((0, 0), image, image)
     match layer:
         case nn.Conv2d():
-            return (layer.out_channels, *layer.window.output_size(_size(shape))), view.through(layer.window)
+            return (layer.out_channels, *layer.window.output_size(_size(shape))), field.after_window(layer.window)
         case nn.MaxPool2d() | nn.AvgPool2d():
-            return (shape[0], *layer.window.output_size(_size(shape))), view.through(layer.window)
+            return (shape[0], *layer.window.output_size(_size(shape))), field.after_window(layer.window)
         case nn.ZeroPadShortcut():
             height, width = (-(-length // layer.stride) for length in shape[1:])
-            return (layer.out_channels, height, width), view.every(layer.stride)
+            return (layer.out_channels, height, width), field.subsample(layer.stride)
         case nn.AdaptiveAvgPool2d():
-            return (shape[0], 1, 1), whole
+            return (shape[0], 1, 1), whole_image
         case nn.Flatten():
-            return (shape[0] * shape[1] * shape[2],), whole
+            return (shape[0] * shape[1] * shape[2],), whole_image
         case nn.Linear():
-            return (layer.out_features,), whole
-        case _:  # number by number: normalization, activation, dropout
-            return shape, view
+            return (layer.out_features,), whole_image
+        case _:  # elementwise: normalization, activation, dropout
+            return shape, field
 
 
 def _size(shape: tuple[int, ...]) -> Pair:

@@ -26,16 +26,16 @@ from glassnet.pages.theme import BUTTONS_HEIGHT, caption, document
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns; numbers stand to the right. A folded table shows its title until it is opened.
+    """Rows under named columns; numbers stand to the right. A collapsed table shows its title until it is opened.
 
-    Where ``one_line`` is set no cell wraps, and a narrow page scrolls the table.
+    Where ``nowrap`` is set no cell wraps, and a narrow page scrolls the table.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str | int | float | None]]
-    folded: bool = False
-    one_line: bool = False
+    collapsed: bool = False
+    nowrap: bool = False
 
     @property
     def numeric(self) -> list[bool]:
@@ -69,10 +69,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole page: its title, the short of it in ``facts`` (name, value) and sentences, and the sections."""
+    """A whole page: its title, the short of it in ``key_figures`` (name, value) and sentences, and the sections."""
 
     title: str
-    facts: Sequence[tuple[str, str]]
+    key_figures: Sequence[tuple[str, str]]
     summary: Sequence[str]
     sections: Sequence[Section]
 

@@ -118,7 +118,7 @@ def caption(figure: go.Figure) -> str:
     return str(figure.layout.meta["caption"])
 
 
-def written(name: str, longest: int = 18) -> str:
+def shorten_label(name: str, longest: int = 18) -> str:
     """A class name as Plotly prints it to the letter: one line, its middle left out above ``longest`` characters."""
     line = " ".join(name.split())
     if len(line) > longest:
@@ -128,7 +128,7 @@ def written(name: str, longest: int = 18) -> str:
 
 
 def text_width(texts: Sequence[str], size: float = TICK_SIZE) -> float:
-    """About how many pixels the widest of these texts (as ``written`` returns them) takes; never too few."""
+    """About how many pixels the widest of these texts (as ``shorten_label`` returns them) takes; never too few."""
     return max((_columns(html.unescape(text)) for text in texts), default=0) * 0.6 * size
 
 

@@ -17,9 +17,9 @@ from glassnet.pages.theme import (
     VALIDATION,
     buttons,
     new_figure,
+    shorten_label,
     text_figure,
     text_width,
-    written,
 )
 
 _ENGINES = (("PyTorch", TEST, "diamond"), ("glassnet", TRAIN, "circle"), ("yardstick", VALIDATION, "square-open"))
@@ -71,7 +71,7 @@ def ratio_figure(ratios: Mapping[str, Sequence[Ratio]]) -> go.Figure:
         )
     figure.add_vline(x=1, line={"color": _CEILING, "width": 1.5, "dash": "dot"})
     figure.update_xaxes(type="log", title_text="ratio of times", dtick="D2", tickformat="~g")
-    axis = {**CATEGORY_AXIS, "tickvals": list(range(len(names))), "ticktext": [written(name) for name in names]}
+    axis = {**CATEGORY_AXIS, "tickvals": list(range(len(names))), "ticktext": [shorten_label(name) for name in names]}
     figure.update_yaxes(**axis, range=[len(names) - 0.5, -0.5], tickfont={"size": TICK_SIZE})
     return figure.update_layout(legend=_LEGEND)
 

@@ -18,7 +18,7 @@ def write_bench(report: BenchReport, path: Path | str = "bench.html") -> Path:
 
 def compose(report: BenchReport) -> Page:
     """The bench as a page, not yet written."""
-    facts = [
+    key_figures = [
         (f"{workload}: of PyTorch's time", f"{ratio.spread.median:.2f}×")
         for workload, contests in report.contests.items()
         for ratio in quoted(contests)
@@ -31,7 +31,7 @@ def compose(report: BenchReport) -> Page:
         "an engine the quickest counts."
     )
     sections = [_ratios(report), *(_workload(report, name) for name in report.contests), _machine(report)]
-    return Page("Speed and memory of glassnet", facts, [how, *report.notes], sections)
+    return Page("Speed and memory of glassnet", key_figures, [how, *report.notes], sections)
 
 
 def _ratios(report: BenchReport) -> Section:
@@ -42,7 +42,7 @@ def _ratios(report: BenchReport) -> Section:
 def _workload(report: BenchReport, name: str) -> Section:
     contests, rows, title = report.contests[name], workload_rows(report, name), report.titles[name]
     figure = [figures.roofline_figure(contests, report.machine)] if len(contests) > 1 else []
-    table = Table(title, list(rows[0]), [list(row.values()) for row in rows], one_line=True)
+    table = Table(title, list(rows[0]), [list(row.values()) for row in rows], nowrap=True)
     return Section(name, [*words(name, contests), *figure, table])
 
 

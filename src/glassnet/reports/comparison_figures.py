@@ -23,9 +23,9 @@ from glassnet.pages.theme import (
     TITLE_HEIGHT,
     buttons,
     new_figure,
+    shorten_label,
     text_figure,
     text_width,
-    written,
 )
 
 # Okabe and Ito's colours, told apart in every common colour blindness, but for their yellow, too pale for lines on
@@ -86,7 +86,7 @@ def epoch_time_figure(histories: Mapping[str, Records]) -> go.Figure:
     """
     seconds = {run: [record["seconds"] for record in history] for run, history in histories.items() if history}
     medians = {run: median(values) for run, values in seconds.items()}
-    names = [written(run, 24) for run in seconds]
+    names = [shorten_label(run, 24) for run in seconds]
     figure = new_figure(
         "Time per epoch",
         caption=(
@@ -132,7 +132,7 @@ def confusion_comparison(matrices: Mapping[str, npt.NDArray[np.int64]], classes:
 
     :param matrices: by the name of the run (classes, classes) counts, true class by row, predicted class by column.
     """
-    names = [written(name) for name in classes]
+    names = [shorten_label(name) for name in classes]
     largest = max(int(matrix.max(initial=0)) for matrix in matrices.values())
     least = max(TICK_SIZE + 4, 4 + text_width([str(largest)], LABEL_SIZE))
     left, gap = 48 + text_width(names), 16
@@ -165,7 +165,7 @@ def confusion_comparison(matrices: Mapping[str, npt.NDArray[np.int64]], classes:
         x, y = column * (left + side + gap) + left, row * (head + side + below) + head
         across, down = f"xaxis{place + 1}", f"yaxis{place + 1}"
         cells = count_cells(matrix, classes, below=8) | {"zmax": largest or 1, "showscale": place == 0}
-        figure.add_heatmap(**cells, name=written(run, 60), xaxis=f"x{place + 1}", yaxis=f"y{place + 1}")
+        figure.add_heatmap(**cells, name=shorten_label(run, 60), xaxis=f"x{place + 1}", yaxis=f"y{place + 1}")
         axis = class_axis(names)
         horizontal = {"domain": [x / wide, (x + side) / wide], "anchor": f"y{place + 1}"}
         vertical = {"domain": [1 - (y + side) / tall, 1 - y / tall], "anchor": f"x{place + 1}"}
@@ -174,7 +174,7 @@ def confusion_comparison(matrices: Mapping[str, npt.NDArray[np.int64]], classes:
         figure.layout[down] = axis | vertical | {"title": true, "range": [len(names) - 0.5, -0.5]}
         right = np.trace(matrix) / max(1, matrix.sum())
         figure.add_annotation(
-            text=f"{written(run, 24)}: {right:.1%} right",
+            text=f"{shorten_label(run, 24)}: {right:.1%} right",
             x=x / wide,
             xanchor="left",
             y=1 - y / tall,
@@ -210,13 +210,13 @@ def disagreement_figure(
         ]
         true = classes[one.true]
         below = [
-            f"{written(run, 10)}: {written(name, 10)} {probability:.2f}{'' if name == true else ' ×'}"
+            f"{shorten_label(run, 10)}: {shorten_label(name, 10)} {probability:.2f}{'' if name == true else ' ×'}"
             for run, name, probability in said
         ]
-        labels.append([f"true: {written(true, 10)}", *below])
+        labels.append([f"true: {shorten_label(true, 10)}", *below])
         hover.append(
-            f"test image {one.index}<br>true: {written(true, 60)}"
-            + "".join(f"<br>{written(run, 60)}: {written(name, 60)} ({p:.4f})" for run, name, p in said)
+            f"test image {one.index}<br>true: {shorten_label(true, 60)}"
+            + "".join(f"<br>{shorten_label(run, 60)}: {shorten_label(name, 60)} ({p:.4f})" for run, name, p in said)
         )
     widest = text_width([line for lines in labels for line in lines], LABEL_SIZE)
     return image_grid(
@@ -247,7 +247,7 @@ def _curves(
 
     :param choices: the buttons: what each changes of the layout; the first says how the figure begins.
     """
-    names = [written(run, 20) for run in histories]
+    names = [shorten_label(run, 20) for run in histories]
     below = 56 + LEGEND_ROW * -(-sum(48 + text_width([name], 12) for name in [*names, "test", "train"]) // 220)
     height = TITLE_HEIGHT + BUTTONS_HEIGHT + 280 + below
     ends = [

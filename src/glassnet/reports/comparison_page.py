@@ -10,7 +10,7 @@ from glassnet.reports import comparison_figures as figures
 from glassnet.reports.comparison import Comparison
 from glassnet.reports.report import data_name, engine_title
 
-MOST_IMAGES = 36
+MAX_IMAGES = 36
 
 
 def write_comparison(comparison: Comparison, path: Path | str = "comparison.html") -> Path:
@@ -27,12 +27,12 @@ def compose(comparison: Comparison) -> Page:
     entries = comparison.entries
     trained = [entry.model for entry in entries if entry.model.history] or [entries[0].model]
     named = f"“{entries[0].name}” and “{entries[1].name}”" if len(entries) == 2 else f"{len(entries)} runs"
-    facts = [
+    key_figures = [
         (f"Test accuracy of {entry.name}", "–" if entry.accuracy is None else f"{entry.accuracy:.1%}")
         for entry in entries
     ]
     sections = [_results(comparison), _training(comparison), *_images(comparison), _settings(comparison)]
-    return Page(f"{named} on {data_name(trained[0])}", facts, comparison.words, sections)
+    return Page(f"{named} on {data_name(trained[0])}", key_figures, comparison.words, sections)
 
 
 def _results(comparison: Comparison) -> Section:
@@ -70,7 +70,7 @@ def _results(comparison: Comparison) -> Section:
             f"Accuracy and loss are measured anew on the test images, with each run's weights on the {engines} engine. "
             "Multiply-adds and the memory of all layers' outputs are those of one image, seconds per epoch the median.",
             table,
-            Table("Every pair, image by image", titles, pairs, folded=len(pairs) > 6),
+            Table("Every pair, image by image", titles, pairs, collapsed=len(pairs) > 6),
         ],
     )
 
@@ -102,7 +102,7 @@ def _images(comparison: Comparison) -> list[Section]:
     confusion = Section("Confusion matrices", [figures.confusion_comparison(matrices, classes)])
     if not disagreements:
         return [confusion, Section("Disagreements", [figures.NO_DISAGREEMENT])]
-    shown = disagreements[:MOST_IMAGES]
+    shown = disagreements[:MAX_IMAGES]
     images = dataset.test.images[[one.index for one in shown]]
     which = "all of them" if len(shown) == len(disagreements) else f"{len(shown)} of them"
     sentence = (

@@ -99,13 +99,13 @@ def _facts(model: "Model", outcome: measures.Outcome | None) -> list[tuple[str, 
     accuracy, count = _last_accuracy(model), model.config["data"]["test"]
     if accuracy is None and outcome is not None:
         accuracy, count = outcome.accuracy, len(outcome.labels)
-    facts = [("Parameters", f"{model.network.parameter_count:,}")]
+    key_figures = [("Parameters", f"{model.network.parameter_count:,}")]
     if accuracy is not None:
-        facts = [("Test accuracy", f"{accuracy:.1%}"), *facts, ("Test images", f"{count:,}")]
+        key_figures = [("Test accuracy", f"{accuracy:.1%}"), *key_figures, ("Test images", f"{count:,}")]
     if model.history:
         train = model.config["data"]["train"]
-        facts += [("Training images", f"{train:,}"), ("Training time", format_duration(training_seconds(model)))]
-    return facts
+        key_figures += [("Training images", f"{train:,}"), ("Training time", format_duration(training_seconds(model)))]
+    return key_figures
 
 
 def _samples(dataset: "Dataset") -> Section:
@@ -131,7 +131,7 @@ def _training(model: "Model") -> Section:
         )
     columns = [key for key, value in model.history[-1].items() if not isinstance(value, Mapping)]
     rows = [[record.get(key) for key in columns] for record in model.history]
-    return Section("Training", [*blocks, Table("Every epoch in numbers", _titles(columns), rows, folded=True)])
+    return Section("Training", [*blocks, Table("Every epoch in numbers", _titles(columns), rows, collapsed=True)])
 
 
 def _results(dataset: "Dataset", outcome: measures.Outcome) -> Section:
@@ -149,7 +149,7 @@ def _results(dataset: "Dataset", outcome: measures.Outcome) -> Section:
                     [name, score.precision, score.recall, score.count]
                     for name, score in zip(classes, scores, strict=True)
                 ],
-                folded=True,
+                collapsed=True,
             ),
         ],
     )
@@ -204,7 +204,7 @@ def _layers(model: "Model") -> list[Block]:
     return [
         f"One image takes {multiply_adds:,} multiply-adds in convolutions and the linear layer (bias additions not "
         f"counted), and the outputs of all layers together {memory:,} bytes in {model.config['dtype']}.",
-        Table("Layer by layer, for one image", columns, rows, folded=len(rows) > 30),
+        Table("Layer by layer, for one image", columns, rows, collapsed=len(rows) > 30),
     ]
 
 

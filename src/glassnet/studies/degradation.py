@@ -255,7 +255,7 @@ def build_page(study: DegradationStudy) -> Page:
         for kind in ("plain", "residual")
         for depth in (study.depths[0], study.depths[-1])
     }
-    facts = [(name, "diverged" if end is None else f"{end.mean:.1%} wrong") for name, end in ends.items()]
+    key_figures = [(name, "diverged" if end is None else f"{end.mean:.1%} wrong") for name, end in ends.items()]
     how = (
         f"He et al.'s networks for small images (2015, sec. 4.2) with {study.width} channels, on {study.data}: "
         f"{pluralize(study.epochs, 'epoch')} over {study.images:,} training images, SGD with Nesterov's momentum, "
@@ -279,7 +279,7 @@ def build_page(study: DegradationStudy) -> Page:
     ]
     return Page(
         f"Degradation on {study.data}: plain against residual",
-        facts,
+        key_figures,
         study.summary,
         [*sections, Section("In numbers", [_table(study), _differences(study)])],
     )
@@ -301,7 +301,7 @@ def rows(study: DegradationStudy) -> list[dict[str, str | int]]:
 def _table(study: DegradationStudy) -> Table:
     found = rows(study)
     title = f"After the last epoch, mean ± standard deviation over {pluralize(len(study.seeds), 'seed')}"
-    return Table(title, [name.capitalize() for name in found[0]], [list(row.values()) for row in found], one_line=True)
+    return Table(title, [name.capitalize() for name in found[0]], [list(row.values()) for row in found], nowrap=True)
 
 
 def _differences(study: DegradationStudy) -> Table:
@@ -317,7 +317,7 @@ def _differences(study: DegradationStudy) -> Table:
         for (name, norm), difference in compared.items()
     ]
     columns = ["Difference of training errors", "Norm", "Mean", "95% from", "to", "p-value (paired t)"]
-    return Table("Differences, paired by seed", columns, cells, one_line=True)
+    return Table("Differences, paired by seed", columns, cells, nowrap=True)
 
 
 def _series(words: Sequence[str]) -> str:

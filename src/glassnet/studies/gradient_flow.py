@@ -352,14 +352,14 @@ def build_page(study: GradientFlowStudy) -> Page:
         study.summary,
         [
             Section("Layer by layer", [how, *by_layer]),
-            Section("By depth", [*by_depth, Table("Norms", columns, rows, folded=len(by_depth) > 0)]),
+            Section("By depth", [*by_depth, Table("Norms", columns, rows, collapsed=len(by_depth) > 0)]),
             Section(
                 "The identity’s term",
                 [
                     equation,
                     figures.split_maps_figure(study.splits),
                     figures.split_figure(study.splits),
-                    Table("Every block", titles, parts, folded=len(parts) > 12),
+                    Table("Every block", titles, parts, collapsed=len(parts) > 12),
                 ],
             ),
         ],

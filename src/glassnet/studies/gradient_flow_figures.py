@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from glassnet.studies.gradient_flow import BlockSplit, Flow
 
 _DASHES = ("dot", "dash", "solid", "dashdot", "longdash", "longdashdot")
-MOST_NAMED_BLOCKS = 12
+MAX_NAMED_BLOCKS = 12
 
 
 def gradient_by_layer_figure(flows: "Sequence[Flow]", norm: str) -> go.Figure:
@@ -109,7 +109,7 @@ def first_layer_figure(flows: "Sequence[Flow]") -> go.Figure:
 def split_figure(splits: "Sequence[BlockSplit]") -> go.Figure:
     """The norm of the whole gradient at each block's input, and of its parts through the skip and through F."""
     names = [split.block for split in splits]
-    many = len(names) > MOST_NAMED_BLOCKS
+    many = len(names) > MAX_NAMED_BLOCKS
     foot = 96 if many else 84 + text_width(names) * 0.75
     figure = new_figure(
         "The two parts of each block’s gradient",
@@ -159,7 +159,7 @@ def split_maps_figure(splits: "Sequence[BlockSplit]", most: int = 3) -> go.Figur
     )
     parts = ["through the skip", "through F", "whole"]
     names = [split.block for split in chosen]
-    tiling = TileGrid(len(tiles), height, width, 3, gap=max(1, width // 10), band=-(-20 * width // 90))
+    tiling = TileGrid(len(tiles), height, width, 3, gap=max(1, width // 10), label_height=-(-20 * width // 90))
     figure = tile_grid_figure(
         "The gradient of one image",
         tiling,
@@ -175,7 +175,7 @@ def split_maps_figure(splits: "Sequence[BlockSplit]", most: int = 3) -> go.Figur
         alt=f"Three maps for each of {', '.join(names)}: the gradient through the skip, through F, and the whole.",
     )
     bar = colour_bar("gradient, within its row’s range", tickvals=[-1, 0, 1], ticktext=["−largest", "0", "largest"])
-    canvas = tiling.lay(tiles, np.nan)
+    canvas = tiling.paste(tiles, np.nan)
     figure.add_heatmap(z=canvas, colorscale="RdBu", zmid=0, zmin=-1, zmax=1, hoverinfo="skip", colorbar=bar)
     label_rows(figure, [(tiling.corner(row * 3)[0] + (height - 1) / 2, name) for row, name in enumerate(names)])
     return figure

@@ -234,7 +234,7 @@ def build_page(study: LearningRateStudy) -> Page:
         ("Steps", f"{len(study.rates)} of {study.steps}"),
     ]
     rows = list(zip(study.rates, study.losses, study.smoothed, strict=True))
-    table = Table("Every step", ["Learning rate", "Loss", "Smoothed"], rows, folded=True)
+    table = Table("Every step", ["Learning rate", "Loss", "Smoothed"], rows, collapsed=True)
     return Page(
         f"Learning-rate range test of {study.model} on {study.data}",
         key_figures,

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from glassnet import nn
 from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as get_spec
-from glassnet.measures.receptive_field import places
+from glassnet.measures.receptive_field import layer_geometries
 from glassnet.pages.figures.curves import legend
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import format_factor, format_shape
@@ -98,7 +98,7 @@ def run_study(model: str | ResNetSpec = "tiny") -> ParameterStudy:
     spec = model if isinstance(model, ResNetSpec) else get_spec(model)
     layers = [
         _count(place.name, place.layer, place.input_shape, place.output_shape)
-        for place in places(spec)
+        for place in layer_geometries(spec)
         if isinstance(place.layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
     ]
     example = _count("example", nn.Conv2d(1, 8, 3, padding="same"), (1, 8, 8), (8, 8, 8))
@@ -138,7 +138,7 @@ def build_page(study: ParameterStudy) -> Page:
         for layer in study.layers
     ]
     columns = ["Layer", "Kind", "Input", "Output", "Parameters", "Dense", "Dense / parameters"]
-    table = Table(f"Every layer with parameters of {study.model}", columns, rows, folded=len(rows) > MAX_OPEN_ROWS)
+    table = Table(f"Every layer with parameters of {study.model}", columns, rows, collapsed=len(rows) > MAX_OPEN_ROWS)
     why = (
         "A convolution uses the same few weights at every position of the image. Its parameter count does not depend "
         "on the image size, and a pattern learned in one corner is recognized everywhere. A dense layer has a separate "

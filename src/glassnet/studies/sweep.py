@@ -23,7 +23,7 @@ from glassnet.studies.sweep_summary import in_words
 from glassnet.studies.trials import TrialResult, run_trials
 
 SEEDS, VALIDATION = 3, 0.2
-MOST_OPEN_ROWS = 24
+MAX_OPEN_ROWS = 24
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def markdown(study: SweepStudy) -> str:
 def build_page(study: SweepStudy) -> Page:
     """The study as a page, not yet written."""
     best, found, count = study.best_first[0], rows(study), len(study.settings)
-    facts = [
+    key_figures = [
         ("Settings", f"{count:,}"),
         ("Runs", f"{count * len(study.seeds):,}"),
         ("Best accuracy", best.spread.format() if best.spread else "–"),
@@ -271,14 +271,14 @@ def build_page(study: SweepStudy) -> Page:
         f"Every setting, best first; mean ± standard deviation over {pluralize(len(study.seeds), 'seed')}",
         [name.capitalize() for name in found[0]],
         [list(row.values()) for row in found],
-        folded=count > MOST_OPEN_ROWS,
-        one_line=True,
+        collapsed=count > MAX_OPEN_ROWS,
+        nowrap=True,
     )
     pasted = Code("The table as Markdown", markdown(study))
     sections = [Section("Every setting", [figures.settings_figure(study), every, pasted])]
     if study.swept:
         title = "Every two values of a field, paired by seed"
-        effects = Table(title, columns, cells, folded=len(cells) > MOST_OPEN_ROWS, one_line=True)
+        effects = Table(title, columns, cells, collapsed=len(cells) > MAX_OPEN_ROWS, nowrap=True)
         sections.insert(0, Section("Field by field", [figures.field_figure(study), effects]))
     fields = ", ".join(name for name, _ in study.swept) or "its defaults"
-    return Page(f"Sweep of {study.model} on {study.data}: {fields}", facts, study.summary, sections)
+    return Page(f"Sweep of {study.model} on {study.data}: {fields}", key_figures, study.summary, sections)

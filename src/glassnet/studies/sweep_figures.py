@@ -14,14 +14,14 @@ from glassnet.pages.theme import (
     TITLE_HEIGHT,
     TRAIN,
     new_figure,
+    shorten_label,
     text_width,
-    written,
 )
 
 if TYPE_CHECKING:
     from glassnet.studies.sweep import SweepStudy
 
-MOST_SETTINGS = 60
+MAX_SETTINGS = 60
 _ROW, _VALUE, _GAP = 24, 48, 0.6  # pixels of a setting and of a value; between two fields, in values
 
 
@@ -48,9 +48,9 @@ def field_figure(study: "SweepStudy") -> go.Figure:
     for name, by_value in study.means.items():
         positions = [left + place for place in range(len(by_value))]
         whole = [(x, seeds) for x, seeds in zip(positions, by_value.values(), strict=True) if seeds]
-        labels += [written(value, 12) for value in by_value]
+        labels += [shorten_label(value, 12) for value in by_value]
         places += positions
-        marks.append((written(name, 16), (positions[0] + positions[-1]) / 2))
+        marks.append((shorten_label(name, 16), (positions[0] + positions[-1]) / 2))
         for place, seed in enumerate(study.seeds):
             figure.add_scatter(
                 x=[x for x, _ in whole],
@@ -88,8 +88,8 @@ def field_figure(study: "SweepStudy") -> go.Figure:
 def settings_figure(study: "SweepStudy") -> go.Figure:
     """The accuracy of every setting, best first: a dot for each seed, a bar at the mean."""
     ranked = [one for one in study.best_first if one.spread is not None]
-    shown = ranked[:MOST_SETTINGS]
-    names = [written(one.label, 48) for one in shown]
+    shown = ranked[:MAX_SETTINGS]
+    names = [shorten_label(one.label, 48) for one in shown]
     order = " · ".join(name for name, _ in study.axes)
     cut = f" Of {len(ranked)} settings these are the best {len(shown)}." if len(shown) < len(ranked) else ""
     margin = {"l": 24 + text_width(names), "b": 88}

@@ -5,7 +5,7 @@ import pytest
 
 from glassnet.measures.outcomes import ClassScore
 from glassnet.pages.figures import confusion_figure, precision_recall_figure
-from glassnet.pages.theme import written
+from glassnet.pages.theme import shorten_label
 
 MATRIX = np.array([[8, 2, 0], [0, 5, 0], [0, 1, 4]])
 CLASSES = ["cat", "dog", "bird"]
@@ -52,7 +52,7 @@ def test_every_class_is_named_at_its_tick_and_cells_are_square(count):
     figure = confusion_figure(np.eye(count, dtype=np.int64), classes)
     for axis in (figure.layout.xaxis, figure.layout.yaxis):
         assert list(axis.tickvals) == list(range(count))
-        assert list(axis.ticktext) == [written(name) for name in classes]
+        assert list(axis.ticktext) == [shorten_label(name) for name in classes]
     margin, layout = figure.layout.margin, figure.layout
     assert layout.width - margin.l - margin.r == pytest.approx(layout.height - margin.t - margin.b, abs=1.5)
     least = (layout.meta["min_width"] - margin.l - margin.r) / count

@@ -5,9 +5,9 @@ from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
 
 
 def test_tiles_stand_in_rows_and_keep_their_pixels():
-    tiling = TileGrid(count=5, height=2, width=3, columns=3, gap=1, band=2)
+    tiling = TileGrid(count=5, height=2, width=3, columns=3, gap=1, label_height=2)
     tiles = np.arange(5 * 2 * 3).reshape(5, 2, 3)
-    canvas = tiling.lay(tiles, -1)
+    canvas = tiling.paste(tiles, -1)
     assert canvas.shape == tiling.size == (10, 12)
     assert tiling.corner(4) == (5, 4)
     for index in range(5):
@@ -17,7 +17,7 @@ def test_tiles_stand_in_rows_and_keep_their_pixels():
 
 
 def test_pixels_stay_square_at_any_width():
-    tiling = TileGrid(count=4, height=8, width=4, columns=2, gap=1, band=3)
+    tiling = TileGrid(count=4, height=8, width=4, columns=2, gap=1, label_height=3)
     words = {"labels": [["a"]] * 4, "hover": ["a", "", "c", "d"], "caption": "", "alt": ""}
     figure = tile_grid_figure("Title", tiling, tile=(20, 40), below=60, left=30, **words)
     margin, layout = figure.layout.margin, figure.layout

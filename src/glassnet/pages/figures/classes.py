@@ -21,8 +21,8 @@ from glassnet.pages.theme import (
     buttons,
     colour_bar,
     new_figure,
+    shorten_label,
     text_width,
-    written,
 )
 
 
@@ -32,7 +32,7 @@ def confusion_figure(matrix: npt.NDArray[np.int64], classes: Sequence[str], *, n
     :param matrix: (classes, classes) counts, true class by row, predicted class by column.
     :param normalized: begin with the shares.
     """
-    names = [written(name) for name in classes]
+    names = [shorten_label(name) for name in classes]
     largest, right = int(matrix.max(initial=0)), int(np.trace(matrix))
     cell = max(TICK_SIZE + 4, 4 + text_width([str(largest), ".00"], LABEL_SIZE))
     upright = text_width(names) > cell
@@ -76,7 +76,7 @@ def confusion_figure(matrix: npt.NDArray[np.int64], classes: Sequence[str], *, n
 
 def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]) -> go.Figure:
     """Precision and recall of every class, on one axis from 0 to 1; what cannot be divided has no mark."""
-    names = [written(name) for name in classes]
+    names = [shorten_label(name) for name in classes]
     places = list(range(len(names)))
     known = [(score.recall, name) for score, name in zip(scores, classes, strict=True) if score.count]
     lowest = f" The lowest recall is {min(known)[0]:.2f}, of class {min(known)[1]}." if known else ""
@@ -99,7 +99,9 @@ def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]
             mode="markers",
             marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 2, "color": colour}},
             cliponaxis=False,
-            text=[f"{written(name, 60)} ({score.count} images)" for name, score in zip(classes, scores, strict=True)],
+            text=[
+                f"{shorten_label(name, 60)} ({score.count} images)" for name, score in zip(classes, scores, strict=True)
+            ],
             hovertemplate=f"%{{text}}<br>{kind} %{{x:.3f}}<extra></extra>",
         )
     figure.update_xaxes(title_text="share", range=[0, 1], dtick=0.2, tickformat=".1f", zeroline=False)
@@ -117,7 +119,7 @@ def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]
 
 
 def class_axis(names: Sequence[str]) -> dict[str, Any]:
-    """An axis of a confusion matrix, with a class at every tick; names as ``written`` returns them."""
+    """An axis of a confusion matrix, with a class at every tick; names as ``shorten_label`` returns them."""
     return CATEGORY_AXIS | {
         "tickvals": list(range(len(names))),
         "ticktext": names,
@@ -137,7 +139,7 @@ def count_cells(matrix: npt.NDArray[np.int64], classes: Sequence[str], below: fl
 def _cells(
     values: npt.NDArray[Any], texts: list[list[str]], unit: str, classes: Sequence[str], below: float
 ) -> dict[str, Any]:
-    hover = [written(name, 60) for name in classes]
+    hover = [shorten_label(name, 60) for name in classes]
     return {
         "z": values,
         "zmin": 0,

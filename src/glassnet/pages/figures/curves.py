@@ -19,7 +19,7 @@ _CURVES = (
     ("validation_{}", "validation", VALIDATION, "square", "dash"),
     ("test_{}", "test", TEST, "diamond", "solid"),
 )
-MOST_NAMED_LAYERS = 12
+MAX_NAMED_LAYERS = 12
 _DEPTH = sample_colorscale("Viridis", [index / 10 * 0.9 for index in range(11)])  # its yellow end fades on white
 
 
@@ -69,7 +69,7 @@ def gradient_norm_curves(history: Records) -> go.Figure:
         together.
     """
     epochs, norms = layer_gradient_norms(history)
-    many = len(norms) > MOST_NAMED_LAYERS
+    many = len(norms) > MAX_NAMED_LAYERS
     figure = new_figure(
         "Gradient norm per layer",
         caption=(

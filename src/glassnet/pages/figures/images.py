@@ -11,9 +11,9 @@ from PIL import Image
 
 from glassnet.measures.outcomes import Misclassification
 from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
-from glassnet.pages.theme import LABEL_SIZE, text_figure, text_width, written
+from glassnet.pages.theme import LABEL_SIZE, shorten_label, text_figure, text_width
 
-MOST_PIXELS = 96  # of an image's longer side: more would only make the report heavy
+MAX_PIXELS = 96  # of an image's longer side: more would only make the report heavy
 NO_ERRORS_TEXT = "Every test image is named correctly: there is no mistake to show."
 
 
@@ -32,8 +32,8 @@ def sample_figure(
         images,
         scale=scale,
         columns=9,
-        labels=[[written(name, 10)] for name in names],
-        hover=[written(name, 60) for name in names],
+        labels=[[shorten_label(name, 10)] for name in names],
+        hover=[shorten_label(name, 60) for name in names],
         caption=(
             "What the network learns from, one image of each class in turn. Could you name them all? An image that "
             "puzzles you, or that has the wrong name, puzzles the network too."
@@ -61,13 +61,13 @@ def misclassified_figure(
         true, predicted = classes[mistake.true], classes[mistake.predicted]
         labels.append(
             [
-                f"{written(true, 10)} {mistake.true_probability:.2f}",
-                f"→ {written(predicted, 10)} {mistake.predicted_probability:.2f}",
+                f"{shorten_label(true, 10)} {mistake.true_probability:.2f}",
+                f"→ {shorten_label(predicted, 10)} {mistake.predicted_probability:.2f}",
             ]
         )
         hover.append(
-            f"test image {mistake.index}<br>true: {written(true, 60)} ({mistake.true_probability:.4f})"
-            f"<br>predicted: {written(predicted, 60)} ({mistake.predicted_probability:.4f})"
+            f"test image {mistake.index}<br>true: {shorten_label(true, 60)} ({mistake.true_probability:.4f})"
+            f"<br>predicted: {shorten_label(predicted, 60)} ({mistake.predicted_probability:.4f})"
         )
     worst = mistakes[0]
     return image_grid(
@@ -105,8 +105,8 @@ def image_grid(
     height, width = tiles.shape[1:3]
     lines = len(labels[0])
     least = max(34, 6 + text_width([line for label in labels for line in label], LABEL_SIZE) * 0.92)
-    band = -(-int((lines * (LABEL_SIZE + 3) + 4) * width) // int(least))
-    tiling = TileGrid(len(tiles), height, width, columns, gap=max(1, width // 16), band=band)
+    label_height = -(-int((lines * (LABEL_SIZE + 3) + 4) * width) // int(least))
+    tiling = TileGrid(len(tiles), height, width, columns, gap=max(1, width // 16), label_height=label_height)
     figure = tile_grid_figure(
         title,
         tiling,
@@ -120,17 +120,17 @@ def image_grid(
     )
     if tiles.shape[3] == 3:
         opaque = np.concatenate([tiles, np.full((*tiles.shape[:3], 1), 255, np.uint8)], axis=3)
-        figure.add_image(source=_png(tiling.lay(opaque, 0)), hoverinfo="skip")
+        figure.add_image(source=_png(tiling.paste(opaque, 0)), hoverinfo="skip")
     else:
-        canvas = tiling.lay(tiles.mean(axis=3, dtype=np.float32), np.nan)
+        canvas = tiling.paste(tiles.mean(axis=3, dtype=np.float32), np.nan)
         figure.add_heatmap(z=canvas, colorscale="gray", zmin=0, zmax=255, showscale=False, hoverinfo="skip")
     return figure
 
 
 def _reduced(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.uint8]:
-    """uint8 (H, W, C) in [0, scale] -> uint8 (h, w, C) in [0, 255], its longer side at most MOST_PIXELS."""
+    """uint8 (H, W, C) in [0, scale] -> uint8 (h, w, C) in [0, 255], its longer side at most MAX_PIXELS."""
     bright = np.rint(np.clip(image / scale, 0, 1) * 255).astype(np.uint8)
-    share = MOST_PIXELS / max(image.shape[:2])
+    share = MAX_PIXELS / max(image.shape[:2])
     if share >= 1:
         return bright
     size = (max(1, round(image.shape[1] * share)), max(1, round(image.shape[0] * share)))

@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 
 from glassnet.measures.layers import most_variable_channels
 from glassnet.pages.figures.tile_grid import TileGrid, label_rows, tile_grid_figure
-from glassnet.pages.theme import COLOUR_BAR_HEIGHT, colour_bar, text_width, written
+from glassnet.pages.theme import COLOUR_BAR_HEIGHT, colour_bar, shorten_label, text_width
 
-MOST_PIXELS = 48  # of a feature map's longer side
+MAX_PIXELS = 48  # of a feature map's longer side
 
 
 def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
@@ -26,7 +26,7 @@ def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
     for channel in range(channels):
         top = channel * (height + 1)
         stacked[:, top : top + height] = weight[:, channel]
-    tiling = TileGrid(filters, stacked.shape[1], width, columns, gap=1, band=2 if channels > 1 else 1)
+    tiling = TileGrid(filters, stacked.shape[1], width, columns, gap=1, label_height=2 if channels > 1 else 1)
     figure = tile_grid_figure(
         "First-layer filters",
         tiling,
@@ -43,7 +43,7 @@ def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
         alt=f"{filters} filters of {height} by {width} weights, the largest weight {limit:.2g} in size.",
     )
     figure.add_heatmap(
-        z=tiling.lay(stacked, np.nan),
+        z=tiling.paste(stacked, np.nan),
         colorscale="RdBu",
         zmid=0,
         zmin=-limit,
@@ -68,7 +68,7 @@ def feature_map_figure(activations: Mapping[str, npt.NDArray[np.floating[Any]]],
     :param activations: {stage: (C, H, W)} in forward order; of each the ``most`` channels that vary most are drawn.
     """
     sides = np.array([maps.shape[1:] for maps in activations.values()]).max(axis=0)
-    height, width = (max(1, round(side)) for side in sides * min(1.0, MOST_PIXELS / sides.max()))
+    height, width = (max(1, round(side)) for side in sides * min(1.0, MAX_PIXELS / sides.max()))
     tiles, hover = [], []
     for stage, maps in activations.items():
         channels = most_variable_channels(maps, most)
@@ -82,8 +82,8 @@ def feature_map_figure(activations: Mapping[str, npt.NDArray[np.floating[Any]]],
             f"{stage}, channel {channel}<br>{image.min():.3g} to {image.max():.3g}"
             for channel, image in zip(channels, chosen, strict=True)
         ] + [""] * (most - len(channels))
-    tiling = TileGrid(len(tiles), height, width, most, gap=max(1, width // 12), band=0)
-    stage_names = [written(stage) for stage in activations]
+    tiling = TileGrid(len(tiles), height, width, most, gap=max(1, width // 12), label_height=0)
+    stage_names = [shorten_label(stage) for stage in activations]
     figure = tile_grid_figure(
         "Feature maps of one test image",
         tiling,
@@ -101,7 +101,7 @@ def feature_map_figure(activations: Mapping[str, npt.NDArray[np.floating[Any]]],
     )
     bar = colour_bar("activation, within its row's range", tickvals=[0, 1], ticktext=["lowest", "highest"])
     figure.add_heatmap(
-        z=tiling.lay(np.array(tiles, np.float32), np.nan),
+        z=tiling.paste(np.array(tiles, np.float32), np.nan),
         colorscale="Viridis",
         zmin=0,
         zmax=1,

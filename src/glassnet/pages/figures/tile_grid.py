@@ -17,27 +17,27 @@ from glassnet.pages.theme import CATEGORY_AXIS, LABEL_SIZE, TITLE_HEIGHT, new_fi
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Where equal tiles stand: so many ``columns``, ``gap`` pixels between them and ``band`` pixels for text below."""
+    """The layout of equal tiles: ``gap`` pixels between them and ``label_height`` pixels for text below each."""
 
     count: int
     height: int
     width: int
     columns: int
     gap: int
-    band: int
+    label_height: int
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the whole, in image pixels."""
         rows = -(-self.count // self.columns)
-        return rows * (self.height + self.gap + self.band), self.columns * (self.width + self.gap)
+        return rows * (self.height + self.gap + self.label_height), self.columns * (self.width + self.gap)
 
     def corner(self, index: int) -> tuple[int, int]:
         """Row and column of a tile's first pixel."""
         row, column = divmod(index, self.columns)
-        return row * (self.height + self.gap + self.band), column * (self.width + self.gap)
+        return row * (self.height + self.gap + self.label_height), column * (self.width + self.gap)
 
-    def lay(self, tiles: npt.NDArray[Any], empty: float) -> npt.NDArray[Any]:
+    def paste(self, tiles: npt.NDArray[Any], empty: float) -> npt.NDArray[Any]:
         """(count, height, width, ...) -> one array of ``size``, ``empty`` between the tiles."""
         canvas = np.full((*self.size, *tiles.shape[3:]), empty, tiles.dtype)
         for index, tile in enumerate(tiles):
@@ -76,7 +76,7 @@ def tile_grid_figure(
     if labels:
         figure.add_scatter(
             x=middle,
-            y=[y + tiling.height - 0.5 + tiling.band / 8 for y, _ in corners],
+            y=[y + tiling.height - 0.5 + tiling.label_height / 8 for y, _ in corners],
             text=["<br>".join(lines) for lines in labels],
             mode="text",
             textposition="bottom center",

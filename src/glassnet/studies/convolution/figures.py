@@ -19,8 +19,8 @@ from glassnet.pages.theme import (
     VALIDATION,
     colour_bar,
     new_figure,
+    shorten_label,
     text_width,
-    written,
 )
 from glassnet.studies.convolution.measure import Array, ConvolutionStudy, LayerField
 
@@ -33,12 +33,12 @@ def kernel_response_figure(study: ConvolutionStudy) -> go.Figure:
     """Draw the image and the response of each kernel, each response on its own range."""
     height, width = study.image.shape
     tiles = np.full((1 + len(study.responses), height, width), np.nan)
-    hover = [f"{written(study.name, 60)}<br>{height}×{width} pixels, 0 (black) to 1 (white)"]
+    hover = [f"{shorten_label(study.name, 60)}<br>{height}×{width} pixels, 0 (black) to 1 (white)"]
     for tile, response in zip(tiles[1:], study.responses, strict=True):
         low, high = response.response.min(), response.response.max()
         tile[1:-1, 1:-1] = response.response / (max(-low, high) or 1.0)
         hover.append(f"{response.kernel.name}<br>responds to {response.kernel.responds_to}<br>{low:.3g} to {high:.3g}")
-    labels = [written(study.name, 30), *(response.kernel.responds_to for response in study.responses)]
+    labels = [shorten_label(study.name, 30), *(response.kernel.responds_to for response in study.responses)]
     figure, grid = _tile_grid(
         "Kernel responses",
         tiles,
@@ -53,7 +53,7 @@ def kernel_response_figure(study: ConvolutionStudy) -> go.Figure:
         ),
         alt=f"The image in gray and the responses of {len(study.responses)} kernels: {', '.join(labels[1:])}.",
     )
-    canvas = grid.lay(tiles, np.nan)
+    canvas = grid.paste(tiles, np.nan)
     image = np.full_like(canvas, np.nan)
     image[:height, :width] = study.image
     figure.add_heatmap(z=image, **_GRAY)
@@ -83,7 +83,7 @@ def correlation_figure(study: ConvolutionStudy) -> go.Figure:
         ),
         alt=f"Four tiles of numbers: {', '.join(labels)}. Conv2d’s response is {shown}.",
     )
-    values = grid.lay(tiles, np.nan)
+    values = grid.paste(tiles, np.nan)
     limit = float(np.nanmax(np.abs(values)))
     _add_diverging(figure, values / limit, "value", tickvals=[-1, 0, 1], ticktext=[f"−{limit:g}", "0", f"{limit:g}"])
     texts = [["" if np.isnan(value) else f"{value:g}".replace("-", "−") for value in row] for row in values]
@@ -230,7 +230,7 @@ def _tile_grid(
     n_lines, height, width = max(map(len, lines)), *tiles.shape[1:]
     min_width = 8 + text_width([line for label in lines for line in label], LABEL_SIZE) * 0.92  # on the screen
     label_height = -(-int((n_lines * (LABEL_SIZE + 4) + 6) * width) // int(min_width))  # in pixels of the tiles
-    grid = TileGrid(len(tiles), height, width, columns, gap=max(1, width // 16), band=label_height)
+    grid = TileGrid(len(tiles), height, width, columns, gap=max(1, width // 16), label_height=label_height)
     figure = tile_grid_figure(
         title,
         grid,

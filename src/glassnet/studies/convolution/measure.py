@@ -15,7 +15,7 @@ from glassnet.architecture import spec as get_spec
 from glassnet.data import decode_image, load_data
 from glassnet.data.decode import read_image_headers
 from glassnet.errors import DataError, ShapeError
-from glassnet.measures.receptive_field import ReceptiveField, places
+from glassnet.measures.receptive_field import ReceptiveField, layer_geometries
 from glassnet.pages.text import format_shape
 from glassnet.studies.study import Study, to_builtin
 from glassnet.verify import naive_convolution
@@ -252,13 +252,13 @@ def receptive_fields(model: str | ResNetSpec, size: tuple[int, ...] | None = Non
     if size is not None:
         spec = spec.replace(image_size=(size[0], size[1]))
     fields = []
-    for place in places(spec):
+    for place in layer_geometries(spec):
         has_window = isinstance(place.layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.Residual)
         if has_window and ".downsample." not in place.name and len(place.output_shape) == 3:
             middle = (place.output_shape[1] // 2, place.output_shape[2] // 2)
-            rows, columns = place.view.pixels(middle, spec.size)
+            rows, columns = place.receptive_field.pixels(middle, spec.size)
             covered = (rows.start, rows.stop), (columns.start, columns.stop)
-            fields.append(LayerField(place.name, place.output_shape, place.view, *covered))
+            fields.append(LayerField(place.name, place.output_shape, place.receptive_field, *covered))
     return tuple(fields)
 
 

@@ -57,7 +57,7 @@ def _responses(study: ConvolutionStudy) -> Section:
         for response in study.responses
     ]
     columns = ["Responds to", "Kernel", "Weights", "Sum of the weights", "Largest response"]
-    table = Table("The kernels, row by row", columns, rows, folded=True)
+    table = Table("The kernels, row by row", columns, rows, collapsed=True)
     code = Code("The definition in Python", inspect.getsource(naive_convolution.convolution))
     return Section("Kernel responses", [lead, kernel_response_figure(study), sums, table, code])
 
@@ -93,7 +93,7 @@ def _fields(study: ConvolutionStudy) -> Section:
         f"Receptive fields in {study.model}",
         ["Layer", "Output", "Receptive field (pixels)", "Stride (pixels)"],
         rows,
-        folded=len(rows) > MAX_OPEN_ROWS,
+        collapsed=len(rows) > MAX_OPEN_ROWS,
     )
     overlay, curve = receptive_field_overlay_figure(study), receptive_field_growth_figure(study)
     return Section("Receptive field", [growth, overlay, curve, table])
