@@ -100,12 +100,15 @@ def test_wrong_labels_is_skipped_for_few_images(digits: gn.Dataset) -> None:
 
 @pytest.mark.parametrize(("agreement", "unanimous_fraction", "n_queried"), [(0.3, 0.2, 1500), (0.86, 0.4, 100)])
 def test_wrong_labels_is_skipped_for_uninformative_neighbours(
-    digits: gn.Dataset, agreement: float, unanimous_fraction: float, n_queried: int
+    digits: gn.Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    agreement: float,
+    unanimous_fraction: float,
+    n_queried: int,
 ) -> None:
     """30% agreement is far above chance, but too little to judge single labels; 40 unanimous neighbourhoods are too
     few."""
-    context = CheckContext(data=digits)
-    context.neighbours = NeighbourStats(
+    stats = NeighbourStats(
         agreement=agreement,
         chance=0.1,
         disagreement=0.4,
@@ -113,12 +116,13 @@ def test_wrong_labels_is_skipped_for_uninformative_neighbours(
         n_queried=n_queried,
         dimensions=5,
     )
+    monkeypatch.setattr(data_checks, "measure_neighbours", lambda data: stats)
     reason = (
         f"neighbours by pixels agree with {agreement:.0%} of the labels and are unanimous for about "
         f"{unanimous_fraction * n_queried:.0f} images: too few to judge labels"
     )
     with pytest.raises(CheckSkippedError, match=f"^{reason}$"):
-        data_checks.WrongLabels().run(context)
+        run(data_checks.WrongLabels(), digits)
 
 
 @pytest.mark.parametrize(("count", "confidence"), [(1, None), (2, "medium"), (12, "high")])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization, load_data
-from glassnet.doctor.image_stats import DuplicateStats, NeighbourStats, find_duplicates, measure_neighbours
+from glassnet.doctor.image_stats import DuplicateStats, find_duplicates
 from glassnet.engines import Network, build
 from glassnet.errors import DataError, GlassnetError, RunError
 from glassnet.recipe import Recipe
@@ -150,11 +150,6 @@ class CheckContext:
     def duplicates(self) -> DuplicateStats:
         """Statistics of the images that the data contains more than once."""
         return find_duplicates(self.dataset)
-
-    @cached_property
-    def neighbours(self) -> NeighbourStats:
-        """Statistics of the labels of each image's nearest neighbours."""
-        return measure_neighbours(self.dataset)
 
     @cached_property
     def initial_network(self) -> Network:

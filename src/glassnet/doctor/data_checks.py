@@ -8,7 +8,7 @@ import numpy as np
 
 from glassnet.doctor.check import Check, CheckResult, CheckSkippedError
 from glassnet.doctor.context import CheckContext
-from glassnet.doctor.image_stats import NEIGHBOURS, UNANIMOUS, NeighbourStats, is_uniform
+from glassnet.doctor.image_stats import NEIGHBOURS, UNANIMOUS, NeighbourStats, is_uniform, measure_neighbours
 
 
 class WrongNormalization(Check):
@@ -85,7 +85,7 @@ class WrongLabels(Check):
     max_dimensions = 9.0  # photographs have 10 and more: their neighbours by pixels show other things
 
     def run(self, context: CheckContext) -> CheckResult:
-        stats = context.neighbours
+        stats = measure_neighbours(context.dataset)
         if stats.n_queried < self.min_images:
             raise CheckSkippedError(
                 f"{stats.n_queried} training images are too few to judge labels by their neighbours"

@@ -12,6 +12,7 @@ from glassnet.doctor.check import Check, CheckResult, CheckSkippedError, confide
 from glassnet.doctor.context import CheckContext
 from glassnet.doctor.short_runs import run_short_training
 from glassnet.measures.significance import accuracy_interval
+from glassnet.pages.text import format_points
 
 STUCK = 0.9  # of the chance level: a network with a larger loss has learned nothing
 CLEARLY_BETTER = 0.7  # ratio of the losses of two short runs
@@ -197,6 +198,6 @@ class Overfitting(Check):
             raise CheckSkippedError("the last epoch has no accuracies")
         gap = train - test
         excess = train - accuracy_interval(round(test * count), count)[1]
-        measured = f"{100 * gap:+.0f} percentage points ({train:.1%} and {test:.1%})".replace("-", "−")
+        measured = f"{format_points(gap)} percentage points ({train:.1%} and {test:.1%})"
         message = f"The training accuracy is {train:.1%}, the test accuracy {test:.1%}."
         return CheckResult(gap, measured, confidence_level(excess, self.medium, self.high), message)
