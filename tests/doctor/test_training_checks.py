@@ -69,6 +69,11 @@ class TestLearningRateTooHigh:
         assert result.value == pytest.approx(0.8 / 2.3)
         assert tried == [0.1, 0.033, 0.01]  # and no smaller ones
 
+    def test_tries_smaller_rates_until_one_is_clearly_better(self, make_context: Any, set_short_runs: Any) -> None:
+        tried = set_short_runs({0.1: 2.0, 0.033: 1.8, 0.01: 0.8})
+        result = self.check.run(make_context(epochs(2.0, 1.0, 1.4, 1.0, 1.5, 1.1)))
+        assert (result.value, tried) == (0.4, [0.1, 0.033, 0.01])
+
     def test_passes_if_no_rate_is_better(self, make_context: Any, set_short_runs: Any) -> None:
         set_short_runs(dict.fromkeys((0.1, 0.033, 0.01, 0.001, 1e-4, 1e-5), 2.3))
         result = self.check.run(make_context(epochs(2.3, 2.3)))
