@@ -34,14 +34,14 @@ def test_degradation_writes_its_page_and_says_what_it_found(call: Call, tmp_path
     assert lines[5].startswith("With batch normalization, ")
     assert lines[-1] == "Page study-degradation-digits.html"
     assert (tmp_path / "study-degradation-digits.html").stat().st_size > 1_000_000
-    assert len(list((tmp_path / "studies" / "degradation").iterdir())) == 8
-    assert err.splitlines()[0] == f"8 runs in {Path('studies', 'degradation')}"
+    assert len(list((tmp_path / "studies" / "degradation-digits").iterdir())) == 8
+    assert err.splitlines()[0] == f"8 runs in {Path('studies', 'degradation-digits')}"
     assert re.match(r"\[8/8\] .*: loss=", err.splitlines()[-2])
 
     code, out, err = call(*DEGRADATION, "--json")
     told = json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
-    assert (code, told["page"], len(told["descents"])) == (0, "study-degradation-digits.html", 8)
-    assert err.splitlines()[0] == f"8 runs in {Path('studies', 'degradation')}, 8 of them there already"
+    assert (code, told["page"], len(told["curves"])) == (0, "study-degradation-digits.html", 8)
+    assert err.splitlines()[0] == f"8 runs in {Path('studies', 'degradation-digits')}, 8 of them there already"
 
     code, out, err = call(*DEGRADATION, "--epochs", "2")
     assert (code, out) == (1, "")
@@ -54,7 +54,7 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
     lines = out.splitlines()
     assert lines[0] == "| width | norm | parameters | validation accuracy | validation loss | seconds |"
     assert all(line.count("|") == 7 for line in lines[:6])
-    assert lines[7].startswith("Of 4 settings of tiny on digits, “")
+    assert lines[7].startswith("The best of 4 settings of tiny on digits is “")
     assert lines[-1] == "Page study-sweep-digits.html"
     assert len(list((tmp_path / "studies" / "sweep-digits").iterdir())) == 8
 
@@ -69,18 +69,18 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
     [
         (
             ("degradation", "--depths", "8,9"),
-            "A depth must be 6n + 2 with n of at least 1, such as 8, 20 or 56. Got 9.",
+            "depths must be 6n + 2 with n of at least 1, such as 8, 20 or 56. Got 9.",
         ),
         (
             ("degradation", "--depths", "8"),
-            "Degradation is a matter of depth: at least two depths are needed. Got [8].",
+            "depths must be at least two that differ. Got [8].",
         ),
         (("degradation", "--norms", "layer"), "norm must be one of 'batch', 'none'. Got 'layer'."),
         (("degradation", "nowhere"), "source 'nowhere' does not exist or may not be read"),
         (("sweep", "digits", "blks=1"), "Got 'blks'; did you mean 'blocks'?"),
         (
             ("sweep", "digits", "blocks=one"),
-            "The field blocks takes a whole number, or one for each stage as in 1+2+3.",
+            "blocks must be an integer, or one for each stage as in 1+2+3. Got 'one'.",
         ),
         (
             ("sweep", "digits", "blocks=1", "pool=mean"),
@@ -139,7 +139,7 @@ def test_ctrl_c_at_a_terminal_ends_all_processes(moment: Callable[[int, Path], b
     process = subprocess.Popen(
         endless, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
-    runs = tmp_path / "studies" / "degradation"
+    runs = tmp_path / "studies" / "degradation-digits"
     try:
         while not moment(process.pid, runs):
             assert process.poll() is None

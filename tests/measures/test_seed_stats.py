@@ -80,3 +80,9 @@ def test_paired_difference_takes_gaps_that_differ_by_rounding_as_equal() -> None
     found = paired_difference([0.8, 0.9, 0.7], [0.7, 0.8, 0.6])  # 0.10000000000000009 and 0.09999999999999998
     assert found.low == found.high == found.mean == pytest.approx(0.1)
     assert found.p_value == 0
+
+
+def test_reversed_swaps_the_sides() -> None:
+    first, second = [0.9, 0.8, 0.85], [0.7, 0.75, 0.8]
+    assert paired_difference(first, second).reversed() == paired_difference(second, first)
+    assert paired_difference([0.9], [0.5]).reversed().low is None

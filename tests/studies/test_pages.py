@@ -7,7 +7,8 @@ import glassnet as gn
 from glassnet.pages.page import Page
 from glassnet.studies import ablation, convolution, degradation, gradient_flow, lr_range, parameters, sweep
 from glassnet.training import Model
-from tests.studies import test_degradation, test_sweep
+from tests.studies.degradation.made_up import DEGRADED, made_up
+from tests.studies.sweep.made_up import grid_study
 
 RECIPE = gn.Recipe(batch_size=32)
 
@@ -18,11 +19,11 @@ def pages(digits: gn.Dataset, trained: Model) -> dict[str, Page]:
     return {
         "ablation": ablation.build_page(ablation.run_study(trained, digits)),
         "convolution": convolution.build_page(convolution.run_study(model="resnet20")),
-        "degradation": degradation.build_page(test_degradation.made_up(test_degradation.DEGRADED)),
+        "degradation": degradation.build_page(made_up(DEGRADED)),
         "gradient-flow": gradient_flow.build_page(flows),
         "lr-range": lr_range.build_page(lr_range.run_study("tiny", digits, RECIPE, steps=40)),
         "parameters": parameters.build_page(parameters.run_study("resnet50")),
-        "sweep": sweep.build_page(test_sweep.grid_study()),
+        "sweep": sweep.build_page(grid_study()),
     }
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glassnet.studies.study import Study, default_output, to_builtin
+from glassnet.measures.seed_stats import PairedDifference
+from glassnet.studies.study import Study, default_output, format_paired_test, to_builtin
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,9 @@ def test_to_builtin_converts_dataclasses_within() -> None:
 )
 def test_default_output_names_study_and_subject(subjects: list[Path | str | None], name: str) -> None:
     assert default_output("sweep", *subjects) == Path(name)
+
+
+def test_format_paired_test_names_interval_test_and_p() -> None:
+    difference = PairedDifference(-0.011, -0.025, 0.002, 0.084)
+    assert format_paired_test(difference) == "95% interval −2.5 to 0.2; not significant, paired t-test, p = 0.084"
+    assert format_paired_test(PairedDifference(0.1)) == "one seed, not tested"

@@ -15,6 +15,10 @@ from glassnet.errors import RunError
 from glassnet.progress import TerminalProgress
 
 Seeds = Annotated[int, typer.Option(help="Train everything with so many seeds, from 0 on.", min=1)]
+Folder = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the runs; finished runs in it are reused. Default: studies/STUDY-SOURCE."),
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -31,9 +35,7 @@ def degradation(
     seeds: Seeds = 3,
     epochs: Annotated[int, typer.Option(help="Times through the training images.")] = 10,
     width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 8,
-    folder: Annotated[Path, typer.Option(help="Where the runs lie; those there are not run again.")] = Path(
-        "studies", "degradation"
-    ),
+    folder: Folder = None,
     engine: Engine = "numpy",
     workers: Workers = None,
     image_size: ImageSize = None,
@@ -63,7 +65,7 @@ def degradation(
         module.build_page(measured),
         output or default_output("degradation", source),
         as_json,
-        module.rows(measured),
+        module.table_rows(measured),
     )
 
 
@@ -88,9 +90,7 @@ def sweep(
     validation: Annotated[
         float, typer.Option(help="Share of the training images to compare on; with 0 it is the test images.")
     ] = 0.2,
-    folder: Annotated[
-        Path | None, typer.Option(help="Where the runs lie; those there are not run again. [studies/sweep-SOURCE]")
-    ] = None,
+    folder: Folder = None,
     engine: Engine = "numpy",
     workers: Workers = None,
     image_size: ImageSize = None,
@@ -100,15 +100,14 @@ def sweep(
 ) -> None:
     """Train every combination of values with every seed: what each field brings, and whether chance explains it."""
     from glassnet.studies import sweep as module
-    from glassnet.studies.grid import parse
     from glassnet.studies.study import default_output
 
-    axes = parse(fields)
+    param_grid = module.parse_grid(fields)
     fixed: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     with _stoppable():
         measured = module.run_study(
             gn.load_data(source, image_size=image_size, samples=samples),
-            axes,
+            param_grid,
             model=model,
             recipe=recipe,
             seeds=seeds,

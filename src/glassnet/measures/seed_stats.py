@@ -45,6 +45,11 @@ class PairedDifference:
         low, high = (self.mean if end is None else end for end in (self.low, self.high))
         return (low > 0) - (high < 0)
 
+    def reversed(self) -> "PairedDifference":
+        """Return second − first."""
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return replace(self, mean=-self.mean, low=low, high=high)
+
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
     """Compare two settings seed by seed, so that what a seed does to both, such as its batches, cancels.

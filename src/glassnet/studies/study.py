@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from glassnet.measures.seed_stats import PairedDifference
+from glassnet.pages.text import format_points, format_test
+
 
 class Study(ABC):
     """The result of a study. Each study is a frozen dataclass of this kind; its fields are the numbers."""
@@ -32,6 +35,17 @@ def default_output(study: str, *subjects: Path | str | None) -> Path:
     """
     parts = (re.sub(r"[^\w.=+]+", "-", str(subject)).strip("-.") for subject in subjects if subject is not None)
     return Path("-".join(["study", study, *(part[-100:] for part in parts if part)]) + ".html")
+
+
+def format_paired_test(difference: PairedDifference, test: str = "paired t-test") -> str:
+    """Return ``95% interval −2.5 to 0.2; not significant, paired t-test, p = 0.08``, or ``one seed, not tested``.
+
+    :param difference: of two fractions; the interval is written in percentage points.
+    """
+    if difference.low is None or difference.high is None:
+        return "one seed, not tested"
+    interval = f"95% interval {format_points(difference.low)} to {format_points(difference.high)}"
+    return f"{interval}; {format_test(difference.p_value, test)}"
 
 
 def to_builtin(value: Any) -> Any:
