@@ -157,7 +157,7 @@ def normalized(choose: Callable[[float, float, float], tuple[float, float, float
 
     def plant(case: Case) -> Setting:
         data = dataset(case.data.train, case.data.test, case.data)
-        true = Normalization.measure(data.train.images, data.scale)
+        true = Normalization.from_images(data.train.images, data.scale)
         scale, mean, std = choose(true.scale, true.mean[0], true.std[0])
         data.normalization = Normalization(scale, (mean,), (std,))
         return Setting(data, {"recipe": "tutorial"})

@@ -16,7 +16,7 @@ from time import perf_counter
 import numpy as np
 
 import glassnet as gn
-from glassnet.data import draw, make_rng, shuffled_batches
+from glassnet.data import make_rng, sample_augmentation, shuffled_batches
 from glassnet.engines import Batch
 from glassnet.recipe import recipe
 from glassnet.training.schedule import learning_rates
@@ -31,7 +31,7 @@ def main(folder: str, steps: int = 300, batch_size: int = 64) -> None:
     batches = shuffled_batches(len(data.train), batch_size, make_rng(chosen.seed, "shuffle", 1))
     start = perf_counter()
     for step, (lr, indices) in enumerate(zip(learning_rates(chosen, steps), batches, strict=False), start=1):
-        trainer.step(Batch(placed, indices, draw(chosen.augment, len(indices), changes)), lr=float(lr))
+        trainer.step(Batch(placed, indices, sample_augmentation(chosen.augment, len(indices), changes)), lr=float(lr))
         if step % 50 == 0:
             totals = trainer.totals()
             print(f"steps {step - 49:3}-{step:3}: loss {totals.loss:.3f}, accuracy {totals.accuracy:.3f}", flush=True)

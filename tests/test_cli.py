@@ -440,16 +440,20 @@ class TestBadInput:
         return refuse
 
     def test_a_missing_source(self, refused: Callable[..., None], tmp_path: Path) -> None:
-        refused("source 'nowhere' does not exist", "train", "nowhere")
-        refused("source 'nowhere' does not exist", "train", "nowhere", "--run", tmp_path / "run")
+        refused("Got 'nowhere'.", "train", "nowhere")
+        refused("Got 'nowhere'.", "train", "nowhere", "--run", tmp_path / "run")
 
     def test_an_empty_class_folder(self, refused: Callable[..., None], tmp_path: Path) -> None:
         save_images(tmp_path / "data", "cat", "dog")
         (tmp_path / "data" / "cow").mkdir()
-        refused(f"{tmp_path / 'data' / 'cow'}: the class folder is empty", "train", tmp_path / "data")
+        refused(f"{tmp_path / 'data' / 'cow'} must hold images, as a class folder.", "train", tmp_path / "data")
 
     def test_one_class_only(self, refused: Callable[..., None], tmp_path: Path) -> None:
-        refused("only the class folder 'cat'; at least 2", "train", save_images(tmp_path / "data", "cat"))
+        refused(
+            "one for each class. Got only 'cat'.",
+            "train",
+            save_images(tmp_path / "data", "cat"),
+        )
 
     @pytest.mark.parametrize(
         ("magic", "cut", "label", "told"),
@@ -478,7 +482,7 @@ class TestBadInput:
     def test_more_unreadable_images_than_allowed(self, refused: Callable[..., None], tmp_path: Path) -> None:
         data = save_images(tmp_path / "data", "cat", "dog")
         (data / "cat" / "0.png").write_text("no image", encoding="utf-8")
-        refused("1 of 16 images cannot be read, 6.25%; allowed is 1.00%", "train", data)
+        refused("must have at most 1.00% unreadable images. Got 1 of 16 (first: cat/0.png", "train", data)
 
     @pytest.mark.parametrize(
         ("told", "options"),
@@ -494,9 +498,9 @@ class TestBadInput:
             ("dropout must be a finite number of at least 0 and below 1. Got 1.0.", ("--dropout", "1")),
             ("The engine must be one of 'numpy'", ("--engine", "jax")),
             ("The dtype must be float32 or float64. Got 'float16'.", ("--dtype", "float16")),
-            ("samples is 5; allowed is 10", ("--samples", "5")),
-            ("max_unreadable is 2.0; allowed is 0 to 1", ("--max-unreadable", "2")),
-            ("image_size is (9, 9); the images of 'digits' are (8, 8)", ("--image-size", "9")),
+            ("samples must be 10 (the number of classes) to", ("--samples", "5")),
+            ("max_unreadable must be from 0 to 1. Got 2.0.", ("--max-unreadable", "2")),
+            ("image_size must be (8, 8), as the images of 'digits' have it", ("--image-size", "9")),
             ("resume and overwrite exclude each other.", ("--resume", "--overwrite")),
             ("resume needs run, the folder", ("--resume",)),
             (
@@ -544,8 +548,8 @@ class TestBadInput:
 
     def test_images_that_are_none(self, refused: Callable[..., None], run: Path, digit: Path, tmp_path: Path) -> None:
         (tmp_path / "text.png").write_text("no image", encoding="utf-8")
-        refused("missing.png: no such file", "predict", run, digit, tmp_path / "missing.png")
-        refused("text.png: not an image", "predict", run, tmp_path / "text.png")
+        refused("missing.png must be a readable image. Got: no such", "predict", run, digit, tmp_path / "missing.png")
+        refused("text.png must be a readable image. Got: not an image.", "predict", run, tmp_path / "text.png")
 
     def test_data_of_other_classes(self, refused: Callable[..., None], run: Path, tmp_path: Path) -> None:
         data = save_images(tmp_path / "data", "cat", "dog")

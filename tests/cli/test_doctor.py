@@ -86,7 +86,7 @@ def test_doctor_takes_options_for_images_of_several_sizes_and_unreadable_ones(do
         (tmp_path / name).mkdir()
         for number in range(10):
             Image.new("RGB", (side, side), (20 * number, side, 0)).save(tmp_path / name / f"{number}.png")
-    assert "set image_size (--image-size)" in doctor("--data", tmp_path)[2]
+    assert "Set image_size (--image-size)" in doctor("--data", tmp_path)[2]
     (tmp_path / "cat/0.png").write_bytes(b"hello")
     assert "--max-unreadable of train and doctor" in doctor("--data", tmp_path, "--image-size", "8")[2]
     code, out, _ = doctor("--data", tmp_path, "--image-size", "8", "--max-unreadable", "0.1")

@@ -60,7 +60,7 @@ def test_convolution_takes_a_image_and_a_run(call: Call, tmp_path: Path, run: Pa
     told = json.loads(out)
     assert (told["name"], told["image"], told["model"]) == ("red.png", [10, 20], "tiny-bn")
     code, out, err = call("convolution", "absent.png")
-    assert (code, out, err) == (1, "", "Error: absent.png: no such file\n")
+    assert (code, out, err) == (1, "", "Error: absent.png must be a readable image. Got: no such file.\n")
 
 
 def test_parameters_takes_a_run_and_prints_every_layer(call: Call, run: Path) -> None:
@@ -91,7 +91,7 @@ def test_gradient_flow_brings_images_to_a_size(call: Call, tmp_path: Path) -> No
         (tmp_path / name).mkdir()
         for number in range(8):
             Image.new("RGB", (side, side), (20 * number, side, 0)).save(tmp_path / name / f"{number}.png")
-    assert "set image_size (--image-size)" in call("gradient-flow", tmp_path, *QUICK["gradient-flow"])[2]
+    assert "Set image_size (--image-size)" in call("gradient-flow", tmp_path, *QUICK["gradient-flow"])[2]
     assert call("gradient-flow", tmp_path, *QUICK["gradient-flow"], "--image-size", "8")[0] == 0
 
 

@@ -76,7 +76,7 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
             "depths must be at least two that differ. Got [8].",
         ),
         (("degradation", "--norms", "layer"), "norm must be one of 'batch', 'none'. Got 'layer'."),
-        (("degradation", "nowhere"), "source 'nowhere' does not exist or may not be read"),
+        (("degradation", "nowhere"), "Got 'nowhere'."),
         (("sweep", "digits", "blks=1"), "Got 'blks'; did you mean 'blocks'?"),
         (
             ("sweep", "digits", "blocks=one"),

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassnet.data import Augmentation, draw, make_rng
+from glassnet.data import Augmentation, make_rng, sample_augmentation
 from glassnet.errors import ConfigError, DataError
 
 
@@ -30,7 +30,7 @@ def test_apply_equals_the_definition(shape, seed):
     generator = np.random.default_rng(seed)
     images = generator.integers(1, 256, shape, dtype=np.uint8)
     before = images.copy()
-    augmentation = draw("flip-crop", len(images), generator)
+    augmentation = sample_augmentation("flip-crop", len(images), generator)
     augmented = augmentation.apply(images)
     np.testing.assert_array_equal(augmented, by_loops(augmentation, images))
     np.testing.assert_array_equal(images, before)
@@ -47,7 +47,7 @@ def test_known_crops_and_flips():
 
 
 def test_draw_covers_all_offsets_and_both_sides_evenly():
-    augmentation = draw("flip-crop", 9000, make_rng(1, "augment", 1))
+    augmentation = sample_augmentation("flip-crop", 9000, make_rng(1, "augment", 1))
     assert augmentation.flips.dtype == bool
     assert augmentation.offsets.dtype == np.int64
     assert augmentation.flips.mean() == pytest.approx(0.5, abs=0.03)
@@ -58,23 +58,23 @@ def test_draw_covers_all_offsets_and_both_sides_evenly():
 
 
 def test_draw_follows_from_the_generator():
-    first, second = (draw("flip-crop", 20, make_rng(7, "augment", 2)) for _ in range(2))
+    first, second = (sample_augmentation("flip-crop", 20, make_rng(7, "augment", 2)) for _ in range(2))
     np.testing.assert_array_equal(first.flips, second.flips)
     np.testing.assert_array_equal(first.offsets, second.offsets)
 
 
 def test_none_draws_nothing():
     generator = np.random.default_rng(0)
-    assert draw("none", 20, generator) is None
+    assert sample_augmentation("none", 20, generator) is None
     assert generator.random() == np.random.default_rng(0).random()
 
 
 def test_unknown_name():
-    with pytest.raises(ConfigError, match="augment is 'mixup'; allowed: none, flip-crop"):
-        draw("mixup", 1, np.random.default_rng(0))
+    with pytest.raises(ConfigError, match="augment must be one of none, flip-crop. Got 'mixup'."):
+        sample_augmentation("mixup", 1, np.random.default_rng(0))
 
 
 def test_apply_refuses_another_number_of_images():
-    augmentation = draw("flip-crop", 3, np.random.default_rng(0))
-    with pytest.raises(DataError, match="augmentation of 3 images got 2"):
+    augmentation = sample_augmentation("flip-crop", 3, np.random.default_rng(0))
+    with pytest.raises(DataError, match="An augmentation of 3 images must get that many. Got 2."):
         augmentation.apply(np.zeros((2, 4, 4, 1), np.uint8))

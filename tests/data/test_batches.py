@@ -26,7 +26,7 @@ def test_random_stream_is_the_same_in_every_version():
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
 def test_random_stream_refuses_seeds_out_of_range(seed):
-    with pytest.raises(ConfigError, match=r"seed is .*; allowed is an integer from 0 to 4294967295"):
+    with pytest.raises(ConfigError, match=r"seed must be an integer from 0 to 4294967295\. Got .*\."):
         make_rng(seed, "shuffle")
 
 
@@ -52,7 +52,7 @@ def test_epoch_batches_are_shuffled_and_drawn_at_the_call():
 
 
 def test_epoch_batches_refuse_an_empty_batch():
-    with pytest.raises(ConfigError, match="batch_size is 0; allowed is 1 or more"):
+    with pytest.raises(ConfigError, match="batch_size must be an integer of at least 1. Got 0."):
         shuffled_batches(10, 0, make_rng(0, "shuffle"))
 
 

@@ -21,7 +21,7 @@ def test_a_stratified_seeded_share_is_held_out():
     assert data.classes == ["0", "1", "2", "3"]
     assert (data.image_size, data.channels, data.scale) == ((5, 6), 3, 255.0)
     assert data.source == {"source": "arrays"}
-    assert data.skipped == []
+    assert data.unreadable_files == []
     for split in (data.train, data.test):
         assert split.images.flags.c_contiguous
         assert split.images.dtype == np.uint8
@@ -113,21 +113,29 @@ IMAGES, LABELS = arrays()
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (IMAGES / 255, LABELS, r"images are float64; allowed is uint8: \(images \* 255\).round\(\).astype\('uint8'\)"),
-        (IMAGES.astype(int), LABELS, r"images are int64; allowed is uint8: images.astype\('uint8'\)"),
-        (np.full(IMAGES.shape, np.nan), LABELS, "images are float64; allowed is uint8"),
-        (IMAGES[0, 0], LABELS, r"images have shape \(6, 3\); allowed is \(N, H, W, C\) or \(N, H, W\)"),
-        (IMAGES[:0], LABELS[:0], r"images have shape \(0, 5, 6, 3\); allowed .* none of them 0"),
-        (IMAGES.transpose(0, 3, 1, 2), LABELS, r"looks like \(N, C, H, W\); allowed is .*transpose\(0, 2, 3, 1\)"),
-        (IMAGES, LABELS[:-1], r"labels have shape \(39,\); allowed is \(40,\), one for each image"),
-        (IMAGES, LABELS[:, np.newaxis], r"labels have shape \(40, 1\); allowed is \(40,\)"),
-        (IMAGES, LABELS.astype(float), "labels are float64; allowed are integers"),
-        (IMAGES, LABELS.astype(str), "labels are <U21; allowed are integers: .*return_inverse"),
-        (IMAGES, LABELS - 1, "labels hold -1; allowed is 0 and above"),
-        (IMAGES, LABELS.astype(np.uint64) + 2**63, "labels hold 9223372036854775811; allowed is 0 and above"),
-        (IMAGES, LABELS * 2**29, "labels go up to 1610612736 for 40 images; allowed is 0 to classes-1"),
-        (IMAGES, LABELS * 2, r"class '1' \(label 1\) has no training image; each class needs one"),
-        (IMAGES, LABELS * 0, r"the data has 1 class\(es\): \['0'\]; at least 2 are needed"),
+        (
+            IMAGES / 255,
+            LABELS,
+            r"images must be uint8\. Got float64\. Use \(images \* 255\).round\(\)",
+        ),
+        (IMAGES.astype(int), LABELS, r"images must be uint8\. Got int64\. Use images.astype\('uint8'\)"),
+        (np.full(IMAGES.shape, np.nan), LABELS, "images must be uint8. Got float64."),
+        (
+            IMAGES[0, 0],
+            LABELS,
+            r"images must have shape \(N, H, W, C\) or \(N, H, W\), .* Got \(6, 3\)\.",
+        ),
+        (IMAGES[:0], LABELS[:0], r"none of them 0\. Got \(0, 5, 6, 3\)\."),
+        (IMAGES.transpose(0, 3, 1, 2), LABELS, r"looks like \(N, C, H, W\)\. Use images\.transpose\(0, 2, 3, 1\)\."),
+        (IMAGES, LABELS[:-1], r"labels must have shape \(40,\), one for each image\. Got \(39,\)\."),
+        (IMAGES, LABELS[:, np.newaxis], r"Got \(40, 1\)\."),
+        (IMAGES, LABELS.astype(float), "labels must be integers. Got float64."),
+        (IMAGES, LABELS.astype(str), "labels must be integers. Got <U21. .*return_inverse"),
+        (IMAGES, LABELS - 1, "labels must be 0 or more, one number for each class. Got -1."),
+        (IMAGES, LABELS.astype(np.uint64) + 2**63, "Got 9223372036854775808."),
+        (IMAGES, LABELS * 2**29, "labels must be 0 to classes - 1, each in use. Got 1610612736 among 40 labels."),
+        (IMAGES, LABELS * 2, r"Class '1' \(label 1\) must have a training image\. Got none\."),
+        (IMAGES, LABELS * 0, r"classes must be at least 2\. Got \['0'\]\."),
     ],
 )
 def test_arrays_that_cannot_be_trained_on(images, labels, message):
@@ -138,23 +146,27 @@ def test_arrays_that_cannot_be_trained_on(images, labels, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"classes": ["a", "b"]}, DataError, r"labels\[3\] is 3; allowed is 0 to 1, the 2 classes"),
-        ({"classes": ["a", "b", "c", "b"]}, DataError, "class name 'b' occurs twice in classes"),
-        ({"classes": list("abcde")}, DataError, r"class 'e' \(label 4\) has no training image"),
-        ({"classes": "abcd"}, DataError, "classes is 'abcd'; allowed is a sequence of names"),
-        ({"scale": 0}, ConfigError, "scale is 0; allowed is a finite number above 0"),
-        ({"scale": float("nan")}, ConfigError, "scale is nan; allowed"),
-        ({"test_images": IMAGES}, ConfigError, "test_images and test_labels belong together"),
-        ({"test_labels": LABELS}, ConfigError, "test_images and test_labels belong together"),
+        ({"classes": ["a", "b"]}, DataError, "labels must be 0 to 1, for 2 classes. Got 3 at index 3."),
+        ({"classes": ["a", "b", "c", "b"]}, DataError, "classes must be unique. Got 'b' twice."),
+        ({"classes": list("abcde")}, DataError, r"Class 'e' \(label 4\) must have a training image\."),
+        ({"classes": "abcd"}, DataError, "classes must be a sequence of names. Got 'abcd'."),
+        ({"scale": 0}, ConfigError, "scale must be a finite number above 0. Got 0."),
+        ({"scale": float("nan")}, ConfigError, "scale must be a finite number above 0. Got nan."),
+        ({"test_images": IMAGES}, ConfigError, "given together. Got test_images alone."),
+        ({"test_labels": LABELS}, ConfigError, "given together. Got test_labels alone."),
         (
             {"test_images": IMAGES[:, 1:], "test_labels": LABELS},
             DataError,
-            r"test images are .* \(4, 6, 3\), training",
+            r"test_images must .* \(5, 6, 3\), .* Got \(4, 6, 3\)\.",
         ),
-        ({"test_images": IMAGES, "test_labels": LABELS + 1}, DataError, r"test_labels\[3\] is 4; allowed is 0 to 3"),
-        ({"test_images": IMAGES / 2, "test_labels": LABELS}, DataError, "test_images are float64"),
-        ({"test_size": 0}, ConfigError, "the share to hold out is 0"),
-        ({"seed": -3}, ConfigError, "seed is -3"),
+        (
+            {"test_images": IMAGES, "test_labels": LABELS + 1},
+            DataError,
+            "test_labels must be 0 to 3, for 4 classes. Got 4 at index 3.",
+        ),
+        ({"test_images": IMAGES / 2, "test_labels": LABELS}, DataError, "test_images must be uint8. Got float64."),
+        ({"test_size": 0}, ConfigError, "test_size must be a number above 0 and below 1. Got 0."),
+        ({"seed": -3}, ConfigError, "seed must be .* Got -3."),
     ],
 )
 def test_options_that_do_not_fit(options, error, message):
@@ -164,7 +176,7 @@ def test_options_that_do_not_fit(options, error, message):
 
 def test_a_class_of_one_image_is_enough_only_where_nothing_is_held_out():
     images, labels = IMAGES[:5], np.array([0, 0, 1, 1, 2])
-    with pytest.raises(DataError, match="class '2' has 1 image; at least 2 are needed to hold out a share"):
+    with pytest.raises(DataError, match="Class '2' must have at least 2 images to hold out"):
         Dataset(images, labels)
     assert len(Dataset(images, labels, test_images=images, test_labels=labels).train) == 5
 

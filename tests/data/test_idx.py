@@ -44,7 +44,7 @@ def test_a_file_cut_at_any_byte_is_refused(tmp_path, packed):
     path = tmp_path / "cut"
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(DataError, match=r"cut: .*(bytes long|more than the file holds|ends after|damaged gzip)"):
+        with pytest.raises(DataError, match=r"Damaged gzip data in .*cut: |cut must (hold|have|begin)"):
             read_idx(path, 3)
 
 
@@ -78,22 +78,28 @@ def test_any_bytes_end_in_an_array_or_in_one_line(scratch, data):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is 0 bytes long; its header alone takes 16"),
-        (idx_bytes([1, 2]), r"magic number is 0x00000801; allowed is 0x00000803, unsigned bytes in 3 dimension\(s\)"),
-        (b"\0\0\r\3" + bytes(12), "magic number is 0x00000d03; allowed is 0x00000803"),
-        (b"\x89PNG" + bytes(20), "magic number is 0x89504e47"),
-        (idx_bytes(np.zeros((0, 3, 3))), r"its dimensions are \(0, 3, 3\); allowed is 1 or more"),
-        (idx_bytes(np.zeros((2, 3, 4)))[:-1], r"promises 24 bytes of data, 2 × 3 × 4, more than the file holds"),
-        (idx_bytes(np.zeros((2, 3, 4))) + b"x", r"promises 24 bytes of data, .*, but the file goes on after them"),
-        (gzip.compress(idx_bytes(np.zeros((2, 3, 4)))[:-1], mtime=0), "but the file ends after 23"),
-        (gzip.compress(idx_bytes(np.zeros((2, 3, 4))) + b"x", mtime=0), "but the file goes on after them"),
-        (gzip.compress(idx_bytes(np.ones((2, 3, 4))), mtime=0)[:-6] + bytes(6), r"damaged gzip file \(CRC check fail"),
+        (b"", "must have a header of 16 bytes. Got 0 bytes."),
+        (idx_bytes([1, 2]), r"must begin with 0x00000803, as unsigned bytes in 3 dimension\(s\) do\. Got 0x00000801\."),
+        (b"\0\0\r\3" + bytes(12), "must begin with 0x00000803, .* Got 0x00000d03."),
+        (b"\x89PNG" + bytes(20), "Got 0x89504e47."),
+        (idx_bytes(np.zeros((0, 3, 3))), r"must have dimensions of at least 1\. Got \(0, 3, 3\)\."),
+        (
+            idx_bytes(np.zeros((2, 3, 4)))[:-1],
+            r"must hold 24 bytes of data, 2 × 3 × 4, .* Got a file too small",
+        ),
+        (idx_bytes(np.zeros((2, 3, 4))) + b"x", r"must hold 24 bytes of data, .*\. Got more\."),
+        (gzip.compress(idx_bytes(np.zeros((2, 3, 4)))[:-1], mtime=0), "24 bytes of data, .* Got 23."),
+        (gzip.compress(idx_bytes(np.zeros((2, 3, 4))) + b"x", mtime=0), "24 bytes of data, .* Got more."),
+        (
+            gzip.compress(idx_bytes(np.ones((2, 3, 4))), mtime=0)[:-6] + bytes(6),
+            r": CRC check fail",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, data, message):
     path = tmp_path / "images"
     path.write_bytes(data)
-    with pytest.raises(DataError, match=f"images: .*{message}"):
+    with pytest.raises(DataError, match=f"images.*{message}"):
         read_idx(path, 3)
 
 
@@ -103,7 +109,7 @@ def test_a_header_that_promises_everything_takes_no_memory(tmp_path, packed):
     path = tmp_path / "hostile"
     path.write_bytes(gzip.compress(header + bytes(100)) if packed else header + bytes(100))
     tracemalloc.start()
-    with pytest.raises(DataError, match="4294967295 × 4294967295 × 4294967295, more than the file holds"):
+    with pytest.raises(DataError, match="4294967295 × 4294967295 × 4294967295, .* Got a file too small"):
         read_idx(path, 3)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -111,9 +117,9 @@ def test_a_header_that_promises_everything_takes_no_memory(tmp_path, packed):
 
 
 def test_missing_file_and_folder(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="must be a file that can be read. Got: "):
         read_idx(tmp_path / "none", 3)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="must be a file that can be read. Got: "):
         read_idx(tmp_path, 3)
 
 
@@ -133,10 +139,13 @@ def test_pair(tmp_path, packed, images, labels):
 
 def test_pair_errors(tmp_path):
     path = write(tmp_path / "train-images-idx3-ubyte", IMAGES)
-    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\[.gz\]: not found; .* needs its labels beside it"):
+    with pytest.raises(
+        DataError,
+        match=r"must have its labels beside it\. Got no .*train-labels-idx1-ubyte\[.gz\]\.",
+    ):
         read_idx_pair(path)
     write(tmp_path / "train-labels-idx1-ubyte", [1, 2, 3])
-    with pytest.raises(DataError, match="holds 2 images and train-labels-idx1-ubyte 3 labels; both must be as many"):
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte must hold 2 labels, one for each image. Got 3."):
         read_idx_pair(path)
 
 
@@ -153,16 +162,16 @@ def test_find(tmp_path):
 
 def test_find_errors(tmp_path):
     write(tmp_path / "t10k-images-idx3-ubyte", IMAGES)
-    with pytest.raises(DataError, match="holds the IDX images t10k-images-idx3-ubyte; give the path of the one"):
+    with pytest.raises(DataError, match="must hold one IDX file of training images. Got t10k-images-idx3-ubyte. Give"):
         find_idx(tmp_path)
     for name in ("emnist-letters", "emnist-digits"):
         write(tmp_path / f"{name}-train-images-idx3-ubyte", IMAGES)
-    with pytest.raises(DataError, match=r"holds .*emnist-digits-train.*emnist-letters-train.*; give the path"):
+    with pytest.raises(DataError, match=r"Got .*emnist-digits-train.*emnist-letters-train.*\. Give the path"):
         find_idx(tmp_path)
     chosen = tmp_path / "emnist-digits-train-images-idx3-ubyte"
     test = write(tmp_path / "emnist-digits-test-images-idx3-ubyte", IMAGES)
     assert find_idx(chosen) == (chosen, test)
     other = tmp_path / "image.png"
     other.touch()
-    with pytest.raises(DataError, match=r"image.png: is not named as IDX images are"):
+    with pytest.raises(DataError, match=r"must have a name like train-images-idx3-ubyte.gz\. Got .*image.png\."):
         find_idx(other)

@@ -61,7 +61,7 @@ def test_a_part_of_the_digits():
     assert data.normalization == Normalization(16.0, (0.0,), (1.0,))
     assert data.scale == 16.0
     assert load_data("digits", samples=200, seed=2).fingerprint != data.fingerprint
-    with pytest.raises(ConfigError, match=r"samples is 1340; allowed is 10 .* to 1337, or 1347, all training images"):
+    with pytest.raises(ConfigError, match=r"samples must be 10 .* to 1337, or 1347, all training images\. Got 1340\."):
         load_data("digits", samples=1340)
 
 
@@ -78,7 +78,7 @@ def test_idx_folder_and_file(tmp_path, packed):
         assert data.train.labels.tolist() == [0, 1, 2] * 10
         assert len(data.test) == 6
         assert (data.classes, data.image_size, data.channels, data.scale) == (["0", "1", "2"], (4, 5), 1, 255.0)
-        assert data.normalization == Normalization.measure(data.train.images, 255.0)
+        assert data.normalization == Normalization.from_images(data.train.images, 255.0)
         assert load_data(**data.source).fingerprint == data.fingerprint
 
 
@@ -109,19 +109,19 @@ def test_idx_labels_may_start_anywhere(tmp_path):
 def test_idx_labels_out_of_range(tmp_path):
     write_idx(tmp_path, "train", 30, labels=[0, 1, 2] * 9 + [0, 1, 200])
     with pytest.raises(
-        DataError, match=r"the labels of .* run from 0 to 200, but 3 never occurs; none may be left out"
+        DataError, match=r"The labels of .*images-idx3-ubyte must be all numbers from 0 to 200\. Got no 3\."
     ):
         load_data(tmp_path)
     write_idx(tmp_path, "train", 30)
     write_idx(tmp_path, "t10k", 3, labels=[0, 3, 1])
-    with pytest.raises(DataError, match=r"the labels of .*t10k-images-idx3-ubyte: number 1 is 3; allowed is 0 to 2"):
+    with pytest.raises(DataError, match=r"labels of .*t10k-images-idx3-ubyte must be from 0 to 2\. Got 3 at index 1\."):
         load_data(tmp_path)
 
 
 def test_idx_of_one_class(tmp_path):
     write_idx(tmp_path, "train", 9, labels=[5] * 9)
     write_idx(tmp_path, "t10k", 9, labels=[5] * 9)
-    with pytest.raises(DataError, match=r"the data has 1 class\(es\): \['5'\]; at least 2 are needed"):
+    with pytest.raises(DataError, match=r"^classes must be at least 2\. Got \['5'\]\.$"):
         load_data(tmp_path)
 
 
@@ -131,7 +131,7 @@ def test_a_part_of_idx_files(tmp_path):
     data = load_data(tmp_path, samples=12)
     assert np.bincount(data.train.labels).tolist() == [4, 4, 4]
     assert len(data.test) == 6
-    assert data.normalization == Normalization.measure(data.train.images, 255.0)
+    assert data.normalization == Normalization.from_images(data.train.images, 255.0)
 
 
 # --- fashion-mnist
@@ -150,7 +150,7 @@ def test_fashion_mnist_from_a_folder_of_ones_own(tmp_path, monkeypatch, below):
     assert data.classes[9] == "Ankle boot"
     assert data.source["source"] == "fashion-mnist"
     write_idx(folder, "train", 60, labels=np.arange(60) % 11, packed=True)
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz: number 10 is 10; allowed is 0 to 9"):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz must be from 0 to 9\. Got 10 at index 10\."):
         load_data("fashion-mnist")
 
 
@@ -158,11 +158,11 @@ def test_fashion_mnist_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_DEBIAN_FASHION", tmp_path / "none")
     monkeypatch.delenv("GLASSNET_DATA", raising=False)
     with pytest.raises(
-        DataError, match=r"fashion-mnist not found or .*install Debian's package .* or set GLASSNET_DATA"
+        DataError, match=r"fashion-mnist must be in .*none or GLASSNET_DATA\. Got no IDX files there\. Install Debian's"
     ):
         load_data("fashion-mnist")
     monkeypatch.setenv("GLASSNET_DATA", str(tmp_path))
-    with pytest.raises(DataError, match=r"fashion-mnist not found in GLASSNET_DATA=.* or .*none; install"):
+    with pytest.raises(DataError, match=r"fashion-mnist must be in GLASSNET_DATA=.* or .*none\. Got no IDX files"):
         load_data("fashion-mnist")
 
 
@@ -183,33 +183,40 @@ def test_fashion_mnist_of_debian(monkeypatch):
 @pytest.mark.parametrize("name", ["no/such/thing", "", "mnist", "a\0b"])
 def test_unknown_sources(name):
     with pytest.raises(
-        DataError, match=r"source .* does not exist or may not be read; allowed: digits, fashion-mnist, "
+        DataError, match=r"source must be digits, fashion-mnist, a readable folder .*images file\. Got .*\.$"
     ):
         load_data(name)
 
 
+def test_load_data_names_the_closest_source():
+    with pytest.raises(DataError, match=r"Got 'digit'; did you mean 'digits'\?$"):
+        load_data("digit")
+    with pytest.raises(DataError, match=r"Got 'fashion_mnist'; did you mean 'fashion-mnist'\?$"):
+        load_data("fashion_mnist")
+
+
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="no /dev/null here")
 def test_a_device_is_no_source():
-    with pytest.raises(DataError, match="source '/dev/null' does not exist"):
+    with pytest.raises(DataError, match="Got '/dev/null'."):
         load_data("/dev/null")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_size": 16}, r"image_size is \(16, 16\); the images of 'digits' are \(8, 8\), and only those of a"),
-        ({"image_size": 0}, "image_size is 0; allowed is a side or"),
-        ({"image_size": (8, -1)}, r"image_size is \(8, -1\); allowed"),
-        ({"image_size": (8, 8, 1)}, r"image_size is \(8, 8, 1\); allowed"),
-        ({"samples": 0}, "samples is 0; allowed is an integer, 1 or more"),
-        ({"samples": 9}, "samples is 9; allowed is 10"),
-        ({"seed": -1}, "seed is -1; allowed"),
+        ({"image_size": 16}, r"image_size must be \(8, 8\), as the images of 'digits' have it; .* Got \(16, 16\)\."),
+        ({"image_size": 0}, "image_size must be a side or .*, each at least 1. Got 0."),
+        ({"image_size": (8, -1)}, r"image_size must be .* Got \(8, -1\)\."),
+        ({"image_size": (8, 8, 1)}, r"image_size must be .* Got \(8, 8, 1\)\."),
+        ({"samples": 0}, "samples must be an integer of at least 1. Got 0."),
+        ({"samples": 9}, "samples must be 10 .* Got 9."),
+        ({"seed": -1}, "seed must be an integer from 0 to 4294967295. Got -1."),
         (
             {"channels": 3},
-            "channels is 3; the images of 'digits' have 1, and only those of a folder",
+            "channels must be 1, as the images of 'digits' have it; only a folder's images are converted. Got 3.",
         ),
-        ({"test_size": 1.1}, "test_size is 1.1; allowed is more than 0, up to 1"),
-        ({"max_unreadable": 1.5}, "max_unreadable is 1.5; allowed is 0 to 1"),
+        ({"test_size": 1.1}, "test_size must be above 0 and at most 1. Got 1.1."),
+        ({"max_unreadable": 1.5}, "max_unreadable must be from 0 to 1. Got 1.5."),
     ],
 )
 def test_arguments(options, message):
@@ -225,7 +232,7 @@ def test_a_source_is_json():
 def test_load_data_imports_neither_scikit_learn_nor_pillow_for_digits_and_idx(tmp_path):
     write_idx(tmp_path, "train", 30)
     code = (
-        "import sys; from glassnet.data import load_data, Normalization, draw, decode_image; "
+        "import sys; from glassnet.data import load_data, Normalization, sample_augmentation, decode_image; "
         f"load_data('digits', samples=100); load_data({str(tmp_path)!r}).normalization; "
         "print([name for name in ('sklearn', 'scipy', 'PIL') if name in sys.modules])"
     )

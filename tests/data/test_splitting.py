@@ -44,20 +44,20 @@ def test_draw_stratified_is_scikit_learns_split(counts, fraction, seed):
 
 
 def test_split_errors():
-    with pytest.raises(DataError, match="class 'dog' has 1 image; at least 2 are needed to hold out a share of 0.5"):
+    with pytest.raises(DataError, match="Class 'dog' must have at least 2 images to hold out a test_size of 0.5."):
         stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, ["cat", "dog"])
-    with pytest.raises(DataError, match="class '1' has 1 training image; "):
-        stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, kind="training image")
-    with pytest.raises(DataError, match=r"a share of 0.1 of 10 images .* into 9 and 1; .* the 2 classes"):
+    with pytest.raises(DataError, match="Class '1' must have at least 2 images to hold out a validation of 0.5."):
+        stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, name="validation")
+    with pytest.raises(DataError, match=r"each of the 2 classes in both parts\. Got 0.1, for parts of 9 and 1\."):
         stratified_split(np.repeat([0, 1], 5), 0.1, 0)
-    with pytest.raises(DataError, match=r"a share of 0.9 .* into 1 and 9"):
+    with pytest.raises(DataError, match=r"Got 0.9, for parts of 1 and 9\."):
         stratified_split(np.repeat([0, 1], 5), 0.9, 0)
-    with pytest.raises(DataError, match=r"share of 0.95 leaves no image of class 'rare'"):
+    with pytest.raises(DataError, match=r"test_size must leave an image of class 'rare'\. Got 0.95"):
         stratified_split(np.repeat([0, 1], [200, 2]), 0.95, 0, ["common", "rare"])
     for share in (0, 1, -0.1, float("nan")):
-        with pytest.raises(ConfigError, match=r"the share to hold out is .*; allowed is more than 0 and less than 1"):
+        with pytest.raises(ConfigError, match=r"test_size must be a number above 0 and below 1\. Got .*\."):
             stratified_split(np.repeat([0, 1], 5), share, 0)
-    with pytest.raises(ConfigError, match="seed is -1"):
+    with pytest.raises(ConfigError, match="seed must be .* Got -1."):
         stratified_split(np.repeat([0, 1], 5), 0.5, -1)
 
 
@@ -77,9 +77,9 @@ def test_sample_of_all_is_all():
 def test_sample_errors():
     labels = np.tile([0, 1, 2], 20)
     for samples in (2, 58, 61):
-        with pytest.raises(ConfigError, match=rf"samples is {samples}; allowed is 3 .* to 57, or 60, all training"):
+        with pytest.raises(ConfigError, match=rf"samples must be 3 .* to 57, or 60, .* Got {samples}\."):
             stratified_sample(labels, samples, 0)
-    with pytest.raises(DataError, match="class 'b' has 1 training image; at least 2 are needed to take samples"):
+    with pytest.raises(DataError, match="Class 'b' must have at least 2 images to take samples. Got 1."):
         stratified_sample(np.repeat([0, 1], [20, 1]), 10, 0, ["a", "b"])
-    with pytest.raises(DataError, match=r"samples=5 of 1002 leaves no image of class 'b'; ask for more"):
+    with pytest.raises(DataError, match=r"samples must take an image of class 'b'\. Got 5 of 1002, which take none\."):
         stratified_sample(np.repeat([0, 1], [1000, 2]), 5, 0, ["a", "b"])

@@ -164,7 +164,7 @@ def test_run_study_refuses_arrays_that_are_no_image(array: object, received: str
 
 def test_run_study_refuses_files_that_are_no_image(tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("no image")
-    with pytest.raises(DataError, match="no.png: not an image"):
+    with pytest.raises(DataError, match="no.png must be a readable image. Got: not an image"):
         convolution.run_study(tmp_path / "no.png")
     with pytest.raises(DataError, match="no such file"):
         convolution.run_study(tmp_path / "absent.png")

@@ -42,7 +42,7 @@ def test_the_config_says_all_that_is_needed(digits: gn.Dataset, tmp_path: Path) 
     assert data["fingerprint"] == digits.fingerprint
     assert data["classes"] == [str(digit) for digit in range(10)]
     assert (data["scale"], data["mean"], data["std"]) == (16.0, [0.0], [1.0])
-    assert (data["train"], data["test"], data["skipped"]) == (200, 450, [])
+    assert (data["train"], data["test"], data["unreadable_files"]) == (200, 450, [])
     assert {name: data[name] for name in digits.source} == digits.source
     assert set(config["versions"]) == {"glassnet", "python", "numpy", "platform"}
     assert config["versions"]["numpy"] == np.__version__
@@ -527,12 +527,12 @@ class TestWhatDoesNotFit:
         ),
         ({"resume": True}, ConfigError, "resume and overwrite exclude each other."),
         ({"seed": 2**32}, ConfigError, "seed must be an integer of at least 0"),
-        ({"data": "no such folder"}, DataError, "source 'no such folder' does not exist"),
-        ({"samples": 3}, ConfigError, "samples is 3; allowed is 10"),
+        ({"data": "no such folder"}, DataError, "Got 'no such folder'."),
+        ({"samples": 3}, ConfigError, "samples must be 10 (the number of classes) to"),
         ({"classes": 3}, ConfigError, "The classes of the model is 3, of the data 10; they must be equal."),
         ({"model": None, "classes": 12}, ConfigError, "The classes of the model is 12, of the data 10"),
         ({"in_channels": 3}, ConfigError, "The in_channels of the model is 3, of the data 1; they must be equal."),
-        ({"image_size": 9}, ConfigError, "image_size is (9, 9); the images of 'digits' are (8, 8)"),
+        ({"image_size": 9}, ConfigError, "image_size must be (8, 8), as the images of 'digits' have it"),
         ({"model": gn.spec("tiny", classes=3)}, ConfigError, "The classes of the model is 3, of the data 10"),
         (
             {"model": gn.spec("tiny", image_size=9)},
@@ -560,15 +560,19 @@ class TestWhatDoesNotFit:
             GlassnetError,
             "Expected more than 1 value per channel when training",
         ),
-        ({"validation": 0.01}, DataError, "a share of 0.01 of 200 images"),
+        (
+            {"validation": 0.01},
+            DataError,
+            "validation must leave an image for each of the 10 classes",
+        ),
         # Of the wrong type.
         ({"model": 5}, ConfigError, "Got 5."),
         ({"recipe": 5}, ConfigError, "recipe of tiny must be one of default"),
         ({"recipe": {"lr": 1}}, ConfigError, "recipe of tiny must be one of default"),
-        ({"data": 5}, ConfigError, "A data source must be a path. Got 5."),
+        ({"data": 5}, ConfigError, "source must be a path. Got 5."),
         ({"run": 5}, ConfigError, "A run folder must be a path. Got 5."),
         ({"init": 5}, ConfigError, "init must be a path. Got 5."),
-        ({"samples": "many"}, ConfigError, "samples is 'many'; allowed is an integer, 1 or more"),
+        ({"samples": "many"}, ConfigError, "samples must be an integer of at least 1. Got 'many'."),
         (
             {"stop_after_epoch": 1.5},
             ConfigError,
@@ -642,7 +646,7 @@ def test_trying_the_fit_trains_nothing(digits: gn.Dataset, tmp_path: Path) -> No
 def test_a_class_with_too_few_training_images_to_validate(tmp_path: Path) -> None:
     test = {"test_images": np.zeros((3, 8, 8), np.uint8), "test_labels": [0, 1, 2]}
     data = gn.Dataset(np.zeros((21, 8, 8), np.uint8), [0, 1] * 10 + [2], ["a", "b", "rare"], **test)
-    with pytest.raises(DataError, match="class 'rare' has 1 training image; at least 2 are needed to hold out a "):
+    with pytest.raises(DataError, match="Class 'rare' must have at least 2 images to hold out a validation of "):
         train(data, tmp_path / "run", validation=0.2)
 
 
@@ -745,7 +749,7 @@ def test_images_that_could_not_be_read_are_told(tmp_path: Path, skipped: int, en
     data = gn.load_data("digits", samples=200)
     train(data, tmp_path / "sound", epochs=1, progress=Told())
     assert len(notes) == 1
-    data.skipped = list("abcd")[:skipped]
+    data.unreadable_files = list("abcd")[:skipped]
     train(data, tmp_path / "run", epochs=1, progress=Told())
     assert notes[-1] == f"[NumPy] {skipped} of {650 + skipped} images could not be read and were left {end}"
 

@@ -1,6 +1,6 @@
-"""Images: where they come from, how they are split, normalized, batched and augmented."""
+"""Images: their sources, splits, normalization, batches and augmentation."""
 
-from glassnet.data.augment import AUGMENTATIONS, Augmentation, draw
+from glassnet.data.augment import AUGMENTATIONS, Augmentation, sample_augmentation
 from glassnet.data.batches import cycle_batches, make_rng, shuffled_batches, validate_seed
 from glassnet.data.dataset import Dataset, Split
 from glassnet.data.decode import decode_image
@@ -16,9 +16,9 @@ __all__ = [
     "Split",
     "cycle_batches",
     "decode_image",
-    "draw",
     "load_data",
     "make_rng",
+    "sample_augmentation",
     "shuffled_batches",
     "stratified_split",
     "validate_seed",

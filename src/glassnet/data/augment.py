@@ -1,4 +1,4 @@
-"""Random changes to training images: drawn as plain arrays here, so that every engine can apply the same ones."""
+"""Random changes to training images, sampled as plain arrays so that every engine applies the same ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.errors import ConfigError, DataError
+from glassnet.errors import DataError, choice_error
 
 AUGMENTATIONS = ("none", "flip-crop")
 
@@ -21,17 +21,17 @@ class Augmentation:
     padding: int = 4  # black pixels added on each side
 
     def take(self, rows: slice) -> Augmentation:
-        """Those of these images of the batch."""
+        """Return the flips and crops of these images of the batch."""
         return replace(self, flips=self.flips[rows], offsets=self.offsets[rows])
 
     def apply(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The images (N, H, W, C) padded, cropped back to H×W and flipped, as a fresh array.
+        """Return the images (N, H, W, C) padded, cropped back to H×W and flipped, as a fresh array.
 
-        Raises DataError if there are not as many images as flips.
+        :raises DataError: if there are not as many images as flips.
         """
         count, height, width, channels = images.shape
         if count != len(self.flips):
-            raise DataError(f"augmentation of {len(self.flips)} images got {count}; they must be as many")
+            raise DataError(f"An augmentation of {len(self.flips)} images must get that many. Got {count}.")
         border = self.padding
         padded = np.zeros((count, height + 2 * border, width + 2 * border, channels), images.dtype)
         padded[:, border : border + height, border : border + width] = images
@@ -44,15 +44,15 @@ class Augmentation:
         return cropped
 
 
-def draw(name: str, count: int, generator: np.random.Generator) -> Augmentation | None:
-    """The parameters of the named augmentation for count images; None for "none", which draws nothing.
+def sample_augmentation(name: str, count: int, rng: np.random.Generator) -> Augmentation | None:
+    """Sample the named augmentation for ``count`` images; None for "none", which draws nothing.
 
-    Raises ConfigError for an unknown name.
+    :raises ConfigError: if the name is unknown.
     """
     if name not in AUGMENTATIONS:
-        raise ConfigError(f"augment is {name!r}; allowed: {', '.join(AUGMENTATIONS)}")
+        raise choice_error("augment", AUGMENTATIONS, name)
     if name == "none":
         return None
-    flips = generator.random(count) < 0.5
-    offsets = generator.integers(0, 2 * Augmentation.padding + 1, size=(count, 2), dtype=np.int64)
+    flips = rng.random(count) < 0.5
+    offsets = rng.integers(0, 2 * Augmentation.padding + 1, size=(count, 2), dtype=np.int64)
     return Augmentation(flips, offsets)

@@ -13,36 +13,42 @@ from glassnet.errors import ConfigError
 
 
 def validate_seed(seed: int) -> int:
-    """The seed itself. Raises ConfigError outside 0..2**32-1, the range that NumPy and scikit-learn share."""
+    """Return the seed.
+
+    :raises ConfigError: if it is outside 0..2**32-1, the range of scikit-learn's seeds.
+    """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise ConfigError(f"seed is {seed!r}; allowed is an integer from 0 to 4294967295")
+        raise ConfigError(f"seed must be an integer from 0 to 4294967295. Got {seed!r}.")
     return int(seed)
 
 
-def make_rng(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
-    """The generator of all draws for one purpose ("shuffle", "augment", "dropout", ...) in one epoch.
+def make_rng(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
+    """Return the generator of a random stream ("shuffle", "augment", "dropout", ...) in one epoch.
 
-    It follows from (seed, purpose, epoch) alone: a resumed run needs no generator's state, and one
-    purpose drawing more or less never moves another. Raises ConfigError for a seed out of range.
+    It follows from (seed, stream, epoch) alone: a resumed run needs no generator's state, and the number of draws
+    from one stream never changes another.
+
+    :raises ConfigError: if the seed is out of range.
     """
-    key = (zlib.crc32(purpose.encode("utf-8")), epoch)
+    key = (zlib.crc32(stream.encode("utf-8")), epoch)
     sequence = np.random.SeedSequence(validate_seed(seed), spawn_key=key)
     return np.random.Generator(np.random.PCG64(sequence))
 
 
-def shuffled_batches(count: int, batch_size: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Index arrays, int64, that together hold 0..count-1 once each, shuffled; the last may be shorter.
+def shuffled_batches(count: int, batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Return index arrays, int64, that together hold 0..count-1 once each, shuffled; the last may be shorter.
 
     The order is drawn when this is called, not when the first batch is taken.
-    Raises ConfigError for a batch_size below 1.
+
+    :raises ConfigError: if batch_size is below 1.
     """
     if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}; allowed is 1 or more")
-    order = generator.permutation(count).astype(np.int64, copy=False)
+        raise ConfigError(f"batch_size must be an integer of at least 1. Got {batch_size}.")
+    order = rng.permutation(count).astype(np.int64, copy=False)
     return (order[start : start + batch_size] for start in range(0, count, batch_size))
 
 
 def cycle_batches(count: int, batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """The batches of a training from ``seed``, epoch after epoch without an end."""
+    """Return the batches of a training from ``seed``, epoch after epoch without an end."""
     for epoch in itertools.count(1):
         yield from shuffled_batches(count, batch_size, make_rng(seed, "shuffle", epoch))

@@ -31,17 +31,28 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: NDArray[np.int64]) -> Split:
-        """A copy of the images at these indices."""
+        """Return a copy of the images at these indices."""
         return Split(self.images[indices], self.labels[indices])
+
+    def copy(self) -> Split:
+        return Split(self.images.copy(), self.labels.copy())
 
 
 class Dataset:
     """Training and test images of the same size, and the names of their classes.
 
     Attributes: `train` and `test` (Split); `classes`, label k being classes[k]; `scale`, the pixel value that
-    stands for 1; `normalization`, measured on the training split unless a source fixes it; `fingerprint`;
-    `source`, a json-able record of how to load the images again; `skipped`, one line for each image that
+    stands for 1; `normalization`, computed from the training split unless a source fixes it; `fingerprint`;
+    `source`, a JSON object that says how to load the images again; `unreadable_files`, one line for each file that
     could not be read.
+
+    :param images: uint8 (N, H, W, C) or (N, H, W); copied.
+    :param labels: integers 0..classes-1, (N,); copied.
+    :param classes: the names of the classes, by default their labels.
+    :param test_images: the test split, with ``test_labels``; without them a stratified part, ``test_size`` of the
+        images drawn with ``seed``, is held out.
+    :raises DataError: if the arrays cannot be trained on.
+    :raises ConfigError: if ``scale``, ``test_size`` or ``seed`` is out of range, or a half of the test split missing.
     """
 
     train: Split
@@ -49,7 +60,7 @@ class Dataset:
     classes: list[str]
     scale: float
     source: dict[str, Any]
-    skipped: list[str]
+    unreadable_files: list[str]
 
     def __init__(
         self,
@@ -63,66 +74,52 @@ class Dataset:
         test_size: float = TEST_SIZE,
         seed: int = 42,
     ) -> None:
-        """One's own arrays, copied: images uint8 (N, H, W, C) or (N, H, W), labels integers 0..classes-1.
-
-        Without test arrays a stratified share, drawn from seed, is held out. Without class names they are the
-        labels. Raises DataError or ConfigError, one line each, for anything that cannot be trained on.
-        """
-        if (test_images is None) != (test_labels is None):
-            raise ConfigError("test_images and test_labels belong together; give both or neither")
-        train = _checked_split(images, labels, "")
+        train = _make_split(images, labels, "")
         if classes is None:
             last = int(train.labels.max())
             if last >= len(train):
-                raise DataError(
-                    f"labels go up to {last} for {len(train)} images; allowed is 0 to classes-1, each in use"
-                )
+                raise DataError(f"labels must be 0 to classes - 1, each in use. Got {last} among {len(train)} labels.")
             classes = [str(label) for label in range(last + 1)]
         _check_is_sequence(classes)
-        if test_images is None or test_labels is None:
+        if test_images is not None and test_labels is not None:
+            train, test = train.copy(), _make_split(test_images, test_labels, "test_").copy()
+        elif test_images is None and test_labels is None:
             _check_labels(train, classes, "labels")
             rest, held_out = stratified_split(train.labels, test_size, seed, classes)
             train, test = train.take(rest), train.take(held_out)
         else:
-            train = Split(train.images.copy(), train.labels.copy())
-            test = _checked_split(test_images, test_labels, "test_")
-            test = Split(test.images.copy(), test.labels.copy())
-        self._hold(train, test, classes, scale)
+            alone = "test_labels" if test_images is None else "test_images"
+            raise ConfigError(f"test_images and test_labels must be given together. Got {alone} alone.")
+        self._set_splits(train, test, classes, scale)
 
     @classmethod
     def from_splits(cls, train: Split, test: Split, classes: Sequence[str], *, scale: float = 255.0) -> Dataset:
-        """The same from splits that are there already; checked, but not copied."""
+        """Return the dataset of two splits, which are checked as the constructor does it but not copied."""
         dataset = cls.__new__(cls)
-        train = _checked_split(train.images, train.labels, "")
-        test = _checked_split(test.images, test.labels, "test_")
-        dataset._hold(train, test, classes, scale)
+        train = _make_split(train.images, train.labels, "")
+        test = _make_split(test.images, test.labels, "test_")
+        dataset._set_splits(train, test, classes, scale)
         return dataset
 
-    def _hold(self, train: Split, test: Split, classes: Sequence[str], scale: float) -> None:
+    def _set_splits(self, train: Split, test: Split, classes: Sequence[str], scale: float) -> None:
         _check_is_sequence(classes)
         names = [str(name) for name in classes]
         if len(names) < 2:
-            raise DataError(f"the data has {len(names)} class(es): {names}; at least 2 are needed")
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"class name {twice!r} occurs twice in classes; each must occur once")
+            raise DataError(f"classes must be at least 2. Got {names}.")
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise DataError(f"classes must be unique. Got {repeated!r} twice.")
         if not (isinstance(scale, int | float | np.number) and math.isfinite(scale) and scale > 0):
-            raise ConfigError(f"scale is {scale!r}; allowed is a finite number above 0")
-        if train.images.shape[1:] != test.images.shape[1:]:
-            raise DataError(
-                f"test images are (H, W, C) = {test.images.shape[1:]}, "
-                f"training images {train.images.shape[1:]}; both must be the same"
-            )
+            raise ConfigError(f"scale must be a finite number above 0. Got {scale!r}.")
+        shape = train.images.shape[1:]
+        if test.images.shape[1:] != shape:
+            raise DataError(f"test_images must be (H, W, C) = {shape}, as images are. Got {test.images.shape[1:]}.")
         _check_labels(train, names, "labels")
         _check_labels(test, names, "test_labels")
-        absent = np.flatnonzero(np.bincount(train.labels, minlength=len(names)) == 0)
-        if len(absent):
-            raise DataError(
-                f"class {names[absent[0]]!r} (label {absent[0]}) has no training image; each class needs one"
-            )
+        if len(absent := np.setdiff1d(np.arange(len(names)), train.labels)):
+            raise DataError(f"Class {names[absent[0]]!r} (label {absent[0]}) must have a training image. Got none.")
         self.train, self.test, self.classes, self.scale = train, test, names, float(scale)
         self.source = {"source": "arrays"}
-        self.skipped = []
+        self.unreadable_files = []
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -132,11 +129,13 @@ class Dataset:
 
     @property
     def channels(self) -> int:
+        """1 for gray images, 3 for colour."""
         return int(self.train.images.shape[3])
 
     @cached_property
     def normalization(self) -> Normalization:
-        return Normalization.measure(self.train.images, self.scale)
+        """The normalization by scale, mean and standard deviation of the training images."""
+        return Normalization.from_images(self.train.images, self.scale)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -156,47 +155,50 @@ class Dataset:
         )
 
 
-def _checked_split(images: ArrayLike, labels: ArrayLike, prefix: str) -> Split:
-    """The arrays as a Split, copied only where they must be. The prefix, "" or "test_", names them in errors."""
+def _make_split(images: ArrayLike, labels: ArrayLike, prefix: str) -> Split:
+    """Return the arrays as a Split, copied only where they must be. The prefix, "" or "test_", names them in errors."""
     array, targets = np.asarray(images), np.asarray(labels)
+    _check_images(array, f"{prefix}images")
+    if array.ndim == 3:
+        array = array[..., np.newaxis]
+    name = f"{prefix}labels"
+    if targets.dtype.kind not in "iu":
+        raise DataError(
+            f"{name} must be integers. Got {targets.dtype}. "
+            "Use classes, labels = numpy.unique(labels, return_inverse=True)."
+        )
+    if targets.ndim != 1 or len(targets) != len(array):
+        raise DataError(f"{name} must have shape ({len(array)},), one for each image. Got {targets.shape}.")
+    for extreme in (targets.min(), targets.max()):
+        if not 0 <= extreme <= np.iinfo(np.int32).max:
+            raise DataError(f"{name} must be 0 or more, one number for each class. Got {extreme}.")
+    return Split(np.ascontiguousarray(array), targets.astype(np.int64, copy=False))
+
+
+def _check_images(array: NDArray[Any], name: str) -> None:
     if array.dtype != np.uint8:
         convert = "(images * 255).round().astype('uint8') for values from 0 to 1"
         if array.dtype.kind in "iu":
             convert = "images.astype('uint8') for values from 0 to 255"
-        raise DataError(f"{prefix}images are {array.dtype}; allowed is uint8: {convert}")
-    if array.ndim == 3:
-        array = array[..., np.newaxis]
-    if array.ndim != 4 or 0 in array.shape:
+        raise DataError(f"{name} must be uint8. Got {array.dtype}. Use {convert}.")
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise DataError(f"{name} must have shape (N, H, W, C) or (N, H, W), none of them 0. Got {array.shape}.")
+    if array.ndim == 4 and array.shape[3] > 4 and array.shape[1] <= 4:
         raise DataError(
-            f"{prefix}images have shape {np.shape(images)}; allowed is (N, H, W, C) or (N, H, W), none of them 0"
+            f"{name} must have shape (N, H, W, C). Got {array.shape}, which looks like (N, C, H, W). "
+            "Use images.transpose(0, 2, 3, 1)."
         )
-    if array.shape[3] > 4 and array.shape[1] <= 4:
-        raise DataError(
-            f"{prefix}images have shape {array.shape}, which looks like (N, C, H, W); "
-            "allowed is (N, H, W, C): images.transpose(0, 2, 3, 1)"
-        )
-    if targets.dtype.kind not in "iu":
-        raise DataError(
-            f"{prefix}labels are {targets.dtype}; allowed are integers: "
-            "classes, labels = numpy.unique(labels, return_inverse=True)"
-        )
-    if targets.ndim != 1 or len(targets) != len(array):
-        raise DataError(f"{prefix}labels have shape {targets.shape}; allowed is ({len(array)},), one for each image")
-    if targets.min() < 0 or targets.max() > np.iinfo(np.int32).max:
-        wrong = targets.min() if targets.min() < 0 else targets.max()
-        raise DataError(f"{prefix}labels hold {wrong}; allowed is 0 and above, one number for each class")
-    return Split(np.ascontiguousarray(array), targets.astype(np.int64, copy=False))
 
 
 def _check_is_sequence(classes: Any) -> None:
     if isinstance(classes, str | bytes) or not isinstance(classes, Sequence | np.ndarray):
-        raise DataError(f"classes is {classes!r}; allowed is a sequence of names")
+        raise DataError(f"classes must be a sequence of names. Got {classes!r}.")
 
 
 def _check_labels(split: Split, classes: Sequence[str], name: str) -> None:
-    if split.labels.max() >= len(classes):
-        position = int(split.labels.argmax())
+    index = int(split.labels.argmax())
+    if split.labels[index] >= len(classes):
         raise DataError(
-            f"{name}[{position}] is {split.labels[position]}; allowed is 0 to {len(classes) - 1}, "
-            f"the {len(classes)} classes"
+            f"{name} must be 0 to {len(classes) - 1}, for {len(classes)} classes. "
+            f"Got {split.labels[index]} at index {index}."
         )

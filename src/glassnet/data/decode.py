@@ -1,4 +1,4 @@
-"""Image files to uint8 arrays: the one way in, for training folders and for predict."""
+"""Image files decoded to uint8 arrays: the one way in, for training folders and for predict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.errors import ConfigError, DataError
+from glassnet.errors import ConfigError, DataError, choice_error
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,32 +27,41 @@ _WORTH_A_THREAD = 32 * 1024  # bytes
 
 
 class _UnreadableError(Exception):
-    """Why a file cannot be used as an image."""
+    """The reason why a file cannot be used as an image."""
 
 
-def decode_image(path: str | os.PathLike[str], image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
-    """The image in a file as uint8 (H, W, C), image_size being (H, W) and channels 1 (gray) or 3.
+def decode_image(path: str | os.PathLike[str], image_size: int | tuple[int, int], channels: int) -> NDArray[np.uint8]:
+    """Decode the image in a file as uint8 (H, W, C).
 
-    EXIF rotation is applied, the shorter side resized with antialiasing (bilinear, as torchvision's
-    default), the rest cropped around the middle. JPEGs are reduced while they are decoded, to at least twice the
-    size asked for. Transparency is laid on white, 16-bit gray is scaled to 8 bits, colour profiles are ignored, and
-    of an animation the first image counts. Raises DataError, naming the file and the reason, for anything else.
+    EXIF rotation is applied, the shorter side resized with antialiasing (bilinear, as torchvision's default) and the
+    rest cropped around the middle. JPEGs are reduced while they are decoded, to at least twice the requested size.
+    Transparency is laid on white, 16-bit gray is scaled to 8 bits, colour profiles are ignored, and the first image
+    of an animation is taken.
+
+    :param image_size: the side, or (H, W), in pixels.
+    :param channels: 1 (gray) or 3 (red, green, blue).
+    :raises DataError: if the file cannot be read as an image.
+    :raises ConfigError: if image_size or channels is out of range.
     """
+    size = check_image_size(image_size)
+    _check_channels(channels)
     with _without_warnings():
         try:
-            return _decode(Path(path), _checked_size(image_size), _checked_channels(channels))
+            return _decode(Path(path), size, channels)
         except _UnreadableError as error:
-            raise DataError(f"{path}: {error}") from error
+            raise DataError(f"{path} must be a readable image. Got: {error}.") from error
 
 
 def decode_images(
     paths: Sequence[Path], image_size: tuple[int, int], channels: int
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """All that can be read of many images, (N, H, W, C) in the order of paths, decoded in threads.
+    """Decode many images in threads.
 
-    The second value says why the others cannot: {position in paths: reason}.
+    :returns: the images that can be read, (N, H, W, C) in the order of ``paths``, and the reasons why the others
+        cannot: {index in paths: reason}.
     """
-    images = np.empty((len(paths), *_checked_size(image_size), _checked_channels(channels)), np.uint8)
+    _check_channels(channels)
+    images = np.empty((len(paths), *image_size, channels), np.uint8)
 
     def decode_block(start: int) -> dict[int, str]:
         failures = {}
@@ -79,7 +88,7 @@ def decode_images(
 
 
 def _workers(paths: Sequence[Path]) -> int:
-    """As many threads as cores for large files; one for small ones, whose work is mostly Python's own.
+    """Return the number of threads: the cores for large files, one for small ones, whose work is mostly Python's own.
 
     Measured on two cores: 32×32 JPEGs of 1 KB take 0.22 ms each with one thread and 0.33 ms with two, 512×512 ones
     of 74 KB 1.36 and 0.95 ms.
@@ -90,11 +99,11 @@ def _workers(paths: Sequence[Path]) -> int:
 
 
 def read_image_headers(paths: Sequence[Path]) -> Iterator[tuple[Path, tuple[int, int], bool]]:
-    """(path, (height, width) after rotation, gray or not) of every file whose header can be read."""
+    """Yield (path, (height, width) after rotation, gray or not) of every file whose header can be read."""
     for path in paths:
         with _without_warnings():
             try:
-                with _opened(path) as image:
+                with _open_image(path) as image:
                     width, height = image.size
                     # Pillow's TIFF sizes are rotated already.
                     if _orientation(image) >= 5 and image.format != "TIFF":
@@ -108,19 +117,19 @@ def read_image_headers(paths: Sequence[Path]) -> Iterator[tuple[Path, tuple[int,
 def _decode(path: Path, image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
     from PIL import ImageOps
 
-    with _opened(path) as image:
+    with _open_image(path) as image:
         # Twice the size leaves the antialiasing to `resize`; Pillow draws no less than is asked for.
         image.draft(None, (2 * max(image_size), 2 * max(image_size)))
         image.load()
         if _orientation(image) != 1:
             ImageOps.exif_transpose(image, in_place=True)
-        fitted = _fitted(_converted(image, "L" if channels == 1 else "RGB"), image_size)
-        return np.array(fitted).reshape(*image_size, channels)
+        converted = _convert(image, "L" if channels == 1 else "RGB")
+        return np.array(_resize_and_crop(converted, image_size)).reshape(*image_size, channels)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The file as an image. Whatever goes wrong inside leaves as an _UnreadableError of one line."""
+def _open_image(path: Path) -> Iterator[Image.Image]:
+    """Open the file as an image. Every error inside leaves as an _UnreadableError of one line."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -156,20 +165,20 @@ def _is_gray(image: Image.Image) -> bool:
     return image.mode in _GRAY_MODES or image.mode.startswith("I;16")
 
 
-def _converted(image: Image.Image, mode: str) -> Image.Image:
-    """The image in mode L or RGB."""
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    """Convert an image to mode L or RGB."""
     from PIL import Image
 
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
+        image = Image.fromarray(_to_eight_bits(np.asarray(image)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == mode else image.convert(mode)
 
 
-def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Gray of 16 bits, or of floats from 0 to 1 or from 0 to 255, as 0..255."""
+def _to_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Scale gray of 16 bits, or of floats from 0 to 1 or from 0 to 255, to 0..255."""
     gray = values.astype(np.float32)
     low, high = float(gray.min()), float(gray.max())
     if values.dtype.kind == "f":
@@ -177,13 +186,13 @@ def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     else:
         top, allowed = 65535.0, "0 to 65535"
     if not 0 <= low <= high <= top:  # false for NaN too
-        raise _UnreadableError(f"pixels from {low:g} to {high:g}; allowed is {allowed}")
+        raise _UnreadableError(f"pixels from {low:g} to {high:g}, which must be from {allowed}")
     scaled: NDArray[np.uint8] = np.rint(gray * (255 / top)).astype(np.uint8)
     return scaled
 
 
-def _fitted(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
-    """Resized so that it just covers image_size, and cropped around the middle."""
+def _resize_and_crop(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
+    """Resize the image so that it just covers image_size, and crop it around the middle."""
     from PIL import Image
 
     height, width = image_size
@@ -200,19 +209,23 @@ def _fitted(image: Image.Image, image_size: tuple[int, int]) -> Image.Image:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Pillow's warnings about odd files: such a file is decoded or listed, and that says it."""
+    """Silence Pillow's warnings about odd files, which are either decoded or listed with the reason."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    if len(image_size) != 2 or min(image_size) < 1:
-        raise ConfigError(f"image_size is {image_size}; allowed is (height, width), each 1 or more")
-    return image_size
+def check_image_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of a side or a pair.
+
+    :raises ConfigError: if a side is below 1.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ConfigError(f"image_size must be a side or (height, width), each at least 1. Got {image_size}.")
+    return size
 
 
-def _checked_channels(channels: int) -> int:
+def _check_channels(channels: int) -> None:
     if channels not in (1, 3):
-        raise ConfigError(f"channels is {channels}; an image file has 1 (gray) or 3 (red, green, blue)")
-    return channels
+        raise choice_error("channels", (1, 3), channels)

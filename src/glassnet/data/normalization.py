@@ -1,4 +1,4 @@
-"""From pixels to the numbers a network reads: (x / scale − mean) / std, per channel."""
+"""Normalization, from pixels to the numbers a network reads: (x / scale − mean) / std, per channel."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Normalization:
     std: tuple[float, ...]
 
     @classmethod
-    def measure(cls, images: NDArray[np.uint8], scale: float) -> Normalization:
-        """Mean and population standard deviation of each channel of images, uint8 (N, H, W, C).
+    def from_images(cls, images: NDArray[np.uint8], scale: float) -> Normalization:
+        """Compute mean and population standard deviation of each channel of images, uint8 (N, H, W, C).
 
         Computed in float64 from the exact counts of the 256 pixel values. A constant channel gets std 1.
         """
@@ -37,21 +37,18 @@ class Normalization:
         return cls(float(scale), tuple(mean.tolist()), tuple(std.tolist()))
 
     def apply(self, images: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
-        """uint8 (N, H, W, C) -> a fresh float array (N, C, H, W) whose memory is (N, H, W, C), channels-last.
+        """Return a fresh float array (N, C, H, W) of images, uint8 (N, H, W, C), channels-last in memory.
 
-        Divided by scale, less the mean, divided by std: in that order and in dtype, as the engines do it.
-        Raises DataError for another dtype or number of dimensions, or another number of channels.
+        Divided by scale, less the mean, divided by std: in that order and in ``dtype``, as the engines do it.
+
+        :raises DataError: if the images have another dtype, number of dimensions or number of channels.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4:
-            raise DataError(
-                f"normalization got images of dtype {images.dtype} and shape {images.shape}; "
-                "allowed is uint8 (N, H, W, C)"
-            )
-        channels = images.shape[3]
+            raise DataError(f"images must be uint8 (N, H, W, C). Got {images.dtype} of shape {images.shape}.")
+        count, height, width, channels = images.shape
         if channels != len(self.mean):
-            raise DataError(f"images have {channels} channel(s); this normalization was measured on {len(self.mean)}")
-        count, height, width, _ = images.shape
+            raise DataError(f"images must have {len(self.mean)} channel(s), as the normalization has. Got {channels}.")
         x = images.reshape(count * height, width * channels).astype(dtype)  # (N·H, W·C)
         # A whole row of pixels at a time: loops over the channels alone would be three numbers long.
         repeats = 1 if channels == 1 else width
@@ -62,7 +59,7 @@ class Normalization:
 
 
 def _value_counts(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How often each pixel value occurs in each channel: (256, C)."""
+    """Count each pixel value in each channel: (256, C)."""
     count, height, width, channels = images.shape
     block = max(1, _BLOCK_PIXELS // (height * width * channels))
     counts = np.zeros((256, channels), np.int64)

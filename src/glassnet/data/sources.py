@@ -1,4 +1,4 @@
-"""Where images come from: a name, a folder or a file."""
+"""Sources of images: a name, a folder or a file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from glassnet.data.batches import validate_seed
 from glassnet.data.dataset import TEST_SIZE, Dataset, Split
+from glassnet.data.decode import check_image_size
 from glassnet.data.folder import read_folder
 from glassnet.data.idx import find_idx, read_idx_pair
 from glassnet.data.normalization import Normalization
 from glassnet.data.splitting import draw_stratified, stratified_sample, stratified_split
-from glassnet.errors import ConfigError, DataError, as_path
+from glassnet.errors import ConfigError, DataError, as_path, did_you_mean
 
+_NAMES = ("digits", "fashion-mnist")
 _DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
 _FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -41,58 +43,42 @@ def load_data(
         a folder of IDX files, or one IDX images file (its labels, and test files if there are any, beside it);
         a folder with one folder of images for each class, or train/ and test/ of those. A folder named like
         one of the two data sets is written "./digits".
-    :param image_size: side, or (height, width), to which a folder's images are brought; None keeps a size that all
-        have, up to 256 pixels. The other sources have a size of their own.
-    :param channels: 1 or 3, to which a folder's images are brought; None is 1 where all are gray, else 3.
-    :param samples: as many training images, in the proportions of the classes; the test split stays whole.
-    :param seed: of the samples, and of the stratified test_size held out where a source has no test images.
-    :param test_size: 1 is for images that are to be judged, not trained on: all of them are the test split, and
-        ``train`` holds the same ones. A folder may then have test/ alone.
-    :param max_unreadable: the largest fraction of a folder's files that may be unreadable; they are listed.
-    :raises DataError: images or files that cannot be used.
-    :raises ConfigError: an argument that is not allowed.
+    :param image_size: side, or (height, width), in pixels, to which a folder's images are resized and cropped. None
+        keeps a size that all have, up to 256 pixels. The other sources have a size of their own.
+    :param channels: 1 or 3, to which a folder's images are converted; None is 1 if all are gray, else 3.
+    :param samples: number of training images, in the proportions of the classes; the test split stays whole.
+    :param seed: seed of the samples, and of the stratified test split if a source has no test images.
+    :param test_size: fraction of the images that becomes the test split if a source has none. 1 is for images that
+        are evaluated and not trained on: all of them are the test split, and ``train`` holds the same ones. A folder
+        may then have test/ alone.
+    :param max_unreadable: largest fraction of a folder's files that may be unreadable; they are listed.
+    :raises DataError: if images or files cannot be used.
+    :raises ConfigError: if an argument is out of range.
     """
-    size = _checked_size(image_size)
-    validate_seed(seed)
-    _check_share("test_size", test_size, 0 < test_size <= 1, "more than 0, up to 1")
-    _check_share("max_unreadable", max_unreadable, 0 <= max_unreadable <= 1, "0 to 1")
-    if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
-        raise ConfigError(f"samples is {samples!r}; allowed is an integer, 1 or more")
-    path = as_path("A data source", source)
-    name = str(source)
-    if name == "digits":
-        dataset = _sampled(_digits(), samples, seed)
-    elif name == "fashion-mnist":
-        dataset = _sampled(_idx(*_fashion_files(), _FASHION_CLASSES, seed, test_size), samples, seed)
-    elif not name or not _readable(path):
+    size = None if image_size is None else check_image_size(image_size)
+    _check_arguments(samples, seed, test_size, max_unreadable)
+    path, name = as_path("source", source), str(source)
+    if name not in _NAMES and not (name and _is_readable(path)):
         raise DataError(
-            f"source {name!r} does not exist or may not be read; allowed: digits, fashion-mnist, a folder with one "
-            "folder of images for each class (or train/ and test/ of those), or a path to IDX files"
+            f"source must be {', '.join(_NAMES)}, a readable folder of images or of IDX files, or an IDX images file. "
+            f"Got {name!r}{did_you_mean(name, _NAMES)}"
         )
-    elif found := find_idx(path):
-        dataset = _sampled(_idx(*found, None, seed, test_size), samples, seed)
+    if name == "digits":
+        dataset = _sample(_digits(), samples, seed)
+    elif name == "fashion-mnist":
+        dataset = _sample(_idx(*_fashion_files(), _FASHION_CLASSES, seed, test_size), samples, seed)
+    elif files := find_idx(path):
+        dataset = _sample(_idx(*files, None, seed, test_size), samples, seed)
     else:
-        dataset = read_folder(
-            path,
-            image_size=size,
-            channels=channels,
-            samples=samples,
-            seed=seed,
-            test_size=test_size,
-            max_unreadable=max_unreadable,
-        )
-    if size not in (None, dataset.image_size):
-        raise ConfigError(
-            f"image_size is {size}; the images of {name!r} are {dataset.image_size}, and only those of a folder "
-            "of image files are resized"
-        )
-    if channels not in (None, dataset.channels):
-        raise ConfigError(
-            f"channels is {channels}; the images of {name!r} have {dataset.channels}, and only those of a folder "
-            "of image files are converted"
-        )
+        dataset = read_folder(path, size, channels, samples, seed, test_size, max_unreadable)
+    for option, value, own in (("image_size", size, dataset.image_size), ("channels", channels, dataset.channels)):
+        if value not in (None, own):
+            raise ConfigError(
+                f"{option} must be {own}, as the images of {name!r} have it; only a folder's images are converted. "
+                f"Got {value}."
+            )
     dataset.source = {
-        "source": name if name in ("digits", "fashion-mnist") else str(path.resolve()),
+        "source": name if name in _NAMES else str(path.resolve()),
         "image_size": list(dataset.image_size),
         "channels": channels,
         "samples": samples,
@@ -101,6 +87,16 @@ def load_data(
         "max_unreadable": max_unreadable,
     }
     return dataset
+
+
+def _check_arguments(samples: int | None, seed: int, test_size: float, max_unreadable: float) -> None:
+    validate_seed(seed)
+    if not 0 < test_size <= 1:
+        raise ConfigError(f"test_size must be above 0 and at most 1. Got {test_size}.")
+    if not 0 <= max_unreadable <= 1:
+        raise ConfigError(f"max_unreadable must be from 0 to 1. Got {max_unreadable}.")
+    if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
+        raise ConfigError(f"samples must be an integer of at least 1. Got {samples!r}.")
 
 
 def _digits() -> Dataset:
@@ -118,76 +114,59 @@ def _digits() -> Dataset:
 
 
 def _fashion_files() -> tuple[Path, Path | None]:
-    chosen = os.environ.get("GLASSNET_DATA")
-    folders = [Path(chosen) / "fashion-mnist", Path(chosen)] if chosen else []
-    for folder in [*folders, _DEBIAN_FASHION]:
-        if folder.is_dir() and (found := find_idx(folder)):
-            return found
+    setting = os.environ.get("GLASSNET_DATA")
+    own = [Path(setting) / "fashion-mnist", Path(setting)] if setting else []
+    for folder in [*own, _DEBIAN_FASHION]:
+        if folder.is_dir() and (files := find_idx(folder)):
+            return files
+    places = f"GLASSNET_DATA={setting} or {_DEBIAN_FASHION}" if setting else f"{_DEBIAN_FASHION} or GLASSNET_DATA"
     raise DataError(
-        "fashion-mnist not found"
-        + (f" in GLASSNET_DATA={chosen}" if chosen else "")
-        + f" or {_DEBIAN_FASHION}; install Debian's package dataset-fashion-mnist, or set GLASSNET_DATA to the "
-        "folder that holds train-images-idx3-ubyte.gz and its companions"
+        f"fashion-mnist must be in {places}. Got no IDX files there. Install Debian's package dataset-fashion-mnist, "
+        "or set GLASSNET_DATA to the folder that holds train-images-idx3-ubyte.gz and its companions."
     )
 
 
 def _idx(
     images: Path, test_images: Path | None, classes: tuple[str, ...] | None, seed: int, test_size: float
 ) -> Dataset:
-    """IDX images. Without class names these are the training labels, from the smallest to the largest."""
+    """Read IDX images. Without class names the classes are the training labels, from the smallest to the largest."""
     train = Split(*read_idx_pair(images))
     first, last = (0, len(classes) - 1) if classes else (int(train.labels.min()), int(train.labels.max()))
     names = classes or tuple(str(label) for label in range(first, last + 1))
     gaps = np.setdiff1d(np.arange(first, last + 1), train.labels)
     if len(gaps):
-        raise DataError(
-            f"the labels of {images} run from {first} to {last}, but {gaps[0]} never occurs; none may be left out"
-        )
-    train = Split(train.images, _shifted(train.labels, first, last, images))
-    if test_images is None and test_size == 1:
+        raise DataError(f"The labels of {images} must be all numbers from {first} to {last}. Got no {gaps[0]}.")
+    train = Split(train.images, _shift_labels(train.labels, first, last, images))
+    if test_images is not None:
+        extra_images, labels = read_idx_pair(test_images)
+        return Dataset.from_splits(train, Split(extra_images, _shift_labels(labels, first, last, test_images)), names)
+    if test_size == 1:
         return Dataset.from_splits(train, train, names)
-    if test_images is None:
-        rest, held_out = stratified_split(train.labels, test_size, seed, names)
-        return Dataset.from_splits(train.take(rest), train.take(held_out), names)
-    extra_images, labels = read_idx_pair(test_images)
-    return Dataset.from_splits(train, Split(extra_images, _shifted(labels, first, last, test_images)), names)
+    rest, held_out = stratified_split(train.labels, test_size, seed, names)
+    return Dataset.from_splits(train.take(rest), train.take(held_out), names)
 
 
-def _shifted(labels: NDArray[np.int64], first: int, last: int, images: Path) -> NDArray[np.int64]:
+def _shift_labels(labels: NDArray[np.int64], first: int, last: int, images: Path) -> NDArray[np.int64]:
     outside = np.flatnonzero((labels < first) | (labels > last))
     if len(outside):
         raise DataError(
-            f"the labels of {images}: number {outside[0]} is {labels[outside[0]]}; allowed is {first} to {last}"
+            f"The labels of {images} must be from {first} to {last}. Got {labels[outside[0]]} at index {outside[0]}."
         )
     return labels - first
 
 
-def _sampled(dataset: Dataset, samples: int | None, seed: int) -> Dataset:
+def _sample(dataset: Dataset, samples: int | None, seed: int) -> Dataset:
     if samples is None:
         return dataset
-    chosen = stratified_sample(dataset.train.labels, samples, seed, dataset.classes)
-    part = Dataset.from_splits(dataset.train.take(chosen), dataset.test, dataset.classes, scale=dataset.scale)
+    indices = stratified_sample(dataset.train.labels, samples, seed, dataset.classes)
+    part = Dataset.from_splits(dataset.train.take(indices), dataset.test, dataset.classes, scale=dataset.scale)
     if "normalization" in vars(dataset):
         part.normalization = dataset.normalization
     return part
 
 
-def _readable(path: Path) -> bool:
+def _is_readable(path: Path) -> bool:
     try:
         return (path.is_file() or path.is_dir()) and os.access(path, os.R_OK)
     except OSError:  # a folder on the way that may not be entered
         return False
-
-
-def _checked_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if image_size is None:
-        return None
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(size) != 2 or min(size) < 1:
-        raise ConfigError(f"image_size is {image_size}; allowed is a side or (height, width), each 1 or more")
-    return size
-
-
-def _check_share(name: str, share: float, allowed: bool, range_text: str) -> None:
-    if not allowed:
-        raise ConfigError(f"{name} is {share}; allowed is {range_text}")

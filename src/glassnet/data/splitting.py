@@ -1,4 +1,4 @@
-"""Stratified parts: each class keeps its share."""
+"""Stratified splits and samples, in which each class keeps its proportion."""
 
 from __future__ import annotations
 
@@ -16,70 +16,59 @@ Indices = NDArray[np.int64]
 
 def stratified_split(
     labels: NDArray[np.int64],
-    share: float,
+    fraction: float,
     seed: int,
     classes: Sequence[str] | None = None,
     *,
-    kind: str = "image",
+    name: str = "test_size",
 ) -> tuple[Indices, Indices]:
-    """Sorted indices (rest, share): the share of each class held out, as scikit-learn's train_test_split draws it.
+    """Return sorted indices (rest, held_out), with the fraction of each class held out as scikit-learn draws it.
 
-    Raises ConfigError for a share outside 0..1, and DataError where a class has fewer than two members (named by
-    classes, if given, and the members by kind), where either part would have fewer members than there are classes, or
-    where a class would be missing in the rest. A class of very few members may be missing in the share.
+    A class of very few members may be missing in the held-out part.
+
+    :param classes: the names of the classes for errors, by default their labels.
+    :param name: the name of the fraction in errors.
+    :raises ConfigError: if the fraction is outside 0..1.
+    :raises DataError: if a class has fewer than two members, if a part would have fewer members than there are
+        classes, or if a class would be missing in the rest.
     """
-    if not isinstance(share, int | float | np.floating) or not 0 < share < 1:
-        raise ConfigError(f"the share to hold out is {share!r}; allowed is more than 0 and less than 1")
-    count = len(labels)
-    values, members = np.unique(labels, return_counts=True)
-    if members.min() < 2:
-        rarest = values[members.argmin()]
+    if not isinstance(fraction, int | float | np.floating) or not 0 < fraction < 1:
+        raise ConfigError(f"{name} must be a number above 0 and below 1. Got {fraction!r}.")
+    values = _check_pairs(labels, classes, f"hold out a {name} of {fraction}")
+    held_out = math.ceil(fraction * len(labels))
+    kept = len(labels) - held_out
+    if min(held_out, kept) < len(values):
         raise DataError(
-            f"class {_name(rarest, classes)} has 1 {kind}; at least 2 are needed to hold out a share of {share}"
-        )
-    held_out = math.ceil(share * count)
-    if min(held_out, count - held_out) < len(values):
-        raise DataError(
-            f"a share of {share} of {count} images splits them into {count - held_out} and {held_out}; "
-            f"each part needs at least one for each of the {len(values)} classes"
+            f"{name} must leave an image for each of the {len(values)} classes in both parts. "
+            f"Got {fraction}, for parts of {kept} and {held_out}."
         )
     rest, part = map(np.sort, draw_stratified(labels, held_out, seed))
-    missing = np.setdiff1d(values, labels[rest])
-    if len(missing):
-        raise DataError(
-            f"holding out a share of {share} leaves no image of class {_name(missing[0], classes)}; "
-            "allowed is a smaller share or a class of more images"
-        )
+    if absent := _absent(values, labels[rest], classes):
+        raise DataError(f"{name} must leave an image of class {absent}. Got {fraction}, which leaves none.")
     return rest, part
 
 
 def stratified_sample(
     labels: NDArray[np.int64], samples: int, seed: int, classes: Sequence[str] | None = None
 ) -> Indices:
-    """Sorted indices of exactly that many members, each class in proportion.
+    """Return sorted indices of exactly ``samples`` members, each class in proportion.
 
-    Raises ConfigError for a number that cannot be drawn, DataError where a class would be missing.
+    :raises ConfigError: if that number cannot be drawn.
+    :raises DataError: if a class would be missing.
     """
     count = len(labels)
     if samples == count:
         return np.arange(count, dtype=np.int64)
-    values = np.unique(labels)
-    if not len(values) <= samples <= count - len(values):
+    fewest = len(np.unique(labels))
+    if not fewest <= samples <= count - fewest:
         raise ConfigError(
-            f"samples is {samples}; allowed is {len(values)} (the number of classes) to {count - len(values)}, "
-            f"or {count}, all training images"
+            f"samples must be {fewest} (the number of classes) to {count - fewest}, or {count}, all training images. "
+            f"Got {samples}."
         )
-    singles = np.flatnonzero(np.bincount(labels) == 1)
-    if len(singles):
-        raise DataError(
-            f"class {_name(singles[0], classes)} has 1 training image; at least 2 are needed to take samples"
-        )
+    values = _check_pairs(labels, classes, "take samples")
     part = np.sort(draw_stratified(labels, samples, seed)[1])
-    missing = np.setdiff1d(values, labels[part])
-    if len(missing):
-        raise DataError(
-            f"samples={samples} of {count} leaves no image of class {_name(missing[0], classes)}; ask for more"
-        )
+    if absent := _absent(values, labels[part], classes):
+        raise DataError(f"samples must take an image of class {absent}. Got {samples} of {count}, which take none.")
     return part
 
 
@@ -118,5 +107,22 @@ def _apportion(counts: Indices, total: int, rng: np.random.RandomState) -> Indic
     return shares
 
 
-def _name(value: np.int64, classes: Sequence[str] | None) -> str:
-    return repr(classes[int(value)]) if classes is not None else repr(str(value))
+def _check_pairs(labels: NDArray[np.int64], classes: Sequence[str] | None, purpose: str) -> Indices:
+    """Return the labels in use.
+
+    :raises DataError: if a class has one member only.
+    """
+    values, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2:
+        rarest = _class_name(values[counts.argmin()], classes)
+        raise DataError(f"Class {rarest} must have at least 2 images to {purpose}. Got 1.")
+    return values
+
+
+def _absent(values: Indices, labels: NDArray[np.int64], classes: Sequence[str] | None) -> str | None:
+    """Return the name of the first class without a label, if there is one."""
+    return next((_class_name(value, classes) for value in np.setdiff1d(values, labels)), None)
+
+
+def _class_name(value: np.int64, classes: Sequence[str] | None) -> str:
+    return repr(str(value) if classes is None else classes[int(value)])

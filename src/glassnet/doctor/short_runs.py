@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glassnet.architecture import ResNetSpec
-from glassnet.data import draw, make_rng, shuffled_batches
+from glassnet.data import make_rng, sample_augmentation, shuffled_batches
 from glassnet.doctor.context import CheckContext
 from glassnet.engines import Batch, Network, build
 from glassnet.recipe import Recipe
@@ -73,7 +73,7 @@ def _batches(network: Network, context: CheckContext, recipe: Recipe) -> Iterato
         epoch += 1
         augment_rng = make_rng(recipe.seed, "augment", epoch)
         for indices in shuffled_batches(len(split), recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch)):
-            yield Batch(placed, indices, draw(recipe.augment, len(indices), augment_rng))
+            yield Batch(placed, indices, sample_augmentation(recipe.augment, len(indices), augment_rng))
 
 
 def seconds_per_image(network: Network, context: CheckContext, batch_size: int) -> float:

@@ -42,7 +42,7 @@ class DataConfig(Settings):
     std: tuple[float, ...] = setting(REQUIRED, "Standard deviation of each channel, in units of the scale.", above=0)
     train: int = setting(0, "Number of training images.", minimum=0)
     test: int = setting(0, "Number of test images.", minimum=0)
-    skipped: tuple[str, ...] = setting((), "Images that could not be read, with the reason.")
+    unreadable_files: tuple[str, ...] = setting((), "Images that could not be read, with the reason.")
 
     def check(self) -> None:
         if len(set(self.classes)) < len(self.classes):
@@ -134,7 +134,7 @@ def data_config(
     """Return the data of a run.
 
     :param source: the arguments that load the images again.
-    :param counts: fingerprint, train, test and skipped.
+    :param counts: fingerprint, train, test and unreadable_files.
     """
     return DataConfig(
         **source,

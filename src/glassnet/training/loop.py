@@ -14,8 +14,8 @@ from glassnet.data import (
     Dataset,
     Normalization,
     Split,
-    draw,
     make_rng,
+    sample_augmentation,
     shuffled_batches,
     stratified_split,
 )
@@ -50,7 +50,7 @@ class Course:
         rates = self.rates[done * self.steps : epoch * self.steps]
         batches = shuffled_batches(self.count, recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch))
         for rate, indices in zip(rates, batches, strict=True):
-            changes = draw(recipe.augment, len(indices), augmentation)
+            changes = sample_augmentation(recipe.augment, len(indices), augmentation)
             self.trainer.step(Batch(self.placed, indices, changes), lr=float(rate))
             after_step()
         return self.trainer.totals(), float(rates[-1])
@@ -190,5 +190,5 @@ def split_validation(split: Split, recipe: Recipe, classes: list[str]) -> tuple[
     """The training split without, and with only, the validation share."""
     if not recipe.validation:
         return split, None
-    rest, share = stratified_split(split.labels, recipe.validation, recipe.seed, classes, kind="training image")
+    rest, share = stratified_split(split.labels, recipe.validation, recipe.seed, classes, name="validation")
     return split.take(rest), split.take(share)

@@ -132,7 +132,7 @@ def load_run_dataset(path: Path, config: dict[str, Any]) -> Dataset:
         dataset = load_data(**data.load_arguments())
     except DataError as error:
         raise DataError(
-            f"The data of {path} cannot be loaded again: {error}. Pass it from where it is now (--data)."
+            f"The data of {path} cannot be loaded again: {error} Pass it from where it is now (--data)."
         ) from None
     if dataset.fingerprint != data.fingerprint:
         raise DataError(f"The data in {data.source} is no longer what {path} was trained on.")

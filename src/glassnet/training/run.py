@@ -148,12 +148,12 @@ def train(
     course = (recipe, training, normalization, freeze)
     progress = progress or TerminalProgress()
     progress.log(f"[{network.engine_title}] on {network.device_description}")
-    if data.skipped:
-        count = len(data.train) + len(data.test) + len(data.skipped)
-        first = "; ".join(data.skipped[:3]) + ("; ..." if len(data.skipped) > 3 else "")
+    if data.unreadable_files:
+        count = len(data.train) + len(data.test) + len(data.unreadable_files)
+        first = "; ".join(data.unreadable_files[:3]) + ("; ..." if len(data.unreadable_files) > 3 else "")
         progress.log(
-            f"[{network.engine_title}] {len(data.skipped):,} of {count:,} images could not be read and were left "
-            f"out: {first}"
+            f"[{network.engine_title}] {len(data.unreadable_files):,} of {count:,} images could not be read and "
+            f"were left out: {first}"
         )
     if init is not None and initial_weights.normalization is None:
         progress.log(
@@ -217,7 +217,7 @@ def _described(data: Dataset, normalization: Normalization) -> DataConfig:
         fingerprint=data.fingerprint,
         train=len(data.train),
         test=len(data.test),
-        skipped=tuple(data.skipped),
+        unreadable_files=tuple(data.unreadable_files),
     )
 
 

@@ -155,7 +155,7 @@ def test_run_study_without_validation_uses_the_test_images(digits: gn.Dataset, t
         ({"pool": ["max"]}, {"poool": "max"}, "Got 'poool'; did you mean 'pool'?"),
         ({"width": [2, 4]}, {}, "width must be either in the grid or fixed. Got both."),
         ({"blocks": [2]}, {"seeds": 0}, "seeds must be an integer of at least 1. Got 0."),
-        ({"blocks": [1]}, {"validation": 0.999}, "cannot be trained. a share of 0.999 of 200 images splits them"),
+        ({"blocks": [1]}, {"validation": 0.999}, "cannot be trained. validation must leave an image for each"),
         ({"batch_size": [7]}, {"model": "huge"}, "batch_size=7 cannot be trained. model must be one of tiny, "),
     ],
 )

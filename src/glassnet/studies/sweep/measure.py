@@ -249,7 +249,7 @@ def run_study(
     results = run_trials(trials, dataset, folder, engine=engine, workers=workers, progress=progress)
     split, images = "test", len(dataset.test)
     if validation:
-        _, held_out = stratified_split(dataset.train.labels, validation, 0, dataset.classes)
+        _, held_out = stratified_split(dataset.train.labels, validation, 0, dataset.classes, name="validation")
         split, images = "validation", len(held_out)
     settings = [
         _setting(point, results[index * seeds : (index + 1) * seeds], split) for index, point in enumerate(points)
