@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glassnet.engines import Network as Network
     from glassnet.engines import build as build
     from glassnet.errors import GlassnetError as GlassnetError
+    from glassnet.layer_graph import graph as graph
     from glassnet.recipe import Recipe as Recipe
     from glassnet.training import Model as Model
     from glassnet.training import Prediction as Prediction
@@ -41,6 +42,7 @@ _HOMES = {
     "Run": "glassnet.training",
     "build": "glassnet.engines",
     "diagnose": "glassnet.doctor",
+    "graph": "glassnet.layer_graph",
     "import_weights": "glassnet.training",
     "load": "glassnet.training",
     "load_data": "glassnet.data",

@@ -272,7 +272,7 @@ def test_best_or_last(tmp_path: Path, trained: Path) -> None:
             "A trainer needs a Recipe, as in glassnet.Recipe(lr=0.1). Got 'sg",
         ),
         (lambda model: model.network.trainer(gn.Recipe(), "head"), "freeze must be None or 'body'. Got 'head'."),
-        (lambda model: model.network.load_state_dict([]), "A state is a mapping from keys to arrays. Got list."),
+        (lambda model: model.network.load_state_dict([]), "state must be a mapping from keys to arrays. Got list."),
         (
             lambda model: model.network.activations(np.zeros((1, 1, 8, 8)), "conv1"),
             "The names of activations must be several, as in ['conv1']. Got 'conv1'.",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from glassnet.layer_graph import graph, walk
+
 if TYPE_CHECKING:
     from glassnet.engines import Network
-
-_BUFFERS = frozenset({"running_mean", "running_var", "num_batches_tracked"})
 
 
 @dataclass(frozen=True)
@@ -51,27 +51,17 @@ def most_variable_channels(activation: npt.NDArray[np.floating[Any]], max_count:
 
 
 def layer_table(network: "Network") -> list[LayerSummary]:
-    """Return every layer and residual block of a network in forward order.
-
-    The shapes are measured on one image of zeros; parameters and multiply-adds follow from the weights. The network
-    stays as it is.
-    """
-    image = np.zeros((1, network.spec.in_channels, *network.spec.size), network.dtype)
-    state = network.state_dict()
-    outputs = network.activations(image)
-    blocks = residual_blocks(list(outputs))
+    """Return a row for every layer and residual block of a network, in forward order, from the network's graph."""
     rows = []
-    for name, output in outputs.items():
-        own = {key[len(name) + 1 :]: value for key, value in state.items() if key.rpartition(".")[0] == name}
-        parameters = [value for key, value in own.items() if key not in _BUFFERS]
-        positions = math.prod(output.shape[2:])  # each weight is used once at each position of the output
-        multiply_adds = sum(value.size * positions for value in parameters if value.ndim >= 2)
-        # A block's output is its last layer's output, unless the sum with the shortcut comes last.
-        counted = name not in blocks or (network.spec.skip and f"{name}.relu" not in outputs)
-        memory = output.nbytes if counted else 0
-        rows.append(
-            LayerSummary(name, output.shape[1:], sum(value.size for value in parameters), multiply_adds, memory)
-        )
+    for node in walk(graph(network.spec)):
+        shapes = node["parameters"].values()
+        positions = math.prod(node["output_shape"][1:])  # each weight is used once at each position of the output
+        multiply_adds = sum(math.prod(shape) * positions for shape in shapes if len(shape) >= 2)
+        # The output of a block is that of its last layer, unless the sum with the shortcut comes last.
+        is_counted = node["kind"] != "Residual" or (node["shortcut"] and not node["activation"])
+        memory = math.prod(node["output_shape"]) * network.dtype.itemsize if is_counted else 0
+        parameters = sum(map(math.prod, shapes))
+        rows.append(LayerSummary(node["name"], tuple(node["output_shape"]), parameters, multiply_adds, memory))
     return rows
 
 
