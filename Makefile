@@ -61,13 +61,13 @@ format: install  ## put the code in the form that lint asks for
 image: demo  ## take the README's image of the report anew (needs Chromium)
 	$(BIN)/python docs/images/report.py runs/demo-numpy/report.html
 
-bench: install  ## measure speed and memory beside the stored ratios; fails where one got worse by more than a quarter
+bench: install  ## measure speed and memory beside the saved ratios; fails if one grew by more than a quarter
 	@mkdir -p runs
 	$(BIN)/glassnet bench --against benchmarks/bench.json --output runs/bench.html --save runs/bench.json
 
-bench-store: install  ## measure, and store the ratios that `make bench` compares with: on a quiet machine
+bench-store: install  ## measure on a quiet machine, and save the ratios that `make bench` compares with
 	$(BIN)/glassnet bench --save benchmarks/bench.json
-	$(BIN)/python benchmarks/path_table.py
+	$(BIN)/python benchmarks/convolution_steps.py --write
 
 table: .venv/.runtime  ## repeat the digits table of benchmarks/README.md, ten seeds a row
 	$(BIN)/python benchmarks/digits_recipes.py table

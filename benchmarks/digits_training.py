@@ -1,10 +1,10 @@
-"""How long a whole digits training takes, beside the bare steps of the usual NCHW implementation.
+"""Time of a whole training on the digits, beside the bare steps of plain NumPy.
 
     python benchmarks/digits_training.py
 
 `tiny`, recipe "tutorial", 10 epochs: `gn.train` with run folder, evaluation and checkpoints, in turn with the 220 steps
-of `glassnet.verify.yardstick` on the same batches, prepared before. Prints medians, the median ratio of neighbours and
-the peak memory. What a single step takes is measured by `glassnet bench digits`.
+of a network with plain kernels on the same batches, prepared before. Prints medians, the median ratio of times that
+follow each other, and the peak memory. `glassnet bench digits` measures a single step.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import numpy as np
 
 import glassnet as gn
 from glassnet.data import make_rng, shuffled_batches
+from glassnet.engines.numpy_engine import NumpyNetwork
 from glassnet.progress import Progress
-from glassnet.verify.yardstick import Yardstick
+from glassnet.recipe import get_recipe
 
 
 def seconds(action: Callable[..., object], *arguments: object) -> float:
@@ -43,16 +44,17 @@ def main() -> None:
             gn.train("tiny", data, run=f"{folder}/run", recipe="tutorial", progress=Progress())
 
     def steps() -> None:
-        network = gn.build("tiny")
-        yardstick = Yardstick(network.spec, network.state_dict())
+        network = NumpyNetwork(gn.spec("tiny"), np.dtype("float32"), kernels="plain")
+        network.load_state_dict(gn.build("tiny").state_dict())
+        trainer = network.trainer(get_recipe("tiny", "tutorial"))
         for x, labels in batches:
-            yardstick.step(x, labels)
+            trainer.step(x, labels)
 
     pairs = [(seconds(train), seconds(steps)) for _ in range(5)]
     ratio = statistics.median(a / b for a, b in pairs)
     print(
         f"10 epochs: gn.train {statistics.median(a for a, _ in pairs):.2f} s, "
-        f"the yardstick's {len(batches)} bare steps {statistics.median(b for _, b in pairs):.2f} s, ratio {ratio:.3f}"
+        f"{len(batches)} bare steps of plain NumPy {statistics.median(b for _, b in pairs):.2f} s, ratio {ratio:.3f}"
     )
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 

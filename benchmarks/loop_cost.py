@@ -19,7 +19,7 @@ import numpy as np
 import glassnet as gn
 from glassnet.data import make_rng, shuffled_batches
 from glassnet.progress import Progress
-from glassnet.recipe import recipe
+from glassnet.recipe import get_recipe
 
 
 class Clock(Progress):
@@ -35,7 +35,7 @@ class Clock(Progress):
 
 def main(engine: str = "numpy", model: str = "tiny") -> None:
     data = gn.load_data("digits")
-    chosen = recipe(model)
+    chosen = get_recipe(model)
     network = gn.build(model, engine, threads=1)
     trainer, test = network.trainer(chosen), network.place(data.test, data.normalization)
     images = data.normalization.apply(data.train.images, np.float32)

@@ -18,13 +18,13 @@ import numpy as np
 import glassnet as gn
 from glassnet.data import make_rng, sample_augmentation, shuffled_batches
 from glassnet.engines import Batch
-from glassnet.recipe import recipe
+from glassnet.recipe import get_recipe
 from glassnet.training.schedule import learning_rates
 
 
 def main(folder: str, steps: int = 300, batch_size: int = 64) -> None:
     data = gn.load_data(folder)
-    chosen = recipe("resnet20", batch_size=batch_size)
+    chosen = get_recipe("resnet20", batch_size=batch_size)
     network = gn.build(gn.spec("resnet20", classes=len(data.classes)), seed=chosen.seed)
     trainer, placed = network.trainer(chosen), network.place(data.train, data.normalization)
     changes = make_rng(chosen.seed, "augment", 1)

@@ -3,7 +3,6 @@
 import ast
 import importlib.util
 import inspect
-import json
 import re
 import shlex
 import textwrap
@@ -15,8 +14,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from glassnet import cli
-from glassnet.bench import path as steps
-from glassnet.verify import naive_convolution, yardstick
+from glassnet.verify import naive_convolution
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
@@ -155,10 +153,12 @@ def bare(source: str) -> str:
     return ast.unparse(Bare().visit(ast.parse(textwrap.dedent(source))))
 
 
-def test_the_steps_on_the_page_are_those_that_are_timed() -> None:
+def test_the_steps_on_the_page_are_those_that_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    steps = program("benchmarks/convolution_steps.py")
     originals = {
         "convolution": naive_convolution.convolution,
-        "im2col": yardstick.im2col,
+        "im2col": steps.im2col,
         "one_product": steps.one_product,
         "channels_last": steps.channels_last,
         "blocks": steps.blocks,
@@ -168,10 +168,3 @@ def test_the_steps_on_the_page_are_those_that_are_timed() -> None:
     assert shown.keys() == originals.keys()
     for name, node in shown.items():
         assert bare(ast.unparse(node)) == bare(inspect.getsource(originals[name])), name
-
-
-def test_the_pages_table_is_that_of_the_stored_bench() -> None:
-    path_table = program("benchmarks/path_table.py")
-    page = FAST_NUMPY.read_text(encoding="utf-8")
-    assert path_table.written(page, json.loads((ROOT / "benchmarks" / "bench.json").read_bytes())) == page
-    assert path_table.written(page.replace("| loops", "| lops"), json.loads(path_table.STORED.read_bytes())) == page

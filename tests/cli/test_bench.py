@@ -1,4 +1,4 @@
-"""``glassnet bench``: what goes where, what is told, how it ends."""
+"""``glassnet bench``: what goes to stdout and stderr, and the exit codes."""
 
 import json
 import re
@@ -12,59 +12,63 @@ from typer.main import get_command
 
 from glassnet import bench as benching
 from glassnet import cli
-from glassnet.bench import clock, workloads
-from tests.bench.small import contest, report
+from glassnet.bench import backends, timing
+from tests.bench.small import report, timings
 
 Result = tuple[int, str, str]
 Call = Callable[..., Result]
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["glassnet", "bench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
 
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """``glassnet bench ...`` in this process, with made-up measurements: exit code, stdout, stderr."""
 
-    def measured(names: Any, rounds: int, *, memory: bool, tell: Callable[[str], None]) -> benching.BenchReport:
-        tell(f"{names} {rounds} {memory}")
+    def measured(names: Any, rounds: int, *, memory: bool, progress: Any) -> benching.BenchReport:
+        progress.log(f"{names} {rounds} {memory}")
         return report()
 
     def called(*arguments: str | Path) -> Result:
-        monkeypatch.setattr(sys, "argv", ["glassnet", "bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0), *capsys.readouterr()
+        return run_main(monkeypatch, *arguments), *capsys.readouterr()
 
-    monkeypatch.setattr(benching, "bench", measured)
+    monkeypatch.setattr(benching, "run_bench", measured)
     return called
 
 
-def test_tables_go_to_stdout_and_progress_to_stderr(call: Call) -> None:
-    code, out, err = call("digits", "layers", "--rounds", "3", "--no-memory")
+def test_bench_prints_tables_to_stdout_and_progress_to_stderr(call: Call) -> None:
+    code, out, err = call("digits", "block", "--rounds", "3", "--no-memory")
     assert code == 0
-    assert err == "[bench] ['digits', 'layers'] 3 False\n"
-    assert "Processor: A processor" in out
-    assert "Title of digits\ncontender " in out
-    assert "digits: glassnet's time is 0.60 (0.50–0.70) × that of yardstick, 2 threads;" in out
-    assert "Title of layers\nlayer " in out
+    assert err == "['digits', 'block'] 3 False\n"
+    assert "processor: A processor" in out
+    assert "torch: not installed" in out
+    assert "\nStep of tiny\nbackend " in out
+    assert "The time of NumPy fast is 0.60 (0.50–0.70) × that of NumPy plain, 2 threads;" in out
 
 
-def test_by_default_everything_is_measured(call: Call) -> None:
-    assert call()[2] == "[bench] [] 7 True\n"
+def test_bench_measures_everything_by_default(call: Call) -> None:
+    assert call()[2] == "[] 7 True\n"
 
 
 def test_help_names_every_workload() -> None:
     (argument,) = (one for one in get_command(cli.app).commands["bench"].params if one.name == "workloads")
     named = re.findall(r"[a-z0-9-]+", argument.help.partition(";")[0].replace(" or ", ", "))
-    assert named == list(workloads.WORKLOADS)
+    assert named == list(benching.WORKLOADS)
 
 
-def test_json_is_one_object(call: Call) -> None:
+def test_bench_prints_one_json_object(call: Call) -> None:
     code, out, _ = call("--json")
     assert code == 0
     assert out.count("\n") == 1
-    assert json.loads(out) == json.loads(json.dumps(report().as_json()))
+    assert json.loads(out) == json.loads(json.dumps(report().to_dict()))
 
 
-def test_a_saved_bench_is_what_the_next_is_compared_with(call: Call, tmp_path: Path) -> None:
+def test_bench_saves_and_compares(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     code, out, _ = call("--save", path)
     assert code == 0
@@ -72,50 +76,46 @@ def test_a_saved_bench_is_what_the_next_is_compared_with(call: Call, tmp_path: P
     code, out, _ = call("--against", path)
     assert code == 0
     assert f"Ratios beside {path}\nworkload" in out
-    assert "WORSE" not in out
+    assert "worse" not in out
     code, out, _ = call("--against", path, "--json")
-    assert len(json.loads(out)["against"]["changes"]) == len(report().ratios())
+    assert len(json.loads(out)["against"]["rows"]) == 6
 
 
-def test_a_ratio_that_got_worse_ends_in_exit_code_1(call: Call, tmp_path: Path) -> None:
+def test_bench_exits_with_1_if_a_ratio_got_worse(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
-    benching.store(report(digits=[contest(ours=(1.0, 1.0, 1.0))]), path)
+    benching.save_bench(report(digits=timings(fast=(1.0, 1.0, 1.0))), path)
     code, out, err = call("--against", path)
     assert code == 1
-    assert out.count("WORSE") == 6  # of each engine the forward and the backward pass and the step; not the memory
-    assert err.splitlines()[-1].startswith("Error: 6 of ")
+    assert out.count("worse") == 2  # the times; not the memory
+    assert err.splitlines()[-1].startswith("Error: 2 of 6 ratios grew by more than a quarter.")
 
 
-def test_a_missing_file_is_told_before_anything_is_measured(call: Call, tmp_path: Path) -> None:
+def test_bench_reads_the_saved_file_before_it_measures(call: Call, tmp_path: Path) -> None:
     code, out, err = call("--against", tmp_path / "absent.json")
     assert (code, out) == (1, "")
-    assert err.startswith("Error: The stored bench ")
+    assert err.startswith(f"Error: {tmp_path / 'absent.json'} cannot be read")
 
 
-def test_a_page_is_written_where_it_is_asked_for(call: Call, tmp_path: Path) -> None:
+def test_bench_writes_a_page(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("--output", tmp_path / "bench.html")
     assert code == 0
     assert out.endswith(f"Page {tmp_path / 'bench.html'}\n")
     assert (tmp_path / "bench.html").stat().st_size > 1_000_000
 
 
-def test_an_unknown_workload_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["glassnet", "bench", "digit"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 1
-    assert capsys.readouterr().err.startswith("Error: workload must be one of digits, ")
+def test_bench_states_an_unknown_workload(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(monkeypatch, "digit") == 1
+    assert "Got 'digit'; did you mean 'digits'?" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_digits_are_really_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(clock, "TURN", 1e-9)
-    monkeypatch.setattr(workloads, "usable_cores", lambda: 1)
-    monkeypatch.setattr(sys, "argv", ["glassnet", "bench", "digits", "--rounds", "1", "--json"])
-    with pytest.raises(SystemExit):
-        cli.main()
-    told = json.loads(capsys.readouterr().out)["workloads"]["digits"]
-    engines = {(ratio["engine"], ratio["measure"]) for ratio in told["ratios"]}
-    measures = ("forward", "backward", "step") if sys.platform != "linux" else ("forward", "backward", "step", "memory")
-    assert engines == {(engine, measure) for engine in ("yardstick", "PyTorch") for measure in measures}
-    assert all(ratio["median"] > 0 for ratio in told["ratios"])
+def test_bench_measures_digits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(timing, "MIN_RUN_TIME", 1e-9)
+    monkeypatch.setattr(backends, "usable_cores", lambda: 1)
+    assert run_main(monkeypatch, "digits", "--rounds", "1", "--json") == 0
+    ratios = json.loads(capsys.readouterr().out)["workloads"]["digits"]["ratios"]
+    measures = ("time",) if sys.platform != "linux" else ("time", "peak_memory")
+    assert {(ratio["implementation"], ratio["measure"]) for ratio in ratios} == {
+        (implementation, measure) for implementation in ("NumPy plain", "PyTorch") for measure in measures
+    }
+    assert all(ratio["median"] > 0 for ratio in ratios)

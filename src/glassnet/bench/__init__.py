@@ -1,22 +1,20 @@
-"""The bench: glassnet's speed and memory beside a plain NumPy engine and PyTorch, measured in turn on this machine."""
+"""The bench: speed and memory of the NumPy engine beside plain NumPy and PyTorch, side by side on this machine."""
 
-from glassnet.bench.machine import Machine
-from glassnet.bench.report import BenchReport, Contest, Ratio
-from glassnet.bench.running import bench
-from glassnet.bench.stored import compare, read_stored, store
-from glassnet.bench.tables import machine_rows, quoted, words, workload_rows
+from glassnet.bench.results import BenchReport, Ratio, TaskTimings
+from glassnet.bench.runner import run_bench
+from glassnet.bench.saved import compare_saved, load_bench, save_bench
+from glassnet.bench.timing import Quartiles
+from glassnet.bench.workloads import WORKLOADS, Workload
 
 __all__ = [
+    "WORKLOADS",
     "BenchReport",
-    "Contest",
-    "Machine",
+    "Quartiles",
     "Ratio",
-    "bench",
-    "compare",
-    "machine_rows",
-    "quoted",
-    "read_stored",
-    "store",
-    "words",
-    "workload_rows",
+    "TaskTimings",
+    "Workload",
+    "compare_saved",
+    "load_bench",
+    "run_bench",
+    "save_bench",
 ]

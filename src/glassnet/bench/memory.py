@@ -1,58 +1,52 @@
-"""Peak memory of a task, of each contender in a fresh process of its own, all measured in the same way.
+"""Peak memory of a workload, measured for each backend in a fresh process of its own.
 
-A process builds the contender's network and batch after a run with two images, which loads whatever code is loaded
-late; then it notes its resident memory, lets Linux forget the highest so far, runs twice, and reads the highest again.
-The difference is what the runs took beyond weights and batch: activations, columns, gradients and the optimizer's
-state, as the system sees it, whatever allocator asked for it.
+The process runs the workload with two images first, which loads the code that is loaded late. Then it prepares the
+whole batch, reads its resident memory, resets Linux's record of the peak, runs twice and reads the peak. The
+difference is the memory beyond weights and batch: activations, columns, gradients and the optimizer's state.
 """
 
 from __future__ import annotations
 
 import gc
-import json
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from glassnet.bench.contenders import Contender
-from glassnet.bench.tasks import Training
+from glassnet.bench.backends import Backend
+from glassnet.bench.workloads import Workload
 from glassnet.errors import GlassnetError
 
-RUNS = 2
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def peak_memory(workload: str, contender: str) -> int | None:
-    """Bytes that a workload's task takes in a process of its own; None where the system does not tell.
+def peak_memory(workload: Workload, backend: Backend) -> int | None:
+    """Return the bytes that a workload takes in a process of its own; None if the system does not measure them.
 
-    :raises GlassnetError: the process failed.
+    :raises GlassnetError: if the process fails.
     """
     if not CLEAR.exists():
         return None
-    command = [sys.executable, "-m", "glassnet.bench.memory", workload, contender]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    if done.returncode:
-        last = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
-        raise GlassnetError(f"The memory of {contender} on {workload} cannot be measured: {last}")
-    taken: int = json.loads(done.stdout)
-    return taken
+    command = [sys.executable, "-m", "glassnet.bench.memory"]
+    process = subprocess.run(command, input=pickle.dumps((workload, backend)), capture_output=True, check=False)
+    if process.returncode:
+        lines = process.stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"exit code {process.returncode}"
+        raise GlassnetError(f"Peak memory cannot be measured for {backend.name} in {workload.title!r}: {reason}")
+    return int(process.stdout)
 
 
-def measure(task: Training, contender: Contender) -> int:
-    """The same in this process, which must be fresh: bytes."""
-    with contender.at_work():
-        early = contender.part(replace(task, batch_size=2))
-        assert early is not None
-        early.once()
-        del early
+def measure_growth(workload: Workload, backend: Backend) -> int:
+    """Return the bytes that a workload takes in this process, which must be fresh."""
+    with backend.thread_limits():
+        backend.prepare(replace(workload, batch_size=2)).run_once()
         gc.collect()
-        part = contender.part(task)
-        assert part is not None
+        task = backend.prepare(workload)
         before = _resident("VmRSS")
         CLEAR.write_text("5", encoding="ascii")  # proc(5): resets VmHWM
-        for _ in range(RUNS):
-            part.once()
+        for _ in range(2):
+            task.run_once()
         return _resident("VmHWM") - before
 
 
@@ -62,13 +56,5 @@ def _resident(name: str) -> int:
     return 1024 * int(kilobytes)
 
 
-def main(workload: str, name: str) -> None:
-    from glassnet.bench.workloads import WORKLOADS, engine_named
-
-    (task,) = WORKLOADS[workload].tasks()
-    assert isinstance(task, Training)
-    print(measure(task, engine_named(name)))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(measure_growth(*pickle.load(sys.stdin.buffer)))

@@ -1,6 +1,6 @@
-"""Convolution as it is defined, in plain loops: slow, and plain enough to be believed.
+"""Convolution by its definition, in plain loops: slow, and simple enough to check by eye.
 
-``nn.Conv2d`` computes the same as one matrix product; its tests compare the two.
+``nn.functional.conv2d`` computes the same as one matrix product; tests compare the two.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Array = NDArray[Any]
 def convolution(
     x: Array, weight: Array, bias: Array | None = None, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> Array:
-    """y[n,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v] · x[n, c, s·i + d·u − p, s·j + d·v − p]; outside the image x is 0.
+    """Compute y[n,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v] · x[n, c, s·i + d·u − p, s·j + d·v − p]; outside x is 0.
 
-    Deep learning's convolution is a cross-correlation: the kernel is laid on the image as it is, not flipped.
+    Deep learning's convolution is a cross-correlation: the kernel is not flipped.
 
     :param x: (N, C, H, W).
     :param weight: (O, C, kh, kw).

@@ -1,0 +1,98 @@
+"""The scripts in benchmarks/: each can be imported, and what they compute is right. Their times are not tested."""
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import glassnet as gn
+from glassnet import nn
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A script of the folder, imported by its name."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    before = set(sys.modules)
+    yield import_module(request.param)
+    for name in set(sys.modules) - before & {path.stem for path in BENCHMARKS.glob("*.py")}:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in BENCHMARKS.glob("*.py")), indirect=True)
+def test_script_can_be_imported(script: Any) -> None:
+    assert script.__doc__
+
+
+@pytest.mark.parametrize("script", ["convolution_steps"], indirect=True)
+def test_convolution_steps_compute_the_same(script: Any) -> None:
+    rng = np.random.default_rng(0)
+    for channels, out_channels, k, size in ((1, 1, 1, (1, 3)), (2, 3, 3, (5, 4)), (3, 2, 5, (4, 6))):
+        x = rng.standard_normal((6, channels, *size))
+        weight = rng.standard_normal((out_channels, channels, k, k))
+        layer = nn.Conv2d(channels, out_channels, k, padding="same", bias=False, dtype=np.float64)
+        layer.load_state_dict({"weight": weight})
+        for name, task in script.prepare(x, weight, threads=2).items():
+            y = task.run_once()
+            np.testing.assert_allclose(y, layer(x)[: len(y)], rtol=0, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("script", ["convolution_steps"], indirect=True)
+def test_convolution_steps_replace_the_table(script: Any) -> None:
+    page = script.PAGE.read_text(encoding="utf-8")
+    changed = script.with_table(page, ["| new table |"])
+    assert f"{script.BEGIN}| new table |\n{script.END}" in changed
+    assert changed.partition(script.BEGIN)[0] == page.partition(script.BEGIN)[0]
+
+
+@pytest.mark.parametrize("script", ["machine_peak"], indirect=True)
+def test_machine_peak_is_work_by_the_shortest_time(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "GEMM_SIZE", 64)
+    monkeypatch.setattr(script, "COPY_BYTES", 1 << 16)
+    monkeypatch.setattr(script, "shortest", lambda action: action() is None or 0.5)
+    assert script.matrix_product_peak(1) == 2 * 64**3 / 0.5
+    assert script.copy_bandwidth(2) == 2 * 2 * (1 << 16) / 0.5  # read and written, by two threads
+
+
+@pytest.mark.parametrize("script", ["roofline"], indirect=True)
+def test_roofline_has_the_layers_of_resnet20(script: Any) -> None:
+    layers = script.distinct_layers(gn.spec("resnet20"), 128)
+    names = [layer.name for layer in layers]
+    assert len(names) == len(set(names)) == 12
+    assert names[:4] == ["Conv2d 3→16, 32×32", "BatchNorm2d 16, 32×32", "ReLU 16, 32×32", "Conv2d 16→16, 32×32"]
+    assert [layer.is_first for layer in layers] == [True] + 11 * [False]
+
+
+@pytest.mark.parametrize("script", ["roofline"], indirect=True)
+def test_roofline_counts_operations(script: Any) -> None:
+    layers = {layer.name: layer for layer in script.distinct_layers(gn.spec("resnet20"), 128)}
+    forward, both = script.PASSES
+    convolution = layers["Conv2d 16→32, 32×32, stride 2"]
+    flops = 2 * 128 * 256 * 144 * 32
+    x, weight, y = 4 * 128 * 16 * 1024, 4 * 32 * 144, 4 * 128 * 32 * 256
+    assert convolution.count() == {
+        forward: script.OperationCount(flops, x + weight + y),
+        both: script.OperationCount(3 * flops, 3 * (x + weight) + 2 * y),
+    }
+    first = layers["Conv2d 3→16, 32×32"].count()  # needs no gradient with respect to the images
+    assert first[both].flops == 2 * first[forward].flops
+    assert layers["ReLU 16, 32×32"].count()[forward].flops == 128 * 16 * 1024
+
+
+@pytest.mark.parametrize("script", ["roofline"], indirect=True)
+def test_roofline_figure_has_a_button_for_each_pass(script: Any) -> None:
+    layers = script.distinct_layers(gn.spec("tiny-bn"), 2)
+    speeds = {(name, key): 1e9 for name in script.PREPARE for key in script.PASSES}
+    figure = script.roofline_figure([(layer, speeds) for layer in layers], peak=2e9, bandwidth=1e9)
+    limit, *marks = figure.data
+    assert limit.y[-1] == 2
+    assert [trace.visible for trace in marks] == 3 * [True] + 3 * [False]
+    both = figure.layout.updatemenus[0].buttons[1]
+    assert both.args[0]["visible"] == [True] + 3 * [False] + 3 * [True]
+    assert len(script.table([(layer, speeds) for layer in layers], 2e9).rows) == 2 * len(layers)
