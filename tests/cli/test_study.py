@@ -79,7 +79,7 @@ def test_gradient_flow_splits_a_runs_own_blocks(call: Call, run: Path) -> None:
     assert code == 0
     told = json.loads(out)
     assert told["network"] == str(run)
-    assert [split["block"] for split in told["splits"]] == ["layer1.0"]
+    assert [block["block"] for block in told["blocks"]] == ["layer1.0"]
     assert told["adds_up"]
     assert "residual, 8 layers, with batch normalization: loss" in err
     code, _, err = call("gradient-flow", "--depths", "8,x")

@@ -14,8 +14,8 @@ from glassnet.data import Normalization
 from glassnet.errors import ConfigError
 from glassnet.pages.page import render
 from glassnet.studies import gradient_flow
-from glassnet.studies import gradient_flow_figures as figures
-from glassnet.studies.gradient_flow import Flow, GradientFlowStudy, convolution_norms, split_gradient
+from glassnet.studies.gradient_flow import GradientFlowStudy, GradientNorms, block_gradients
+from glassnet.studies.gradient_flow.measure import convolution_norms
 
 BLOCKS: list[dict[str, Any]] = [
     {},  # identity, and zero-pad where the shape changes
@@ -47,32 +47,34 @@ def study(digits: gn.Dataset) -> GradientFlowStudy:
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 @pytest.mark.parametrize("changes", BLOCKS, ids=str)
-def test_skip_and_f_add_up_to_the_whole_in_every_block(changes: dict[str, Any], engine: str) -> None:
+def test_block_gradients_parts_add_up_to_the_total(changes: dict[str, Any], engine: str) -> None:
     """The parts come from NumPy's layers alone; with torch the whole is autograd's."""
-    splits = split_gradient(built(engine, **changes), *batch())
-    assert [split.block for split in splits] == ["layer1.0", "layer1.1", "layer2.0", "layer2.1"]
-    for split in splits:
-        assert split.error <= 1e-12
-        assert split.whole > 0
-        assert split.maps.shape[0] == 3
-        np.testing.assert_allclose(split.maps[0] + split.maps[1], split.maps[2], rtol=0, atol=1e-12 * split.whole)
+    blocks = block_gradients(built(engine, **changes), *batch())
+    assert [block.block for block in blocks] == ["layer1.0", "layer1.1", "layer2.0", "layer2.1"]
+    for block in blocks:
+        assert block.error <= 1e-12
+        assert block.total > 0
+        assert block.maps.shape[0] == 3
+        np.testing.assert_allclose(block.maps[0] + block.maps[1], block.maps[2], rtol=0, atol=1e-12 * block.total)
         # |a + b|² = |a|² + |b|² + 2 |a| |b| cos
-        expected = split.skip**2 + split.body**2 + 2 * split.skip * split.body * split.cosine
-        assert split.whole == pytest.approx(math.sqrt(expected), rel=1e-9)
+        expected = block.skip**2 + block.body**2 + 2 * block.skip * block.body * block.cosine
+        assert block.total == pytest.approx(math.sqrt(expected), rel=1e-9)
     changed = "projection" if changes.get("shortcut") else "zero-pad"
     first = "projection" if changes.get("block") else "identity"
-    assert [split.shortcut for split in splits] == [first, "identity", changed, "identity"]
+    assert [block.shortcut for block in blocks] == [first, "identity", changed, "identity"]
 
 
-def test_the_identity_hands_the_gradient_on_whole() -> None:
+def test_block_gradients_are_the_skips_where_f_is_0() -> None:
     """Where F is 0 at the start, as with zero_init, all of the gradient comes through the skip."""
-    splits = split_gradient(built(zero_init=True), *batch())
-    assert [split.body for split in splits if split.shortcut == "identity"] == [0, 0, 0]
-    assert all(split.skip == split.whole for split in splits if split.shortcut == "identity")
+    blocks = block_gradients(built(zero_init=True), *batch())
+    assert [block.body for block in blocks if block.shortcut == "identity"] == [0, 0, 0]
+    assert all(block.skip == block.total for block in blocks if block.shortcut == "identity")
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.999999], ids=["the skip forgotten", "a skip a little too weak"])
-def test_a_wrong_backward_pass_is_caught(factor: float, digits: gn.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adds_up_is_false_for_a_wrong_backward_pass(
+    factor: float, digits: gn.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def backward(self: nn.Residual, dy: np.ndarray) -> np.ndarray:
         children = dict(self.named_children())
         g = children["relu"].backward(dy)
@@ -83,26 +85,26 @@ def test_a_wrong_backward_pass_is_caught(factor: float, digits: gn.Dataset, monk
 
     monkeypatch.setattr(nn.Residual, "backward", backward)
     wrong = gradient_flow.run_study(digits, depths=(8,), norms=("batch",), steps=1, width=4)
-    assert wrong.error > 1e-8
+    assert wrong.worst_block.error > 1e-8
     assert not wrong.adds_up
     assert "do NOT add up" in wrong.summary[0]
     assert wrong.to_dict()["adds_up"] is False
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
-def test_looking_leaves_the_network_as_it_is(engine: str) -> None:
+def test_block_gradients_leave_the_network_as_it_is(engine: str) -> None:
     network = built(engine, dropout=0.5)
     before = network.state_dict()
     generators = [dropout.generator.bit_generator.state for dropout in network._dropouts()]
     drawn = torch.get_rng_state()
-    split_gradient(network, *batch())
+    block_gradients(network, *batch())
     assert torch.equal(torch.get_rng_state(), drawn)
     for key, array in network.state_dict().items():
         np.testing.assert_array_equal(array, before[key])
     assert generators == [dropout.generator.bit_generator.state for dropout in network._dropouts()]
 
 
-def test_norms_are_those_of_the_gradients() -> None:
+def test_convolution_norms_are_those_of_the_gradients() -> None:
     network = built(shortcut="projection")
     images, labels = batch()
     loss, norms = convolution_norms(network, images, labels)
@@ -112,29 +114,29 @@ def test_norms_are_those_of_the_gradients() -> None:
     assert loss == network.gradients(images, labels)[0]
 
 
-def test_plain_and_residual_have_the_same_layers_and_moments(study: GradientFlowStudy) -> None:
-    assert [flow.name for flow in study.flows] == [
+def test_run_study_measures_the_same_layers_and_steps_in_all_networks(study: GradientFlowStudy) -> None:
+    assert [network.name for network in study.networks] == [
         *("plain, 8 layers", "residual, 8 layers", "plain, 14 layers", "residual, 14 layers")
     ]
-    for flow in study.flows:
-        assert len(flow.layers) == flow.depth - 1  # all but the last, dense one
-        assert flow.steps == (0, 1, 4)
-        assert len(flow.losses) == len(flow.norms) == 3
-        assert all(len(norms) == len(flow.layers) for norms in flow.norms)
-    assert len(study.splits) == 6  # of the residual network of 14 layers, the middle of two
+    for network in study.networks:
+        assert len(network.layers) == network.depth - 1  # all but the last, dense one
+        assert network.steps == (0, 1, 4)
+        assert len(network.losses) == len(network.norms) == 3
+        assert all(len(norms) == len(network.layers) for norms in network.norms)
+    assert len(study.blocks) == 6  # of the residual network of 14 layers, the middle of two
 
 
-def test_a_deep_plain_networks_gradient_explodes_or_vanishes(digits: gn.Dataset) -> None:
+def test_growth_explodes_or_vanishes_in_deep_plain_networks(digits: gn.Dataset) -> None:
     """Seen on the digits with 8 channels at the start: 1,067-fold up with BatchNorm, 5,493-fold down without."""
     study = gradient_flow.run_study(digits, depths=(8, 56), steps=1)
     assert study.growth("batch", residual=False) > 100 > 20 > study.growth("batch", residual=True)
     assert study.growth("none", residual=False) < 1e-3
-    assert study.summary[0].startswith("With batch normalization, from 8 to 56 layers, the gradient at the first layer")
-    assert study.summary[0].endswith("the shortcuts keep it steadier.")
+    assert study.summary[0].startswith("With batch normalization, from 8 to 56 layers, the gradient of the first layer")
+    assert study.summary[0].endswith("The shortcuts keep it steadier.")
 
 
-def flow(depth: int, residual: bool, first: float) -> Flow:
-    return Flow(depth, residual, "batch", ("conv1", "conv2"), (0, 1), (1.0, 1.0), ((first, 1.0), (first, 1.0)))
+def norms(depth: int, residual: bool, first: float) -> GradientNorms:
+    return GradientNorms(depth, residual, "batch", ("conv1", "conv2"), (0, 1), (1.0, 1.0), ((first, 1.0), (first, 1.0)))
 
 
 @pytest.mark.parametrize(
@@ -142,76 +144,98 @@ def flow(depth: int, residual: bool, first: float) -> Flow:
     [
         (100.0, 1.1, "grows 100-fold in the plain network and stays about the same in the residual one"),
         (1e-4, 1e-2, "shrinks 10,000-fold in the plain network and shrinks 100-fold in the residual one"),
-        (1e-4, 1e-2, "the shortcuts keep it steadier, though it still vanishes there."),
-        (1e-4, 488.0, "the shortcuts keep it steadier, though it still explodes there."),
-        (1e-4, 9.0, "the shortcuts keep it steadier."),
-        (2.0, 0.01, "here the shortcuts do not keep it steadier"),
+        (1e-4, 1e-2, "The shortcuts keep it steadier, but it still vanishes."),
+        (1e-4, 488.0, "The shortcuts keep it steadier, but it still explodes."),
+        (1e-4, 9.0, "The shortcuts keep it steadier."),
+        (2.0, 0.01, "The shortcuts do not keep it steadier."),
         (0.0, 1.0, "vanishes in the plain network and stays about the same in the residual one"),
-        (0.0, 1.0, "one of them is lost altogether"),
-        (math.nan, 1.0, "is no number any more"),
+        (0.0, 1.0, "One of them has no gradient left to compare."),
+        (math.nan, 1.0, "is not finite in the plain network"),
     ],
 )
-def test_the_words_follow_the_numbers(study: GradientFlowStudy, of_plain: float, of_residual: float, told: str) -> None:
-    flows = (flow(8, False, 1.0), flow(8, True, 1.0), flow(56, False, of_plain), flow(56, True, of_residual))
-    assert told in replace(study, flows=flows).summary[0]
+def test_summary_follows_the_numbers(study: GradientFlowStudy, of_plain: float, of_residual: float, told: str) -> None:
+    networks = (norms(8, False, 1.0), norms(8, True, 1.0), norms(56, False, of_plain), norms(56, True, of_residual))
+    assert told in replace(study, networks=networks).summary[0]
 
 
-def test_one_depth_says_nothing_of_depth(study: GradientFlowStudy) -> None:
-    assert len(replace(study, flows=study.flows[:2]).summary) == len(study.summary) - 1
+def test_summary_leaves_out_growth_for_one_depth(study: GradientFlowStudy) -> None:
+    assert len(replace(study, networks=study.networks[:2]).summary) == len(study.summary) - 1
 
 
-def test_a_given_network_is_the_one_that_is_split(digits: gn.Dataset) -> None:
+def test_run_study_measures_the_blocks_of_a_given_network(digits: gn.Dataset) -> None:
     network = gn.build(gn.spec("tiny"))
     study = gradient_flow.run_study(digits, network, name="mine", depths=(8,), norms=("none",), steps=1, width=2)
-    assert [split.block for split in study.splits] == ["layer1.0"]
-    assert study.summary[0].startswith("In mine the part through the skip and the part through F add up to the whole")
+    assert [block.block for block in study.blocks] == ["layer1.0"]
+    assert study.summary[0].startswith(
+        "In mine the parts of the gradient through the skip and through F add up in 1 block"
+    )
 
 
-def test_a_given_network_reads_images_as_it_was_trained_to(digits: gn.Dataset) -> None:
+def test_run_study_takes_a_normalization_in_the_scale_of_the_data(digits: gn.Dataset) -> None:
     """Its mean and std, in the data's scale."""
     network, quick = gn.build(gn.spec("tiny")), {"depths": (8,), "norms": ("none",), "steps": 1, "width": 2}
     images, labels = digits.train.images[:16], digits.train.labels[:16]
     other = Normalization(255.0, (0.3,), (0.5,))
     study = gradient_flow.run_study(digits, network, normalization=other, **quick)
-    expected = split_gradient(network, ((images / 16 - 0.3) / 0.5).transpose(0, 3, 1, 2), labels)
-    assert study.splits[0].whole == pytest.approx(expected[0].whole, rel=1e-5)
-    assert study.splits[0].whole != pytest.approx(gradient_flow.run_study(digits, network, **quick).splits[0].whole)
+    expected = block_gradients(network, ((images / 16 - 0.3) / 0.5).transpose(0, 3, 1, 2), labels)
+    assert study.blocks[0].total == pytest.approx(expected[0].total, rel=1e-5)
+    assert study.blocks[0].total != pytest.approx(gradient_flow.run_study(digits, network, **quick).blocks[0].total)
+
+
+DEPTHS = "depths must be a list of distinct integers 6n + 2, such as 8, 20, 56. Got "
+NORMS = "norms must be a list of 'batch', 'none' or both. Got "
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depths": (9,)}, "A depth must be 6n + 2 with n of at least 1, such as 8, 20 or 56. Got 9."),
-        ({"depths": (2,)}, "Got 2."),
-        ({"steps": 0}, "The steps of this study must be at least 1. Got 0."),
-        ({"norms": ("layer",)}, "norm must be one of 'batch', 'none'. Got 'layer'."),
+        ({"depths": []}, f"{DEPTHS}()."),
+        ({"depths": (9,)}, f"{DEPTHS}(9,)."),
+        ({"depths": (8, 2)}, f"{DEPTHS}(8, 2)."),
+        ({"depths": (-4,)}, f"{DEPTHS}(-4,)."),
+        ({"depths": (8, 20, 8)}, f"{DEPTHS}(8, 20, 8)."),
+        ({"depths": 8}, f"{DEPTHS}8."),
+        ({"depths": "8"}, f"{DEPTHS}'8'."),
+        ({"depths": (8.0,)}, f"{DEPTHS}(8.0,)."),
+        ({"norms": ()}, f"{NORMS}()."),
+        ({"norms": ("layer",)}, f"{NORMS}('layer',)."),
+        ({"norms": ("none", "none")}, f"{NORMS}('none', 'none')."),
+        ({"norms": "batch"}, f"{NORMS}'batch'."),
+        ({"steps": 0}, "steps must be an integer of at least 1. Got 0."),
+        ({"steps": -3}, "steps must be an integer of at least 1. Got -3."),
+        ({"steps": 1.5}, "steps must be an integer of at least 1. Got 1.5."),
+        ({"width": 0}, "width must be an integer of at least 1. Got 0."),
+        ({"width": "8"}, "width must be an integer of at least 1. Got '8'."),
+        ({"seed": -1}, "seed must be an integer of at least 0 and below 4294967296. Got -1."),
+        ({"network": "runs/a"}, "network must be a Network with shortcuts. Got 'runs/a'."),
+        ({"depth": (8,)}, "Got 'depth'; did you mean 'depths'?"),
     ],
 )
-def test_what_is_not_allowed(digits: gn.Dataset, options: dict[str, Any], message: str) -> None:
+def test_run_study_refuses_options_out_of_range(digits: gn.Dataset, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         gradient_flow.run_study(digits, **options)
 
 
-def test_a_plain_network_has_nothing_to_split() -> None:
-    with pytest.raises(ConfigError, match="This network has none: skip=False"):
-        split_gradient(built(skip=False), *batch())
+def test_block_gradients_refuse_a_plain_network() -> None:
+    with pytest.raises(ConfigError, match="network must be a Network with shortcuts. Got skip=False."):
+        block_gradients(built(skip=False), *batch())
 
 
-def test_the_page(study: GradientFlowStudy) -> None:
+def test_build_page_renders(study: GradientFlowStudy) -> None:
     html = render(gradient_flow.build_page(study))
     assert html.count("after 4 steps") >= 2  # a button, and columns of the table
     json.dumps(study.to_dict(), allow_nan=False)
-    assert "maps" not in study.to_dict()["splits"][0]
+    assert "maps" not in study.to_dict()["blocks"][0]
 
 
-def test_a_norm_that_a_logarithmic_axis_cannot_show_leaves_a_gap(study: GradientFlowStudy) -> None:
-    lost = replace(study.flows[0], norms=tuple((0.0, *norms[1:-1], math.inf) for norms in study.flows[0].norms))
-    (line,) = figures.gradient_by_layer_figure([lost], "of a test").data
+def test_figures_leave_a_gap_for_norms_of_0_or_infinity(study: GradientFlowStudy) -> None:
+    lost = replace(study.networks[0], norms=tuple((0.0, *norms[1:-1], math.inf) for norms in study.networks[0].norms))
+    (line,) = gradient_flow.gradient_by_layer_figure([lost], "of a test").data
     assert (line.y[0], line.y[-1]) == (None, None)
-    assert figures.first_layer_figure([lost]).data[0].y == (None,)
+    assert gradient_flow.first_layer_figure(replace(study, networks=(lost,))).data[0].y == (None,)
 
 
-def test_one_depth_needs_no_figure_by_depth(study: GradientFlowStudy) -> None:
-    alone = gradient_flow.build_page(replace(study, flows=study.flows[:2])).sections[1]
+def test_build_page_leaves_out_the_figure_by_depth_for_one_depth(study: GradientFlowStudy) -> None:
+    alone = gradient_flow.build_page(replace(study, networks=study.networks[:2])).sections[1]
     several = gradient_flow.build_page(study).sections[1]
     assert (len(alone.blocks), len(several.blocks)) == (1, 2)

@@ -35,10 +35,6 @@ def _spec(model: str) -> ResNetSpec:
     return gn.load(model).network.spec if model not in PRESETS and Path(model).is_dir() else gn.spec(model)
 
 
-def _progress(line: str) -> None:
-    typer.echo(line, err=True)
-
-
 @study.command(epilog="Example: glassnet study convolution photo.jpg --model resnet20")
 def convolution(
     image: Annotated[Path | None, typer.Argument(help="An image of any size. The default is a digit.")] = None,
@@ -99,7 +95,7 @@ def gradient_flow(
         width=width,
         engine=engine,
         seed=seed,
-        told=_progress,
+        progress=TerminalProgress(),
     )
     show_study(
         measured,

@@ -75,7 +75,7 @@ def feature_map_figure(activations: Mapping[str, npt.NDArray[np.floating[Any]]],
         chosen = np.nan_to_num(maps[channels].astype(np.float64))
         low, high = chosen.min(), chosen.max()
         relative = (chosen - low) / ((high - low) or 1)
-        tiles += [_resized(image, height, width) for image in relative] + [np.full((height, width), np.nan)] * (
+        tiles += [*resize_nearest(relative, height, width)] + [np.full((height, width), np.nan)] * (
             most - len(channels)
         )
         hover += [
@@ -114,8 +114,8 @@ def feature_map_figure(activations: Mapping[str, npt.NDArray[np.floating[Any]]],
     return figure
 
 
-def _resized(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
-    """(h, w) -> (height, width), each place the nearest of the image."""
-    rows, columns = (np.arange(new) * old // new for new, old in zip((height, width), image.shape, strict=True))
-    result: npt.NDArray[Any] = image[rows][:, columns]
+def resize_nearest(images: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+    """Resize (..., h, w) to (..., height, width): each pixel takes the value of the nearest one."""
+    rows, columns = (np.arange(new) * old // new for new, old in zip((height, width), images.shape[-2:], strict=True))
+    result: npt.NDArray[Any] = images[..., rows[:, np.newaxis], columns]
     return result
