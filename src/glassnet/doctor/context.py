@@ -36,11 +36,12 @@ _MAX_VALUES = 4_000_000  # of one layer's output: bounds the number of images th
 class CheckContext:
     """A run folder, its images or both.
 
-    ``missing`` has a reason for each missing part. ``spec`` and ``config`` belong to the part run; ``recipe``,
-    ``network`` (part weights), ``dataset`` (part data) and ``normalization`` (run or data) are set if their part is
-    there. ``history`` may be empty; ``failure`` is the record of what ended the training, or None.
+    ``missing`` has a reason for each missing part. ``config`` and ``spec`` (part run), ``recipe``, ``network`` (part
+    weights), ``dataset`` (part data) and ``normalization`` (run or data) are set if their part is there. ``history``
+    may be empty; ``failure`` is the record of what ended the training, or None.
     """
 
+    config: RunConfig
     spec: ResNetSpec
     recipe: Recipe
     network: Network
@@ -63,7 +64,6 @@ class CheckContext:
         :raises DataError: if the images cannot be read or do not fit the run's network.
         """
         self.path = path
-        self.config: dict[str, Any] = {}
         self.history: list[Record] = []
         self.failure: Record | None = None
         self.missing: dict[str, str] = {}
@@ -83,14 +83,12 @@ class CheckContext:
             self._check_fit()
 
     def _read_run(self, folder: RunFolder) -> None:
-        self.config = folder.read_config()
-        self.history, self.failure = folder.read_records(), folder.read_failure()
-        settings = RunConfig.parse(self.config, folder.config_path)
-        self.spec, recipe = settings.spec, settings.recipe
-        if recipe is None:
+        self.config = RunConfig.parse(folder.read_config(), folder.config_path)
+        self.history, self.failure, self.spec = folder.read_records(), folder.read_failure(), self.config.spec
+        if self.config.recipe is None:
             self.missing["recipe"] = self.missing["history"] = PARTS["recipe"]
         else:
-            self.recipe = recipe
+            self.recipe = self.config.recipe
             if not self.history:
                 self.missing["history"] = PARTS["history"]
         if folder.last_path.is_file():
@@ -100,7 +98,7 @@ class CheckContext:
 
     def _load_run_data(self, path: Path) -> None:
         try:
-            self.dataset = load_run_dataset(path, self.config)
+            self.dataset = load_run_dataset(path, self.config.to_dict())
         except GlassnetError as error:
             self.missing["data"] = str(error)
 
@@ -109,15 +107,15 @@ class CheckContext:
         if not self.has("run"):
             self.normalization = self.dataset.normalization
             return
-        recorded = self.config["data"]
-        same = not self.has("data") or self.dataset.fingerprint == recorded["fingerprint"]
-        scale = recorded["scale"] if same else self.dataset.scale
-        self.normalization = Normalization(scale, tuple(recorded["mean"]), tuple(recorded["std"]))
+        recorded = self.config.data
+        is_same = not self.has("data") or self.dataset.fingerprint == recorded.fingerprint
+        scale = recorded.scale if is_same else self.dataset.scale
+        self.normalization = Normalization(scale, recorded.mean, recorded.std)
 
     def _check_fit(self) -> None:
         spec, dataset = self.spec, self.dataset
         for name, of_run, of_data in (
-            ("classes", self.config["data"]["classes"], dataset.classes),
+            ("classes", list(self.config.data.classes), dataset.classes),
             ("channels", spec.in_channels, dataset.channels),
             *([("image size", spec.size, dataset.image_size)] if spec.head == "flatten" else []),
         ):
@@ -157,8 +155,8 @@ class CheckContext:
 
         :raises GlassnetError: if the weights that the run started from are missing or have changed.
         """
-        network = build(self.spec, "numpy", self.config["seed"], threads=1)
-        if recorded := self.config.get("init"):
+        network = build(self.spec, "numpy", self.config.seed, threads=1)
+        if recorded := self.config.init:
             initial_weights = InitialWeights.load(recorded["from"])
             if initial_weights.described != recorded:
                 raise RunError(f"The weights in {recorded['from']} are no longer those that the training began with.")

@@ -32,7 +32,7 @@ class WrongGradient(Check):
     )
 
     def run(self, context: CheckContext) -> CheckResult:
-        spec, engine = context.spec, context.config.get("engine")
+        spec, engine = context.spec, context.config.engine
         if engine != "numpy":
             raise CheckSkippedError(f"the {engine} engine's gradients come from autograd, not from glassnet's layers")
         state = initial_state_dict(spec, 0)  # the check is of the code: trained weights may have dead layers

@@ -43,11 +43,11 @@ def run_short_training(
     """
     recipe = context.recipe if lr is None else context.recipe.replace(lr=lr)
     if spec is None:
-        network = build(context.spec, "numpy", context.config["seed"], threads=1)
+        network = build(context.spec, "numpy", context.config.seed, threads=1)
         network.load_state_dict(context.initial_network.state_dict())
     else:
         network = build(spec, "numpy", recipe.seed, threads=1)
-    trainer = network.trainer(recipe, context.config.get("freeze"))
+    trainer = network.trainer(recipe, context.config.freeze)
     losses: list[float] = []
     accuracies: list[float] = []
     start = thread_time()  # of one thread: other load on the machine must not change a finding

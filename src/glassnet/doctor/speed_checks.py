@@ -51,7 +51,7 @@ class Float64(SpeedCheck):
     medium, high = 1.15, 1.3
 
     def run(self, context: CheckContext) -> CheckResult:
-        dtype = context.config["dtype"]
+        dtype = context.config.dtype
         if dtype != "float64":
             return CheckResult(1.0, dtype)
         slow, fast = (
@@ -71,13 +71,13 @@ class BadThreadCount(SpeedCheck):
 
     def run(self, context: CheckContext) -> CheckResult:
         config = context.config
-        if config.get("engine") != "torch" or config.get("device") != "cpu":
-            return CheckResult(1.0, f"{config.get('engine')} on {config.get('device')}")
-        threads, before = int(config.get("threads") or 1), _build_network(context).threads
+        if config.engine != "torch" or config.device != "cpu":
+            return CheckResult(1.0, f"{config.engine} on {config.device}")
+        threads, before = config.threads or 1, _build_network(context).threads
         seconds = {}
         try:
             for count in sorted({1, usable_cores(), threads}):
-                network = build(context.spec, "torch", 0, config["dtype"], "cpu", threads=count)
+                network = build(context.spec, "torch", 0, config.dtype, "cpu", threads=count)
                 seconds[count] = seconds_per_image(network, context, context.recipe.batch_size)
         finally:
             build(context.spec, "torch", device="cpu", threads=before)  # PyTorch has one count for the whole process
@@ -101,7 +101,7 @@ class SlowDecoding(SpeedCheck):
     min_seconds, n_files = 0.5, 16
 
     def run(self, context: CheckContext) -> CheckResult:
-        folder = Path(str(context.config["data"].get("source", "")))
+        folder = Path(context.config.data.source)
         files = folder.rglob("*") if folder.is_absolute() else []  # "digits" is a name, not a folder
         paths = sorted(path for path in files if path.suffix.lower() in _IMAGE_SUFFIXES)
         if not paths:
@@ -123,6 +123,6 @@ class SlowDecoding(SpeedCheck):
 
 def _build_network(context: CheckContext, dtype: str | None = None) -> Network:
     """Return a network like the run's, on its engine, to be timed."""
-    engine = context.config["engine"]
+    engine = context.config.engine
     threads = 1 if engine == "numpy" else None  # seconds_per_image reads the clock of this thread
-    return build(context.spec, engine, 0, dtype or context.config["dtype"], threads=threads)
+    return build(context.spec, engine, 0, dtype or context.config.dtype, threads=threads)

@@ -21,7 +21,7 @@ _MIN_STEPS, _MAX_STEPS, _MAX_SECONDS = 10, 80, 8.0  # of a short run; seconds of
 
 def count_steps(context: CheckContext) -> int:
     """Return how many steps the run's finished epochs had, or those of one epoch if none finished."""
-    count = len(context.dataset.train) if context.has("data") else context.config["data"]["train"]
+    count = len(context.dataset.train) if context.has("data") else context.config.data.train
     return max(1, len(context.history)) * math.ceil(count / context.recipe.batch_size)
 
 
@@ -192,7 +192,7 @@ class Overfitting(Check):
     medium, high = 0.08, 0.12
 
     def run(self, context: CheckContext) -> CheckResult:
-        last, count = context.history[-1], context.config["data"]["test"]
+        last, count = context.history[-1], context.config.data.test
         train, test = (last.get(name) for name in ("train_accuracy", "test_accuracy"))
         if train is None or test is None:
             raise CheckSkippedError("the last epoch has no accuracies")
