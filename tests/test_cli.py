@@ -538,7 +538,7 @@ class TestBadInput:
         for name in ("last.safetensors", "state/checkpoint.safetensors"):
             path = copy / name
             path.write_bytes(path.read_bytes()[:-10])
-        refused("is not a whole safetensors file", *command, copy)
+        refused("must be a whole safetensors file", *command, copy)
 
     def test_a_run_that_is_none(self, refused: Callable[..., None], tmp_path: Path, digit: Path) -> None:
         told = "is not a run folder: it has no config.json."

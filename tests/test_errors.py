@@ -4,19 +4,19 @@ from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, Sha
 
 
 @pytest.mark.parametrize("kind", [ShapeError, DataError, ConfigError, RunError])
-def test_every_stated_failure_is_caught_as_one(kind: type[GlassnetError]) -> None:
+def test_every_error_is_a_glassnet_error(kind: type[GlassnetError]) -> None:
     assert issubclass(kind, GlassnetError)
     assert str(kind("what and where")) == "what and where"
 
 
 @pytest.mark.parametrize("kind", [ShapeError, DataError, ConfigError])
-def test_a_bad_value_is_a_value_error_too(kind: type[GlassnetError]) -> None:
+def test_errors_of_values_are_value_errors(kind: type[GlassnetError]) -> None:
     assert issubclass(kind, ValueError)
 
 
-def test_a_shape_error_starts_with_the_layers_full_name() -> None:
+def test_shape_error_starts_with_the_layers_full_name() -> None:
     error = ShapeError("no")
-    assert error.within("conv1").within("0").within("layer1") is error
+    assert error.with_prefix("conv1").with_prefix("0").with_prefix("layer1") is error
     assert str(error) == "layer1.0.conv1: no"
 
 

@@ -17,7 +17,7 @@ write_atomically(Path(sys.argv[1]), b"new")
 """
 
 
-def test_what_is_written_is_there(tmp_path: Path) -> None:
+def test_write_atomically_writes_the_content(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"first")
     write_atomically(path, b"second")
@@ -25,7 +25,7 @@ def test_what_is_written_is_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_kill_between_write_and_replace_leaves_the_old_file(tmp_path: Path) -> None:
+def test_write_atomically_leaves_the_old_file_when_killed(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     killed = subprocess.run([sys.executable, "-c", DIES_BEFORE_IT_REPLACES, path], check=False)
@@ -36,7 +36,7 @@ def test_a_kill_between_write_and_replace_leaves_the_old_file(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_atomically_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -53,7 +53,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_equal_content_leaves_the_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_atomically_leaves_a_file_of_equal_content_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"same")
     monkeypatch.setattr(Path, "write_bytes", lambda *_: pytest.fail("written again"))
@@ -61,7 +61,7 @@ def test_equal_content_leaves_the_file_alone(tmp_path: Path, monkeypatch: pytest
     assert path.read_bytes() == b"same"
 
 
-def test_content_of_the_same_length_is_written(tmp_path: Path) -> None:
+def test_write_atomically_replaces_content_of_the_same_length(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"abcd")
     write_atomically(path, b"abce")

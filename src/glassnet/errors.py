@@ -1,4 +1,4 @@
-"""The failures that glassnet states: one line that says what was wrong, which value, what is allowed, and where."""
+"""Errors of glassnet: one line with the argument or the path, what is allowed, and what was received."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class GlassnetError(Exception):
-    """A stated failure. The command line prints its one line and ends with exit code 1."""
+    """The base of all errors. The command line prints its one line and ends with exit code 1."""
 
 
 class ShapeError(GlassnetError, ValueError):
@@ -22,8 +22,8 @@ class ShapeError(GlassnetError, ValueError):
         self.message = message
         self.path: list[str] = []
 
-    def within(self, name: str) -> "ShapeError":
-        """The same error, one container further out."""
+    def with_prefix(self, name: str) -> "ShapeError":
+        """Put the name of the enclosing container's child before the path of the layer."""
         self.path.insert(0, name)
         return self
 
@@ -40,17 +40,18 @@ class ConfigError(GlassnetError, ValueError):
 
 
 class RunError(GlassnetError):
-    """A run folder that is missing, unfinished, in the way or of another format; or a training that failed."""
+    """A run folder that is missing, unfinished, in the way or of another format; or a run that failed."""
 
 
 class DivergedError(RunError):
-    """A training whose loss or gradients are no longer finite."""
+    """A run whose loss or gradients are no longer finite."""
 
 
 def as_path(name: str, value: object) -> Path:
-    """``value`` as a Path.
+    """Return ``value`` as a Path.
 
-    :raises ConfigError: what is none, with the argument's name.
+    :param name: the argument's name, for the error.
+    :raises ConfigError: if the value is no path.
     """
     if not isinstance(value, str | PathLike):
         raise ConfigError(f"{name} must be a path. Got {value!r}.")

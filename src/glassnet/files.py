@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside ``path``, then put it in its place in one step: a process killed at any instant leaves
-    the old file or the new one. One temporary file at most stays behind, and the next write takes it over.
-    A file that has this content already is left alone.
-
-    :raises OSError: names ``path``; the old file is left, and no temporary one.
+    """Write beside ``path``, then rename to it in one step: a process killed at any instant leaves the old file or
+    the new one. At most one temporary file is left over, which the next write replaces. A file that has this content
+    already is not written.
 
     The content is not forced to the disk: this guards against killed processes, not against lost power.
+
+    :raises OSError: if the file cannot be written; names ``path``. The old file is kept, and no temporary one.
     """
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return
@@ -31,7 +31,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def add_path_to_error(path: Path) -> Iterator[None]:
-    """A failure to write says which file it was; the system names none where a disk is full."""
+    """Add the path to an OSError inside; the system names none if a disk is full."""
     try:
         yield
     except OSError as error:
@@ -39,5 +39,5 @@ def add_path_to_error(path: Path) -> Iterator[None]:
 
 
 def temporary_path(path: Path) -> Path:
-    """The file beside ``path`` that a kill may leave."""
+    """Return the file beside ``path`` that a kill may leave."""
     return path.with_name(f".{path.name}.tmp")

@@ -266,7 +266,7 @@ def test_best_or_last(tmp_path: Path, trained: Path) -> None:
         (lambda model: model.predict([], top="3"), "top must be an integer of at least 1. Got '3'."),
         (lambda model: model.evaluate("digits"), "A model is evaluated on a Dataset, as glassnet.load_data gives it."),
         (lambda model: gn.load(5), "A run folder must be a path. Got 5."),
-        (lambda model: gn.load_weights(None), "The file of weights must be a path. Got None."),
+        (lambda model: gn.load_weights(None), "A weights file must be a path. Got None."),
         (
             lambda model: model.network.trainer("sgd"),
             "A trainer needs a Recipe, as in glassnet.Recipe(lr=0.1). Got 'sg",
@@ -373,12 +373,12 @@ class TestWhatIsNoWholeRun:
         path = copied / "last.safetensors"
         weights = {**gn.load_weights(path), "fc.bias": np.full(10, np.nan, np.float32)}
         save_tensors(path, weights)
-        self.told(copied, f"{path} holds nan in fc.bias, 10 of 10; it must be finite.")
+        self.told(copied, f"fc.bias in {path} must be finite. Got nan, 10 of 10 numbers.")
 
     def test_half_the_weights(self, copied: Path) -> None:
         path = copied / "last.safetensors"
         path.write_bytes(path.read_bytes()[:-1])
-        self.told(copied, f"{path} is not a whole safetensors file")
+        self.told(copied, f"{path} must be a whole safetensors file")
 
     def test_another_networks_weights(self, copied: Path, tmp_path: Path) -> None:
         other = train("digits", tmp_path / "other", samples=200, model="tiny-bn", epochs=1).path

@@ -411,7 +411,7 @@ class TestOneProcessAtATime:
     def test_one_that_failed_lets_others_in(self, released: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
         whole = released.checkpoint_path.read_bytes()
         released.checkpoint_path.write_bytes(whole[:-1])
-        with pytest.raises(RunError, match="is not a whole safetensors file"):
+        with pytest.raises(RunError, match="must be a whole safetensors file"):
             released.restore()
         released.checkpoint_path.write_bytes(whole)
         with monkeypatch.context() as patch:

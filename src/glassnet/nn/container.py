@@ -18,7 +18,7 @@ def _call(parent: Module, name: str, x: Array) -> Array:
     try:
         return child(x)
     except ShapeError as error:
-        raise error.within(name) from None
+        raise error.with_prefix(name) from None
 
 
 class Sequential(Module):
