@@ -163,7 +163,9 @@ def test_run_study_reuses_finished_runs(
     before = snapshot(folder)
     assert run_study(digits, folder) == study
     assert snapshot(folder) == before
-    with pytest.raises(RunError, match=f"{re.escape(str(folder))}.*seed=\\d.* 2.* 3"):
+    with pytest.raises(
+        RunError, match=rf"recipe.epochs must be 2 to resume {re.escape(str(folder))}.*seed=\d\. Got 3\."
+    ):
         run_study(digits, folder, epochs=3)
 
 

@@ -45,7 +45,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
     for text in texts:
         name, equals, values = text.partition("=")
         if not (name and equals and values):
-            raise ConfigError(f"A field of the grid must be shorten_label FIELD=VALUE,VALUE. Got {text!r}.")
+            raise ConfigError(f"A field of the grid must be written FIELD=VALUE,VALUE. Got {text!r}.")
         if name in param_grid:
             raise ConfigError(f"{name} must be given once, with all its values: {name}=VALUE,VALUE. Got it twice.")
         check_field(name)
