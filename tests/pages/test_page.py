@@ -177,3 +177,9 @@ def test_names_that_are_not_text_can_be_written(tmp_path):
     undecodable = b"caf\xe9".decode("utf-8", "surrogateescape")
     write_page(page(undecodable, confusion_figure(np.eye(2, dtype=np.int64), [undecodable, "b"])), tmp_path / "p.html")
     assert "caf?" in (tmp_path / "p.html").read_text(encoding="utf-8")
+
+
+def test_from_records_takes_columns_from_the_first_row() -> None:
+    table = Table.from_records("Runs", [{"Run": "a", "Loss": 0.5}, {"Run": "b", "Loss": None}], collapsed=True)
+    assert (table.columns, table.rows, table.collapsed) == (["Run", "Loss"], [["a", 0.5], ["b", None]], True)
+    assert Table.from_records("Runs", []).columns == []

@@ -1,7 +1,7 @@
 import pytest
 
 from glassnet.pages.figures import caption, loss_curve
-from glassnet.pages.theme import logarithmic, new_figure, shorten_label, text_width
+from glassnet.pages.theme import line_style, logarithmic, new_figure, shorten_label, text_width
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,9 @@ def test_a_figure_has_the_houses_template_and_carries_its_words():
 
 def test_the_page_can_be_scrolled_by_a_finger_on_a_figure():
     assert loss_curve([]).layout.dragmode is False
+
+
+def test_line_style_has_markers_only_with_a_symbol() -> None:
+    plain, marked = line_style("a", "red", hover="x"), line_style("a", "red", "dot", "square", hover="x")
+    assert (plain["mode"], "marker" in plain) == ("lines", False)
+    assert (marked["mode"], marked["marker"]["symbol"], marked["line"]["dash"]) == ("lines+markers", "square", "dot")

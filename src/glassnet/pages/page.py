@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,11 @@ class Table:
     rows: Sequence[Sequence[str | int | float | None]]
     collapsed: bool = False
     nowrap: bool = False
+
+    @classmethod
+    def from_records(cls, title: str, records: Sequence[Mapping[str, Any]], **options: bool) -> "Table":
+        """Return the table of rows that name their columns, all in one order."""
+        return cls(title, list(records[0]) if records else [], [list(row.values()) for row in records], **options)
 
     @property
     def numeric(self) -> list[bool]:

@@ -93,6 +93,19 @@ def logarithmic(values: Iterable[float]) -> dict[str, Any]:
     return {"type": "log", "dtick": max(1, math.ceil(math.ceil(decades) / 7)), "exponentformat": "power"}
 
 
+def line_style(
+    name: str, colour: str, dash: str = "solid", symbol: str | None = None, *, hover: str, width: float = 2
+) -> dict[str, Any]:
+    """Return the name and the style of a line, for ``add_scatter``.
+
+    :param symbol: of the markers, by default none.
+    :param hover: the template of the text at a point.
+    """
+    line = {"color": colour, "dash": dash, "width": width}
+    style = {"name": name, "mode": "lines", "line": line, "hovertemplate": f"{hover}<extra></extra>"}
+    return style if symbol is None else style | {"mode": "lines+markers", "marker": {"symbol": symbol, "size": 7}}
+
+
 def buttons(method: str, choices: Mapping[str, Mapping[str, Any]], active: int = 0) -> list[dict[str, Any]]:
     """A row of buttons above the plotting area, which leaves ``BUTTONS_HEIGHT`` for it.
 
