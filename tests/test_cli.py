@@ -276,11 +276,12 @@ class TestCompare:
         assert last == "Comparison comparison.html"
         assert "The runs differ in epochs (2 against 1)." in " ".join(words)
         assert (tmp_path / "comparison.html").stat().st_size > 1_000_000
+        assert call("compare", run, other)[1].splitlines()[-1] == "Comparison comparison.html (replaced)"
         code, out, _ = call("compare", run, other, "--json", "--output", tmp_path / "page.html")
         told = json.loads(out)
         assert told["comparison"] == str(tmp_path / "page.html")
         assert [one["epochs"] for one in told["runs"]] == [2, 1]
-        assert told["words"] == words
+        assert told["summary"] == words
         assert (snapshot(run), snapshot(other)) == before
 
     def test_one_run_is_wrong_usage(self, call: Call, run: Path) -> None:
@@ -290,7 +291,7 @@ class TestCompare:
 
     def test_runs_on_different_data(self, fails: Callable[..., None], run: Path, tmp_path: Path) -> None:
         gn.train("tiny", "digits", run=tmp_path / "other", recipe="tutorial", epochs=1, samples=300)
-        fails("Runs on different data cannot be compared", "compare", run, tmp_path / "other")
+        fails("The runs of a comparison must have the same data", "compare", run, tmp_path / "other")
 
     def test_an_output_that_cannot_be_written(self, fails: Callable[..., None], run: Path, tmp_path: Path) -> None:
         fails("cannot be written", "compare", run, run, "--output", tmp_path / "absent" / "page.html")

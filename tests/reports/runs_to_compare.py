@@ -31,7 +31,7 @@ def wrong_on(*places: int, labels: Sequence[int] = tuple(RIGHT)) -> list[int]:
     return [(label + 1) % 3 if place in places else label for place, label in enumerate(labels)]
 
 
-def contestant(
+def fake_run(
     path: str | Path,
     named: Sequence[int] = tuple(RIGHT),
     *,

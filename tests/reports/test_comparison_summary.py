@@ -1,79 +1,71 @@
 import pytest
 
-from tests.reports.runs_to_compare import RIGHT, contestant, wrong_on
+from tests.reports.runs_to_compare import RIGHT, fake_run, wrong_on
 
 
-def words(comparison):
-    return " ".join(comparison.words)
+def text(comparison):
+    return " ".join(comparison.summary)
 
 
-def test_the_better_run_by_more_than_chance_explains(contest):
-    said = contest(contestant("a", wrong_on(*range(10))), contestant("b", wrong_on(29))).words
-    assert said[0] == (
-        "“b” names 29 of 30 test images correctly (96.7%), “a” 20 (66.7%): “b” is better by 30.0 percentage points."
-    )
-    # 2 · (1 + 11) / 2¹¹ = 0.0117
-    assert said[1] == (
-        "“b” is right on 10 images that “a” gets wrong, and wrong on 1 that “a” gets right. If the two were equally "
-        "good, chance would split such images at least so unevenly in 1.2% of all cases (McNemar's exact test): the "
-        "difference is more than chance explains."
+def test_summary_of_two_runs_gives_counts_interval_and_test(compare_fakes):
+    summary = compare_fakes(fake_run("a", wrong_on(*range(10))), fake_run("b", wrong_on(29))).summary
+    assert summary[0] == "Test accuracy, best first: “b” 96.7% (29 of 30), “a” 66.7% (20 of 30)."
+    # Bonett and Price: 11/32 − 2/32 ± 1.96 · √((13/32 − (9/32)²) / 32); McNemar: 2 · (1 + 11) / 2¹¹
+    assert summary[1] == (
+        "“b” classifies 10 images correctly that “a” misclassifies; the reverse holds for 1. Its accuracy is 30.0 "
+        "percentage points higher (95% confidence interval 8.3 to 47.9; significant, McNemar's exact test, p = 0.012)."
     )
 
 
-def test_the_verdict_follows_the_numbers_not_the_order(contest):
-    one, other = contestant("a", wrong_on(*range(10))), contestant("b", wrong_on(29))
-    assert contest(one, other).words[:2] == contest(other, one).words[:2]
-    swapped = contest(contestant("a", wrong_on(29)), contestant("b", wrong_on(*range(10))))
-    assert swapped.words[0].endswith("“a” is better by 30.0 percentage points.")
+def test_summary_follows_the_numbers_not_the_order(compare_fakes):
+    one, other = fake_run("a", wrong_on(*range(10))), fake_run("b", wrong_on(29))
+    assert compare_fakes(one, other).summary[:2] == compare_fakes(other, one).summary[:2]
+    swapped = compare_fakes(fake_run("a", wrong_on(29)), fake_run("b", wrong_on(*range(10))))
+    assert swapped.summary[1].startswith("“a” classifies 10 images correctly that “b” misclassifies")
 
 
-def test_a_difference_within_chance(contest):
-    said = contest(contestant("a", wrong_on(0, 1, 2)), contestant("b", wrong_on(*range(3, 8)))).words
-    assert said[1].startswith("“a” is right on 5 images that “b” gets wrong, and wrong on 3 that “b” gets right.")
-    # 2 · (1 + 8 + 28 + 56) / 2⁸ = 0.727
-    assert said[1].endswith(
-        "in 73% of all cases (McNemar's exact test): the difference is within what chance explains."
+def test_summary_of_a_difference_that_is_not_significant(compare_fakes):
+    summary = compare_fakes(fake_run("a", wrong_on(0, 1, 2)), fake_run("b", wrong_on(*range(3, 8)))).summary
+    assert summary[1].startswith("“a” classifies 5 images correctly that “b” misclassifies; the reverse holds for 3.")
+    assert summary[1].endswith("not significant, McNemar's exact test, p = 0.73).")  # 2 · (1 + 8 + 28 + 56) / 2⁸
+
+
+def test_summary_says_that_five_images_are_too_few(compare_fakes):
+    few = compare_fakes(fake_run("a"), fake_run("b", wrong_on(*range(5)))).summary[1]
+    assert "p = 0.062" in few
+    assert few.endswith("With fewer than 6 such images the test is never significant.")
+    enough = compare_fakes(fake_run("a"), fake_run("b", wrong_on(*range(6)))).summary[1]
+    assert enough.endswith("; significant, McNemar's exact test, p = 0.031).")
+
+
+def test_summary_of_equal_accuracies(compare_fakes):
+    summary = compare_fakes(fake_run("a", wrong_on(0, 1)), fake_run("b", wrong_on(4, 5))).summary
+    assert summary[0] == "Test accuracy, best first: “a” 93.3% (28 of 30), “b” 93.3% (28 of 30)."
+    assert summary[1] == "Each run classifies 2 images correctly that the other misclassifies."
+
+
+def test_summary_of_equal_predictions(compare_fakes):
+    summary = compare_fakes(fake_run("a", wrong_on(0)), fake_run("b", wrong_on(0))).summary
+    assert summary[1] == "Both runs classify the same images correctly."
+
+
+def test_summary_of_several_runs_compares_the_best_with_each(compare_fakes):
+    runs = [fake_run("far", wrong_on(*range(15))), fake_run("close", wrong_on(0)), fake_run("best")]
+    summary = compare_fakes(*runs).summary
+    assert summary[0] == (
+        "Test accuracy, best first: “best” 100.0% (30 of 30), “close” 96.7% (29 of 30), “far” 50.0% (15 of 30)."
+    )
+    assert summary[1] == (
+        "The accuracy of “best” is significantly higher than that of “far”, and not significantly different from that "
+        "of “close” (McNemar's exact test at 5%, with Holm's correction for 3 pairs)."
     )
 
 
-def test_five_images_can_show_nothing_and_six_can(contest):
-    few = contest(contestant("a"), contestant("b", wrong_on(*range(5)))).words[1]
-    assert "6.2% of all cases" in few
-    assert few.endswith("within what chance explains. With so few of them, no split could be more.")
-    enough = contest(contestant("a"), contestant("b", wrong_on(*range(6)))).words[1]
-    assert enough.endswith("in 3.1% of all cases (McNemar's exact test): the difference is more than chance explains.")
-
-
-def test_equally_good(contest):
-    said = contest(contestant("a", wrong_on(0, 1)), contestant("b", wrong_on(4, 5))).words
-    assert said[0] == "“a” and “b” both name 28 of 30 test images correctly (93.3%)."
-    assert said[1] == "Each is right on 2 images that the other gets wrong: the numbers favour neither."
-
-
-def test_right_on_the_very_same_images(contest):
-    said = contest(contestant("a", wrong_on(0)), contestant("b", wrong_on(0))).words
-    assert said[1] == "Both are right and wrong on the very same images: nothing says that either is better."
-
-
-def test_several_runs_are_ranked_and_the_best_is_held_against_each(contest):
-    runs = [contestant("far", wrong_on(*range(15))), contestant("close", wrong_on(0)), contestant("best")]
-    said = contest(*runs).words
-    assert said[0] == (
-        "Of 30 test images the runs name correctly, best first: “best” 30 (100.0%), “close” 29 (96.7%), "
-        "“far” 15 (50.0%)."
-    )
-    assert said[1] == (
-        "“best” is better than “far” by more than chance explains. Between “best” and “close” any difference is within "
-        "what chance explains. (McNemar's exact test at 5%, corrected for 3 pairs as Holm does; every pair stands "
-        "below.)"
-    )
-
-
-def test_the_number_of_pairs_counts(contest):
+def test_summary_corrects_for_the_number_of_pairs(compare_fakes):
     """Six images to none are enough for two runs (p = 0.031), but not for one pair of six."""
-    runs = [contestant("a"), contestant("b", wrong_on(*range(6)))]
-    assert "more than chance" in contest(*runs).words[1]
-    assert "more than chance" not in contest(*runs, contestant("c"), contestant("d")).words[1]
+    runs = [fake_run("a"), fake_run("b", wrong_on(*range(6)))]
+    assert "; significant" in compare_fakes(*runs).summary[1]
+    assert "significantly higher" not in compare_fakes(*runs, fake_run("c"), fake_run("d")).summary[1]
 
 
 @pytest.mark.parametrize(
@@ -81,8 +73,8 @@ def test_the_number_of_pairs_counts(contest):
     [
         ({}, "All recorded settings are the same."),
         ({"machine": "Plan 9"}, "All settings but the versions are the same."),
-        ({"seed": 7, "recipe": {"seed": 7}}, "The runs differ in the seed alone: this is how far chance in training"),
-        ({"engine": "torch"}, "The runs differ in engine alone. They start from the same weights and see the same"),
+        ({"seed": 7, "recipe": {"seed": 7}}, "The runs differ only in the seed."),
+        ({"engine": "torch"}, "The runs differ only in engine. They start from the same weights and see the same"),
         ({"spec": {"skip": False}}, "The runs differ in skip (yes against no). Each is one network from one seed:"),
         (
             {"spec": {"pool": "stride"}, "recipe": {"lr": 0.2}, "engine": "torch"},
@@ -94,58 +86,58 @@ def test_the_number_of_pairs_counts(contest):
         ),
     ],
 )
-def test_what_differs(contest, changes, sentence):
-    assert sentence in words(contest(contestant("a"), contestant("b", **changes)))
+def test_summary_names_the_settings_that_differ(compare_fakes, changes, sentence):
+    assert sentence in text(compare_fakes(fake_run("a"), fake_run("b", **changes)))
 
 
-def test_who_is_faster(contest):
-    said = words(contest(contestant("a", seconds=(9.0, 2.0, 2.0)), contestant("b", seconds=(0.5, 0.5, 0.5))))
-    assert "“b” is the faster: an epoch takes 500 ms (median), of “a” 2.0 s, 4.0 times as long." in said
-    assert said.endswith("4.0 times as long. No recorded setting explains that; other work on the machine may.")
-    seeds = words(contest(contestant("a", seed=1), contestant("b", seconds=(9.0,), seed=2)))
+def test_summary_names_the_fastest_run(compare_fakes):
+    two = text(compare_fakes(fake_run("a", seconds=(9.0, 2.0, 2.0)), fake_run("b", seconds=(0.5, 0.5, 0.5))))
+    assert "“b” is the faster, with 500 ms per epoch (median); “a” takes 2.0 s, 4.0 times as long." in two
+    assert two.endswith("No recorded setting differs, so other work on the machine may be the reason.")
+    seeds = text(compare_fakes(fake_run("a", seed=1), fake_run("b", seconds=(9.0,), seed=2)))
     assert "machine" not in seeds
-    alike = words(contest(contestant("a", seconds=(1.0,)), contestant("b", seconds=(1.05,))))
-    assert "Both take about 1.0 s an epoch." in alike
-    runs = [contestant(name, seconds=(float(number),)) for number, name in enumerate("abc", start=1)]
-    assert "“a” is the fastest: an epoch takes 1.0 s (median), of “c” 3.0 s" in words(contest(*runs))
+    alike = text(compare_fakes(fake_run("a", seconds=(1.0,)), fake_run("b", seconds=(1.05,))))
+    assert "Both take about 1.0 s per epoch." in alike
+    runs = [fake_run(name, seconds=(float(number),)) for number, name in enumerate("abc", start=1)]
+    assert "“a” is the fastest, with 1.0 s per epoch (median); “c” takes 3.0 s" in text(compare_fakes(*runs))
 
 
-def test_times_of_different_machines_are_said_to_be_such(contest):
-    said = words(contest(contestant("a"), contestant("b", seconds=(5.0,), machine="Plan 9")))
-    assert "They did not all run on the same kind of machine." in said
+def test_summary_says_that_the_machines_differ(compare_fakes):
+    summary = text(compare_fakes(fake_run("a"), fake_run("b", seconds=(5.0,), machine="Plan 9")))
+    assert "The runs used different machines." in summary
 
 
-def test_parameters(contest):
-    assert "Both have 1,000 parameters." in words(contest(contestant("a"), contestant("b")))
-    said = words(contest(contestant("a", parameters=1500), contestant("b")))
-    assert "“a” has 1,500 parameters, 1.5 times as many as “b” with 1,000." in said
+def test_summary_compares_the_parameters(compare_fakes):
+    assert "Both have 1,000 parameters." in text(compare_fakes(fake_run("a"), fake_run("b")))
+    summary = text(compare_fakes(fake_run("a", parameters=1500), fake_run("b")))
+    assert "“a” has 1,500 parameters, 1.5 times as many as “b” (1,000)." in summary
 
 
-def test_an_unfinished_run_is_named(contest):
-    said = words(contest(contestant("a", seconds=(1.0,)), contestant("b")))
-    assert "“a” is not finished: 1 of 2 epochs are recorded." in said
-    assert "“b” is not finished" not in said
+def test_summary_names_an_unfinished_run(compare_fakes):
+    summary = text(compare_fakes(fake_run("a", seconds=(1.0,)), fake_run("b")))
+    assert "“a” is not finished: 1 of 2 epochs are recorded." in summary
+    assert "“b” is not finished" not in summary
 
 
-def test_weights_that_validation_chose_are_named(contest):
-    said = words(contest(contestant("a", recipe={"validation": 0.1}), contestant("b")))
-    assert "Of “a” the weights are those that its validation images chose." in said
+def test_summary_names_the_weights_that_validation_selected(compare_fakes):
+    summary = text(compare_fakes(fake_run("a", recipe={"validation": 0.1}), fake_run("b")))
+    assert "The weights of “a” were selected on its validation set." in summary
 
 
-def test_the_same_folder_twice_is_said(contest, tmp_path):
-    said = words(contest(contestant(tmp_path / "a"), contestant(tmp_path / "x" / ".." / "a")))
-    assert "“a (2)” and “a” are the same run folder, given twice." in said
+def test_summary_says_that_a_folder_was_given_twice(compare_fakes, tmp_path):
+    summary = text(compare_fakes(fake_run(tmp_path / "a"), fake_run(tmp_path / "x" / ".." / "a")))
+    assert "“a (2)” and “a” are the same run folder." in summary
 
 
-def test_without_the_images_the_last_epochs_are_all_there_is(contest):
-    said = contest(contestant("a", wrong_on(0)), contestant("b", RIGHT), dataset=None).words
-    assert said[0] == "Test accuracy after the last epoch, best first: “b” 100.0%, “a” 96.7%."
-    assert said[1].startswith("The test images could not be loaded again")
-    assert said[1].endswith("a was trained on arrays.")
-    assert "McNemar" not in " ".join(said)
+def test_summary_without_the_images_uses_the_last_epochs(compare_fakes):
+    summary = compare_fakes(fake_run("a", wrong_on(0)), fake_run("b", RIGHT), dataset=None).summary
+    assert summary[0] == "Test accuracy after the last epoch, best first: “b” 100.0%, “a” 96.7%."
+    assert summary[1].startswith("The test images could not be loaded")
+    assert summary[1].endswith("a was trained on arrays.")
+    assert "McNemar" not in " ".join(summary)
 
 
-def test_runs_without_a_training_are_compared_by_their_weights_alone(contest):
-    said = words(contest(contestant("a", seconds=()), contestant("b", wrong_on(1), seconds=())))
-    assert "“a” is better by 3.3 percentage points" in said
-    assert "epoch" not in said
+def test_summary_of_runs_without_a_record_uses_their_weights(compare_fakes):
+    summary = text(compare_fakes(fake_run("a", seconds=()), fake_run("b", wrong_on(1), seconds=())))
+    assert "Its accuracy is 3.3 percentage points higher" in summary
+    assert "epoch" not in summary

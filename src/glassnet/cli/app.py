@@ -83,7 +83,7 @@ def write_run_report(path: Path, data: str | None = None) -> Path:
     from glassnet.training.evaluation_data import evaluation_data
 
     model = gn.load(path)
-    return write_report(model, None if data is None else evaluation_data(model, data))
+    return write_report(model, None if data is None else evaluation_data(model, data)).path
 
 
 def show(data: dict[str, Any], text: str, as_json: bool) -> None:

@@ -70,7 +70,7 @@ def compare(
     output: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("comparison.html"),
     as_json: Json = False,
 ) -> None:
-    """Show runs side by side in one HTML file that opens offline, and say in words what their numbers say."""
+    """Compare runs in one HTML file that opens offline, and print a summary."""
     from glassnet import reports
     from glassnet.training.evaluation_data import evaluation_data
 
@@ -79,6 +79,7 @@ def compare(
     models = [gn.load(run) for run in runs]
     trained = next((model for model in models if model.config["data"]["fingerprint"]), models[0])
     comparison = reports.compare(models, None if data is None else evaluation_data(trained, data))
+    replaced = " (replaced)" if output.exists() else ""
     written = str(reports.write_comparison(comparison, output))
-    lines = [*comparison.words, f"Comparison {written}"]
-    show({"comparison": written, **comparison.numbers()}, "\n".join(lines), as_json)
+    lines = [*comparison.summary, f"Comparison {written}{replaced}"]
+    show({"comparison": written, **comparison.to_dict()}, "\n".join(lines), as_json)

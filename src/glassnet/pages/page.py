@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 
 from glassnet.errors import RunError
 from glassnet.files import write_atomically
-from glassnet.pages.text import format_cell
+from glassnet.pages.text import Cell, format_cell
 from glassnet.pages.theme import BUTTONS_HEIGHT, caption, document
 
 
@@ -33,7 +33,7 @@ class Table:
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | int | float | None]]
+    rows: Sequence[Sequence[Cell]]
     collapsed: bool = False
     nowrap: bool = False
 

@@ -1,11 +1,18 @@
-"""Words and numbers as pages and terminals write them."""
+"""Formatters of numbers and lists, for the sentences and tables of reports, studies and the doctor.
+
+Whatever needs a new format adds it here, so that equal numbers look equal on every page.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from glassnet.measures.significance import SIGNIFICANT
+from glassnet.progress import format_duration
+
+Cell: TypeAlias = str | int | float | None
 
 
 def pluralize(number: int, noun: str) -> str:
@@ -27,7 +34,7 @@ def format_value(value: object) -> str:
     return format_cell(value if value is None or isinstance(value, float) else str(value))  # no 2,026 for a seed
 
 
-def format_cell(value: str | int | float | None) -> str:
+def format_cell(value: Cell) -> str:
     """A table's cell in words: 40,551,040; 0.9711; – where there is nothing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
@@ -44,6 +51,11 @@ def format_shape(lengths: Iterable[int]) -> str:
 def format_factor(factor: float) -> str:
     """Return how many times as much, with two digits or whole: ``3.2``, ``416``, ``5e+07``."""
     return f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}" if factor < 1e6 else f"{factor:.0e}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return ``450 ms``, ``2.0 s`` or ``3 min 20 s``."""
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else format_duration(seconds)
 
 
 def format_points(difference: float) -> str:

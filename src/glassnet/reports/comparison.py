@@ -1,178 +1,120 @@
-"""The numbers of several runs on the same data."""
+"""Comparison of runs on the same data."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
-from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from glassnet import measures
 from glassnet.errors import ConfigError, DataError, GlassnetError
-from glassnet.measures import significance
-from glassnet.pages.text import first_names, format_value
-from glassnet.reports.comparison_summary import in_words
-from glassnet.reports.report import data_name, training_seconds
+from glassnet.measures.significance import Disagreement, disagreements
+from glassnet.pages.text import first_names
+from glassnet.reports.comparison_summary import summarize
+from glassnet.reports.run_results import (
+    PairTest,
+    RunResult,
+    SettingDifference,
+    data_name,
+    measure_runs,
+    pair_tests,
+    setting_differences,
+)
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset
     from glassnet.training import Model
 
-_PARTS = {"spec": "Model", "recipe": "Recipe", "data": "Data", "versions": "Versions"}
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """Runs measured on the same test images.
 
-@dataclass(frozen=True)
-class Entry:
-    """One run of a comparison under the name that it has there.
-
-    Accuracy and loss are those of its weights on the test images; where the images are gone, those of its last record.
+    Without a dataset there are neither pairs nor disagreements; ``missing`` says why there is none.
     """
 
-    name: str
-    model: "Model"
-    outcome: measures.Outcome | None  # on the test images
-    accuracy: float | None
-    loss: float | None
-    multiply_adds: int  # of one image
-    memory: int  # bytes of all layers' outputs for one image
-
-    @property
-    def parameters(self) -> int:
-        return self.model.network.parameter_count
-
-    @property
-    def epoch_seconds(self) -> float | None:
-        """The median; the first epoch often takes longer."""
-        return median(record["seconds"] for record in self.model.history) if self.model.history else None
-
-    @property
-    def seconds(self) -> float | None:
-        return training_seconds(self.model) if self.model.history else None
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two runs, image by image: on how many test images one alone is right, and how likely mere chance splits them at
-    least so unevenly (McNemar's exact test, corrected for the number of pairs as Holm does)."""
-
-    first: str
-    second: str
-    first_only: int
-    second_only: int
-    p_value: float
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A setting that is not the same in all runs, and its value in each."""
-
-    part: str
-    name: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What ``compare`` found. Without a dataset there are neither pairs nor disagreements; ``missing`` says why."""
-
-    entries: Sequence[Entry]
+    results: Sequence[RunResult]
     dataset: "Dataset | None"
     missing: str
-    pairs: Sequence[Pair]
-    disagreements: Sequence[significance.Disagreement]
-    differences: Sequence[Difference]
+    pairs: Sequence[PairTest]
+    disagreements: Sequence[Disagreement]
+    differences: Sequence[SettingDifference]
+
+    def __repr__(self) -> str:
+        runs = ", ".join(
+            result.name if result.accuracy is None else f"{result.name} {result.accuracy:.1%}"
+            for result in self.results
+        )
+        return f"Comparison({runs})"
 
     @property
-    def words(self) -> list[str]:
-        """What the numbers say, in sentences."""
-        return in_words(self)
+    def summary(self) -> list[str]:
+        """Sentences computed from the numbers."""
+        n_test = None if self.dataset is None else len(self.dataset.test)
+        return summarize(self.results, self.pairs, self.differences, n_test, self.missing)
 
-    def numbers(self) -> dict[str, Any]:
-        """The numbers as JSON holds them."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as JSON can hold them."""
         runs = [
-            {"name": entry.name, "run": str(entry.model.path), "engine": entry.model.config["engine"]}
-            | {"accuracy": entry.accuracy, "loss": _finite(entry.loss), "parameters": entry.parameters}
-            | {"multiply_adds": entry.multiply_adds, "memory": entry.memory, "epochs": len(entry.model.history)}
-            | {"seconds_per_epoch": entry.epoch_seconds, "seconds": entry.seconds}
-            for entry in self.entries
+            {"name": result.name, "run": str(result.model.path), "engine": result.model.config["engine"]}
+            | {"accuracy": result.accuracy, "loss": _finite(result.loss), "parameters": result.parameters}
+            | {"multiply_adds": result.multiply_adds, "memory": result.memory, "epochs": len(result.model.history)}
+            | {"seconds_per_epoch": result.epoch_seconds, "seconds": result.seconds}
+            for result in self.results
         ]
         return {
             "runs": runs,
             "pairs": [asdict(pair) for pair in self.pairs],
             "disagreements": len(self.disagreements) if self.dataset else None,
             "differences": [asdict(difference) for difference in self.differences],
-            "words": self.words,
+            "summary": self.summary,
         }
 
 
 def compare(models: Sequence["Model"], dataset: "Dataset | None" = None) -> Comparison:
-    """Compares runs on the test images of their data. Looks at their weights and changes nothing.
+    """Compare runs on the test images of their data. The runs stay as they are.
 
     :param models: at least two runs as ``glassnet.load`` returns them.
-    :param dataset: what they were trained on; by default loaded again from where one of the runs says.
-    :raises ConfigError: fewer than two runs.
-    :raises DataError: runs on different data, or a dataset that is not theirs.
+    :param dataset: their data; by default loaded again from the source that one of the runs recorded.
+    :raises ConfigError: if there are fewer than two runs.
+    :raises DataError: if the runs have different data, or the dataset is not theirs.
     """
     if len(models) < 2:
-        raise ConfigError(f"A comparison needs at least two runs. Got {len(models)}.")
+        raise ConfigError(f"A comparison must have at least two runs. Got {len(models)}.")
     _check_same_data(models, dataset)
     missing = ""
     if dataset is None:
-        dataset, missing = _loaded(models)
-    names = run_names([Path(model.path) for model in models])
-    entries = [_measured(name, model, dataset) for name, model in zip(names, models, strict=True)]
-    pairs: list[Pair] = []
-    disagreements: list[significance.Disagreement] = []
-    if dataset is not None:
-        outcomes = [entry.outcome for entry in entries if entry.outcome is not None]
-        pairs = _pairs(names, [outcome.correct for outcome in outcomes])
-        disagreements = significance.disagreements(outcomes)
-    return Comparison(entries, dataset, missing, pairs, disagreements, _differences(models))
-
-
-def run_names(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell the folders apart; a folder given again gets a number."""
-    folders = [path.resolve() for path in paths]
-    depth = 1
-    while len({folder.parts[-depth:] for folder in folders}) < len(set(folders)):
-        depth += 1
-    names = []
-    for position, folder in enumerate(folders):
-        name, before = "/".join(folder.parts[-depth:]), folders[:position].count(folder)
-        names.append(f"{name} ({before + 1})" if before else name)
-    return names
+        dataset, missing = _load_dataset(models)
+    results = measure_runs(models, dataset)
+    outcomes = [result.outcome for result in results if result.outcome is not None]
+    differing = disagreements(outcomes) if outcomes else []
+    return Comparison(results, dataset, missing, pair_tests(results), differing, setting_differences(models))
 
 
 def _check_same_data(models: Sequence["Model"], dataset: "Dataset | None") -> None:
-    """Imported weights come without data: of them only the classes are known."""
+    """Imported weights have no data: of them only the classes are compared."""
     first = next((model for model in models if model.config["data"]["fingerprint"]), models[0])
-    own = first.config["data"]["fingerprint"]
+    fingerprint = first.config["data"]["fingerprint"]
     for model in models:
-        if model.config["data"]["fingerprint"] not in (own, None):
+        if model.config["data"]["fingerprint"] not in (fingerprint, None):
             raise DataError(
-                f"Runs on different data cannot be compared: {first.path} has {_described(first)}, {model.path} has "
-                f"{_described(model)}."
+                f"The runs of a comparison must have the same data. Got {_describe_data(first)} in {first.path} and "
+                f"{_describe_data(model)} in {model.path}."
             )
         if model.classes != first.classes:
             raise DataError(
-                f"Runs with different classes cannot be compared: {first.path} has {first_names(first.classes)}, "
-                f"{model.path} has {first_names(model.classes)}."
+                f"The runs of a comparison must have the same classes. Got {first_names(first.classes)} in "
+                f"{first.path} and {first_names(model.classes)} in {model.path}."
             )
     if dataset is None:
         return
-    if dataset.fingerprint != (own or dataset.fingerprint) or dataset.classes != first.classes:
+    if dataset.fingerprint != (fingerprint or dataset.fingerprint) or dataset.classes != first.classes:
         raise DataError(
-            f"A comparison needs the data of its runs: {first.path} has {_described(first)}. Got a data set with "
+            f"The data of a comparison must be that of {first.path}, {_describe_data(first)}. Got a data set with "
             f"{len(dataset.train):,} training and {len(dataset.test):,} test images, classes "
             f"{first_names(dataset.classes)} and fingerprint {dataset.fingerprint[:8]}."
         )
 
 
-def _described(model: "Model") -> str:
+def _describe_data(model: "Model") -> str:
     data = model.config["data"]
     return (
         f"{data_name(model)} ({data['train']:,} training and {data['test']:,} test images, fingerprint "
@@ -180,8 +122,8 @@ def _described(model: "Model") -> str:
     )
 
 
-def _loaded(models: Sequence["Model"]) -> "tuple[Dataset | None, str]":
-    """The data from wherever one of the runs still finds it, or why none does."""
+def _load_dataset(models: Sequence["Model"]) -> "tuple[Dataset | None, str]":
+    """Load the data from the first run whose source is still there; otherwise return the first reason."""
     missing = ""
     for model in models:
         try:
@@ -189,48 +131,6 @@ def _loaded(models: Sequence["Model"]) -> "tuple[Dataset | None, str]":
         except GlassnetError as error:
             missing = missing or str(error)
     return None, missing
-
-
-def _measured(name: str, model: "Model", dataset: "Dataset | None") -> Entry:
-    layers = measures.layer_table(model.network)
-    work = sum(layer.multiply_adds for layer in layers), sum(layer.memory for layer in layers)
-    if dataset is None:
-        last = model.history[-1] if model.history else {}
-        return Entry(name, model, None, last.get("test_accuracy"), last.get("test_loss"), *work)
-    outcome = measures.outcome(model, dataset.test, dataset.scale)
-    return Entry(name, model, outcome, outcome.accuracy, outcome.loss, *work)
-
-
-def _pairs(names: Sequence[str], right: Sequence[npt.NDArray[np.bool_]]) -> list[Pair]:
-    both = list(combinations(range(len(names)), 2))
-    alone = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in both]
-    p_values = significance.holm([significance.mcnemar(*counts) for counts in alone])
-    return [
-        Pair(names[a], names[b], *counts, p_value)
-        for (a, b), counts, p_value in zip(both, alone, p_values, strict=True)
-    ]
-
-
-def _differences(models: Sequence["Model"]) -> list[Difference]:
-    settings = [_flat(model.config) for model in models]
-    keys = dict.fromkeys(key for one in settings for key in one)
-    rows = {key: [one.get(key) for one in settings] for key in keys}
-    return [
-        Difference(*key, tuple(map(format_value, values)))
-        for key, values in rows.items()
-        if any(value != values[0] for value in values)
-    ]
-
-
-def _flat(config: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
-    flat: dict[tuple[str, str], Any] = {}
-    for name, value in config.items():
-        inner = value if isinstance(value, Mapping) else {name: value}
-        part = _PARTS.get(name, "Run")
-        flat |= {(part, key.replace("_", " ")): setting for key, setting in inner.items()}
-    flat.pop(("Recipe", "seed"), None)  # the run's own
-    flat.pop(("Data", "fingerprint"), None)  # unlike only where weights were imported, without data
-    return flat
 
 
 def _finite(value: float | None) -> float | None:

@@ -1,191 +1,155 @@
-"""What the numbers of a comparison say, in words: who is better, by how much, and whether chance explains it."""
+"""Summary of a comparison in sentences: accuracy, significance, settings, size and speed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from glassnet.measures.significance import SIGNIFICANT
-from glassnet.pages.text import pluralize
-from glassnet.progress import format_duration
+from glassnet.measures.significance import accuracy_difference_interval
+from glassnet.pages.text import format_factor, format_points, format_seconds, format_test, join_words, pluralize
+from glassnet.reports.run_results import PairTest, RunResult, SettingDifference
 
-if TYPE_CHECKING:
-    from glassnet.reports.comparison import Comparison, Entry, Pair
-
-_SAME_SPEED = 1.1  # times that differ by less say nothing on a machine that does other things, too
-_COMPUTED = frozenset({"engine", "device", "precision", "threads", "compile", "channels last"})  # how, not what
-_FEWEST = 6  # below six images not even the most uneven split has a p-value under 0.05
+_SAME_SPEED = 1.1  # smaller ratios of times mean nothing on a machine that does other work, too
+_COMPUTE = frozenset({"engine", "device", "precision", "threads", "compile", "channels last"})
+_MIN_IMAGES = 6  # with fewer images even the most uneven split has a p-value above 0.05
+_MAX_NAMES = 8
+_TEST = "McNemar's exact test"
 
 
-def in_words(comparison: "Comparison") -> list[str]:
-    """Sentences, each computed from the numbers; what cannot be said is left out, and why is said."""
-    entries = comparison.entries
-    measured = sorted((entry for entry in entries if entry.accuracy is not None), key=lambda entry: -_accuracy(entry))
-    sentences = [_ranking(comparison, measured)] if len(measured) > 1 else []
-    if comparison.dataset is None:
+def summarize(
+    results: Sequence[RunResult],
+    pairs: Sequence[PairTest],
+    differences: Sequence[SettingDifference],
+    n_test: int | None,
+    missing: str,
+) -> list[str]:
+    """Return sentences computed from the numbers; what is missing is left out, and the reason is given.
+
+    :param n_test: the number of test images; None if they could not be loaded, for the reason ``missing``.
+    """
+    ranked = sorted((result for result in results if result.accuracy is not None), key=lambda r: -(r.accuracy or 0))
+    sentences = [_ranking(ranked, n_test)] if len(ranked) > 1 else []
+    if n_test is None:
         sentences.append(
-            "The test images could not be loaded again, so the confusion matrices, the images on which the runs "
-            "disagree and the test of whether chance explains a difference are missing here; accuracy and loss are "
-            f"those of each run's last epoch. {comparison.missing}"
+            "The test images could not be loaded, so the confusion matrices, the disagreements and the significance "
+            f"test are missing. Accuracy and loss are those of each run's last epoch. {missing}"
         )
-    elif len(entries) == 2:
-        sentences.append(_pair_in_words(measured, comparison.pairs[0]))
+    elif len(results) == 2:
+        sentences.append(_summarize_pair(ranked, pairs[0], n_test))
     else:
-        sentences.append(_leader_in_words(measured, comparison.pairs))
-    return [*sentences, *_settings(comparison), *_effort(comparison), *_notes(comparison)]
+        sentences.append(_summarize_leader(ranked, pairs))
+    sentences += [_settings(differences, len(results)), _parameters(results)]
+    return [*sentences, *_speed(results, same_settings=not differences), *_notes(results)]
 
 
-def _ranking(comparison: "Comparison", best_first: Sequence["Entry"]) -> str:
-    if comparison.dataset is None:
-        results = ", ".join(f"{_quoted(entry)} {_accuracy(entry):.1%}" for entry in best_first)
-        return f"Test accuracy after the last epoch, best first: {results}."
-    count = len(comparison.dataset.test)
-    right = [round(_accuracy(entry) * count) for entry in best_first]
-    if len(best_first) > 2:
-        results = ", ".join(
-            f"{_quoted(entry)} {number:,} ({number / count:.1%})"
-            for entry, number in zip(best_first, right, strict=True)
-        )
-        return f"Of {pluralize(count, 'test image')} the runs name correctly, best first: {results}."
-    first, second = map(_quoted, best_first)
-    if right[0] == right[1]:
-        return f"{first} and {second} both name {_of(right[0], count)}."
-    points = 100 * (right[0] - right[1]) / count
-    return (
-        f"{first} names {_of(right[0], count)}, {second} {right[1]:,} ({right[1] / count:.1%}): {first} is better by "
-        f"{points:.1f} percentage points."
-    )
+def _ranking(ranked: Sequence[RunResult], n_test: int | None) -> str:
+    accuracies = []
+    for result in ranked:
+        counts = "" if result.outcome is None else f" ({result.outcome.n_correct:,} of {n_test:,})"
+        accuracies.append(f"{_quote(result)} {result.accuracy:.1%}{counts}")
+    return f"Test accuracy{' after the last epoch' * (n_test is None)}, best first: {', '.join(accuracies)}."
 
 
-def _pair_in_words(best_first: Sequence["Entry"], pair: "Pair") -> str:
-    first, second = map(_quoted, best_first)
-    more, fewer = max(pair.first_only, pair.second_only), min(pair.first_only, pair.second_only)
-    if more == 0:
-        return "Both are right and wrong on the very same images: nothing says that either is better."
+def _summarize_pair(ranked: Sequence[RunResult], pair: PairTest, n_test: int) -> str:
+    first, second = map(_quote, ranked)
+    fewer, more = sorted((pair.only_first_correct, pair.only_second_correct))
+    if not more:
+        return "Both runs classify the same images correctly."
     if more == fewer:
-        return f"Each is right on {pluralize(more, 'image')} that the other gets wrong: the numbers favour neither."
-    verdict = "more than chance explains" if pair.p_value < SIGNIFICANT else "within what chance explains"
-    few = " With so few of them, no split could be more." if more + fewer < _FEWEST else ""
+        return f"Each run classifies {pluralize(more, 'image')} correctly that the other misclassifies."
+    low, high = accuracy_difference_interval(more, fewer, n_test)
+    few = f" With fewer than {_MIN_IMAGES} such images the test is never significant." * (more + fewer < _MIN_IMAGES)
     return (
-        f"{first} is right on {pluralize(more, 'image')} that {second} gets wrong, and wrong on {fewer:,} that "
-        f"{second} gets right. If the two were equally good, chance would split such images at least so unevenly in "
-        f"{_share(pair.p_value)} of all cases (McNemar's exact test): the difference is {verdict}.{few}"
+        f"{first} classifies {pluralize(more, 'image')} correctly that {second} misclassifies; the reverse holds for "
+        f"{fewer:,}. Its accuracy is {format_points((more - fewer) / n_test)} percentage points higher (95% confidence "
+        f"interval {format_points(low)} to {format_points(high)}; "
+        f"{format_test(pair.p_value, _TEST)}).{few}"
     )
 
 
-def _leader_in_words(best_first: Sequence["Entry"], pairs: Sequence["Pair"]) -> str:
-    leader, *others = best_first
-    p_values = {frozenset((pair.first, pair.second)): pair.p_value for pair in pairs}
-    beaten = [entry for entry in others if p_values[frozenset((leader.name, entry.name))] < SIGNIFICANT]
-    close = [entry for entry in others if entry not in beaten]
+def _summarize_leader(ranked: Sequence[RunResult], pairs: Sequence[PairTest]) -> str:
+    leader, *others = ranked
+    significant = {frozenset((pair.first, pair.second)): pair.is_significant for pair in pairs}
+    beaten = [other for other in others if significant[frozenset((leader.name, other.name))]]
+    close = [other for other in others if other not in beaten]
     parts = []
     if beaten:
-        parts.append(f"{_quoted(leader)} is better than {_series(map(_quoted, beaten))} by more than chance explains.")
+        parts.append(f"significantly higher than that of {join_words([_quote(other) for other in beaten])}")
     if close:
-        both = f"{_quoted(leader)} and {_series(map(_quoted, close))}"
-        parts.append(f"Between {both} any difference is within what chance explains.")
-    test = f"McNemar's exact test at 5%, corrected for {pluralize(len(pairs), 'pair')} as Holm does"
-    return f"{' '.join(parts)} ({test}; every pair stands below.)"
+        parts.append(f"not significantly different from that of {join_words([_quote(other) for other in close])}")
+    test = f"{_TEST} at 5%, with Holm's correction for {pluralize(len(pairs), 'pair')}"
+    return f"The accuracy of {_quote(leader)} is {', and '.join(parts)} ({test})."
 
 
-def _settings(comparison: "Comparison") -> list[str]:
-    differences = [one for one in comparison.differences if one.part != "Versions"]
-    if not differences:
-        same = "recorded settings" if not comparison.differences else "settings but the versions"
-        return [f"All {same} are the same."]
-    names = [one.name for one in differences]
+def _settings(differences: Sequence[SettingDifference], n_runs: int) -> str:
+    relevant = [difference for difference in differences if difference.part != "Versions"]
+    if not relevant:
+        return f"All {'settings but the versions' if differences else 'recorded settings'} are the same."
+    names = [difference.name for difference in relevant]
     if names == ["seed"]:
-        return ["The runs differ in the seed alone: this is how far chance in training moves a result."]
-    if _COMPUTED.issuperset(names):
-        return [
-            f"The runs differ in {_series(names)} alone. They start from the same weights and see the same batches, so "
-            "what separates them is rounding."
-        ]
-    told = names
-    if len(comparison.entries) == 2 and len(names) <= 4:
-        told = [f"{one.name} ({one.values[0]} against {one.values[1]})" for one in differences]
-    shown = [*told[:8], f"{len(told) - 8} more"] if len(told) > 9 else told
-    return [
-        f"The runs differ in {_series(shown)}. Each is one network from one seed: before you credit a setting with a "
-        "difference, train every variant with several seeds."
-    ]
-
-
-def _effort(comparison: "Comparison") -> list[str]:
-    few_first = sorted(comparison.entries, key=lambda entry: entry.parameters)
-    return [*_parameters(few_first), *_speed(comparison.entries, alike=not comparison.differences)]
-
-
-def _parameters(few_first: Sequence["Entry"]) -> list[str]:
-    fewest, most = few_first[0], few_first[-1]
-    if fewest.parameters == most.parameters:
-        return [f"{'Both' if len(few_first) == 2 else 'All'} have {fewest.parameters:,} parameters."]
-    return [
-        f"{_quoted(most)} has {most.parameters:,} parameters, {_times(most.parameters / fewest.parameters)} as many as "
-        f"{_quoted(fewest)} with {fewest.parameters:,}."
-    ]
-
-
-def _speed(entries: Sequence["Entry"], *, alike: bool) -> list[str]:
-    timed = sorted(
-        ((entry.epoch_seconds, entry) for entry in entries if entry.epoch_seconds), key=lambda measured: measured[0]
+        return "The runs differ only in the seed. The difference shows how much results vary between seeds."
+    if _COMPUTE.issuperset(names):
+        return (
+            f"The runs differ only in {join_words(names)}. They start from the same weights and see the same batches, "
+            "so results differ only by rounding."
+        )
+    if n_runs == 2 and len(names) <= 4:
+        names = [f"{one.name} ({one.values[0]} against {one.values[1]})" for one in relevant]
+    elif len(names) > _MAX_NAMES + 1:
+        names = [*names[:_MAX_NAMES], f"{len(names) - _MAX_NAMES} more"]
+    return (
+        f"The runs differ in {join_words(names)}. Each is one network from one seed: train every variant with several "
+        "seeds before you attribute a difference to a setting."
     )
+
+
+def _parameters(results: Sequence[RunResult]) -> str:
+    smallest, *_, largest = sorted(results, key=lambda result: result.parameters)
+    if smallest.parameters == largest.parameters:
+        return f"{_all(results)} have {smallest.parameters:,} parameters."
+    factor = format_factor(largest.parameters / smallest.parameters)
+    return (
+        f"{_quote(largest)} has {largest.parameters:,} parameters, {factor} times as many as {_quote(smallest)} "
+        f"({smallest.parameters:,})."
+    )
+
+
+def _speed(results: Sequence[RunResult], *, same_settings: bool) -> list[str]:
+    timed = sorted(((seconds, result) for result in results if (seconds := result.epoch_seconds)), key=lambda x: x[0])
     if len(timed) < 2:
         return []
     (least, fastest), (most, slowest) = timed[0], timed[-1]
     if most < _SAME_SPEED * least:
-        return [f"{'Both' if len(timed) == 2 else 'All'} take about {_brief(least)} an epoch."]
-    who = f"{_quoted(fastest)} is the {'faster' if len(timed) == 2 else 'fastest'}"
+        return [f"{_all(timed)} take about {format_seconds(least)} per epoch."]
     sentence = (
-        f"{who}: an epoch takes {_brief(least)} (median), of {_quoted(slowest)} {_brief(most)}, "
-        f"{_times(most / least)} as long."
+        f"{_quote(fastest)} is the {'faster' if len(timed) == 2 else 'fastest'}, with {format_seconds(least)} per "
+        f"epoch (median); {_quote(slowest)} takes {format_seconds(most)}, {format_factor(most / least)} times as long."
     )
-    if alike:
-        return [f"{sentence} No recorded setting explains that; other work on the machine may."]
-    places = {(entry.model.config["device"], entry.model.config["versions"]["platform"]) for _, entry in timed}
-    return [f"{sentence} They did not all run on the same kind of machine." if len(places) > 1 else sentence]
+    machines = {(result.model.config["device"], result.model.config["versions"]["platform"]) for _, result in timed}
+    if same_settings:
+        sentence += " No recorded setting differs, so other work on the machine may be the reason."
+    elif len(machines) > 1:
+        sentence += " The runs used different machines."
+    return [sentence]
 
 
-def _notes(comparison: "Comparison") -> list[str]:
-    """What a reader must know before trusting the numbers."""
+def _notes(results: Sequence[RunResult]) -> list[str]:
     notes: list[str] = []
-    seen: dict[Path, Entry] = {}
-    for entry in comparison.entries:
-        recipe, epochs = entry.model.config.get("recipe") or {}, len(entry.model.history)
-        folder = entry.model.path.resolve()
-        if folder in seen:
-            notes.append(f"{_quoted(entry)} and {_quoted(seen[folder])} are the same run folder, given twice.")
-        seen.setdefault(folder, entry)
-        if 0 < epochs < recipe.get("epochs", epochs):
-            notes.append(f"{_quoted(entry)} is not finished: {epochs} of {recipe['epochs']} epochs are recorded.")
-        if recipe.get("validation") and comparison.dataset is not None:
-            notes.append(f"Of {_quoted(entry)} the weights are those that its validation images chose.")
+    folders: dict[Path, RunResult] = {}
+    for result in results:
+        recipe, n_epochs = result.model.config.get("recipe") or {}, len(result.model.history)
+        folder = result.model.path.resolve()
+        if folder in folders:
+            notes.append(f"{_quote(result)} and {_quote(folders[folder])} are the same run folder.")
+        folders.setdefault(folder, result)
+        if 0 < n_epochs < recipe.get("epochs", n_epochs):
+            notes.append(f"{_quote(result)} is not finished: {n_epochs} of {recipe['epochs']} epochs are recorded.")
+        if recipe.get("validation") and result.outcome is not None:
+            notes.append(f"The weights of {_quote(result)} were selected on its validation set.")
     return notes
 
 
-def _accuracy(entry: "Entry") -> float:
-    return entry.accuracy or 0.0
+def _all(items: Sequence[object]) -> str:
+    return "Both" if len(items) == 2 else "All"
 
 
-def _of(right: int, count: int) -> str:
-    return f"{right:,} of {count:,} test images correctly ({right / count:.1%})"
-
-
-def _quoted(entry: "Entry") -> str:
-    return f"“{entry.name}”"  # a run called a is no article
-
-
-def _series(words: Iterable[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} and {last}" if others else last
-
-
-def _share(p_value: float) -> str:
-    return "less than 0.1%" if p_value < 0.001 else f"{p_value:.1%}" if p_value < 0.1 else f"{p_value:.0%}"
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f} times" if ratio < 10 else f"{ratio:,.0f} times"
-
-
-def _brief(seconds: float) -> str:
-    return f"{1000 * seconds:.0f} ms" if seconds < 1 else format_duration(seconds)
+def _quote(result: RunResult) -> str:
+    return f"“{result.name}”"  # a run may be called a

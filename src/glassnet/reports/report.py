@@ -1,35 +1,46 @@
-"""The report of one run: what it learned from, how it went, what it mixes up, and what is inside."""
+"""Report of one run: its data, training, results, misclassified images, network and settings."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glassnet import measures
 from glassnet.errors import DataError, GlassnetError
 from glassnet.pages import figures
-from glassnet.pages.page import Page, Section, Table, write_page
-from glassnet.pages.text import first_names, format_value, pluralize
+from glassnet.pages.page import Block, Page, Section, Table, write_page
+from glassnet.pages.text import Cell, first_names, format_shape, format_value, pluralize
 from glassnet.progress import format_duration
+from glassnet.reports.run_results import data_name, engine_title, training_seconds
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset
-from glassnet.training import Model
+    from glassnet.training import Model
 
-Block = Any
-ENGINES = {"numpy": "NumPy", "torch": "PyTorch"}
+_MAX_OPEN_ROWS = 30
 
 
-def write_report(model: "Model", dataset: "Dataset | None" = None, path: Path | str | None = None) -> Path:
-    """Writes the report of a run as one HTML file that opens offline.
+@dataclass(frozen=True, repr=False)
+class Report:
+    """The report of a run, written at ``path``."""
 
-    :param model: a run as ``glassnet.load`` returns it. The report looks at its weights and changes nothing.
-    :param dataset: what it was trained on; by default loaded again from where the run says. If that fails, the
-        report shows what the run folder alone has, and says what is missing and why.
-    :param path: where to; by default ``report.html`` in the run folder. An older report is replaced.
-    :returns: The path written.
-    :raises DataError: the dataset has other classes than the run.
-    :raises RunError: the file cannot be written.
+    path: Path
+    title: str
+
+    def __repr__(self) -> str:
+        return f"Report({self.title}: {self.path})"
+
+
+def write_report(model: "Model", dataset: "Dataset | None" = None, path: Path | str | None = None) -> Report:
+    """Write the report of a run as one HTML file that opens offline. The run stays as it is.
+
+    :param model: a run as ``glassnet.load`` returns it.
+    :param dataset: its data; by default loaded again from the source that the run recorded. If that fails, the report
+        shows what the run folder has, and says what is missing and why.
+    :param path: the file to write; by default ``report.html`` in the run folder. An older report is replaced.
+    :raises DataError: if the dataset has other classes than the run.
+    :raises RunError: if the file cannot be written.
     """
     missing = ""
     if dataset is None:
@@ -39,193 +50,182 @@ def write_report(model: "Model", dataset: "Dataset | None" = None, path: Path | 
             missing = str(error)
     elif dataset.classes != model.classes:
         raise DataError(
-            f"A report on {model.path} needs its classes ({first_names(model.classes)}). Got a data set with "
+            f"The data of a report on {model.path} must have its classes ({first_names(model.classes)}). Got "
             f"{len(dataset.classes)} classes ({first_names(dataset.classes)})."
         )
-    page = compose(model, dataset, missing)
-    return write_page(page, Path(path) if path is not None else Path(model.path) / "report.html")
+    page = build_page(model, dataset, missing)
+    return Report(write_page(page, Path(model.path) / "report.html" if path is None else Path(path)), page.title)
 
 
-def compose(model: "Model", dataset: "Dataset | None", missing: str = "") -> Page:
-    """The report as a page, not yet written; ``missing`` says why there is no dataset."""
+def build_page(model: "Model", dataset: "Dataset | None", missing: str = "") -> Page:
+    """Return the report as a page, not yet written.
+
+    :param missing: the reason why there is no dataset.
+    """
     title = f"{_model_name(model)} on {data_name(model)}" if model.history else _model_name(model)
     if dataset is None:
-        missing_parts = (
-            "The images could not be loaded again, so the training samples, the results by class, the mistakes and "
-            f"the feature maps are missing here. {missing}"
+        sentence = (
+            "The images could not be loaded, so training samples, results by class, misclassified images and feature "
+            f"maps are missing. {missing}"
         )
-        sections = [_training(model), _inside(model, None), _settings(model)]
-        return Page(title, _facts(model, None), [*_summary(model, None), missing_parts], sections)
+        sections = [_training(model), _network(model, []), _settings(model)]
+        return Page(title, _key_figures(model, None), [*_summary(model, None), sentence], sections)
     outcome = measures.outcome(model, dataset.test, dataset.scale)
-    sections = [_samples(dataset), _training(model), _results(dataset, outcome), _mistakes(dataset, outcome)]
-    sections += [_inside(model, (dataset, outcome)), _settings(model)]
-    return Page(title, _facts(model, outcome), _summary(model, outcome), sections)
+    sections = [
+        _samples(dataset),
+        _training(model),
+        _results(dataset, outcome),
+        _misclassified(dataset, outcome),
+        _network(model, _feature_maps(model, dataset, outcome)),
+        _settings(model),
+    ]
+    return Page(title, _key_figures(model, outcome), _summary(model, outcome), sections)
 
 
 def _summary(model: "Model", outcome: measures.Outcome | None) -> list[str]:
     data, recipe, history = model.config["data"], model.config.get("recipe") or {}, model.history
-    sentences = [
-        f"{_model_name(model)} is a residual network with {model.network.parameter_count:,} parameters. It learned "
-        f"{len(model.classes)} classes from {data['train']:,} images in {pluralize(len(history), 'epoch')} on the "
-        f"{engine_title(model)} engine, which took {format_duration(training_seconds(model))}."
-        if history
-        else f"{_model_name(model)} is a residual network with {model.network.parameter_count:,} parameters for "
-        f"{len(model.classes)} classes. This run has no record of a training."
-    ]
+    network = f"{_model_name(model)} is a residual network with {model.network.parameter_count:,} parameters"
+    if not history:
+        sentences = [f"{network} for {len(model.classes)} classes. The run has no training record."]
+    else:
+        sentences = [
+            f"{network}. It was trained on {data['train']:,} images of {len(model.classes)} classes for "
+            f"{pluralize(len(history), 'epoch')} on the {engine_title(model)} engine, in "
+            f"{format_duration(training_seconds(model))}."
+        ]
     accuracy = _last_accuracy(model)
-    if accuracy is not None:
-        right, count = round(accuracy * data["test"]), data["test"]
-        low, high = measures.accuracy_interval(right, count)
+    n_correct = None if accuracy is None else round(accuracy * data["test"])
+    if accuracy is not None and n_correct is not None:
+        low, high = measures.accuracy_interval(n_correct, data["test"])
         sentences.append(
-            f"After the last epoch it names {right:,} of {count:,} test images correctly: a test accuracy of "
-            f"{accuracy:.1%}, with a 95% interval from {low:.1%} to {high:.1%}. This is the last epoch, be it the "
-            "best or not; the test images chose nothing."
+            f"The network classifies {n_correct:,} of {data['test']:,} test images correctly after the last epoch: "
+            f"accuracy {accuracy:.1%} (95% confidence interval {low:.1%} to {high:.1%}). The test set was not used to "
+            "select the epoch."
         )
-    if outcome is not None and outcome.n_correct != round((accuracy or 0) * len(outcome.labels)):
-        chosen = "weights that the validation images chose" if recipe.get("validation") else "weights of this run"
+    if outcome is not None and (outcome.n_correct, len(outcome.labels)) != (n_correct, data["test"]):
+        weights = "weights selected on the validation set" if recipe.get("validation") else "weights of the run folder"
         sentences.append(
-            f"All that follows is about the {chosen}, which name {outcome.n_correct:,} of {len(outcome.labels):,} "
+            f"All sections below use the {weights}, which classify {outcome.n_correct:,} of {len(outcome.labels):,} "
             f"test images correctly ({outcome.accuracy:.1%})."
         )
     planned = recipe.get("epochs", len(history))
     if 0 < len(history) < planned:
         sentences.append(f"The run is not finished: {len(history)} of {planned} epochs are recorded.")
     if any(not math.isfinite(record["loss"]) for record in history if record.get("loss") is not None):
-        sentences.append("The training diverged: not every loss is a finite number. A lower learning rate may help.")
+        sentences.append("The training diverged: some losses are not finite. A lower learning rate may help.")
     return sentences
 
 
-def _facts(model: "Model", outcome: measures.Outcome | None) -> list[tuple[str, str]]:
-    accuracy, count = _last_accuracy(model), model.config["data"]["test"]
+def _key_figures(model: "Model", outcome: measures.Outcome | None) -> list[tuple[str, str]]:
+    accuracy, n_test = _last_accuracy(model), model.config["data"]["test"]
     if accuracy is None and outcome is not None:
-        accuracy, count = outcome.accuracy, len(outcome.labels)
+        accuracy, n_test = outcome.accuracy, len(outcome.labels)
     key_figures = [("Parameters", f"{model.network.parameter_count:,}")]
     if accuracy is not None:
-        key_figures = [("Test accuracy", f"{accuracy:.1%}"), *key_figures, ("Test images", f"{count:,}")]
+        key_figures = [("Test accuracy", f"{accuracy:.1%}"), *key_figures, ("Test images", f"{n_test:,}")]
     if model.history:
-        train = model.config["data"]["train"]
-        key_figures += [("Training images", f"{train:,}"), ("Training time", format_duration(training_seconds(model)))]
+        key_figures.append(("Training images", f"{model.config['data']['train']:,}"))
+        key_figures.append(("Training time", format_duration(training_seconds(model))))
     return key_figures
 
 
 def _samples(dataset: "Dataset") -> Section:
-    chosen = measures.sample_indices(dataset.train.labels)
-    images, labels = dataset.train.images[chosen], dataset.train.labels[chosen]
+    indices = measures.sample_indices(dataset.train.labels)
+    images, labels = dataset.train.images[indices], dataset.train.labels[indices]
     return Section("Data", [figures.sample_figure(images, labels, dataset.classes, scale=dataset.scale)])
 
 
 def _training(model: "Model") -> Section:
-    if not model.history:
-        return Section("Training", ["This run has no record of a training, so there are no curves."])
-    blocks: list[Block] = [
-        figures.loss_curve(model.history),
-        figures.accuracy_curve(model.history),
-        figures.gradient_norm_curves(model.history),
-    ]
+    history = model.history
+    if not history:
+        return Section("Training", ["This run has no training record, so there are no curves."])
     smoothing = (model.config.get("recipe") or {}).get("label_smoothing")
-    if smoothing:
-        blocks.insert(
-            0,
-            f"The training loss has label smoothing of {smoothing:g} in it and the test loss has not, "
-            "so the training loss levels off higher.",
-        )
-    columns = [key for key, value in model.history[-1].items() if not isinstance(value, Mapping)]
-    rows = [[record.get(key) for key in columns] for record in model.history]
-    return Section("Training", [*blocks, Table("Every epoch in numbers", _titles(columns), rows, collapsed=True)])
+    notes = [
+        f"The training loss includes label smoothing of {smoothing:g}, the test loss does not. The training loss "
+        "therefore levels off higher."
+    ]
+    columns = [key for key, value in history[-1].items() if not isinstance(value, Mapping)]
+    titles = [key.replace("_", " ").capitalize() for key in columns]
+    rows = [[record.get(key) for key in columns] for record in history]
+    curves = [figures.loss_curve(history), figures.accuracy_curve(history), figures.gradient_norm_curves(history)]
+    return Section("Training", [*(notes if smoothing else []), *curves, Table("Epochs", titles, rows, collapsed=True)])
 
 
 def _results(dataset: "Dataset", outcome: measures.Outcome) -> Section:
     classes, matrix = dataset.classes, measures.confusion_matrix(outcome)
     scores = measures.class_scores(matrix)
+    columns = ["Class", "Precision", "Recall", "Test images"]
+    rows: list[list[Cell]] = [
+        [name, score.precision, score.recall, score.count] for name, score in zip(classes, scores, strict=True)
+    ]
     return Section(
         "Results on the test images",
         [
             figures.confusion_figure(matrix, classes),
             figures.precision_recall_figure(scores, classes),
-            Table(
-                "Every class in numbers",
-                ["Class", "Precision", "Recall", "Test images"],
-                [
-                    [name, score.precision, score.recall, score.count]
-                    for name, score in zip(classes, scores, strict=True)
-                ],
-                collapsed=True,
-            ),
+            Table("Classes", columns, rows, collapsed=True),
         ],
     )
 
 
-def _mistakes(dataset: "Dataset", outcome: measures.Outcome) -> Section:
-    mistakes = measures.most_confident_errors(outcome)
-    if not mistakes:
-        return Section("Mistakes", [figures.NO_ERRORS_TEXT])
-    images = dataset.test.images[[mistake.index for mistake in mistakes]]
-    wrong = len(outcome.labels) - outcome.n_correct
-    shown = "all of them" if wrong == len(mistakes) else f"the {len(mistakes)} surest of them"
-    return Section(
-        "Mistakes",
-        [
-            f"The network misclassifies {pluralize(wrong, 'test image')}; below {'is' if wrong == 1 else 'are'} "
-            f"{shown}.",
-            figures.misclassified_figure(mistakes, images, dataset.classes, scale=dataset.scale),
-        ],
-    )
+def _misclassified(dataset: "Dataset", outcome: measures.Outcome) -> Section:
+    errors = measures.most_confident_errors(outcome)
+    if not errors:
+        return Section("Misclassified images", [figures.NO_ERRORS_TEXT])
+    images = dataset.test.images[[error.index for error in errors]]
+    n_wrong = len(outcome.labels) - outcome.n_correct
+    sentence = f"The network misclassifies {pluralize(n_wrong, 'test image')}."
+    if n_wrong > len(errors):
+        sentence += f" The {len(errors)} with the highest confidence are shown."
+    grid = figures.misclassified_figure(errors, images, dataset.classes, scale=dataset.scale)
+    return Section("Misclassified images", [sentence, grid])
 
 
-def _inside(model: "Model", tested: "tuple[Dataset, measures.Outcome] | None") -> Section:
-    first = next(value for value in model.network.state_dict().values() if value.ndim == 4)
-    blocks: list[Block] = [figures.filter_figure(first)]
-    if tested is not None:
-        dataset, outcome = tested
-        label, scores = outcome.labels[0], outcome.probabilities[0]
-        image = model.normalization.apply(dataset.test.images[:1], model.network.dtype)
-        activations = model.network.activations(image)
-        stem, *residual = measures.stages(list(activations))
-        maps = {"image": image[0], "stem": activations[stem][0]} | {name: activations[name][0] for name in residual}
-        blocks += [
-            f"The feature maps below are of the first test image, of class {dataset.classes[label]}. The network takes "
-            f"it for {dataset.classes[scores.argmax()]} with probability {scores.max():.2f}.",
-            figures.feature_map_figure(maps),
-        ]
-    return Section("Inside the network", [*blocks, *_layers(model)])
+def _feature_maps(model: "Model", dataset: "Dataset", outcome: measures.Outcome) -> list[Block]:
+    image = model.normalization.apply(dataset.test.images[:1], model.network.dtype)
+    activations = model.network.activations(image)
+    stem, *blocks = measures.stages(list(activations))
+    maps = {"image": image[0], "stem": activations[stem][0]} | {name: activations[name][0] for name in blocks}
+    label, predicted = dataset.classes[outcome.labels[0]], dataset.classes[outcome.predicted[0]]
+    return [
+        f"The feature maps are those of the first test image, of class {label}. The network predicts class {predicted} "
+        f"with probability {outcome.probabilities[0].max():.2f}.",
+        figures.feature_map_figure(maps),
+    ]
 
 
-def _layers(model: "Model") -> list[Block]:
+def _network(model: "Model", feature_maps: Sequence[Block]) -> Section:
+    filters = next(value for value in model.network.state_dict().values() if value.ndim == 4)
     layers = measures.layer_table(model.network)
-    parameters, multiply_adds, memory = (
-        sum(getattr(layer, quantity) for layer in layers) for quantity in ("parameters", "multiply_adds", "memory")
-    )
     rows: list[list[str | int]] = [
-        [layer.name, "×".join(map(str, layer.output_shape)), layer.parameters, layer.multiply_adds, layer.memory]
+        [layer.name, format_shape(layer.output_shape), layer.parameters, layer.multiply_adds, layer.memory]
         for layer in layers
     ]
-    rows.append(["total", "", parameters, multiply_adds, memory])
+    multiply_adds, memory = sum(layer.multiply_adds for layer in layers), sum(layer.memory for layer in layers)
+    rows.append(["total", "", sum(layer.parameters for layer in layers), multiply_adds, memory])
     columns = ["Layer", "Output (C×H×W)", "Parameters", "Multiply-adds", "Output memory (bytes)"]
-    return [
-        f"One image takes {multiply_adds:,} multiply-adds in convolutions and the linear layer (bias additions not "
-        f"counted), and the outputs of all layers together {memory:,} bytes in {model.config['dtype']}.",
-        Table("Layer by layer, for one image", columns, rows, collapsed=len(rows) > 30),
-    ]
+    sentence = (
+        f"One image takes {multiply_adds:,} multiply-adds in convolutions and the linear layer (without bias "
+        f"additions). The outputs of all layers together take {memory:,} bytes in {model.config['dtype']}."
+    )
+    table = Table("Layers, for one image", columns, rows, collapsed=len(rows) > _MAX_OPEN_ROWS)
+    return Section("Inside the network", [figures.filter_figure(filters), *feature_maps, sentence, table])
 
 
 def _settings(model: "Model") -> Section:
     config = model.config
-    parts = {"Model": config["spec"], "Recipe": config.get("recipe", {}), "Data": config["data"]}
+    parts = {"Model": config["spec"], "Recipe": config.get("recipe"), "Data": config["data"]}
     parts["Run"] = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
     parts["Run"] |= {"folder": Path(model.path).name, "total time": format_duration(training_seconds(model))}
-    parts["Versions"] = config.get("versions", {})
-    tables = [
-        Table(
-            title, ["Setting", "Value"], [[name.replace("_", " "), format_value(value)] for name, value in part.items()]
-        )
-        for title, part in parts.items()
-        if part
-    ]
-    return Section("Settings, versions and time", tables)
-
-
-def training_seconds(model: "Model") -> float:
-    return sum(record.get("seconds") or 0.0 for record in model.history)
+    parts["Versions"] = config.get("versions")
+    return Section(
+        "Settings, versions and time",
+        [
+            Table(title, ["Setting", "Value"], [[key.replace("_", " "), format_value(part[key])] for key in part])
+            for title, part in parts.items()
+            if part
+        ],
+    )
 
 
 def _last_accuracy(model: "Model") -> float | None:
@@ -234,18 +234,3 @@ def _last_accuracy(model: "Model") -> float | None:
 
 def _model_name(model: "Model") -> str:
     return str(model.config["spec"]["preset"])
-
-
-def engine_title(model: "Model") -> str:
-    name = model.config["engine"]
-    return ENGINES.get(name, str(name))
-
-
-def data_name(model: "Model") -> str:
-    """``digits``, or the last part of a path."""
-    source = str(model.config["data"].get("source", "own data"))
-    return Path(source).name or source
-
-
-def _titles(keys: Iterable[str]) -> list[str]:
-    return [key.replace("_", " ").capitalize() for key in keys]

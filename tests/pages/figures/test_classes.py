@@ -22,7 +22,7 @@ def test_confusion_matrix_sets_true_classes_against_predicted():
     for trace in figure.data:
         assert trace.zmin == 0
         assert trace.colorscale[-1][1] == "rgb(8,48,107)"  # the dark end of Blues
-        assert trace.colorbar.title.text in ("images", "share of the true class")
+        assert trace.colorbar.title.text in ("images", "fraction of the true class")
 
 
 def test_confusion_matrix_writes_its_counts_and_leaves_zeros_empty():

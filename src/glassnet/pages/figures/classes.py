@@ -64,12 +64,12 @@ def confusion_figure(matrix: npt.NDArray[np.int64], classes: Sequence[str], *, n
     shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
     figure.add_heatmap(**count_cells(matrix, classes, below), visible=not normalized)
     texts = [[_share(value) for value in row] for row in shares.tolist()]
-    figure.add_heatmap(**_cells(shares, texts, "share of the true class", classes, below), visible=normalized)
+    figure.add_heatmap(**_cells(shares, texts, "fraction of the true class", classes, below), visible=normalized)
     ticks = class_axis(names)
     figure.update_xaxes(**ticks, title={"text": "predicted class", "standoff": 8}, tickangle=-90 if upright else 0)
     figure.update_yaxes(**ticks, title={"text": "true class", "standoff": 8}, scaleanchor="x")
     figure.update_yaxes(range=[len(names) - 0.5, -0.5])
-    choices = {"Counts": {"visible": [True, False]}, "Share of the true class": {"visible": [False, True]}}
+    choices = {"Counts": {"visible": [True, False]}, "Fraction of the true class": {"visible": [False, True]}}
     figure.update_layout(updatemenus=buttons("restyle", choices, active=int(normalized)))
     return figure
 

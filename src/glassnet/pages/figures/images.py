@@ -55,7 +55,7 @@ def misclassified_figure(
     :param images: uint8 (len(mistakes), H, W, C), the images that they are about.
     """
     if not mistakes:
-        return text_figure("Mistakes", NO_ERRORS_TEXT)
+        return text_figure("Misclassified", NO_ERRORS_TEXT)
     labels, hover = [], []
     for mistake in mistakes:
         true, predicted = classes[mistake.true], classes[mistake.predicted]
@@ -71,7 +71,7 @@ def misclassified_figure(
         )
     worst = mistakes[0]
     return image_grid(
-        "Mistakes: true class → predicted class",
+        "Misclassified: true → predicted",
         images,
         scale=scale,
         columns=6,

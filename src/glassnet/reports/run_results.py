@@ -1,0 +1,169 @@
+"""Results of several runs on the same test images, tests of each pair, and the settings that differ."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from glassnet import measures
+from glassnet.measures.significance import SIGNIFICANT, holm, mcnemar
+from glassnet.pages.text import format_value
+
+if TYPE_CHECKING:
+    from glassnet.data import Dataset
+    from glassnet.training import Model
+
+ENGINES = {"numpy": "NumPy", "torch": "PyTorch"}
+_PARTS = {"spec": "Model", "recipe": "Recipe", "data": "Data", "versions": "Versions"}
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """A run with its name in the comparison.
+
+    Accuracy and loss are measured with the run's weights on the test images. Without the images (``outcome`` is None)
+    they are those of the last epoch record.
+    """
+
+    name: str
+    model: "Model"
+    outcome: measures.Outcome | None
+    layers: Sequence[measures.LayerSummary]
+
+    @property
+    def accuracy(self) -> float | None:
+        return self._last_record.get("test_accuracy") if self.outcome is None else self.outcome.accuracy
+
+    @property
+    def loss(self) -> float | None:
+        return self._last_record.get("test_loss") if self.outcome is None else self.outcome.loss
+
+    @property
+    def _last_record(self) -> Mapping[str, Any]:
+        return self.model.history[-1] if self.model.history else {}
+
+    @property
+    def parameters(self) -> int:
+        return self.model.network.parameter_count
+
+    @property
+    def multiply_adds(self) -> int:
+        """For one image."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all layers' outputs for one image."""
+        return sum(layer.memory for layer in self.layers)
+
+    @property
+    def epoch_seconds(self) -> float | None:
+        """The median; the first epoch often takes longer."""
+        return median(record["seconds"] for record in self.model.history) if self.model.history else None
+
+    @property
+    def seconds(self) -> float | None:
+        return training_seconds(self.model) if self.model.history else None
+
+
+@dataclass(frozen=True)
+class PairTest:
+    """Two runs, the images that only one of them classifies correctly, and the p-value of McNemar's exact test.
+
+    The p-value is adjusted for the number of pairs with Holm's method.
+    """
+
+    first: str
+    second: str
+    only_first_correct: int
+    only_second_correct: int
+    p_value: float
+
+    @property
+    def is_significant(self) -> bool:
+        return self.p_value < SIGNIFICANT
+
+
+@dataclass(frozen=True)
+class SettingDifference:
+    """A setting that is not the same in all runs, and its value in each."""
+
+    part: str
+    name: str
+    values: tuple[str, ...]
+
+
+def short_run_names(paths: Sequence[Path]) -> list[str]:
+    """Return the shortest ends of the paths that differ; a folder that is given again gets a number."""
+    folders = [path.resolve() for path in paths]
+    depth = 1
+    while len({folder.parts[-depth:] for folder in folders}) < len(set(folders)):
+        depth += 1
+    names = []
+    for index, folder in enumerate(folders):
+        name, n_before = "/".join(folder.parts[-depth:]), folders[:index].count(folder)
+        names.append(f"{name} ({n_before + 1})" if n_before else name)
+    return names
+
+
+def measure_runs(models: Sequence["Model"], dataset: "Dataset | None") -> list[RunResult]:
+    """Measure each run on the dataset's test images, where there is one."""
+    names = short_run_names([Path(model.path) for model in models])
+    return [
+        RunResult(
+            name,
+            model,
+            None if dataset is None else measures.outcome(model, dataset.test, dataset.scale),
+            measures.layer_table(model.network),
+        )
+        for name, model in zip(names, models, strict=True)
+    ]
+
+
+def pair_tests(results: Sequence[RunResult]) -> list[PairTest]:
+    """Test each pair of the runs that have an outcome."""
+    pairs = list(combinations([(result.name, result.outcome.correct) for result in results if result.outcome], 2))
+    counts = [(int((a & ~b).sum()), int((b & ~a).sum())) for (_, a), (_, b) in pairs]
+    p_values = holm([mcnemar(*count) for count in counts])
+    return [
+        PairTest(first, second, *count, p_value)
+        for ((first, _), (second, _)), count, p_value in zip(pairs, counts, p_values, strict=True)
+    ]
+
+
+def setting_differences(models: Sequence["Model"]) -> list[SettingDifference]:
+    """Return the recorded settings that are not the same in all runs."""
+    settings = [_flatten(model.config) for model in models]
+    rows = {key: [one.get(key) for one in settings] for key in dict.fromkeys(key for one in settings for key in one)}
+    return [
+        SettingDifference(*key, tuple(map(format_value, values)))
+        for key, values in rows.items()
+        if any(value != values[0] for value in values)
+    ]
+
+
+def _flatten(config: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    flat: dict[tuple[str, str], Any] = {}
+    for name, value in config.items():
+        section = value if isinstance(value, Mapping) else {name: value}
+        flat |= {(_PARTS.get(name, "Run"), key.replace("_", " ")): setting for key, setting in section.items()}
+    flat.pop(("Recipe", "seed"), None)  # the run's own
+    flat.pop(("Data", "fingerprint"), None)  # differs only for imported weights, which have no data
+    return flat
+
+
+def training_seconds(model: "Model") -> float:
+    return sum(record.get("seconds") or 0.0 for record in model.history)
+
+
+def engine_title(model: "Model") -> str:
+    name = model.config["engine"]
+    return ENGINES.get(name, str(name))
+
+
+def data_name(model: "Model") -> str:
+    """Return ``digits``, or the last part of a path."""
+    source = str(model.config["data"].get("source", "own data"))
+    return Path(source).name or source
