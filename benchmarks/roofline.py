@@ -27,12 +27,13 @@ from threadpoolctl import threadpool_limits
 
 import glassnet as gn
 from glassnet import nn
-from glassnet.architecture import ResNetSpec, build_uninitialized
+from glassnet.architecture import ResNetSpec
 from glassnet.bench.machine import describe_machine
 from glassnet.bench.timing import Quartiles, TimedTask, time_interleaved
 from glassnet.bench.torch_backend import TorchBackend
 from glassnet.engines import torch_layers
 from glassnet.engines.threads import one_blas_thread, usable_cores
+from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
 from glassnet.nn.kernels import Kernels
 from glassnet.nn.kernels.array_pool import ArrayPool

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import partial
 from math import prod
-from types import SimpleNamespace
+from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
-
-from glassnet import nn as numpy_nn
 from glassnet.errors import ConfigError, choice_error
 from glassnet.settings import Settings, invalid, setting
 
@@ -112,7 +108,7 @@ class ResNetSpec(Settings):
 
         :raises ConfigError: if a name is no field, or a value is out of its range.
         """
-        if isinstance(changes.get("blocks"), int | np.integer):
+        if isinstance(changes.get("blocks"), Integral):
             changes["blocks"] = (changes["blocks"],) * len(self.blocks)
         return super().replace(**changes)
 
@@ -256,38 +252,3 @@ def _head(spec: ResNetSpec, nn: Any, channels: int) -> dict[str, Any]:
         layers["dropout"] = nn.Dropout(spec.dropout)
     features = channels if spec.head == "average" else channels * prod(spec.head_input_size)
     return layers | {"fc": nn.Linear(features, spec.classes)}
-
-
-class _Zeros:
-    """Stands in for a generator where the draw would be thrown away; large networks take seconds to draw."""
-
-    def standard_normal(self, shape: tuple[int, ...]) -> float:
-        return 0.0
-
-
-def build_uninitialized(spec: ResNetSpec) -> numpy_nn.Module:
-    """The NumPy network of ``spec`` with weights that are not drawn yet."""
-    layers = {name: getattr(numpy_nn, name) for name in numpy_nn.__all__}
-    drawn = {name: partial(layers[name], rng=_Zeros()) for name in ("Conv2d", "Linear")}
-    network: numpy_nn.Module = assemble(spec, SimpleNamespace(**layers | drawn))
-    return network
-
-
-def parameter_count(spec: ResNetSpec) -> int:
-    """How many numbers the network of ``spec`` trains."""
-    return sum(parameter.data.size for parameter in build_uninitialized(spec).parameters())
-
-
-def initial_state_dict(spec: ResNetSpec, seed: int) -> dict[str, Any]:
-    """The initial weights and buffers of either engine, in float64, under torch's keys: He-normal from ``seed``."""
-    network = build_uninitialized(spec).to(np.float64)
-    rng = np.random.default_rng(seed)
-    for module in network.modules():
-        module.reset_parameters(rng)
-    state = dict(network.state_dict())
-    if spec.zero_init:
-        last = f".bn{3 if spec.block == 'bottleneck' else 2}.weight"
-        for key in state:
-            if key.endswith(last):
-                state[key][...] = 0
-    return state

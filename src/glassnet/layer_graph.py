@@ -50,6 +50,11 @@ def walk(node: Node) -> Iterator[Node]:
         yield node
 
 
+def parameter_count(spec: ResNetSpec) -> int:
+    """Return how many numbers the network of ``spec`` trains."""
+    return sum(prod(shape) for node in walk(graph(spec)) for shape in node["parameters"].values())
+
+
 @dataclass
 class _Record:
     """A layer without numbers: its kind, its attributes and the shapes of its parameters and buffers."""

@@ -20,8 +20,6 @@ from sys import float_info
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 from glassnet.errors import ConfigError, choice_error, did_you_mean
 
 REQUIRED = dataclasses.MISSING
@@ -182,7 +180,7 @@ def _form(kind: Any, limits: Limits) -> str:
 
 def _convert(kind: Any, value: Any, limits: Limits) -> Any:
     """Return the value as Python's own numbers, tuples for lists; ``_INVALID`` where it does not fit the type."""
-    if isinstance(value, np.ndarray | np.generic):  # NumPy's float64 would turn float32 arithmetic into float64
+    if hasattr(value, "dtype"):  # NumPy's float64 would turn float32 arithmetic into float64
         value = value.tolist()
     for member in _members(kind):
         converted = _convert_member(member, value, limits)

@@ -1,7 +1,7 @@
 import numpy as np
 
-from glassnet.architecture import parameter_count
 from glassnet.bench.workloads import BLOCK, WORKLOADS
+from glassnet.layer_graph import parameter_count
 
 
 def test_workloads_are_three_training_steps_and_inference() -> None:

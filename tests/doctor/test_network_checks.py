@@ -6,10 +6,10 @@ import pytest
 
 import glassnet as gn
 from glassnet import nn
-from glassnet.architecture import initial_state_dict
 from glassnet.doctor import network_checks
 from glassnet.doctor.check import CheckSkippedError
 from glassnet.doctor.context import CheckContext
+from glassnet.initialization import initial_state_dict
 from glassnet.progress import Progress
 from glassnet.weights import save_tensors
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import glassnet as gn
 from glassnet import nn
-from glassnet.architecture import PRESETS, build_uninitialized
+from glassnet.architecture import PRESETS
+from glassnet.initialization import build_uninitialized
 from glassnet.measures.receptive_field import ReceptiveField, layer_geometries, shortcuts
 
 VARIANTS: list[dict[str, Any]] = [

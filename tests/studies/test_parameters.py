@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 import glassnet as gn
-from glassnet.architecture import parameter_count
 from glassnet.errors import ConfigError
+from glassnet.layer_graph import parameter_count
 from glassnet.pages.page import render
 from glassnet.studies import parameters
 

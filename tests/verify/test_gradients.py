@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
 from glassnet import nn
-from glassnet.architecture import assemble, initial_state_dict, spec
+from glassnet.architecture import assemble, spec
 from glassnet.errors import ConfigError, GlassnetError, ShapeError
+from glassnet.initialization import initial_state_dict
 from glassnet.verify import gradients, layers
 from glassnet.verify.gradients import Comparison, GradientReport, check_layer, check_network, check_preset
 

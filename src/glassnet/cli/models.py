@@ -14,7 +14,8 @@ from glassnet.cli.app import Json, app, show, table
 @app.command(epilog="Example: glassnet models")
 def models(as_json: Json = False) -> None:
     """List the presets: parameters, images, and recipes."""
-    from glassnet.architecture import PRESETS, parameter_count
+    from glassnet.architecture import PRESETS
+    from glassnet.layer_graph import parameter_count
     from glassnet.recipe import RECIPES
 
     rows = [

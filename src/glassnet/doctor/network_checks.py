@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.architecture import initial_state_dict
 from glassnet.doctor.check import Check, CheckResult, CheckSkippedError, confidence_level, format_significant
 from glassnet.doctor.context import CheckContext
 from glassnet.engines import Network
+from glassnet.initialization import initial_state_dict
 from glassnet.measures.layers import stages
 from glassnet.verify.gradients import TOLERANCE, check_state
 

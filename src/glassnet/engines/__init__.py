@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from glassnet.architecture import ResNetSpec, initial_state_dict
+from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as preset
 from glassnet.data import make_rng
 from glassnet.engines.base import Batch, Evaluation, Network, Trainer, TrainStats
 from glassnet.engines.processes import ALONE, Processes
 from glassnet.errors import ConfigError, GlassnetError
+from glassnet.initialization import initial_state_dict
 
 ENGINES = ("numpy", "torch")
 DTYPES = ("float32", "float64")

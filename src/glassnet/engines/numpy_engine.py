@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet import nn
-from glassnet.architecture import ResNetSpec, build_uninitialized
+from glassnet.architecture import ResNetSpec
 from glassnet.data import Normalization, Split
 from glassnet.engines.base import (
     HEAD,
@@ -24,6 +24,7 @@ from glassnet.engines.base import (
     shown,
 )
 from glassnet.engines.threads import one_blas_thread, usable_cores
+from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
 from glassnet.nn.checks import check_int
 from glassnet.nn.kernels import Kernels

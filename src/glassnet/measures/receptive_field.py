@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from glassnet import nn
-from glassnet.architecture import ResNetSpec, build_uninitialized
+from glassnet.architecture import ResNetSpec
+from glassnet.initialization import build_uninitialized
 from glassnet.nn.kernels.window import SlidingWindow
 
 Pair = tuple[int, int]

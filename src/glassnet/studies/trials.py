@@ -11,10 +11,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from glassnet.architecture import ResNetSpec, parameter_count
+from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, DivergedError, GlassnetError
+from glassnet.layer_graph import parameter_count
 from glassnet.pages.text import pluralize
 from glassnet.progress import Progress, format_duration
 from glassnet.recipe import Recipe

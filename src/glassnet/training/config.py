@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from glassnet.architecture import ResNetSpec
+from glassnet.compute import Compute
 from glassnet.data import Normalization
 from glassnet.engines import Network
-from glassnet.engines.compute import Compute
 from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe
 from glassnet.settings import REQUIRED, Settings, invalid, setting

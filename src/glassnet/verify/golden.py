@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.architecture import ResNetSpec, initial_state_dict
+from glassnet.architecture import ResNetSpec
 from glassnet.data import make_rng
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, DataError, RunError, choice_error, did_you_mean
 from glassnet.files import write_atomically
+from glassnet.initialization import initial_state_dict
 from glassnet.nn.checks import check_int
 from glassnet.recipe import Recipe
 

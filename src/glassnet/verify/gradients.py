@@ -31,10 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet import nn
-from glassnet.architecture import ResNetSpec, assemble, initial_state_dict, spec
+from glassnet.architecture import ResNetSpec, assemble, spec
 from glassnet.data import make_rng
 from glassnet.engines.threads import one_blas_thread
 from glassnet.errors import ConfigError, GlassnetError
+from glassnet.initialization import initial_state_dict
 from glassnet.nn.checks import check_int
 from glassnet.verify import layers
 

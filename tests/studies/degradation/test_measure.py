@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet.architecture import initial_state_dict
 from glassnet.errors import ConfigError, RunError
+from glassnet.initialization import initial_state_dict
 from glassnet.studies import degradation
 from glassnet.studies.degradation import DegradationStudy
 from tests.studies.degradation.made_up import (

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from glassnet import nn
-from glassnet.architecture import build_uninitialized
 from glassnet.engines import Network, clone_network
 from glassnet.errors import ConfigError
+from glassnet.initialization import build_uninitialized
 from glassnet.measures.receptive_field import SHORTCUTS, shortcuts
 from glassnet.nn.kernels import layout
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from glassnet.architecture import ResNetSpec, parameter_count
+from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, load_data, stratified_split
 from glassnet.errors import ConfigError
+from glassnet.layer_graph import parameter_count
 from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_difference
 from glassnet.measures.significance import SIGNIFICANT, holm
 from glassnet.pages.text import first_names, format_points, pluralize

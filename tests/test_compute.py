@@ -1,4 +1,4 @@
-"""Tests of glassnet.engines.compute."""
+"""Tests of glassnet.compute."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from glassnet.engines.compute import Compute
+from glassnet.compute import Compute
 from glassnet.errors import ConfigError
 
 
