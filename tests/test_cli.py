@@ -174,7 +174,13 @@ class TestTrain:
     def test_overwrite(self, call: Call, fails: Callable[..., None], run: Path, tmp_path: Path, snapshot: Any) -> None:
         copy = Path(shutil.copytree(run, tmp_path / "run"))
         before = snapshot(copy)
-        fails("holds a finished run. Choose another folder, or --overwrite", "train", "digits", "--run", copy)
+        fails(
+            "Got a finished run. Choose another folder, or --overwrite.",
+            "train",
+            "digits",
+            "--run",
+            copy,
+        )
         assert snapshot(copy) == before
         assert call("train", "digits", *SHORT, "--run", copy, "--overwrite", "--no-report")[0] == 0
         assert gn.load(copy).config["data"]["samples"] == 200
@@ -211,7 +217,7 @@ class TestTrain:
             assert not run.exists()
         with monkeypatch.context() as patch:
             patch.setattr("glassnet.training.loop._epoch_line", interrupted)
-            goes_on = f"--run {run} --resume goes on from there."
+            goes_on = f"resume with --run {run} --resume."
             fails(f"Stopped. {run} keeps the last finished epoch; {goes_on}", "train", "digits", *SHORT)
         monkeypatch.setattr("glassnet.cli.train.write_run_report", interrupted)
         told = f"Stopped. {run} lacks nothing but its report, which glassnet report {run} writes."
@@ -532,9 +538,9 @@ class TestBadInput:
         config = copy / "config.json"
         whole = config.read_text(encoding="utf-8")
         config.write_text(whole.replace('"format": 2', '"format": 99'), encoding="utf-8")
-        refused(f"{config} has format 99. This glassnet reads format 2.", *command, copy)
+        refused(f"{config} must have format 2. Got 99.", *command, copy)
         config.write_text(whole[:50], encoding="utf-8")
-        refused(f"{config} is not JSON: ", *command, copy)
+        refused(f"{config} must be JSON. Got an error: ", *command, copy)
         config.write_text(whole, encoding="utf-8")
         for name in ("last.safetensors", "state/checkpoint.safetensors"):
             path = copy / name
@@ -542,7 +548,7 @@ class TestBadInput:
         refused("must be a whole safetensors file", *command, copy)
 
     def test_a_run_that_is_none(self, refused: Callable[..., None], tmp_path: Path, digit: Path) -> None:
-        told = "is not a run folder: it has no config.json."
+        told = "must be a run folder. Got a path without config.json."
         for command in ("evaluate", "report"):
             refused(f"{tmp_path / 'none'} {told}", command, tmp_path / "none")
         refused(f"{tmp_path} {told}", "predict", tmp_path, digit)
@@ -583,7 +589,7 @@ class TestBadInput:
 def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in (["--debug", "evaluate", "nowhere"], ["evaluate", "nowhere", "--debug"]):
         monkeypatch.setattr(sys, "argv", ["glassnet", *arguments])
-        with pytest.raises(GlassnetError, match="nowhere is not a run folder"):
+        with pytest.raises(GlassnetError, match="nowhere must be a run folder"):
             cli.main()
 
 
@@ -604,8 +610,8 @@ class TestRealProcesses:
     def test_a_failure_with_and_without_its_traceback(self, tmp_path: Path) -> None:
         plain = self.started("evaluate", "nowhere", cwd=tmp_path)
         assert (plain.returncode, plain.stdout) == (1, "")
-        assert plain.stderr == "Error: nowhere is not a run folder: it has no config.json.\n"
+        assert plain.stderr == "Error: nowhere must be a run folder. Got a path without config.json.\n"
         shown = self.started("evaluate", "nowhere", "--debug", cwd=tmp_path)
         assert (shown.returncode, shown.stdout) == (1, "")
         assert "Traceback (most recent call last)" in shown.stderr
-        assert shown.stderr.endswith("RunError: nowhere is not a run folder: it has no config.json.\n")
+        assert shown.stderr.endswith("RunError: nowhere must be a run folder. Got a path without config.json.\n")

@@ -80,5 +80,5 @@ def test_diagnose_raises_without_run_and_data() -> None:
 
 @pytest.mark.parametrize("data", [None, "digits"])
 def test_diagnose_raises_for_a_folder_that_is_no_run(tmp_path: Path, data: str | None) -> None:
-    with pytest.raises(RunError, match="is not a run folder"):
+    with pytest.raises(RunError, match="must be a run folder"):
         gn.diagnose(tmp_path, data)

@@ -53,11 +53,11 @@ def test_context_of_imported_weights_has_neither_recipe_nor_data(healthy_run: Pa
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda run: (run / "config.json").write_text("{"), "is not JSON"),
-        (lambda run: (run / "config.json").unlink(), "it has no config.json"),
-        (lambda run: (run / "metrics.jsonl").write_text("nonsense\n"), "line 1, is not JSON"),
+        (lambda run: (run / "config.json").write_text("{"), "must be JSON"),
+        (lambda run: (run / "config.json").unlink(), "Got a path without config.json"),
+        (lambda run: (run / "metrics.jsonl").write_text("nonsense\n"), "line 1, must be JSON"),
         (lambda run: (run / "last.safetensors").write_bytes(b"no"), "last.safetensors"),
-        (lambda run: (run / "state" / "failure.json").write_text("{}"), "is not the record of a failure"),
+        (lambda run: (run / "state" / "failure.json").write_text("{}"), "must be the record of a failure"),
     ],
 )
 def test_context_raises_for_a_damaged_run(healthy_run: Path, tmp_path: Path, damage: Any, message: str) -> None:

@@ -128,7 +128,7 @@ def test_run_trials_raises_other_errors(digits: gn.Dataset, tmp_path: Path, monk
     assert issubclass(DivergedError, RunError)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"a cannot be trained. .* holds 'notes.txt', which is no run's"):
+    with pytest.raises(ConfigError, match=r"a cannot be trained. .* Got a folder that contains 'notes.txt'"):
         run_trials([trial("a")], digits, tmp_path)
 
 

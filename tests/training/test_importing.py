@@ -50,9 +50,9 @@ def test_it_has_no_data_of_its_own(weights: Path, tmp_path: Path) -> None:
 def test_it_counts_as_finished(weights: Path, tmp_path: Path, digits: gn.Dataset) -> None:
     gn.import_weights(weights, "tiny", run=tmp_path / "run", **arguments())
     assert RunFolder(tmp_path / "run").is_finished
-    with pytest.raises(RunError, match="holds a finished run"):
+    with pytest.raises(RunError, match="Got a finished run"):
         train(digits, tmp_path / "run")
-    with pytest.raises(RunError, match="holds a finished run"):
+    with pytest.raises(RunError, match="Got a finished run"):
         gn.import_weights(weights, "tiny", run=tmp_path / "run", **arguments())
     gn.import_weights(weights, "tiny", run=tmp_path / "run", overwrite=True, **arguments())
 

@@ -233,7 +233,7 @@ def test_ctrl_c_ends_the_command_with_one_line_and_keeps_the_last_epoch(tmp_path
     assert process.returncode == 1, rest
     assert out == ""
     *told, last = [*lines, *rest.splitlines(keepends=True)]
-    kept = f"{run} keeps the last finished epoch; --run {run} --resume goes on from there."
+    kept = f"{run} keeps the last finished epoch; resume with --run {run} --resume."
     assert last == f"Error: Stopped. {kept}\n"
     assert all(line.startswith("[NumPy] ") for line in told)
     epochs = [line.split()[2] for line in told if line.startswith("[NumPy] epoch ")]

@@ -294,7 +294,7 @@ class TestWhatIsNoWholeRun:
 
     def test_missing(self, tmp_path: Path) -> None:
         for path in (tmp_path / "none", tmp_path):
-            self.told(path, f"{path} is not a run folder: it has no config.json.")
+            self.told(path, f"{path} must be a run folder. Got a path without config.json.")
 
     def test_before_its_first_epoch_was_done(self, copied: Path) -> None:
         (copied / "last.safetensors").unlink()
@@ -302,12 +302,12 @@ class TestWhatIsNoWholeRun:
 
     def test_of_another_format(self, copied: Path) -> None:
         (copied / "config.json").write_text('{"format": 1}', encoding="utf-8")
-        self.told(copied, f"{copied / 'config.json'} has format 1. This glassnet reads format 2.")
+        self.told(copied, f"{copied / 'config.json'} must have format 2. Got 1.")
 
     def test_half_a_config(self, copied: Path) -> None:
         path = copied / "config.json"
         path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
-        self.told(copied, f"{path} is not JSON: ")
+        self.told(copied, f"{path} must be JSON. Got an error: ")
 
     @pytest.mark.parametrize(
         ("part", "content", "told"),

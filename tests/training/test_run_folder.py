@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import gc
 import json
 import os
@@ -10,10 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from glassnet.errors import RunError
-from glassnet.training import run_folder
-from glassnet.training.run_folder import Checkpoint, RunFolder
+from glassnet.training.run_files import Checkpoint, RunFiles
+from glassnet.training.run_folder import RunFolder
 from glassnet.weights import load_tensors, save_tensors
 
 CONFIG: dict[str, Any] = {
@@ -41,12 +43,12 @@ def folder(tmp_path: Path) -> RunFolder:
     """A run of two epochs, of which one is done."""
     folder = RunFolder(tmp_path / "run")
     folder.create(CONFIG)
-    folder.commit(checkpoint(1))
+    folder.save_epoch(checkpoint(1))
     return folder
 
 
 def test_what_was_committed_comes_back(folder: RunFolder) -> None:
-    folder.commit(checkpoint(2, best_epoch=1))
+    folder.save_epoch(checkpoint(2, best_epoch=1))
     read = folder.restore()
     expected = checkpoint(2, best_epoch=1)
     assert (read.epoch, read.best_epoch, read.records) == (2, 1, expected.records)
@@ -58,7 +60,8 @@ def test_what_was_committed_comes_back(folder: RunFolder) -> None:
 
 
 def test_the_files_of_a_run(folder: RunFolder) -> None:
-    folder.commit(checkpoint(2, best_epoch=2))
+    folder.save_epoch(checkpoint(2, best_epoch=2))
+    folder.unlock()
     files = {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file()}
     assert files == {
         *("config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state/checkpoint.safetensors")
@@ -67,8 +70,8 @@ def test_the_files_of_a_run(folder: RunFolder) -> None:
 
 
 def test_best_is_kept_until_another_is_better(folder: RunFolder) -> None:
-    folder.commit(checkpoint(2, best_epoch=2))
-    folder.commit(checkpoint(3, best_epoch=2))
+    folder.save_epoch(checkpoint(2, best_epoch=2))
+    folder.save_epoch(checkpoint(3, best_epoch=2))
     assert load_tensors(folder.best_path)[0]["fc.weight"][0, 0] == 2
     assert load_tensors(folder.last_path)[0]["fc.weight"][0, 0] == 3
 
@@ -79,7 +82,7 @@ def test_without_a_choice_there_is_no_best(folder: RunFolder) -> None:
 
 def test_restore_brings_a_stale_last_and_best_in_line(folder: RunFolder) -> None:
     stale = folder.last_path.read_bytes()
-    folder.commit(checkpoint(2, best_epoch=2))
+    folder.save_epoch(checkpoint(2, best_epoch=2))
     fresh = folder.last_path.read_bytes()
     folder.last_path.write_bytes(stale)
     folder.best_path.unlink()
@@ -97,7 +100,8 @@ def test_restore_cuts_the_metrics_to_the_committed_epoch(folder: RunFolder) -> N
 
 def test_restore_refuses_metrics_that_lack_committed_epochs(folder: RunFolder) -> None:
     folder.metrics_path.write_text("", encoding="utf-8")
-    with pytest.raises(RunError, match=re.escape("metrics.jsonl has 0 whole lines and the run 1 epochs.")):
+    told = "metrics.jsonl must have a whole line for each of 1 finished epochs. Got 0."
+    with pytest.raises(RunError, match=re.escape(told)):
         folder.restore()
 
 
@@ -116,7 +120,7 @@ def test_readers_leave_a_torn_last_line_out(folder: RunFolder) -> None:
 def test_a_whole_line_that_is_no_record(folder: RunFolder) -> None:
     for garbage in (b"garbage\n", b"\xff\xfe\n"):
         folder.metrics_path.write_bytes(garbage)
-        with pytest.raises(RunError, match=r"metrics\.jsonl, line 1, is not JSON: "):
+        with pytest.raises(RunError, match=r"metrics\.jsonl, line 1, must be JSON. Got "):
             folder.read_records()
 
 
@@ -142,7 +146,7 @@ def test_epochs_that_are_not_in_order(folder: RunFolder, epochs: tuple[int, ...]
 )
 def test_a_line_of_something_else_than_numbers(folder: RunFolder, record: str) -> None:
     folder.metrics_path.write_text(f"{record}\n", encoding="utf-8")
-    told = f"metrics.jsonl, line 1, is not the record of an epoch: {record!r}."
+    told = f"metrics.jsonl, line 1, must be the record of an epoch. Got {record!r}."
     with pytest.raises(RunError, match=re.escape(told)):
         folder.read_records()
 
@@ -155,11 +159,11 @@ def test_a_run_without_metrics_has_no_records(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"{", "config.json is not JSON: "),
-        (b"\xff\xfe", "config.json is not JSON: "),
-        (b"[]", "config.json has format None. This glassnet reads format 2."),
-        (b"{}", "config.json has format None."),
-        (b'{"format": 1}', "config.json has format 1. This glassnet reads format 2."),
+        (b"{", "config.json must be JSON. Got an error: "),
+        (b"\xff\xfe", "config.json must be JSON. Got an error: "),
+        (b"[]", "config.json must have format 2. Got None."),
+        (b"{}", "config.json must have format 2. Got None."),
+        (b'{"format": 1}', "config.json must have format 2. Got 1."),
         (b'{"format": 2, "seed": 0, "spec": {}}', "config.json must have dtype, recipe, data. Got format, "),
     ],
 )
@@ -172,7 +176,7 @@ def test_a_config_that_is_none(folder: RunFolder, content: bytes, told: str) -> 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(RunError, match=re.escape(f"{path} is not a run folder: it has no config.json.")):
+        with pytest.raises(RunError, match=re.escape(f"{path} must be a run folder. Got a path without config.json.")):
             RunFolder(path).read_config()
 
 
@@ -180,12 +184,13 @@ def test_a_checkpoint_that_is_none(folder: RunFolder) -> None:
     whole = folder.checkpoint_path.read_bytes()
     for content in (b"", whole[:-1], b"garbage"):
         folder.checkpoint_path.write_bytes(content)
-        told = "run has no committed epoch to go on from. "
+        told = "run must have a checkpoint to resume from. "
         with pytest.raises(RunError, match=re.escape(told)):
             folder.read_checkpoint()
     save_tensors(folder.checkpoint_path, {"x": np.ones(1)})
     with pytest.raises(
-        RunError, match=re.escape("checkpoint.safetensors has format None. This glassnet reads format 2.")
+        RunError,
+        match=re.escape("checkpoint.safetensors must have format 2. Got None."),
     ):
         folder.read_checkpoint()
 
@@ -198,15 +203,15 @@ class TestWhetherAFolderIsFree:
             RunFolder(path).check_available(resume=resume)
 
     def test_an_unfinished_run(self, folder: RunFolder) -> None:
-        told = "holds an unfinished run. Choose another folder, --resume to go on, or --overwrite to replace it."
+        told = "must be a new or empty folder. Got an unfinished run. Choose another folder, or --resume or --ov"
         with pytest.raises(RunError, match=re.escape(told)):
             folder.check_available()
         folder.check_available(resume=True)
         folder.check_available(overwrite=True)
 
     def test_a_finished_run(self, folder: RunFolder) -> None:
-        folder.commit(checkpoint(2))
-        told = "holds a finished run. Choose another folder, or --overwrite to replace it."
+        folder.save_epoch(checkpoint(2))
+        told = "must be a new or empty folder. Got a finished run. Choose another folder, or --overwrite."
         with pytest.raises(RunError, match=re.escape(told)):
             folder.check_available()
         folder.check_available(resume=True)
@@ -238,7 +243,7 @@ class TestWhetherAFolderIsFree:
         if with_config and name == "metrics.jsonl":
             folder.check_available(**arguments)
             return
-        told = f"{tmp_path} holds {name!r}, which is no run's. Choose a new or empty folder."
+        told = f"{tmp_path} must be a new or empty folder. Got a folder that contains {name!r}."
         with pytest.raises(RunError, match=re.escape(told)):
             folder.check_available(**arguments)
         assert (tmp_path / name).read_text(encoding="utf-8") == "theirs"
@@ -246,13 +251,13 @@ class TestWhetherAFolderIsFree:
     @pytest.mark.parametrize("arguments", [{}, {"resume": True}, {"overwrite": True}])
     def test_somebody_elses_folder(self, tmp_path: Path, arguments: dict[str, bool]) -> None:
         (tmp_path / "thesis.tex").touch()
-        told = f"{tmp_path} holds 'thesis.tex', which is no run's. Choose a new or empty folder."
+        told = f"{tmp_path} must be a new or empty folder. Got a folder that contains 'thesis.tex'."
         with pytest.raises(RunError, match=re.escape(told)):
             RunFolder(tmp_path).check_available(**arguments)
 
     def test_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        with pytest.raises(RunError, match=re.escape("file is a file. A run needs a folder.")):
+        with pytest.raises(RunError, match=re.escape("file must be a folder. Got a file.")):
             RunFolder(tmp_path / "file").check_available(overwrite=True)
 
 
@@ -260,37 +265,38 @@ class TestReplacing:
     NEW: ClassVar = {**CONFIG, "seed": 7}
 
     def test_the_old_run_is_whole_until_the_new_one_commits(self, folder: RunFolder, snapshot: Any) -> None:
-        folder.commit(checkpoint(2, best_epoch=2))
+        folder.save_epoch(checkpoint(2, best_epoch=2))
         folder.report_path.touch()
         (folder.path / "notes.txt").write_text("mine", encoding="utf-8")
         before = snapshot(folder.path)
         folder.create(self.NEW)
         after = snapshot(folder.path)
         assert {name: after[name] for name in after if not name.startswith(".next/")} == before
-        folder.commit(checkpoint(1))
+        folder.save_epoch(checkpoint(1))
         files = {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file()}
         assert files == {
-            *("config.json", "metrics.jsonl", "last.safetensors", "state/checkpoint.safetensors", "notes.txt")
+            *("config.json", "metrics.jsonl", "last.safetensors", "state/checkpoint.safetensors", "notes.txt", ".lock")
         }
         assert not folder.staging_path.exists()
         assert (folder.read_config(), folder.restore().epoch) == (self.NEW, 1)
-        folder.commit(checkpoint(2))
+        folder.save_epoch(checkpoint(2))
         assert folder.restore().epoch == 2
 
     def test_abandoned_it_leaves_the_old_run(self, folder: RunFolder, snapshot: Any) -> None:
+        folder.unlock()
         before = snapshot(folder.path)
         folder.create(self.NEW)
-        folder.abandon()
+        folder.discard()
         assert snapshot(folder.path) == before
         assert not folder.staging_path.exists()
 
     def test_what_a_stop_leaves(self, folder: RunFolder, tmp_path: Path) -> None:
-        going_on = f"{folder.path} keeps the last finished epoch; --run {folder.path} --resume goes on from there."
+        going_on = f"{folder.path} keeps the last finished epoch; resume with --run {folder.path} --resume."
         assert folder.interrupt_message() == going_on
         folder.create(self.NEW)
         kept = f"No epoch was finished; {folder.path} keeps the run that was to be replaced."
         assert folder.interrupt_message() == kept
-        folder.commit(checkpoint(1))
+        folder.save_epoch(checkpoint(1))
         assert folder.interrupt_message() == going_on
         first = RunFolder(tmp_path / "first")
         first.create(CONFIG)
@@ -299,19 +305,20 @@ class TestReplacing:
     def test_abandoned_where_nothing_was_it_leaves_nothing(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path / "a" / "run")
         folder.create(CONFIG)
-        folder.abandon()
+        folder.discard()
         assert not folder.path.exists()
 
     def test_abandoned_beside_somebodys_notes_it_leaves_them(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path)
         folder.create(CONFIG)
         (tmp_path / "notes.txt").touch()
-        folder.abandon()
+        folder.discard()
         assert list(tmp_path.iterdir()) == [tmp_path / "notes.txt"]
 
     def test_a_committed_run_is_not_abandoned(self, folder: RunFolder, snapshot: Any) -> None:
+        folder.unlock()
         before = snapshot(folder.path)
-        folder.abandon()
+        folder.discard()
         assert snapshot(folder.path) == before
 
 
@@ -319,7 +326,7 @@ def test_a_record_that_is_not_finite_is_never_written(folder: RunFolder) -> None
     spoiled = checkpoint(2)
     spoiled.records[-1]["loss"] = float("nan")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        folder.commit(spoiled)
+        folder.save_epoch(spoiled)
     assert folder.restore().epoch == 1
 
 
@@ -329,12 +336,12 @@ def test_a_full_disk_is_told_with_the_file(folder: RunFolder, monkeypatch: pytes
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(OSError, match="No space left") as caught:
-        folder.commit(checkpoint(2))
+        folder.save_epoch(checkpoint(2))
     assert caught.value.filename == str(folder.metrics_path)
 
 
 def test_every_line_is_one_object(folder: RunFolder) -> None:
-    folder.commit(checkpoint(2))
+    folder.save_epoch(checkpoint(2))
     lines = folder.metrics_path.read_bytes().split(b"\n")
     assert [json.loads(line)["epoch"] for line in lines[:-1]] == [1, 2]
     assert lines[-1] == b""
@@ -343,7 +350,7 @@ def test_every_line_is_one_object(folder: RunFolder) -> None:
 def test_another_programs_config_is_not_a_leftover_of_ours(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     for given in ({}, {"resume": True}, {"overwrite": True}):
-        with pytest.raises(RunError, match="has format None. This glassnet reads format 2"):
+        with pytest.raises(RunError, match="must have format 2. Got None"):
             RunFolder(tmp_path).check_available(**given)
 
 
@@ -358,84 +365,107 @@ time.sleep(600)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fcntl")
 class TestOneProcessAtATime:
     @pytest.fixture
-    def released(self, folder: RunFolder) -> RunFolder:
-        folder.release()
+    def unlocked(self, folder: RunFolder) -> RunFolder:
+        folder.unlock()
         return folder
 
     def told(self, folder: RunFolder) -> str:
-        return re.escape(f"{folder.path} is in use: another process trains there. Choose another folder, or wait for ")
+        return re.escape(
+            f"{folder.path} must be free. Got a folder in which another process trains. Choose another folder"
+        )
 
-    def test_a_second_one_is_refused_until_the_first_is_killed(self, released: RunFolder, snapshot: Any) -> None:
-        with subprocess.Popen([sys.executable, "-c", HOLDS, released.path], stdout=subprocess.PIPE) as holder:
+    def test_a_second_one_is_refused_until_the_first_is_killed(self, unlocked: RunFolder, snapshot: Any) -> None:
+        with subprocess.Popen([sys.executable, "-c", HOLDS, unlocked.path], stdout=subprocess.PIPE) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == b"held\n"
-            before = snapshot(released.path)
+            before = snapshot(unlocked.path)
             for attempt in (
-                lambda: released.create(CONFIG),
-                released.restore,
-                lambda: released.check_available(resume=True),
-                lambda: released.check_available(overwrite=True),
+                lambda: unlocked.create(CONFIG),
+                unlocked.restore,
+                lambda: unlocked.check_available(resume=True),
+                lambda: unlocked.check_available(overwrite=True),
             ):
-                with pytest.raises(RunError, match=self.told(released)):
+                with pytest.raises(RunError, match=self.told(unlocked)):
                     attempt()
-            assert snapshot(released.path) == before
+            assert snapshot(unlocked.path) == before
             holder.kill()
-        assert released.restore().epoch == 1
+        assert unlocked.restore().epoch == 1
 
-    def test_it_is_kept_while_an_old_run_is_replaced(self, released: RunFolder) -> None:
-        released.create(CONFIG)
+    def test_it_is_kept_while_an_old_run_is_replaced(self, unlocked: RunFolder) -> None:
+        unlocked.create(CONFIG)
         for _ in range(2):
-            with pytest.raises(RunError, match=self.told(released)):
-                RunFolder(released.path).create(CONFIG)
-            released.commit(checkpoint(1))
-        released.release()
-        RunFolder(released.path).create(CONFIG)
+            with pytest.raises(RunError, match=self.told(unlocked)):
+                RunFolder(unlocked.path).create(CONFIG)
+            unlocked.save_epoch(checkpoint(1))
+        unlocked.unlock()
+        RunFolder(unlocked.path).create(CONFIG)
 
     def test_an_abandoned_one_lets_others_in(self, tmp_path: Path) -> None:
         first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
         first.create(CONFIG)
         with pytest.raises(RunError, match=self.told(first)):
             second.create(CONFIG)
-        first.abandon()
+        first.discard()
         assert not first.path.exists()
         second.create(CONFIG)
 
-    def test_one_that_is_forgotten_lets_others_in(self, released: RunFolder) -> None:
-        RunFolder(released.path).restore()
+    def test_one_that_is_forgotten_lets_others_in(self, unlocked: RunFolder) -> None:
+        RunFolder(unlocked.path).restore()
         gc.collect()
-        released.restore()
+        unlocked.restore()
 
-    def test_one_that_failed_lets_others_in(self, released: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-        whole = released.checkpoint_path.read_bytes()
-        released.checkpoint_path.write_bytes(whole[:-1])
+    def test_one_that_failed_lets_others_in(self, unlocked: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = unlocked.checkpoint_path.read_bytes()
+        unlocked.checkpoint_path.write_bytes(whole[:-1])
         with pytest.raises(RunError, match="must be a whole safetensors file"):
-            released.restore()
-        released.checkpoint_path.write_bytes(whole)
+            unlocked.restore()
+        unlocked.checkpoint_path.write_bytes(whole)
         with monkeypatch.context() as patch:
-            patch.setattr(RunFolder, "write_config", lambda *_: [][0])
+            patch.setattr(RunFiles, "write_config", lambda *_: [][0])
             with pytest.raises(IndexError):
-                released.create(CONFIG)
-        assert RunFolder(released.path).restore().epoch == 1
+                unlocked.create(CONFIG)
+        assert RunFolder(unlocked.path).restore().epoch == 1
 
     def test_a_folder_made_anew_meanwhile_is_locked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The one that is opened may be removed, by the one that had it, before it is locked."""
-        first, flock = RunFolder(tmp_path / "run"), run_folder.fcntl.flock
+        first, acquire = RunFolder(tmp_path / "run"), FileLock.acquire
 
-        def late(descriptor: int, operation: int) -> None:
-            monkeypatch.setattr(run_folder.fcntl, "flock", flock)
+        def remove_first(lock: FileLock) -> None:
+            monkeypatch.setattr(FileLock, "acquire", acquire)
             first.path.rmdir()
-            flock(descriptor, operation)
+            lock.acquire()
 
-        monkeypatch.setattr(run_folder.fcntl, "flock", late)
+        monkeypatch.setattr(FileLock, "acquire", remove_first)
         first.create(CONFIG)
         with pytest.raises(RunError, match=self.told(first)):
             RunFolder(first.path).create(CONFIG)
 
-    def test_a_forked_process_does_not_keep_it(self, released: RunFolder) -> None:
-        released.restore()
+    def test_a_lock_whose_file_was_removed_is_none(self, unlocked: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One process opens the file, and another removes and unlocks it before the first one has locked it."""
+        first, flock = RunFolder(unlocked.path), fcntl.flock
+        first.restore()
+
+        def unlock_first(descriptor: int, operation: int) -> None:
+            monkeypatch.setattr(fcntl, "flock", flock)
+            first.unlock()
+            flock(descriptor, operation)
+
+        monkeypatch.setattr(fcntl, "flock", unlock_first)
+        unlocked.restore()
+        with pytest.raises(RunError, match=self.told(unlocked)):
+            RunFolder(unlocked.path).restore()
+
+    def test_unlock_leaves_no_file(self, unlocked: RunFolder) -> None:
+        assert not unlocked.lock_path.exists()
+        unlocked.restore()
+        assert unlocked.lock_path.exists()
+        unlocked.unlock()
+        assert not unlocked.lock_path.exists()
+
+    def test_a_forked_process_does_not_keep_it(self, unlocked: RunFolder) -> None:
+        unlocked.restore()
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
@@ -443,29 +473,23 @@ class TestOneProcessAtATime:
             os.read(reading, 1)  # until the parent closes its end
             os._exit(0)
         os.close(reading)
-        released.release()
+        unlocked.unlock()
         try:
-            RunFolder(released.path).restore()
+            RunFolder(unlocked.path).restore()
         finally:
             os.close(writing)
             os.waitpid(child, 0)
 
-    def test_without_fcntl_nobody_is_refused(self, released: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(run_folder, "fcntl", None)
-        released.restore()
-        RunFolder(released.path).restore()
-        released.release()
-
     def test_on_a_file_system_without_locks_nobody_is_refused(
-        self, released: RunFolder, monkeypatch: pytest.MonkeyPatch
+        self, unlocked: RunFolder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def flock(*_: int) -> None:
             raise OSError(95, "Operation not supported")
 
-        monkeypatch.setattr(run_folder.fcntl, "flock", flock)
-        released.restore()
-        RunFolder(released.path).restore()
-        released.release()
+        monkeypatch.setattr(fcntl, "flock", flock)
+        unlocked.restore()
+        RunFolder(unlocked.path).restore()
+        unlocked.unlock()
 
 
 class TestFailure:
@@ -478,28 +502,29 @@ class TestFailure:
 
     def test_a_run_that_went_on_after_it_did_not_fail(self, folder: RunFolder) -> None:
         folder.write_failure(self.FAILURE)
-        folder.commit(checkpoint(2))
+        folder.save_epoch(checkpoint(2))
         assert folder.read_failure() is None
 
     def test_a_new_run_in_the_folder_has_none(self, folder: RunFolder) -> None:
         folder.write_failure(self.FAILURE)
         folder.diagnosis_path.touch()
         folder.create(CONFIG)
-        folder.commit(checkpoint(1))
+        folder.save_epoch(checkpoint(1))
         assert folder.read_failure() is None
         assert not folder.diagnosis_path.exists()
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", '{"epoch": "two"}'])
     def test_a_damaged_one(self, folder: RunFolder, text: str) -> None:
         folder.failure_path.write_text(text)
-        with pytest.raises(RunError, match=re.escape(f"{folder.failure_path} is not the record of a failure.")):
+        told = f"{folder.failure_path} must be the record of a failure. Got something else."
+        with pytest.raises(RunError, match=re.escape(told)):
             folder.read_failure()
 
     def test_it_stays_where_nothing_was_committed_and_is_no_stranger(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path / "failed")
         folder.create(CONFIG)
         folder.write_failure({**self.FAILURE, "epoch": 1})
-        folder.abandon()
+        folder.discard()
         assert folder.read_failure() is not None
         folder.diagnosis_path.touch()
         folder.check_available()

@@ -20,7 +20,8 @@ from glassnet.recipe import Recipe
 from glassnet.training.config import RunConfig
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.model import load, load_run_dataset
-from glassnet.training.run_folder import Record, RunFolder
+from glassnet.training.run_files import Record
+from glassnet.training.run_folder import RunFolder
 
 # The parts that a check may require, and the reason to skip the check if the part is missing.
 PARTS = {

@@ -21,7 +21,7 @@ from glassnet.progress import Progress, format_duration
 from glassnet.recipe import Recipe
 from glassnet.studies.process_pool import FractionProgress, run_in_processes
 from glassnet.training import RunFolder, train
-from glassnet.training.run_folder import Record
+from glassnet.training.run_files import Record
 
 
 @dataclass(frozen=True)

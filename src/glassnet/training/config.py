@@ -18,7 +18,7 @@ from glassnet.engines import Network
 from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe
 from glassnet.settings import REQUIRED, Settings, invalid, setting
-from glassnet.training.run_folder import FORMAT
+from glassnet.training.run_files import FORMAT
 
 
 @dataclass(frozen=True, kw_only=True)

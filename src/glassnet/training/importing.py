@@ -17,7 +17,8 @@ from glassnet.engines import build
 from glassnet.errors import ConfigError, DataError
 from glassnet.training.config import data_config, run_config
 from glassnet.training.model import Model, load
-from glassnet.training.run_folder import Checkpoint, RunFolder
+from glassnet.training.run_files import Checkpoint
+from glassnet.training.run_folder import RunFolder
 from glassnet.weights import load_weights
 
 
@@ -70,5 +71,6 @@ def import_weights(
     source = {"source": "imported", "weights": str(Path(weights).resolve())}
     data = data_config(source, Normalization(scale, tuple(mean), tuple(std)), classes)
     folder.create(run_config(network, 0, data, recipe=None))
-    folder.commit(Checkpoint(0, None, network.state_dict(), {}))
+    folder.save_epoch(Checkpoint(0, None, network.state_dict(), {}))
+    folder.unlock()
     return load(folder.path)

@@ -23,7 +23,8 @@ from glassnet.engines import Batch, Network, Processes, Trainer, TrainStats
 from glassnet.errors import DivergedError
 from glassnet.progress import Progress, format_duration
 from glassnet.recipe import Recipe
-from glassnet.training.run_folder import Checkpoint, Record, RunFolder
+from glassnet.training.run_files import Checkpoint, Record
+from glassnet.training.run_folder import RunFolder
 from glassnet.training.schedule import learning_rates
 
 Array = NDArray[Any]
@@ -117,7 +118,7 @@ class Loop:
         finally:
             self.progress.finish()
         self.progress.log(f"[{title}] {format_duration(perf_counter() - start)} in all")
-        self.folder.release()
+        self.folder.unlock()
 
     def _take_epoch(self) -> None:
         start = perf_counter()
@@ -129,7 +130,7 @@ class Loop:
         if self.validation is not None and self._is_best(record):
             self.best_epoch = epoch
         records = [*self.records, record]
-        self.folder.commit(Checkpoint(epoch, self.best_epoch, state, optimizer, records))
+        self.folder.save_epoch(Checkpoint(epoch, self.best_epoch, state, optimizer, records))
         self.epoch, self.records = epoch, records
 
     def _measured(self, epoch: int, totals: TrainStats, lr: float) -> Record:

@@ -18,7 +18,8 @@ from glassnet.errors import DataError, RunError
 from glassnet.nn.checks import check_int
 from glassnet.nn.functional import softmax
 from glassnet.training.config import RunConfig
-from glassnet.training.run_folder import Record, RunFolder
+from glassnet.training.run_files import Record
+from glassnet.training.run_folder import RunFolder
 from glassnet.weights import load_weights
 
 Images = str | PathLike[str] | NDArray[np.uint8] | Sequence[str | PathLike[str] | NDArray[np.uint8]]

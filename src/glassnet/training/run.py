@@ -25,7 +25,8 @@ from glassnet.recipe import Recipe, get_recipe
 from glassnet.training.config import DataConfig, check_resumable, data_config, run_config
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.loop import Course, Loop, split_validation, take_part
-from glassnet.training.run_folder import Record, RunFolder
+from glassnet.training.run_files import Record
+from glassnet.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ def train(
         folder.create(config)
     epochs = range(begun.epoch if begun else 0, min(recipe.epochs, stop_after_epoch or recipe.epochs))
     if begun and not epochs:
+        folder.unlock()
         return Run(folder.path, begun.records)
     course = (recipe, training, normalization, freeze)
     progress = progress or TerminalProgress()
@@ -167,7 +169,7 @@ def train(
                 loop.restore(begun)
             loop.run(epochs.stop)
     except (Exception, KeyboardInterrupt):
-        folder.abandon()
+        folder.discard()
         raise
     return Run(folder.path, loop.records)
 
