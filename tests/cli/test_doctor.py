@@ -88,7 +88,7 @@ def test_doctor_takes_options_for_images_of_several_sizes_and_unreadable_ones(do
             Image.new("RGB", (side, side), (20 * number, side, 0)).save(tmp_path / name / f"{number}.png")
     assert "Set image_size (--image-size)" in doctor("--data", tmp_path)[2]
     (tmp_path / "cat/0.png").write_bytes(b"hello")
-    assert "--max-unreadable of train and doctor" in doctor("--data", tmp_path, "--image-size", "8")[2]
+    assert "raise max_unreadable (--max-unreadable)" in doctor("--data", tmp_path, "--image-size", "8")[2]
     code, out, _ = doctor("--data", tmp_path, "--image-size", "8", "--max-unreadable", "0.1")
     assert (code, " (14 training and 5 test images)" in out) == (0, True)
 

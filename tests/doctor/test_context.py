@@ -95,14 +95,14 @@ def test_context_raises_for_data_that_does_not_fit(healthy_run: Path) -> None:
         CheckContext(healthy_run, colored)
 
 
-def test_context_loads_images_in_the_runs_size(healthy_run: Path, tmp_path: Path) -> None:
+def test_context_loads_images_in_the_size_and_channels_of_the_run(healthy_run: Path, tmp_path: Path) -> None:
     from PIL import Image
 
     for name in "0123456789":
         (tmp_path / name).mkdir()
         for number in range(8):
-            Image.new("L", (20, 20), 10 * number + int(name)).save(tmp_path / name / f"{number}.png")
-    assert CheckContext(healthy_run, tmp_path).dataset.image_size == (8, 8)
+            Image.new("RGB", (20, 20), (10 * number, int(name), 0)).save(tmp_path / name / f"{number}.png")
+    assert CheckContext(healthy_run, tmp_path).dataset.train.images.shape[1:] == (8, 8, 1)
     with pytest.raises(DataError, match=r"image size must be \(8, 8\)"):
         CheckContext(healthy_run, tmp_path, image_size=10)
 

@@ -93,7 +93,8 @@ def test_wrong_labels_has_high_confidence_if_the_training_learned_nothing(
 
 def test_wrong_labels_is_skipped_for_few_images(digits: gn.Dataset) -> None:
     with pytest.raises(
-        CheckSkippedError, match=r"^80 training images are too few to judge labels by their neighbours$"
+        CheckSkippedError,
+        match=r"^the data has 80 distinct training images, too few to judge labels by their neighbours$",
     ):
         run(data_checks.WrongLabels(), replace(digits, digits.train.take(np.arange(80))))
 

@@ -98,10 +98,10 @@ class TestLearningRateTooHigh:
     def test_judges_a_failed_training_with_few_steps(self, make_context: Any) -> None:
         result = self.check.run(make_context([], FAILURE, recipe__batch_size=400))
         assert result.confidence == "high"
-        assert result.measured.endswith("no short runs: 1 steps are too few to compare learning rates")
+        assert result.measured.endswith("no short runs: the run has 1 step, too few to compare learning rates")
 
     def test_is_skipped_with_few_steps(self, make_context: Any) -> None:
-        with pytest.raises(CheckSkippedError, match=r"^1 steps are too few to compare learning rates$"):
+        with pytest.raises(CheckSkippedError, match=r"^the run has 1 step, too few to compare learning rates$"):
             self.check.run(make_context(epochs(2.4), recipe__batch_size=400))
 
     def test_is_skipped_without_a_finished_epoch(self, make_context: Any) -> None:
@@ -128,7 +128,7 @@ class TestLearningRateTooLow:
         assert self.check.run(make_context(epochs(1.9))).confidence is None
 
     def test_is_skipped_with_few_steps(self, make_context: Any) -> None:
-        with pytest.raises(CheckSkippedError, match=r"^1 steps are too few to compare learning rates$"):
+        with pytest.raises(CheckSkippedError, match=r"^the run has 1 step, too few to compare learning rates$"):
             self.check.run(make_context(epochs(2.3), recipe__batch_size=400))
 
     def test_is_skipped_after_a_failure(self, make_context: Any) -> None:
@@ -159,7 +159,7 @@ class TestTooLittleCapacity:
         ("losses", "reason"),
         [
             ((2.3,) * 5, "the network learned nothing, which a lack of capacity does not explain"),
-            ((1.3,), "13 steps are too few to exhaust a network's capacity"),
+            ((1.3,), "the run has 13 steps, too few to exhaust a network's capacity"),
         ],
     )
     def test_is_skipped(self, make_context: Any, losses: Any, reason: str) -> None:

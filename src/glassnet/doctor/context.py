@@ -59,8 +59,8 @@ class CheckContext:
     ) -> None:
         """Read a run folder and its images, or other images in their place.
 
-        :param data: a dataset or what ``load_data`` takes, with ``image_size`` (default: the run's) and
-            ``max_unreadable``. Default: the images that the run was trained on.
+        :param data: a dataset or what ``load_data`` takes, with ``image_size`` and ``max_unreadable``; size and
+            channels of the images are the run's by default. Default: the images that the run was trained on.
         :raises RunError: if the folder is missing, damaged or no run folder.
         :raises DataError: if the images cannot be read or do not fit the run's network.
         """
@@ -75,8 +75,9 @@ class CheckContext:
         if isinstance(data, Dataset):
             self.dataset = data
         elif data is not None:
-            size = self.spec.image_size if path is not None and image_size is None else image_size
-            self.dataset = load_data(data, image_size=size, max_unreadable=max_unreadable)
+            size = self.spec.image_size if image_size is None and self.has("run") else image_size
+            channels = self.spec.in_channels if self.has("run") else None
+            self.dataset = load_data(data, image_size=size, channels=channels, max_unreadable=max_unreadable)
         elif path is not None:
             self._load_run_data(path)
         self._set_normalization()

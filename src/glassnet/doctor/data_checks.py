@@ -9,6 +9,7 @@ import numpy as np
 from glassnet.doctor.check import Check, CheckResult, CheckSkippedError
 from glassnet.doctor.context import CheckContext
 from glassnet.doctor.image_stats import NEIGHBOURS, UNANIMOUS, NeighbourStats, is_uniform, measure_neighbours
+from glassnet.pages.text import pluralize
 
 
 class WrongNormalization(Check):
@@ -87,9 +88,8 @@ class WrongLabels(Check):
     def run(self, context: CheckContext) -> CheckResult:
         stats = measure_neighbours(context.dataset)
         if stats.n_queried < self.min_images:
-            raise CheckSkippedError(
-                f"{stats.n_queried} training images are too few to judge labels by their neighbours"
-            )
+            images = pluralize(stats.n_queried, "distinct training image")
+            raise CheckSkippedError(f"the data has {images}, too few to judge labels by their neighbours")
         if stats.dimensions > self.max_dimensions:
             raise CheckSkippedError(
                 f"the images have about {stats.dimensions:.0f} intrinsic dimensions, as photographs have: neighbours "

@@ -12,7 +12,7 @@ from glassnet.doctor.check import Check, CheckResult, CheckSkippedError, confide
 from glassnet.doctor.context import CheckContext
 from glassnet.doctor.short_runs import run_short_training
 from glassnet.measures.significance import accuracy_interval
-from glassnet.pages.text import format_points
+from glassnet.pages.text import format_points, pluralize
 
 STUCK = 0.9  # of the chance level: a network with a larger loss has learned nothing
 CLEARLY_BETTER = 0.7  # ratio of the losses of two short runs
@@ -35,7 +35,7 @@ def try_learning_rates(context: CheckContext, factors: tuple[float, ...]) -> tup
     own_lr = context.recipe.lr
     steps = min(_MAX_STEPS, count_steps(context))
     if steps < _MIN_STEPS:
-        raise CheckSkippedError(f"{steps} steps are too few to compare learning rates")
+        raise CheckSkippedError(f"the run has {pluralize(steps, 'step')}, too few to compare learning rates")
     own = run_short_training(context, steps, _MAX_SECONDS)
     if len(own.losses) < _MIN_STEPS and math.isfinite(own.losses[-1]):
         raise CheckSkippedError(f"{_MIN_STEPS} steps of this network take longer than {_MAX_SECONDS:.0f} s")
@@ -161,7 +161,7 @@ class TooLittleCapacity(Check):
             raise CheckSkippedError("the network learned nothing, which a lack of capacity does not explain")
         steps = min(self.max_steps, count_steps(context))
         if steps < self.min_steps:
-            raise CheckSkippedError(f"{steps} steps are too few to exhaust a network's capacity")
+            raise CheckSkippedError(f"the run has {pluralize(steps, 'step')}, too few to exhaust a network's capacity")
         spec = context.spec.replace(width=self.width_factor * context.spec.width)
         wide = run_short_training(context, steps, self.max_seconds, spec=spec)
         gain = wide.accuracy - accuracy
