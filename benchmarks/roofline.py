@@ -32,7 +32,7 @@ from glassnet.bench.machine import describe_machine
 from glassnet.bench.timing import Quartiles, TimedTask, time_interleaved
 from glassnet.bench.torch_backend import TorchBackend
 from glassnet.engines import torch_layers
-from glassnet.engines.threads import one_blas_thread, usable_cores
+from glassnet.engines.threads import limit_blas_threads, usable_cores
 from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
 from glassnet.nn.kernels import Kernels
@@ -170,7 +170,7 @@ def prepare_fast(task: LayerTask, threads: int) -> Prepared:
     layer = task.make(nn)
     layer.use_kernels(Kernels(threads, ArrayPool()))
     x, dy = map(channels_last, task.arrays())
-    return prepare_module(task, layer, (x, dy), one_blas_thread)
+    return prepare_module(task, layer, (x, dy), limit_blas_threads)
 
 
 def prepare_plain(task: LayerTask, threads: int) -> Prepared:

@@ -40,6 +40,8 @@ def test_dtypes(dtype: Any) -> None:
         ({"dtype": np.int64}, "The dtype must be float32 or float64. Got <class 'numpy.int64'>."),
         ({"dtype": None}, "The dtype must be float32 or float64. Got None."),
         ({"device": "cuda"}, "The device of the NumPy engine must be 'auto' or 'cpu'. Got 'cuda'."),
+        ({"kernels": "slow"}, "kernels must be 'fast' or 'plain' for engine='numpy'. Got 'slow'."),
+        ({"kernels": "plain", "engine": "torch"}, "kernels must be 'fast' for engine='torch'. Got 'plain'."),
         ({"seed": -1}, "seed must be an integer from 0 to 4294967295. Got -1."),
         ({"seed": 2**32}, "Got 4294967296."),
         ({"seed": 1.5}, "Got 1.5."),

@@ -1,5 +1,6 @@
 """The NumPy engine against torch's autograd and optimizers, in float64."""
 
+import json
 import pickle
 import re
 from copy import deepcopy
@@ -12,9 +13,11 @@ import torch
 from PIL import Image
 
 import glassnet as gn
+from glassnet.architecture import PRESETS
 from glassnet.data import Augmentation, Normalization, Split, make_rng
-from glassnet.engines import Batch, Network, Trainer
+from glassnet.engines import Batch, Network, Trainer, clone_network
 from glassnet.errors import GlassnetError
+from glassnet.nn import functional
 from glassnet.nn.kernels import array_pool
 from glassnet.recipe import Recipe
 from tests.engines.oracle import Array, batch, build64, tensor, twin
@@ -439,3 +442,56 @@ def test_a_network_asks_for_no_more_memory_after_its_first_step() -> None:
     assert max(kept()) < max(steps[0])
     network.logits(images)
     assert len(kept()) < len(steps[0]) / 3
+
+
+# Plain and fast kernels.
+
+
+def small_spec(preset: str) -> gn.ResNetSpec:
+    """A preset on images so small that two steps take a second; of the ImageNet ones, resnet18 keeps its width."""
+    if gn.spec(preset).stem == "3x3":
+        return gn.spec(preset, image_size=8)
+    return gn.spec(preset, image_size=64, classes=10, width=64 if preset == "resnet18" else 8)
+
+
+@pytest.mark.parametrize("preset", [preset for preset in PRESETS if preset not in ("tiny", "tiny-bn")])
+def test_plain_and_fast_kernels_agree_after_two_steps(preset: str) -> None:
+    states, losses = [], []
+    for kernels in ("fast", "plain"):
+        network = gn.build(small_spec(preset), dtype="float64", kernels=kernels, threads=1)
+        trainer = network.trainer(Recipe(lr=1e-4))
+        losses.append([trainer.step(*batch(network.spec, 4, seed)) for seed in range(2)])
+        states.append(network.state_dict())
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
+    for key, array in states[0].items():
+        scale = max(1, float(np.abs(array).max()))
+        np.testing.assert_allclose(states[1][key], array, rtol=0, atol=1e-9 * scale, err_msg=key)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "tiny-bn"])
+def test_plain_and_fast_kernels_agree_over_ten_epochs_of_digits(preset: str, tmp_path: Path) -> None:
+    data = gn.load_data("digits")
+    states = []
+    for kernels in ("fast", "plain"):
+        run = gn.train(preset, data, dtype="float64", kernels=kernels, epochs=10, run=tmp_path / kernels)
+        assert json.loads((run.path / "config.json").read_text(encoding="utf-8"))["kernels"] == kernels
+        states.append(gn.load_weights(run.path / "last.safetensors"))
+    assert len(states[0]) > 8
+    for key, array in states[0].items():
+        np.testing.assert_allclose(states[1][key], array, rtol=0, atol=1e-12, err_msg=key)
+
+
+def test_plain_kernels_are_kept_by_a_clone_and_used_everywhere() -> None:
+    network: Any = gn.build("tiny", kernels="plain", dtype="float64")
+    copy = clone_network(network)
+    assert network.kernels == copy.kernels == "plain"
+    assert all(module.kernels is functional for module in copy.module.modules())  # type: ignore[attr-defined]
+    assert clone_network(network, kernels="fast").kernels == gn.build("tiny").kernels == "fast"
+    fast = gn.build("tiny", dtype="float64")
+    images, labels = batch(network.spec)
+    for ours, theirs in (
+        (network.logits(images), fast.logits(images)),
+        (network.activations(images)["relu"], fast.activations(images)["relu"]),
+        [traced.trace(images, labels).activation_gradients["conv1"] for traced in (network, fast)],
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)

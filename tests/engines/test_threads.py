@@ -6,7 +6,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import glassnet as gn
-from glassnet.engines.threads import one_blas_thread, usable_cores
+from glassnet.engines.threads import limit_blas_threads, usable_cores
 from glassnet.errors import ConfigError
 from glassnet.nn.kernels import parallel
 
@@ -27,9 +27,9 @@ def _two_threads() -> Iterator[None]:
 
 
 def test_one_thread_inside_and_as_many_as_before_outside() -> None:
-    with one_blas_thread():
+    with limit_blas_threads():
         assert numpys_threads() == 1
-        with one_blas_thread():
+        with limit_blas_threads():
             assert numpys_threads() == 1
         assert numpys_threads() == 1
     assert numpys_threads() == 2
@@ -40,7 +40,7 @@ def test_every_thread_of_python_can_hold_it_and_the_last_lets_go() -> None:
     seen = []
 
     def stay(until: threading.Event | None) -> None:
-        with one_blas_thread():
+        with limit_blas_threads():
             seen.append(numpys_threads())
             entered.wait()
             if until is not None:
@@ -48,7 +48,7 @@ def test_every_thread_of_python_can_hold_it_and_the_last_lets_go() -> None:
                 seen.append(numpys_threads())
 
     short, long = (threading.Thread(target=stay, args=(until,)) for until in (None, left))
-    with one_blas_thread():
+    with limit_blas_threads():
         pass  # the first thread that sets a number is not the only one that can
     short.start(), long.start()
     entered.wait()
@@ -61,7 +61,7 @@ def test_every_thread_of_python_can_hold_it_and_the_last_lets_go() -> None:
 
 
 def test_the_threads_come_back_after_a_failure() -> None:
-    with pytest.raises(KeyboardInterrupt), one_blas_thread():
+    with pytest.raises(KeyboardInterrupt), limit_blas_threads():
         raise KeyboardInterrupt
     assert numpys_threads() == 2
 

@@ -48,6 +48,7 @@ def train(
         bool | None,
         typer.Option(help="Of torch: the memory order of images; by default on with CUDA.", show_default=False),
     ] = None,
+    kernels: Annotated[str, typer.Option(help="Of numpy: fast, or plain, the readable functions.")] = "fast",
     devices: Annotated[int, typer.Option(help="Of torch: GPUs, or processes on a CPU, that share each batch.")] = 1,
     init: Annotated[Path | None, typer.Option(help="A run or a weights file to start from, all but its head.")] = None,
     freeze: Annotated[str | None, typer.Option(help="body: with --init, train the head alone.")] = None,

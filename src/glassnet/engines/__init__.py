@@ -17,10 +17,12 @@ from glassnet.initialization import initial_state_dict
 
 ENGINES = ("numpy", "torch")
 DTYPES = ("float32", "float64")
+KERNELS = ("fast", "plain")
 
 __all__ = [
     "DTYPES",
     "ENGINES",
+    "KERNELS",
     "Batch",
     "Evaluation",
     "Network",
@@ -43,6 +45,7 @@ def build(
     threads: int | None = None,
     channels_last: bool | None = None,
     processes: Processes = ALONE,
+    kernels: str = "fast",
 ) -> Network:
     """A network with initial weights that follow from ``seed`` alone, whatever the engine.
 
@@ -51,7 +54,8 @@ def build(
     are quicker on one). The rest is the torch engine's: ``device`` "auto" (a GPU where there is one), "cpu", "cuda",
     "cuda:1" or "mps"; ``precision`` None, "32-true", "bf16-mixed" or "16-mixed"; ``compile`` hands the network to
     torch.compile; ``channels_last`` is the memory order of images, by default on where CUDA computes and off
-    elsewhere; ``processes`` says which of several this one is: ``train`` starts them.
+    elsewhere; ``processes`` says which of several this one is: ``train`` starts them. ``kernels`` is the NumPy
+    engine's: "fast", or "plain", which computes by the functions of ``glassnet.nn.functional``.
 
     :raises ConfigError: an unknown preset, engine, dtype or precision, a device that is not there, a seed that is none.
     :raises GlassnetError: the torch engine without PyTorch, or with one that fails to import.
@@ -62,9 +66,11 @@ def build(
         raise ConfigError(f"The engine must be one of {', '.join(map(repr, ENGINES))}. Got {engine!r}.")
     if str(dtype) not in DTYPES and dtype not in (np.float32, np.float64):
         raise ConfigError(f"The dtype must be float32 or float64. Got {dtype!r}.")
+    if kernels not in (allowed := KERNELS if engine == "numpy" else KERNELS[:1]):
+        raise ConfigError(f"kernels must be {' or '.join(map(repr, allowed))} for engine={engine!r}. Got {kernels!r}.")
     dropout = make_rng(seed, "dropout")
     kind = _torch if engine == "torch" else _numpy
-    network = kind(spec, np.dtype(dtype), device, precision, compile, threads, channels_last, processes)
+    network = kind(spec, np.dtype(dtype), device, precision, compile, threads, channels_last, processes, kernels)
     network.load_state_dict(initial_state_dict(spec, seed))
     network.seed_dropout(dropout)
     return network
@@ -83,7 +89,7 @@ def clone_network(network: Network, **changes: Any) -> Network:
         with torch.random.fork_rng(devices=[]):  # torch.nn's layers draw weights, which are then replaced
             copy = build(network.spec, network.engine, **given)  # its number of threads is the process's own
     else:
-        copy = build(network.spec, network.engine, threads=network.threads, **given)
+        copy = build(network.spec, network.engine, **{"threads": network.threads, "kernels": network.kernels} | given)
     copy.load_state_dict(network.state_dict())
     return copy
 
@@ -97,6 +103,7 @@ def _numpy(
     threads: int | None,
     channels_last: bool | None,
     processes: Processes,
+    kernels: str,
 ) -> Network:
     for name, value, allowed in (
         ("device", device, ("auto", "cpu")),
@@ -110,7 +117,7 @@ def _numpy(
             raise ConfigError(f"The {name} of the NumPy engine must be {choices}. Got {value!r}.")
     from glassnet.engines.numpy_engine import NumpyNetwork
 
-    return NumpyNetwork(spec, dtype, threads)
+    return NumpyNetwork(spec, dtype, threads, kernels)
 
 
 def _torch(
@@ -122,6 +129,7 @@ def _torch(
     threads: int | None,
     channels_last: bool | None,
     processes: Processes,
+    kernels: str,
 ) -> Network:
     try:
         import torch  # noqa: F401

@@ -89,6 +89,7 @@ class Network(ABC):
         self.precision: str | None = None
         self.compile = False
         self.channels_last = True
+        self.kernels = "fast"  # of the NumPy engine
         self.processes = ALONE
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ from glassnet.engines.base import (
     names_in_forward_order,
     shown,
 )
-from glassnet.engines.threads import one_blas_thread, usable_cores
+from glassnet.engines.threads import limit_blas_threads, usable_cores
 from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
 from glassnet.nn.checks import check_int
@@ -87,13 +88,23 @@ class NumpyNetwork(Network):
     def _dropouts(self) -> list[nn.Dropout]:
         return [module for module in self.module.modules() if isinstance(module, nn.Dropout)]
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Compute on this network's threads. A value that overflows or turns NaN shows in the loss, which is checked
+        once an epoch."""
+        # The fast kernels have threads of their own; the plain functions have those of BLAS.
+        threads = 1 if self.kernels == "fast" else self.threads
+        with limit_blas_threads(threads), np.errstate(over="ignore", invalid="ignore"):
+            yield
+
     def _ready(self, images: Array) -> Array:
-        """Images in the network's dtype and memory order."""
-        return channels_last(images.astype(self.dtype, copy=False))
+        """Return images in the network's dtype and memory order."""
+        images = images.astype(self.dtype, copy=False)
+        return channels_last(images) if self.kernels == "fast" else np.ascontiguousarray(images)
 
     def _logits(self, images: Array) -> Array:
         self.array_pool.start_task(("logits", images.shape))
-        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+        with self.computing():
             return self.module.eval()(self._ready(images))
 
     def _activations(self, images: Array, names: Collection[str]) -> dict[str, Array]:
@@ -123,8 +134,7 @@ class NumpyNetwork(Network):
         loss = nn.CrossEntropyLoss()
         try:
             with (
-                one_blas_thread(),
-                np.errstate(over="ignore", invalid="ignore"),
+                self.computing(),
                 nn.module_hooks(self.module, self.activation_names, forward=look, backward=look_back),
             ):
                 value = loss(self.module.train()(self._ready(images)), labels)
@@ -176,8 +186,7 @@ class NumpyTrainer(Trainer):
             images = network._ready(network._checked(batch))
             labels = network._checked_labels(np.asarray(labels), len(images))
         network.array_pool.start_task(("step", images.shape))
-        # What overflows or turns NaN shows in the loss, which the loop checks once an epoch.
-        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+        with network.computing():
             if not network.module.training:
                 network.module.train()
                 self.frozen.eval()

@@ -29,12 +29,12 @@ _inside: list[list[int]] = []  # for each that is inside, how many threads there
 
 
 @contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread until the last that is inside, of all Python's threads, has left."""
+def limit_blas_threads(count: int = 1) -> Iterator[None]:
+    """Hold BLAS to ``count`` threads until the last that is inside, of all Python's threads, has left."""
     # ThreadpoolController.limit does the same in five times the time, and for the first of Python's threads only.
     with _changing:
         _inside.append([library.get_num_threads() for library in _blas()])
-        _set_threads([1] * len(_blas()))
+        _set_threads([count] * len(_blas()))
     try:
         yield
     finally:

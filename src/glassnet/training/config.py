@@ -112,6 +112,7 @@ def run_config(network: Network, seed: int, data: DataConfig, **settings: Any) -
         threads=network.threads,
         compile=network.compile,
         channels_last=network.channels_last,
+        kernels=network.kernels,  # type: ignore[arg-type]
         format=FORMAT,
         seed=seed,
         spec=network.spec,

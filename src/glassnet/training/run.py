@@ -55,6 +55,7 @@ def train(
     compile: bool = False,
     threads: int | None = None,
     channels_last: bool | None = None,
+    kernels: str = "fast",
     devices: int = 1,
     init: str | PathLike[str] | None = None,
     freeze: str | None = None,
@@ -115,7 +116,9 @@ def train(
         recipe = get_recipe(spec.preset, recipe)
     recipe = recipe.replace(**recipe_fields)
     folder = RunFolder(_new_path(spec, data) if run is None else run)
-    built = partial(build, spec, engine, recipe.seed, dtype, device, precision, compile, threads, channels_last)
+    compute: dict[str, Any] = {"device": device, "precision": precision, "compile": compile, "threads": threads}
+    compute |= {"channels_last": channels_last, "kernels": kernels}
+    built = partial(build, spec, engine, recipe.seed, dtype, **compute)
     network = built(processes=Processes.first_of(devices))
     if init is not None:
         initial_weights.lay(network)

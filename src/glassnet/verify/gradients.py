@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from glassnet import nn
 from glassnet.architecture import ResNetSpec, assemble, spec
 from glassnet.data import make_rng
-from glassnet.engines.threads import one_blas_thread
+from glassnet.engines.threads import limit_blas_threads
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.initialization import initial_state_dict
 from glassnet.nn.checks import check_int
@@ -111,7 +111,7 @@ class GradientReport:
             )
 
 
-@one_blas_thread()
+@limit_blas_threads()
 def check_layer(
     layer: nn.Module,
     x: Array | tuple[int, ...],
@@ -151,7 +151,7 @@ def check_layer(
     return GradientReport(probe.subject, tuple(rows), probe.redraws)
 
 
-@one_blas_thread()
+@limit_blas_threads()
 def check_network(
     network: nn.Module,
     images: Array,
