@@ -473,10 +473,10 @@ def test_plain_and_fast_kernels_agree_over_ten_epochs_of_digits(preset: str, tmp
     data = gn.load_data("digits")
     states = []
     for kernels in ("fast", "plain"):
-        run = gn.train(preset, data, dtype="float64", kernels=kernels, epochs=10, run=tmp_path / kernels)
+        run = gn.train(preset, data, dtype="float64", kernels=kernels, threads=1, epochs=10, run=tmp_path / kernels)
         assert json.loads((run.path / "config.json").read_text(encoding="utf-8"))["kernels"] == kernels
         states.append(gn.load_weights(run.path / "last.safetensors"))
-    assert len(states[0]) > 8
+    assert states[0].keys() == states[1].keys()
     for key, array in states[0].items():
         np.testing.assert_allclose(states[1][key], array, rtol=0, atol=1e-12, err_msg=key)
 

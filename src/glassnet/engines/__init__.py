@@ -89,7 +89,9 @@ def clone_network(network: Network, **changes: Any) -> Network:
         with torch.random.fork_rng(devices=[]):  # torch.nn's layers draw weights, which are then replaced
             copy = build(network.spec, network.engine, **given)  # its number of threads is the process's own
     else:
-        copy = build(network.spec, network.engine, **{"threads": network.threads, "kernels": network.kernels} | given)
+        given.setdefault("threads", network.threads)
+        given.setdefault("kernels", network.kernels)
+        copy = build(network.spec, network.engine, **given)
     copy.load_state_dict(network.state_dict())
     return copy
 
