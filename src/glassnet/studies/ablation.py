@@ -19,7 +19,7 @@ from glassnet.measures.significance import SIGNIFICANT
 from glassnet.pages.figures.curves import finite, layer_axis, legend
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import first_names, format_points, pluralize
-from glassnet.pages.theme import CATEGORY_AXIS, TEST, TEXT, TITLE_HEIGHT, TRAIN, new_figure, text_width
+from glassnet.pages.theme import CATEGORY_AXIS, TEST, TEXT, TITLE_HEIGHT, TRAIN, line_style, new_figure, text_width
 from glassnet.progress import Progress
 from glassnet.studies.study import Study
 
@@ -181,24 +181,23 @@ def build_page(study: AblationStudy) -> Page:
         "training: the block becomes the identity, or its shortcut alone where it changes the shape. A network that "
         "still works without a block has another path around it (Veit, Wilber & Belongie 2016)."
     )
-    rows: list[tuple[str | float, ...]] = [
-        (
-            block.block,
-            block.position,
-            block.remaining_path,
-            block.accuracy,
-            100 * block.accuracy_drop,
-            *(100 * end for end in block.accuracy_interval),
-            block.lost,
-            block.gained,
-            block.p_value,
-            block.loss,
-            block.loss_added,
-        )
+    rows = [
+        {
+            "Without": block.block,
+            "Position": block.position,
+            "Remaining path": block.remaining_path,
+            "Accuracy": block.accuracy,
+            "Drop (points)": 100 * block.accuracy_drop,
+            "95% from": 100 * block.accuracy_interval[0],
+            "95% to": 100 * block.accuracy_interval[1],
+            "Images lost": block.lost,
+            "Images gained": block.gained,
+            "p-value": block.p_value,
+            "Loss": block.loss,
+            "Loss added": block.loss_added,
+        }
         for block in study.blocks
     ]
-    columns = ["Without", "Position", "Remaining path", "Accuracy", "Drop (points)", "95% from", "95% to"]
-    columns += ["Images lost", "Images gained", "p-value", "Loss", "Loss added"]
     return Page(
         f"Block ablation: {study.run} on {study.data}",
         [
@@ -210,7 +209,7 @@ def build_page(study: AblationStudy) -> Page:
         [
             Section("Accuracy", [how, ablation_figure(study.blocks)]),
             Section("Loss", [block_loss_figure(study.blocks, study.loss)]),
-            Section("Table", [Table("Every block, the largest drop first", columns, rows)]),
+            Section("Table", [Table.from_records("Every block, the largest drop first", rows)]),
         ],
     )
 
@@ -276,14 +275,8 @@ def block_loss_figure(blocks: Sequence[BlockAblation], loss: float) -> go.Figure
             error_y={"array": half_intervals, "color": colour, "thickness": 1, "width": 3},
             hovertemplate="without %{text}: %{y:.4f}<extra></extra>",
         )
-    figure.add_scatter(
-        x=[0.5, len(in_order) + 0.5],
-        y=[loss, loss],
-        name="whole network",
-        mode="lines",
-        line={"color": TEXT, "dash": "dash", "width": 1.5},
-        hovertemplate="whole network: %{y:.4f}<extra></extra>",
-    )
+    style = line_style("whole network", TEXT, "dash", hover="whole network: %{y:.4f}")
+    figure.add_scatter(x=[0.5, len(in_order) + 0.5], y=[loss, loss], **style)
     layer_axis(figure, [block.block for block in in_order], "block, first to last")
     figure.update_xaxes(range=[0.5, len(in_order) + 0.5])
     figure.update_yaxes(title_text="cross-entropy (nats per image)", rangemode="tozero")

@@ -15,7 +15,7 @@ from glassnet.data import Dataset, Normalization, cycle_batches, load_data, make
 from glassnet.engines import Batch, Network, Trainer, build, clone_network
 from glassnet.pages.figures.curves import finite, legend
 from glassnet.pages.page import Page, Section, Table
-from glassnet.pages.theme import TEST, TEXT, TRAIN, VALIDATION, new_figure
+from glassnet.pages.theme import TEST, TEXT, TRAIN, VALIDATION, line_style, new_figure
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe, get_recipe
 from glassnet.settings import Settings, invalid, setting
@@ -265,12 +265,11 @@ def learning_rate_figure(study: LearningRateStudy) -> go.Figure:
         height=440,
         margin={"b": 96},
     )
-    for name, losses, style in (
-        ("each batch", study.losses, {"mode": "markers", "marker": {"color": TRAIN, "size": 5, "opacity": 0.4}}),
-        ("smoothed", study.smoothed, {"mode": "lines", "line": {"color": TRAIN, "width": 3}}),
-    ):
-        hover = f"{name}<br>learning rate %{{x:.2e}}: loss %{{y:.4f}}<extra></extra>"
-        figure.add_scatter(x=study.rates, y=[finite(loss) for loss in losses], name=name, hovertemplate=hover, **style)
+    hover = "learning rate %{x:.2e}: loss %{y:.4f}"
+    dots = {"mode": "markers", "marker": {"color": TRAIN, "size": 5, "opacity": 0.4}}
+    styles = line_style("each batch", TRAIN, hover=hover) | dots, line_style("smoothed", TRAIN, hover=hover, width=3)
+    for losses, style in zip((study.losses, study.smoothed), styles, strict=True):
+        figure.add_scatter(x=study.rates, y=[finite(loss) for loss in losses], **style)
     for name, rate, marker in points:
         figure.add_scatter(
             x=[rate],

@@ -126,19 +126,19 @@ def build_page(study: ParameterStudy) -> Page:
         ("The example", f"{study.example.parameters:,} against {study.example.dense:,}"),
     ]
     rows = [
-        (
-            layer.name,
-            layer.kind,
-            format_shape(layer.input_shape),
-            format_shape(layer.output_shape),
-            layer.parameters,
-            layer.dense,
-            None if layer.dense is None else layer.dense / layer.parameters,
-        )
+        {
+            "Layer": layer.name,
+            "Kind": layer.kind,
+            "Input": format_shape(layer.input_shape),
+            "Output": format_shape(layer.output_shape),
+            "Parameters": layer.parameters,
+            "Dense": layer.dense,
+            "Dense / parameters": layer.dense and layer.dense / layer.parameters,
+        }
         for layer in study.layers
     ]
-    columns = ["Layer", "Kind", "Input", "Output", "Parameters", "Dense", "Dense / parameters"]
-    table = Table(f"Every layer with parameters of {study.model}", columns, rows, collapsed=len(rows) > MAX_OPEN_ROWS)
+    title = f"Every layer with parameters of {study.model}"
+    table = Table.from_records(title, rows, collapsed=len(rows) > MAX_OPEN_ROWS)
     why = (
         "A convolution uses the same few weights at every position of the image. Its parameter count does not depend "
         "on the image size, and a pattern learned in one corner is recognized everywhere. A dense layer has a separate "

@@ -18,6 +18,7 @@ from glassnet.pages.theme import (
     TRAIN,
     VALIDATION,
     colour_bar,
+    line_style,
     new_figure,
     shorten_label,
     text_width,
@@ -113,16 +114,8 @@ def kernel_size_figure(study: ConvolutionStudy) -> go.Figure:
         (TEXT, "x", "dot"),
     )
     for (name, heights), (colour, symbol, dash) in zip(study.heights.items(), styles, strict=True):
-        figure.add_scatter(
-            x=list(range(1, len(heights) + 1)),
-            y=list(heights),
-            name=name,
-            mode="lines+markers",
-            line={"color": colour, "dash": dash, "width": 2},
-            marker={"symbol": symbol, "size": 7},
-            cliponaxis=False,
-            hovertemplate=f"{name}, kernel %{{x}}: %{{y}} pixels<extra></extra>",
-        )
+        style = line_style(name, colour, dash, symbol, hover=f"{name}, kernel %{{x}}: %{{y}} pixels")
+        figure.add_scatter(x=list(range(1, len(heights) + 1)), y=list(heights), cliponaxis=False, **style)
     figure.update_xaxes(title_text="kernel size (pixels)", dtick=1, zeroline=False)
     figure.update_yaxes(title_text="output height (pixels)", rangemode="tozero")
     return figure.update_layout(legend=legend())
@@ -151,15 +144,8 @@ def receptive_field_overlay_figure(study: ConvolutionStudy) -> go.Figure:
         (top, bottom), (left, right) = field.rows, field.columns
         inset = -0.5 + index * 0.004 * width * (field.rows == (0, height))  # so that equal rectangles stay visible
         x0, x1, y0, y1 = left + inset, right - 1 - inset, top + inset, bottom - 1 - inset
-        figure.add_scatter(
-            x=[x0, x1, x1, x0, x0],
-            y=[y0, y0, y1, y1, y0],
-            name=name,
-            mode="lines",
-            line={"color": colour, "width": 3},
-            cliponaxis=False,
-            hovertemplate=f"{name}<extra></extra>",
-        )
+        style = line_style(name, colour, hover=name, width=3)
+        figure.add_scatter(x=[x0, x1, x1, x0, x0], y=[y0, y0, y1, y1, y0], cliponaxis=False, **style)
     figure.update_xaxes(visible=False, range=[-0.5, width - 0.5], constrain="domain")
     figure.update_yaxes(visible=False, range=[height - 0.5, -0.5], scaleanchor="x", constrain="domain")
     return figure.update_layout(legend=legend() | {"orientation": "v", "font": {"size": 11}})
@@ -179,23 +165,10 @@ def receptive_field_growth_figure(study: ConvolutionStudy) -> go.Figure:
         f"{names[-1]}; the image is {height} pixels high.",
         height=300,
     )
-    figure.add_scatter(
-        x=list(range(1, len(names) + 1)),
-        y=sizes,
-        text=names,
-        name="receptive field",
-        mode="lines+markers",
-        line={"color": TRAIN, "width": 2},
-        hovertemplate="%{text}: %{y} pixels<extra></extra>",
-    )
-    figure.add_scatter(
-        x=[1, len(names)],
-        y=[height, height],
-        name="image",
-        mode="lines",
-        line={"color": TEST, "width": 2, "dash": "dash"},
-        hovertemplate=f"image: {height} pixels<extra></extra>",
-    )
+    field_style = line_style("receptive field", TRAIN, symbol="circle", hover="%{text}: %{y} pixels")
+    figure.add_scatter(x=list(range(1, len(names) + 1)), y=sizes, text=names, **field_style)
+    image_style = line_style("image", TEST, "dash", hover=f"image: {height} pixels")
+    figure.add_scatter(x=[1, len(names)], y=[height, height], **image_style)
     layer_axis(figure, names, "layer, in forward order")
     figure.update_yaxes(title_text="height (pixels)", rangemode="tozero")
     return figure.update_layout(legend=legend())

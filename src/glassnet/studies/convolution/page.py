@@ -47,17 +47,16 @@ def _responses(study: ConvolutionStudy) -> Section:
         "keeps the brightness."
     )
     rows = [
-        (
-            response.kernel.responds_to,
-            response.kernel.name,
-            " | ".join(" ".join(map(_fraction, row)) for row in response.kernel.weights),
-            round(float(np.sum(response.kernel.weights)), 12),
-            float(np.abs(response.response).max()),
-        )
+        {
+            "Responds to": response.kernel.responds_to,
+            "Kernel": response.kernel.name,
+            "Weights": " | ".join(" ".join(map(_fraction, row)) for row in response.kernel.weights),
+            "Sum of the weights": round(float(np.sum(response.kernel.weights)), 12),
+            "Largest response": float(np.abs(response.response).max()),
+        }
         for response in study.responses
     ]
-    columns = ["Responds to", "Kernel", "Weights", "Sum of the weights", "Largest response"]
-    table = Table("The kernels, row by row", columns, rows, collapsed=True)
+    table = Table.from_records("The kernels, row by row", rows, collapsed=True)
     code = Code("The definition in Python", inspect.getsource(naive_convolution.convolution))
     return Section("Kernel responses", [lead, kernel_response_figure(study), sums, table, code])
 
@@ -68,10 +67,11 @@ def _sizes(study: ConvolutionStudy) -> Section:
         "the padding counts both borders. The number of channels does not change height and width: each output "
         "channel has its own kernel, which covers all input channels."
     )
-    rows = [(size.changed, format_shape(size.output_shape), size.parameters) for size in study.sizes]
-    table = Table(
-        f"Outputs for an image of {format_shape(study.image.shape)}", ["Changed", "Output", "Parameters"], rows
-    )
+    rows = [
+        {"Changed": size.changed, "Output": format_shape(size.output_shape), "Parameters": size.parameters}
+        for size in study.sizes
+    ]
+    table = Table.from_records(f"Outputs for an image of {format_shape(study.image.shape)}", rows)
     return Section("Output size", [formula, kernel_size_figure(study), table])
 
 
@@ -81,20 +81,15 @@ def _fields(study: ConvolutionStudy) -> Section:
         "shortcut adds none."
     )
     rows = [
-        (
-            field.layer,
-            format_shape(field.output_shape),
-            format_shape(field.receptive_field.size),
-            format_shape(field.receptive_field.stride),
-        )
+        {
+            "Layer": field.layer,
+            "Output": format_shape(field.output_shape),
+            "Receptive field (pixels)": format_shape(field.receptive_field.size),
+            "Stride (pixels)": format_shape(field.receptive_field.stride),
+        }
         for field in study.fields
     ]
-    table = Table(
-        f"Receptive fields in {study.model}",
-        ["Layer", "Output", "Receptive field (pixels)", "Stride (pixels)"],
-        rows,
-        collapsed=len(rows) > MAX_OPEN_ROWS,
-    )
+    table = Table.from_records(f"Receptive fields in {study.model}", rows, collapsed=len(rows) > MAX_OPEN_ROWS)
     overlay, curve = receptive_field_overlay_figure(study), receptive_field_growth_figure(study)
     return Section("Receptive field", [growth, overlay, curve, table])
 

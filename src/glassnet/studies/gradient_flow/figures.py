@@ -17,6 +17,7 @@ from glassnet.pages.theme import (
     TRAIN,
     buttons,
     colour_bar,
+    line_style,
     logarithmic,
     new_figure,
     text_width,
@@ -24,7 +25,6 @@ from glassnet.pages.theme import (
 from glassnet.studies.gradient_flow.blocks import BlockGradient
 from glassnet.studies.gradient_flow.measure import NORM_NAMES, GradientFlowStudy, GradientNorms
 
-MAX_MARKED_LAYERS = 11
 _DASHES = ("dot", "dash", "solid", "dashdot", "longdash", "longdashdot")
 
 
@@ -48,20 +48,11 @@ def gradient_by_layer_figure(networks: Sequence[GradientNorms], norm: str) -> go
     )
     depths = sorted({network.depth for network in networks})
     for network in networks:
-        figure.add_scatter(
-            x=list(range(1, len(network.layers) + 1)),
-            y=_positive(network.norms[0]),
-            text=network.layers,
-            name=network.name,
-            mode="lines+markers" if len(network.layers) <= MAX_MARKED_LAYERS else "lines",
-            line={
-                "color": TRAIN if network.residual else TEST,
-                "dash": _DASHES[(depths.index(network.depth) - len(depths) + 3) % len(_DASHES)],
-                "width": 2,
-            },
-            marker={"size": 4},
-            hovertemplate=f"{network.name}<br>%{{text}}: %{{y:.3g}}<extra></extra>",
-        )
+        colour = TRAIN if network.residual else TEST
+        dash = _DASHES[(depths.index(network.depth) - len(depths) + 3) % len(_DASHES)]
+        style = line_style(network.name, colour, dash, hover=f"{network.name}<br>%{{text}}: %{{y:.3g}}")
+        x = list(range(1, len(network.layers) + 1))
+        figure.add_scatter(x=x, y=_positive(network.norms[0]), text=network.layers, **style)
     choices = {
         _step_name(step): {"y": [_positive(network.norms[index]) for network in networks]}
         for index, step in enumerate(networks[0].steps)
@@ -91,15 +82,9 @@ def first_layer_figure(study: GradientFlowStudy) -> go.Figure:
             if not networks:
                 continue
             name = f"{'residual' if residual else 'plain'}, {norm if norm == 'batch' else 'no'} normalization"
-            figure.add_scatter(
-                x=[network.depth for network in networks],
-                y=_positive([network.norms[0][0] for network in networks]),
-                name=name,
-                mode="lines+markers",
-                line={"color": colour, "dash": dash, "width": 2},
-                marker={"symbol": symbol, "size": 8},
-                hovertemplate=f"{name}<br>%{{x}} layers: %{{y:.3g}}<extra></extra>",
-            )
+            norms = _positive([network.norms[0][0] for network in networks])
+            style = line_style(name, colour, dash, symbol, hover=f"{name}<br>%{{x}} layers: %{{y:.3g}}")
+            figure.add_scatter(x=[network.depth for network in networks], y=norms, **style)
     figure.update_xaxes(title_text="layers", type="log", tickvals=study.depths, ticktext=list(map(str, study.depths)))
     drawn = logarithmic(network.norms[0][0] for network in study.networks)
     figure.update_yaxes(title_text="L2 norm of the gradient", **drawn)
@@ -124,16 +109,8 @@ def block_gradient_figure(blocks: Sequence[BlockGradient]) -> go.Figure:
         ("through the skip", [block.skip for block in blocks], TRAIN, "diamond", "dash"),
         ("through F", [block.body for block in blocks], TEST, "square", "dot"),
     ):
-        figure.add_scatter(
-            x=list(range(1, len(blocks) + 1)),
-            y=_positive(norms),
-            text=names,
-            name=name,
-            mode="lines+markers",
-            line={"color": colour, "dash": dash, "width": 2},
-            marker={"symbol": symbol, "size": 7},
-            hovertemplate=f"%{{text}}, {name}: %{{y:.3g}}<extra></extra>",
-        )
+        style = line_style(name, colour, dash, symbol, hover=f"%{{text}}, {name}: %{{y:.3g}}")
+        figure.add_scatter(x=list(range(1, len(blocks) + 1)), y=_positive(norms), text=names, **style)
     layer_axis(figure, names, "block, first to last")
     drawn = logarithmic(norm for block in blocks for norm in (block.total, block.skip, block.body))
     figure.update_yaxes(title_text="L2 norm of the gradient", **drawn)

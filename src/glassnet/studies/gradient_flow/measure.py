@@ -137,11 +137,9 @@ class GradientFlowStudy(Study):
         parts = f"In {self.network} the parts of the gradient through the skip and through F"
         worst = self.worst_block
         if not self.adds_up:
-            return (
-                f"{parts} do NOT add up: they differ by {worst.error:.1e} in {worst.block}. A backward pass is wrong."
-            )
-        difference = f"they differ by at most {worst.error:.1e}" if worst.error else "exactly, to the last bit"
-        return f"{parts} add up in {'all of ' * (len(self.blocks) > 1)}{count}: {difference}."
+            return f"{parts} do NOT add up: {worst.block} differs by {worst.error:.1e}. A backward pass is wrong."
+        closeness = f"to within {worst.error:.1e} of its largest value" if worst.error else "exactly, to the last bit"
+        return f"{parts} add up to the total in {'all ' * (len(self.blocks) > 1)}{count}, {closeness}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields but the maps."""

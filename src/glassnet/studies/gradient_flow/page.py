@@ -46,20 +46,22 @@ def _by_layer(study: GradientFlowStudy) -> Section:
 
 def _by_depth(study: GradientFlowStudy) -> Section:
     figures = [first_layer_figure(study)] if len(study.depths) > 1 else []
-    rows: list[tuple[str | float, ...]] = [
-        (
-            network.name,
-            NORM_NAMES[network.norm],
-            *(norms[layer] for norms in (network.norms[0], network.norms[-1]) for layer in (0, -1)),
-            network.losses[0],
-            network.losses[-1],
-        )
+    after = f"after {pluralize(study.networks[0].steps[-1], 'step')}"
+    rows = [
+        {
+            "Network": network.name,
+            "Normalization": NORM_NAMES[network.norm],
+            "First layer, before training": network.norms[0][0],
+            "Last layer, before training": network.norms[0][-1],
+            f"First layer, {after}": network.norms[-1][0],
+            f"Last layer, {after}": network.norms[-1][-1],
+            "Loss before training": network.losses[0],
+            f"Loss {after}": network.losses[-1],
+        }
         for network in study.networks
     ]
-    after = f"after {pluralize(study.networks[0].steps[-1], 'step')}"
-    columns = ["Network", "Normalization", "First layer, before training", "Last layer, before training"]
-    columns += [f"First layer, {after}", f"Last layer, {after}", "Loss before training", f"Loss {after}"]
-    return Section("By depth", [*figures, Table("Gradient norms", columns, rows, collapsed=bool(figures))])
+    table = Table.from_records("Gradient norms", rows, collapsed=bool(figures))
+    return Section("By depth", [*figures, table])
 
 
 def _by_block(study: GradientFlowStudy) -> Section:
@@ -68,11 +70,16 @@ def _by_block(study: GradientFlowStudy) -> Section:
         "dx = S′(g) + F′(g). The identity passes g on as it is, for any F. Here each part is computed by the layers of "
         "its own path, and the total by the network's backward pass, all in float64."
     )
-    rows = [
-        (block.block, block.shortcut, block.skip, block.body, block.total, block.cosine, block.error)
-        for block in study.blocks
-    ]
-    columns = ["Block", "Shortcut", "Through the skip", "Through F", "Total", "Cosine of the parts", "Difference"]
-    table = Table("Every block", columns, rows, collapsed=len(rows) > MAX_OPEN_ROWS)
+    columns = {
+        "Block": "block",
+        "Shortcut": "shortcut",
+        "Through the skip": "skip",
+        "Through F": "body",
+        "Total": "total",
+        "Cosine of the parts": "cosine",
+        "Difference": "error",
+    }
+    rows = [{title: getattr(block, name) for title, name in columns.items()} for block in study.blocks]
+    table = Table.from_records("Every block", rows, collapsed=len(rows) > MAX_OPEN_ROWS)
     maps, norms = block_gradient_maps_figure(study.blocks), block_gradient_figure(study.blocks)
     return Section("Both paths of a block", [equation, maps, norms, table])

@@ -1,4 +1,3 @@
-import json
 import math
 import re
 from dataclasses import replace
@@ -6,69 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import glassnet as gn
 from glassnet import nn
 from glassnet.data import Normalization
 from glassnet.errors import ConfigError
-from glassnet.pages.page import render
 from glassnet.studies import gradient_flow
 from glassnet.studies.gradient_flow import GradientFlowStudy, GradientNorms, block_gradients
 from glassnet.studies.gradient_flow.measure import convolution_norms
-
-BLOCKS: list[dict[str, Any]] = [
-    {},  # identity, and zero-pad where the shape changes
-    {"shortcut": "projection"},
-    {"norm": "none"},
-    {"norm": "none", "shortcut": "projection", "pool": "max"},
-    {"preactivation": True},
-    {"preactivation": True, "shortcut": "projection", "pool": "stride"},
-    {"block": "bottleneck", "shortcut": "projection", "dropout": 0.5},
-    {"stem": "7x7", "pool": "max", "shortcut": "projection"},
-    {"zero_init": True},
-]
-
-
-def built(engine: str = "numpy", dtype: str = "float32", **changes: Any) -> gn.Network:
-    spec = gn.spec("resnet20", **{"width": 4, "blocks": (2, 2), "image_size": 12, "classes": 3, **changes})
-    return gn.build(spec, engine, dtype=dtype)
-
-
-def batch(count: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return rng.standard_normal((count, 3, 12, 12)), rng.integers(0, 3, count)
-
-
-@pytest.fixture(scope="module")
-def study(digits: gn.Dataset) -> GradientFlowStudy:
-    return gradient_flow.run_study(digits, depths=(8, 14), norms=("batch",), steps=4, width=4)
-
-
-@pytest.mark.parametrize("engine", ["numpy", "torch"])
-@pytest.mark.parametrize("changes", BLOCKS, ids=str)
-def test_block_gradients_parts_add_up_to_the_total(changes: dict[str, Any], engine: str) -> None:
-    """The parts come from NumPy's layers alone; with torch the whole is autograd's."""
-    blocks = block_gradients(built(engine, **changes), *batch())
-    assert [block.block for block in blocks] == ["layer1.0", "layer1.1", "layer2.0", "layer2.1"]
-    for block in blocks:
-        assert block.error <= 1e-12
-        assert block.total > 0
-        assert block.maps.shape[0] == 3
-        np.testing.assert_allclose(block.maps[0] + block.maps[1], block.maps[2], rtol=0, atol=1e-12 * block.total)
-        # |a + b|² = |a|² + |b|² + 2 |a| |b| cos
-        expected = block.skip**2 + block.body**2 + 2 * block.skip * block.body * block.cosine
-        assert block.total == pytest.approx(math.sqrt(expected), rel=1e-9)
-    changed = "projection" if changes.get("shortcut") else "zero-pad"
-    first = "projection" if changes.get("block") else "identity"
-    assert [block.shortcut for block in blocks] == [first, "identity", changed, "identity"]
-
-
-def test_block_gradients_are_the_skips_where_f_is_0() -> None:
-    """Where F is 0 at the start, as with zero_init, all of the gradient comes through the skip."""
-    blocks = block_gradients(built(zero_init=True), *batch())
-    assert [block.body for block in blocks if block.shortcut == "identity"] == [0, 0, 0]
-    assert all(block.skip == block.total for block in blocks if block.shortcut == "identity")
+from tests.studies.gradient_flow.networks import batch, built
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.999999], ids=["the skip forgotten", "a skip a little too weak"])
@@ -89,19 +34,6 @@ def test_adds_up_is_false_for_a_wrong_backward_pass(
     assert not wrong.adds_up
     assert "do NOT add up" in wrong.summary[0]
     assert wrong.to_dict()["adds_up"] is False
-
-
-@pytest.mark.parametrize("engine", ["numpy", "torch"])
-def test_block_gradients_leave_the_network_as_it_is(engine: str) -> None:
-    network = built(engine, dropout=0.5)
-    before = network.state_dict()
-    generators = [dropout.generator.bit_generator.state for dropout in network._dropouts()]
-    drawn = torch.get_rng_state()
-    block_gradients(network, *batch())
-    assert torch.equal(torch.get_rng_state(), drawn)
-    for key, array in network.state_dict().items():
-        np.testing.assert_array_equal(array, before[key])
-    assert generators == [dropout.generator.bit_generator.state for dropout in network._dropouts()]
 
 
 def test_convolution_norms_are_those_of_the_gradients() -> None:
@@ -167,7 +99,7 @@ def test_run_study_measures_the_blocks_of_a_given_network(digits: gn.Dataset) ->
     study = gradient_flow.run_study(digits, network, name="mine", depths=(8,), norms=("none",), steps=1, width=2)
     assert [block.block for block in study.blocks] == ["layer1.0"]
     assert study.summary[0].startswith(
-        "In mine the parts of the gradient through the skip and through F add up in 1 block"
+        "In mine the parts of the gradient through the skip and through F add up to the total in 1"
     )
 
 
@@ -183,6 +115,8 @@ def test_run_study_takes_a_normalization_in_the_scale_of_the_data(digits: gn.Dat
 
 
 DEPTHS = "depths must be a list of distinct integers 6n + 2, such as 8, 20, 56. Got "
+
+
 NORMS = "norms must be a list of 'batch', 'none' or both. Got "
 
 
@@ -214,28 +148,3 @@ NORMS = "norms must be a list of 'batch', 'none' or both. Got "
 def test_run_study_refuses_options_out_of_range(digits: gn.Dataset, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         gradient_flow.run_study(digits, **options)
-
-
-def test_block_gradients_refuse_a_plain_network() -> None:
-    with pytest.raises(ConfigError, match="network must be a Network with shortcuts. Got skip=False."):
-        block_gradients(built(skip=False), *batch())
-
-
-def test_build_page_renders(study: GradientFlowStudy) -> None:
-    html = render(gradient_flow.build_page(study))
-    assert html.count("after 4 steps") >= 2  # a button, and columns of the table
-    json.dumps(study.to_dict(), allow_nan=False)
-    assert "maps" not in study.to_dict()["blocks"][0]
-
-
-def test_figures_leave_a_gap_for_norms_of_0_or_infinity(study: GradientFlowStudy) -> None:
-    lost = replace(study.networks[0], norms=tuple((0.0, *norms[1:-1], math.inf) for norms in study.networks[0].norms))
-    (line,) = gradient_flow.gradient_by_layer_figure([lost], "of a test").data
-    assert (line.y[0], line.y[-1]) == (None, None)
-    assert gradient_flow.first_layer_figure(replace(study, networks=(lost,))).data[0].y == (None,)
-
-
-def test_build_page_leaves_out_the_figure_by_depth_for_one_depth(study: GradientFlowStudy) -> None:
-    alone = gradient_flow.build_page(replace(study, networks=study.networks[:2])).sections[1]
-    several = gradient_flow.build_page(study).sections[1]
-    assert (len(alone.blocks), len(several.blocks)) == (1, 2)

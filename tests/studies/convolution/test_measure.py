@@ -10,17 +10,12 @@ from PIL import Image
 import glassnet as gn
 from glassnet import nn
 from glassnet.errors import ConfigError, DataError
-from glassnet.pages.page import Code, render
+from glassnet.pages.page import render
 from glassnet.studies import convolution
 from glassnet.studies.convolution import KERNELS, convolve
 from glassnet.studies.convolution.measure import Kernel
 
 SIDE = 9
-
-
-@pytest.fixture(scope="module")
-def study() -> convolution.ConvolutionStudy:
-    return convolution.run_study()
 
 
 def edge(kind: str) -> np.ndarray:
@@ -184,38 +179,9 @@ def test_run_study_takes_every_model_on_the_smallest_image(model: str) -> None:
     render(convolution.build_page(study))
 
 
-def test_kernel_response_figure_shows_0_as_white_in_true_proportions(study: convolution.ConvolutionStudy) -> None:
-    figure = convolution.kernel_response_figure(study)
-    image, responses = (trace for trace in figure.data if trace.type == "heatmap")
-    assert (responses.zmin, responses.zmid, responses.zmax) == (-1, 0, 1)
-    assert responses.colorscale[0][1] == "rgb(103,0,31)"  # RdBu
-    assert figure.layout.yaxis.scaleanchor == "x"
-    assert np.nanmax(np.abs(responses.z)) == 1
-    assert np.isfinite(image.z).sum() == study.image.size
-    (texts,) = (trace.text for trace in figure.select_traces({"type": "scatter", "mode": "text"}))
-    assert texts[1].split("<br>")[0] == "vertical edges"
-    assert texts[3].split("<br>") == ["edges rising to", "the right"]
-
-
-def test_build_page_shows_the_definition(study: convolution.ConvolutionStudy) -> None:
-    page = convolution.build_page(study)
-    (code,) = (block for section in page.sections for block in section.blocks if isinstance(block, Code))
-    assert code.text.startswith("def convolution(")
-    assert "for v in range(kw):" in render(page)
-
-
 def test_to_dict_leaves_pixels_out(study: convolution.ConvolutionStudy) -> None:
     told = json.dumps(study.to_dict(), allow_nan=False)
     assert len(told) < 20_000
     first = json.loads(told)["responses"][0]
     assert first["kernel"]["responds_to"] == "vertical edges"
     assert first["lowest"] == study.responses[0].response.min()
-
-
-def test_receptive_field_overlay_figure_draws_few_distinct_rectangles() -> None:
-    study = convolution.run_study(np.zeros((40, 60), np.uint8), "resnet110")
-    lines = list(convolution.receptive_field_overlay_figure(study).select_traces({"type": "scatter"}))
-    assert len(lines) == 6
-    assert len({(tuple(line.x), tuple(line.y)) for line in lines}) == 6
-    for line in lines:  # bright enough to be seen on black
-        assert np.dot([0.3, 0.6, 0.1], [int(part) for part in re.findall(r"\d+", line.line.color)]) > 75

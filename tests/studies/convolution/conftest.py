@@ -1,0 +1,8 @@
+import pytest
+
+from glassnet.studies import convolution
+
+
+@pytest.fixture(scope="session")
+def study() -> convolution.ConvolutionStudy:
+    return convolution.run_study()
