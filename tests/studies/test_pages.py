@@ -61,7 +61,7 @@ def test_the_keyboard_chooses_a_moment(opened, pages: dict[str, Page]) -> None: 
 def test_the_keyboard_unfolds_and_reads_the_code(opened, pages: dict[str, Page]) -> None:  # type: ignore[no-untyped-def]
     tab = opened(pages["convolution"], 400)
     assert not tab.locator("pre").is_visible()
-    tab.get_by_text("The definition, as Python").focus()
+    tab.get_by_text("The definition in Python").focus()
     tab.keyboard.press("Enter")
     assert tab.locator("pre").is_visible()
     assert "def convolution(" in tab.locator("pre").inner_text()

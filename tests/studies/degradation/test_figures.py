@@ -19,7 +19,7 @@ def test_depth_error_figure_draws_every_run_and_the_means() -> None:
 
 def test_training_curve_figure_draws_mean_and_range() -> None:
     figure = degradation.training_curve_figure(made_up(DEGRADED), "batch", "error")
-    names = ["plain, 56 layers", "plain, 8 layers", "residual, 56 layers", "residual, 8 layers"]
+    names = ["plain 56", "plain 8", "residual 56", "residual 8"]
     assert [trace.name for trace in figure.data[::2]] == names
     mean, area = figure.data[:2]
     assert list(mean.y) == pytest.approx([0.9, np.mean(HIGH)])
@@ -36,7 +36,7 @@ def test_training_curve_figure_draws_all_depths() -> None:
     study = made_up({(residual, depth): [depth / 100] for residual in (False, True) for depth in depths})
     figure = degradation.training_curve_figure(study, "batch", "error")
     assert {trace.name for trace in figure.data} == {
-        f"{network}, {depth} layers" for network in ("plain", "residual") for depth in depths
+        f"{network} {depth}" for network in ("plain", "residual") for depth in depths
     }
     styles = [(trace.line.color, trace.line.dash, trace.line.width) for trace in figure.data]
     assert len(set(styles)) == len(styles)
@@ -46,4 +46,4 @@ def test_figures_omit_diverged_runs(diverged: DegradationStudy) -> None:
     *_, residual, residual_mean = degradation.depth_error_figure(diverged, "batch").data
     assert (list(residual.x), list(residual_mean.x)) == ([8, 8, 8, 56, 56], [8])
     curves = {trace.name: trace for trace in degradation.training_curve_figure(diverged, "batch", "error").data}
-    assert list(curves["residual, 56 layers"].x) == []
+    assert list(curves["residual 56"].x) == []

@@ -83,12 +83,14 @@ def training_curve_figure(study: DegradationStudy, norm: str, quantity: str) -> 
     name, seeds = _QUANTITIES[quantity], len(study.seeds)
     over = f" The line is the mean of {seeds} seeds, the shade their range." if seeds > 1 else ""
     lag = " Batch normalization may raise values midway: its running averages lag behind fast-moving weights."
+    lag = lag if norm == "batch" else ""
     legend_height = 72 + _LEGEND_ROW * len(study.depths)
     figure = new_figure(
         f"{name.capitalize()}, {_NORMS[norm]}",
         caption=(
-            f"{name.capitalize()} after each epoch, in evaluation mode.{over} Solid lines are the deepest networks: "
-            f"compare them with each other, and with the dashed lines of their colour.{lag if norm == 'batch' else ''}"
+            f"{name.capitalize()} after each epoch, in evaluation mode, by network and number of layers.{over} "
+            "Thick solid lines are the deepest networks: compare them with each other, and with the other "
+            f"lines of their colour.{lag}"
         ),
         alt=f"Line chart of the {name} by epoch of {2 * len(study.depths)} networks. "
         + _list_final_errors(study, norm),
@@ -117,11 +119,11 @@ def _add_curve(figure: go.Figure, study: DegradationStudy, norm: str, network: s
     figure.add_scatter(
         x=epochs,
         y=_drawable(means, quantity),
-        name=f"{network}, {depth} layers",
-        mode="lines",
+        name=f"{network} {depth}",
+        mode="lines" if len(epochs) > 1 else "markers",  # a line of one epoch is invisible
         line={"color": _COLOURS[network], "dash": _DASHES[place], "width": width},
         cliponaxis=False,
-        hovertemplate="%{fullData.name}, epoch %{x}: %{y:.3~g}<extra></extra>",
+        hovertemplate=f"{network}, {depth} layers, epoch %{{x}}: %{{y:.3~g}}<extra></extra>",
     )
     if len(curves) > 1:
         figure.add_scatter(

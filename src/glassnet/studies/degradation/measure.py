@@ -92,19 +92,21 @@ class DegradationStudy(Study):
 
     @property
     def summary(self) -> list[str]:
-        return [*(self._norm_summary(norm) for norm in self.norms), self._test_summary()]
+        sentences = []
+        for norm in self.norms:
+            title = NORM_TITLES[norm]
+            sentences.append(f"{title}, {self._conclusion(norm)} {self._skip_summary(norm)}")
+            plain, residual = (self._depth_summary(norm, residual) for residual in (False, True))
+            sentences.append(f"{title}, plain {plain} Residual {residual}")
+        return [*sentences, self._test_summary()]
 
-    def _norm_summary(self, norm: str) -> str:
-        sentences = [f"{NORM_TITLES[norm]}, {self._conclusion(norm)}"]
-        depths = join_words([str(depth) for depth in self.depths])
-        for network, residual in NETWORKS.items():
-            ends = [self.final(norm, residual, depth) for depth in self.depths]
-            errors = join_words(["divergence" if end is None else f"{end.mean:.1%}" for end in ends])
-            sentences.append(
-                f"{network.capitalize()} networks of {depths} layers reach training errors of {errors}. "
-                f"From {self.depths[0]} to {self.depths[-1]} layers {_change(self.depth_effect(norm, residual))}."
-            )
-        return " ".join([*sentences, self._skip_summary(norm)])
+    def _depth_summary(self, norm: str, residual: bool) -> str:
+        ends = [self.final(norm, residual, depth) for depth in self.depths]
+        errors = join_words(["divergence" if end is None else f"{end.mean:.1%}" for end in ends])
+        return (
+            f"networks of {join_words(list(map(str, self.depths)))} layers reach training errors of {errors}. From "
+            f"{self.depths[0]} to {self.depths[-1]} layers {_change(self.depth_effect(norm, residual))}."
+        )
 
     def _conclusion(self, norm: str) -> str:
         """Return the study's statement about depth and skip connections, or the opposite one."""
@@ -133,16 +135,15 @@ class DegradationStudy(Study):
         return " significantly" if len(self.seeds) > 1 else ""
 
     def _skip_summary(self, norm: str) -> str:
-        depths = []
-        for depth in self.depths:
-            effect = self.skip_effect(norm, depth)
-            if effect is not None and effect.sign > 0:
-                p_value = "" if effect.p_value is None else f" ({format_p_value(effect.p_value)})"
-                depths.append(f"{depth} layers{p_value}")
-        lower = f"have a{self._significantly} lower training error than plain ones"
-        if not depths:
-            return f"At no depth do residual networks {lower}."
-        return f"Residual networks {lower} at {join_words(depths)}."
+        effects = {depth: self.skip_effect(norm, depth) for depth in self.depths}
+        lower = {str(depth): effect for depth, effect in effects.items() if effect is not None and effect.sign > 0}
+        claim = f"have a{self._significantly} lower training error than plain ones"
+        if not lower:
+            return f"At no depth do residual networks {claim}."
+        p_values = [effect.p_value for effect in lower.values() if effect.p_value is not None]
+        largest = "largest " if len(p_values) > 1 else ""
+        test = f" (paired t-test, {largest}{format_p_value(max(p_values))})" if p_values else ""
+        return f"Residual networks {claim} at {join_words(list(lower))} layers{test}."
 
     def _test_summary(self) -> str:
         if len(self.seeds) == 1:

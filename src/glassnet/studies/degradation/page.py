@@ -81,5 +81,5 @@ def _effect_table(study: DegradationStudy) -> Table:
     rows = [
         (name, norm, *((None,) * 4 if effect is None else astuple(effect))) for (name, norm), effect in effects.items()
     ]
-    columns = ["Difference of training errors", "Norm", "Mean", "95% from", "to", "p-value (paired t-test)"]
-    return Table("Differences, paired by seed", columns, rows, nowrap=True)
+    columns = ["Difference", "Norm", "Mean", "95% from", "to", "p-value"]
+    return Table("Differences of training errors, paired t-test over the seeds", columns, rows, nowrap=True)

@@ -4,7 +4,7 @@ from glassnet.pages.page import Code, Page, Section, Table
 from glassnet.pages.text import format_cell, pluralize
 from glassnet.studies.sweep.figures import effect_figure, sweep_figure
 from glassnet.studies.sweep.grid import format_setting
-from glassnet.studies.sweep.measure import SweepStudy, seed_stats
+from glassnet.studies.sweep.measure import TEST, SweepStudy, seed_stats
 
 MAX_OPEN_ROWS = 24
 
@@ -39,8 +39,8 @@ def _effect_table(study: SweepStudy) -> Table:
         )
         for effect in study.effects
     ]
-    columns = ["Field", "Values", f"Difference in {study.split} accuracy", "95% from", "to", "p-value", "Significant"]
-    title = "Differences between the values of each field, paired by seed; paired t-test with Holm's correction"
+    columns = ["Field", "Values", "Difference", "95% from", "to", "p-value", "Significant"]
+    title = f"Differences in {study.split} accuracy, {TEST}"
     return Table(title, columns, rows, collapsed=len(rows) > MAX_OPEN_ROWS, nowrap=True)
 
 
