@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ class Measured(Study):
     name: str
     values: tuple[float, ...]
     table: dict[str, object]
+    image: object = field(default=None, repr=False)
 
     @property
     def summary(self) -> list[str]:

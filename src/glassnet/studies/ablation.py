@@ -18,7 +18,7 @@ from glassnet.measures.receptive_field import shortcuts
 from glassnet.measures.significance import SIGNIFICANT
 from glassnet.pages.figures.curves import finite, layer_axis, legend
 from glassnet.pages.page import Page, Section, Table
-from glassnet.pages.text import first_names, format_points, pluralize
+from glassnet.pages.text import first_names, format_points, format_test, pluralize
 from glassnet.pages.theme import CATEGORY_AXIS, TEST, TEXT, TITLE_HEIGHT, TRAIN, line_style, new_figure, text_width
 from glassnet.progress import Progress
 from glassnet.studies.study import Study
@@ -74,7 +74,10 @@ class AblationStudy(Study):
         whole = f"The test accuracy of the whole network is {self._accuracy(self.accuracy)}."
         if first.accuracy_drop > 0:
             low, high = map(format_points, first.accuracy_interval)
-            drop = f"{format_points(first.accuracy_drop)} percentage points lower (95% interval {low} to {high})"
+            test = format_test(first.p_value, "McNemar’s exact test")
+            drop = (
+                f"{format_points(first.accuracy_drop)} percentage points lower (95% interval {low} to {high}; {test})"
+            )
             effect = f"Without {first.block} it is {self._accuracy(first.accuracy)}, {drop}."
         else:
             effect = "It does not fall without any single block."

@@ -23,8 +23,11 @@ class Study(ABC):
         """Sentences computed from the numbers, the opposite ones where the numbers are opposite."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields and the summary as JSON takes them, null where a number is not finite."""
-        return {name: to_builtin(value) for name, value in vars(self).items()} | {"summary": self.summary}
+        """Return fields and summary as JSON takes them, null where a number is not finite.
+
+        Fields without a place in the repr, such as images, are left out.
+        """
+        return {**to_builtin(self), "summary": self.summary}
 
 
 def default_output(study: str, *subjects: Path | str | None) -> Path:
@@ -51,7 +54,7 @@ def format_paired_test(difference: PairedDifference, test: str = "paired t-test"
 def to_builtin(value: Any) -> Any:
     """Return dataclasses, arrays and mappings as dicts and lists, and None in place of a number that is not finite."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_builtin(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: to_builtin(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
     if isinstance(value, np.ndarray | np.generic):
         return to_builtin(value.tolist())
     if isinstance(value, Mapping):

@@ -36,9 +36,9 @@ def kernel_response_figure(study: ConvolutionStudy) -> go.Figure:
     tiles = np.full((1 + len(study.responses), height, width), np.nan)
     hover = [f"{shorten_label(study.name, 60)}<br>{height}×{width} pixels, 0 (black) to 1 (white)"]
     for tile, response in zip(tiles[1:], study.responses, strict=True):
-        low, high = response.response.min(), response.response.max()
+        kernel, low, high = response.kernel, response.lowest, response.highest
         tile[1:-1, 1:-1] = response.response / (max(-low, high) or 1.0)
-        hover.append(f"{response.kernel.name}<br>responds to {response.kernel.responds_to}<br>{low:.3g} to {high:.3g}")
+        hover.append(f"{kernel.name}<br>responds to {kernel.responds_to}<br>{low:.3g} to {high:.3g}")
     labels = [shorten_label(study.name, 30), *(response.kernel.responds_to for response in study.responses)]
     figure, grid = _tile_grid(
         "Kernel responses",

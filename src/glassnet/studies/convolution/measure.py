@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from glassnet.data.decode import read_image_headers
 from glassnet.errors import DataError, ShapeError
 from glassnet.measures.receptive_field import ReceptiveField, layer_geometries
 from glassnet.pages.text import format_shape
-from glassnet.studies.study import Study, to_builtin
+from glassnet.studies.study import Study
 from glassnet.verify import naive_convolution
 
 Array = npt.NDArray[Any]
@@ -88,7 +88,10 @@ class KernelResponse:
     """The response of one kernel to the image, (H − 2, W − 2): one value for each position where the kernel fits."""
 
     kernel: Kernel
-    response: Array
+    response: Array = field(repr=False)
+    lowest: float
+    highest: float
+    mean_size: float
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class ConvolutionStudy(Study):
     """A gray image (H, W) with values from 0 to 1, and all measurements on it."""
 
     name: str
-    image: Array
+    image: Array = field(repr=False)
     responses: tuple[KernelResponse, ...]
     difference: float  # the largest between Conv2d's responses and those of the plain loops
     kernel: Array  # an asymmetric kernel (3, 3)
@@ -146,8 +149,8 @@ class ConvolutionStudy(Study):
 
     def _strongest_edges(self) -> str:
         edges = self.responses[: len(EDGE_KERNELS)]
-        strongest = max(edges, key=lambda response: float(np.abs(response.response).mean()))
-        if not strongest.response.any():
+        strongest = max(edges, key=lambda response: response.mean_size)
+        if strongest.mean_size == 0:
             return "None of the edge kernels responds to this image: it has no edges."
         return f"Of the four edge kernels the one for {strongest.kernel.responds_to} responds most to this image."
 
@@ -171,17 +174,8 @@ class ConvolutionStudy(Study):
         return field.rows == (0, height) and field.columns == (0, width)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields but the pixels, of which it has the extremes."""
-        responses = [
-            {
-                "kernel": to_builtin(response.kernel),
-                "lowest": float(response.response.min()),
-                "highest": float(response.response.max()),
-                "mean_size": float(np.abs(response.response).mean()),
-            }
-            for response in self.responses
-        ]
-        return super().to_dict() | {"image": list(self.image.shape), "responses": responses, "flips": self.flips}
+        """Return all fields but the pixels."""
+        return super().to_dict() | {"image": list(self.image.shape), "flips": self.flips}
 
 
 def run_study(image: Image | None = None, model: str | ResNetSpec = "tiny") -> ConvolutionStudy:
@@ -204,7 +198,7 @@ def run_study(image: Image | None = None, model: str | ResNetSpec = "tiny") -> C
     return ConvolutionStudy(
         name,
         gray,
-        tuple(map(KernelResponse, KERNELS, responses)),
+        tuple(map(_response, KERNELS, responses)),
         float(np.abs(responses - by_loops).max()),
         kernel,
         point,
@@ -215,6 +209,11 @@ def run_study(image: Image | None = None, model: str | ResNetSpec = "tiny") -> C
         spec.preset,
         receptive_fields(spec, gray.shape),
     )
+
+
+def _response(kernel: Kernel, response: Array) -> KernelResponse:
+    mean_size = float(np.abs(response).mean())
+    return KernelResponse(kernel, response, float(response.min()), float(response.max()), mean_size)
 
 
 def convolve(image: Array, *kernels: Any, **options: Any) -> Array:

@@ -52,7 +52,7 @@ def _responses(study: ConvolutionStudy) -> Section:
             "Kernel": response.kernel.name,
             "Weights": " | ".join(" ".join(map(_fraction, row)) for row in response.kernel.weights),
             "Sum of the weights": round(float(np.sum(response.kernel.weights)), 12),
-            "Largest response": float(np.abs(response.response).max()),
+            "Largest response": max(-response.lowest, response.highest),
         }
         for response in study.responses
     ]

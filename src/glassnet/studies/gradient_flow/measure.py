@@ -143,9 +143,7 @@ class GradientFlowStudy(Study):
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields but the maps."""
-        blocks = [{name: value for name, value in vars(block).items() if name != "maps"} for block in self.blocks]
-        computed = {"blocks": blocks, "error": self.worst_block.error, "adds_up": self.adds_up}
-        return super().to_dict() | {name: to_builtin(value) for name, value in computed.items()}
+        return super().to_dict() | {"error": to_builtin(self.worst_block.error), "adds_up": self.adds_up}
 
 
 def run_study(
