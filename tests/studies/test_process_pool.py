@@ -11,11 +11,20 @@ import pytest
 
 import glassnet as gn
 from glassnet.errors import RunError
-from glassnet.studies.process_pool import run_in_processes
+from glassnet.studies.process_pool import FractionProgress, run_in_processes
 from glassnet.studies.trials import run_trials
 from glassnet.training import RunFolder
 from tests.studies.test_trials import RecordingProgress, trial
 from tests.training.runs import assert_same_run
+
+
+def test_fraction_progress_reports_what_is_done() -> None:
+    fractions: list[float] = []
+    progress = FractionProgress(fractions.append)
+    progress.start("training", 8, done=2)
+    progress.advance()
+    progress.advance(5)
+    assert fractions == [0.25, 0.375, 1.0]
 
 
 def test_workers_train_to_the_same_bits_as_one_process(digits: gn.Dataset, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class RecordingProgress(Progress):
         self.lines.append(line)
 
     def start(self, title: str, total: int, done: int = 0, unit: str = "steps") -> None:
-        self.task = (title, total, unit)
+        self.task, self.percent, self.percent_at_start = (title, total, unit), done, done
 
     def advance(self, count: int = 1) -> None:
         self.percent += count
@@ -51,6 +51,7 @@ def test_run_trials_reuses_finished_runs(digits: gn.Dataset, tmp_path: Path, sna
     (before,) = run_trials([trial("a")], digits, tmp_path)
     files, progress = snapshot(tmp_path / "a"), RecordingProgress()
     *_, again = run_trials([trial("b", seed=1), trial("a")], digits, tmp_path, progress=progress)
+    assert progress.percent_at_start == 50
     assert snapshot(tmp_path / "a") == files
     assert again == before
     assert progress.lines[0] == f"2 runs in {tmp_path}, 1 of them there already"

@@ -70,6 +70,11 @@ class TrialRunner:
     threads: int | None = None
     evaluate_train: bool = False
 
+    def fraction_done(self, trial: Trial) -> float:
+        """Return the fraction of a trial's epochs that its run folder has."""
+        folder = RunFolder(self.folder / trial.name)
+        return min(1.0, len(folder.read_records()) / trial.recipe.epochs) if folder.has_checkpoint else 0.0
+
     def run(self, trial: Trial, progress: Progress) -> TrialResult:
         """Train a trial to its end, from its last checkpoint. A run that diverges has a result, too."""
         path = self.folder / trial.name
@@ -116,25 +121,28 @@ def _pass_check(network: Network, data: Dataset) -> None:
 class _StudyProgress:
     """Progress of all trials together, in percent of their cost, and one log line for each that is finished."""
 
-    def __init__(self, progress: Progress, trials: Sequence[Trial]) -> None:
+    def __init__(self, progress: Progress, trials: Sequence[Trial], fractions: dict[str, float]) -> None:
         self.progress, self.started = progress, perf_counter()
         self.costs = {trial.name: trial.cost for trial in trials}
-        self.fractions = dict.fromkeys(self.costs, 0.0)
-        self.percent, self.results = 0, dict[str, TrialResult]()
+        self.fractions, self.results = fractions, dict[str, TrialResult]()
+        self.percent = self._percent()
 
-    def start(self, folder: Path, n_existing: int) -> None:
-        runs = pluralize(len(self.costs), "run")
+    def _percent(self) -> int:
+        done = sum(cost * self.fractions[name] for name, cost in self.costs.items())
+        return int(100 * done / sum(self.costs.values()))
+
+    def start(self, folder: Path) -> None:
+        runs, n_existing = pluralize(len(self.costs), "run"), sum(map(bool, self.fractions.values()))
         self.progress.log(f"{runs} in {folder}" + (f", {n_existing} of them there already" if n_existing else ""))
-        self.progress.start(runs, 100, unit="percent")
+        self.progress.start(runs, 100, self.percent, "percent")
 
     def update(self, trial: Trial, fraction: float) -> None:
         """Set the fraction of a trial that is done; it never falls."""
         self.fractions[trial.name] = max(self.fractions[trial.name], fraction)
-        done = sum(cost * self.fractions[name] for name, cost in self.costs.items())
-        percent = int(100 * done / sum(self.costs.values()))
-        if percent > self.percent:
-            self.progress.advance(percent - self.percent)
-            self.percent = percent
+        gain = self._percent() - self.percent
+        if gain:
+            self.percent += gain
+            self.progress.advance(gain)
 
     def add(self, result: TrialResult) -> None:
         """Keep and log the result of a trial."""
@@ -176,17 +184,17 @@ def run_trials(
     if workers < 1:
         raise ConfigError(f"workers must be an integer of at least 1. Got {workers}.")
     runner = TrialRunner(data, Path(folder), engine, 1 if workers > 1 else None, evaluate_train)
-    folders = {trial.name: RunFolder(runner.folder / trial.name) for trial in trials}
-    existing = [trial for trial in trials if folders[trial.name].has_checkpoint]
-    for trial in _first_of_each_setting(trial for trial in trials if trial not in existing):
+    fractions = {trial.name: runner.fraction_done(trial) for trial in trials}
+    for trial in _first_of_each_setting(trial for trial in trials if fractions[trial.name] == 0):
         runner.check(trial)
-    finished = [trial for trial in existing if folders[trial.name].is_finished]
+    finished = [trial for trial in trials if fractions[trial.name] == 1]
     # Then the most expensive ones first, so that no process is left alone with one at the end.
     unfinished = sorted(
-        (trial for trial in trials if trial not in finished), key=lambda trial: (trial not in existing, -trial.cost)
+        (trial for trial in trials if fractions[trial.name] < 1),
+        key=lambda trial: (fractions[trial.name] == 0, -trial.cost),
     )
-    study = _StudyProgress(progress or Progress(), trials)
-    study.start(runner.folder, len(existing))
+    study = _StudyProgress(progress or Progress(), trials, fractions)
+    study.start(runner.folder)
     try:
         for trial in [*finished, *(unfinished if workers == 1 else [])]:
             study.add(runner.run(trial, FractionProgress(partial(study.update, trial))))
