@@ -51,7 +51,13 @@ def choose(model: str) -> None:
     for values in itertools.product(*CANDIDATES.values()):
         fields = dict(zip(CANDIDATES, values, strict=True))
         found = accuracies(
-            model, range(100, 110), "validation_accuracy", validation=0.2, schedule="one-cycle", nesterov=True, **fields
+            model,
+            range(100, 110),
+            "validation_accuracy",
+            validation_fraction=0.2,
+            schedule="one-cycle",
+            nesterov=True,
+            **fields,
         )
         print(told(found), fields, flush=True)
 

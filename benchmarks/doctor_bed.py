@@ -337,7 +337,7 @@ HEALTHY: dict[str, dict[str, Any]] = {
     "tiny, batches of 16": {"batch_size": 16, "lr": 0.05},
     "tiny, batches of 128": {"batch_size": 128, "epochs": 10},
     "tiny, three epochs": {"epochs": 3},
-    "tiny, dropout and validation": {"dropout": 0.2, "validation": 0.2},
+    "tiny, dropout and validation": {"dropout": 0.2, "validation_fraction": 0.2},
     "tiny, average pool": {"pool": "avg", "epochs": 8},
     "tiny, two blocks": {"blocks": 2},
     "tiny, plain": {"skip": False},

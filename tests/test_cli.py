@@ -131,7 +131,7 @@ class TestTrain:
             "batch_size": 50,
             "nesterov": True,
         }
-        recipe |= {"label_smoothing": 0.1, "validation": 0.2, "clip_grad_norm": 5.0, "augment": "flip-crop"}
+        recipe |= {"label_smoothing": 0.1, "validation_fraction": 0.2, "clip_grad_norm": 5.0, "augment": "flip-crop"}
         given = {name: value for name, value in (spec | recipe).items() if value is not True}
         options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
         flags = [

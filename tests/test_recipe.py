@@ -25,7 +25,7 @@ def test_the_tutorial_recipe_never_changes() -> None:
         "batch_size": 64,
         "epochs": 10,
         "label_smoothing": 0.0,
-        "validation": 0.0,
+        "validation_fraction": 0.0,
         "clip_grad_norm": None,
         "augment": "none",
         "seed": 42,
@@ -96,7 +96,7 @@ BAD_VALUES = [
     *[("seed", value, "an integer of at least 0 and below 4294967296") for value in (-1, True, 1.5, "42", None, 2**32)],
     *[
         (field, value, "a finite number of at least 0 and below 1")
-        for field in ("momentum", "label_smoothing", "validation")
+        for field in ("momentum", "label_smoothing", "validation_fraction")
         for value in (-0.1, 1, NAN, True, "0.1", None)
     ],
     *[("nesterov", value, "True or False") for value in (1, "yes", None)],
@@ -120,7 +120,7 @@ def test_nesterov_needs_momentum() -> None:
     "changes",
     [
         {"lr": 1, "momentum": 0, "weight_decay": 0, "seed": 0, "epochs": 1, "batch_size": 1},
-        {"clip_grad_norm": 5, "validation": 0.5, "label_smoothing": 0.999, "nesterov": True},
+        {"clip_grad_norm": 5, "validation_fraction": 0.5, "label_smoothing": 0.999, "nesterov": True},
         *({field: choice} for field, kind in Recipe.types().items() for choice in choices_of(kind)),
     ],
 )

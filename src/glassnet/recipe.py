@@ -30,7 +30,7 @@ class Recipe(Settings):
     batch_size: int = setting(64, "Number of images of a step.", minimum=1)
     epochs: int = setting(10, "Number of passes over the training images.", minimum=1)
     label_smoothing: float = setting(0.0, "Probability that is spread over all classes.", minimum=0, below=1)
-    validation: float = setting(
+    validation_fraction: float = setting(
         0.0, "Fraction of the training images that is held out to choose the best epoch.", minimum=0, below=1
     )
     clip_grad_norm: float | None = setting(None, "Largest L2 norm of the whole gradient.", above=0)

@@ -88,8 +88,8 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
         ),
         (("sweep", "digits", "lr=.1", "--model", "tinny"), "Got 'tinny'; did you mean 'tiny'?"),
         (
-            ("sweep", "digits", "lr=.1", "--validation", "1"),
-            "validation must be a finite number of at least 0",
+            ("sweep", "digits", "lr=.1", "--validation-fraction", "1"),
+            "validation_fraction must be a finite number of at least 0",
         ),
         (("sweep", "digits", "zero_init=true"), "zero_init=true cannot be trained. zero_init must be False"),
     ],

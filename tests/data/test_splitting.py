@@ -46,8 +46,10 @@ def test_draw_stratified_is_scikit_learns_split(counts, fraction, seed):
 def test_split_errors():
     with pytest.raises(DataError, match="Class 'dog' must have at least 2 images to hold out a test_size of 0.5."):
         stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, ["cat", "dog"])
-    with pytest.raises(DataError, match="Class '1' must have at least 2 images to hold out a validation of 0.5."):
-        stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, name="validation")
+    with pytest.raises(
+        DataError, match="Class '1' must have at least 2 images to hold out a validation_fraction of 0.5."
+    ):
+        stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, name="validation_fraction")
     with pytest.raises(DataError, match=r"each of the 2 classes in both parts\. Got 0.1, for parts of 9 and 1\."):
         stratified_split(np.repeat([0, 1], 5), 0.1, 0)
     with pytest.raises(DataError, match=r"Got 0.9, for parts of 1 and 9\."):

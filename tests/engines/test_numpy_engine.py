@@ -311,7 +311,7 @@ def test_a_state_that_fits_no_parameter_changes_nothing(path: str, shape: tuple[
 
 def test_a_frozen_body_stays_as_it_is() -> None:
     network = gn.build(gn.spec("tiny-bn", dropout=0.5))
-    trainer = network.trainer(Recipe(weight_decay=0.1), freeze="body")
+    trainer = network.trainer(Recipe(weight_decay=0.1), freeze="backbone")
     before = network.state_dict()
     images, labels = batch(network.spec, dtype="float32")
     for look in (lambda: network.logits(images), lambda: network.gradients(images, labels), lambda: None):

@@ -266,10 +266,10 @@ def test_no_sums_where_nothing_is_added_before_a_relu() -> None:
 def test_gradients_of_a_frozen_body() -> None:
     found = []
     for network in engines("tiny-bn"):
-        network.trainer(Recipe(), freeze="body")
+        network.trainer(Recipe(), freeze="backbone")
         found.append(network.gradients(*batch(network.spec))[1])
         state = network.state_dict()
-        network.trainer(Recipe(), freeze="body").step(*batch(network.spec))
+        network.trainer(Recipe(), freeze="backbone").step(*batch(network.spec))
         moved = {key for key, array in network.state_dict().items() if not np.array_equal(array, state[key])}
         assert moved == {"fc.weight", "fc.bias"}
     assert_close(*found)
@@ -384,7 +384,7 @@ def test_a_whole_training_is_the_same_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_with_everything_that_is_random(digits: gn.Dataset, tmp_path: Path, optimizer: str) -> None:
     options: dict[str, Any] = {"model": "tiny-bn", "width": 4, "dropout": 0.25, "augment": "flip-crop", "epochs": 3}
-    options |= {"optimizer": optimizer, "lr": 1e-3, "validation": 0.2, "dtype": "float64", "device": "cpu"}
+    options |= {"optimizer": optimizer, "lr": 1e-3, "validation_fraction": 0.2, "dtype": "float64", "device": "cpu"}
     for engine in ("numpy", "torch"):
         train(digits, tmp_path / engine, engine=engine, **options)
     assert_close(weights(tmp_path / "numpy"), weights(tmp_path / "torch"), 1e-10)
@@ -428,7 +428,7 @@ class Loud(Progress):
 
 gn.train("tiny-bn", "digits", engine="torch", device="cpu", run=sys.argv[1], resume=True, progress=Loud(), samples=300,
          recipe=gn.Recipe(schedule="one-cycle", optimizer="adamw", lr=1e-3), epochs=20, batch_size=25, width=4,
-         dropout=0.25, augment="flip-crop", validation=0.2)
+         dropout=0.25, augment="flip-crop", validation_fraction=0.2)
 """
 
 

@@ -12,7 +12,7 @@ from glassnet.errors import DataError
 
 CLASSES = ["cat", "dog", "owl"]
 SPEC = {"preset": "tiny", "pool": "max", "skip": True}
-RECIPE = {"epochs": 2, "lr": 0.1, "seed": 42, "validation": 0.0}
+RECIPE = {"epochs": 2, "lr": 0.1, "seed": 42, "validation_fraction": 0.0}
 
 
 def data(count: int = 30) -> gn.Dataset:

@@ -120,7 +120,7 @@ def test_summary_names_an_unfinished_run(compare_fakes):
 
 
 def test_summary_names_the_weights_that_validation_selected(compare_fakes):
-    summary = text(compare_fakes(fake_run("a", recipe={"validation": 0.1}), fake_run("b")))
+    summary = text(compare_fakes(fake_run("a", recipe={"validation_fraction": 0.1}), fake_run("b")))
     assert "The weights of “a” were selected on its validation set." in summary
 
 

@@ -170,7 +170,7 @@ def test_build_page_has_a_sentence_where_nothing_is_misclassified(run, digits_da
 
 
 def test_summary_names_the_weights_that_validation_selected(run, digits_data):
-    run.config["recipe"]["validation"] = 0.1
+    run.config["recipe"]["validation_fraction"] = 0.1
     run.history[-1]["test_accuracy"] = 0.5
     page = build_page(run, digits_data)
     assert "accuracy 50.0%" in page.summary[1]

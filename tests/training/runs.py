@@ -14,7 +14,7 @@ EVERYTHING: dict[str, Any] = {
     "width": 4,
     "dropout": 0.25,
     "augment": "flip-crop",
-    "validation": 0.2,
+    "validation_fraction": 0.2,
     "schedule": "one-cycle",
     "epochs": 3,
     "evaluate_train": True,

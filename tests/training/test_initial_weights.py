@@ -54,7 +54,7 @@ def test_the_runs_mean_std_and_model_come_along(base: Path, odd: gn.Dataset, tmp
 def test_a_frozen_body_stays_as_it_was(base: Path, odd: gn.Dataset, tmp_path: Path, engine: str) -> None:
     if engine == "torch":
         pytest.importorskip("torch")
-    run = tune(odd, tmp_path / "run", init=base, freeze="body", engine=engine, epochs=3, validation=0.2)
+    run = tune(odd, tmp_path / "run", init=base, freeze="backbone", engine=engine, epochs=3, validation_fraction=0.2)
     old, new = gn.load(base).network.state_dict(), gn.load(run.path, "last").network.state_dict()
     for key in old:
         if not key.startswith("fc."):
@@ -67,13 +67,15 @@ def test_frozen_training_is_the_same_on_both_engines(base: Path, odd: gn.Dataset
     pytest.importorskip("torch")
     weights = []
     for engine in ("numpy", "torch"):
-        tune(odd, tmp_path / engine, init=base, freeze="body", engine=engine, dtype="float64", epochs=2, dropout=0.2)
+        tune(
+            odd, tmp_path / engine, init=base, freeze="backbone", engine=engine, dtype="float64", epochs=2, dropout=0.2
+        )
         weights.append(gn.load(tmp_path / engine).network.state_dict())
     for key in weights[0]:
         np.testing.assert_allclose(weights[0][key], weights[1][key], rtol=0, atol=1e-12)
 
 
-def test_without_freeze_the_body_learns_too(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
+def test_without_freeze_the_backbone_learns_too(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
     run = tune(odd, tmp_path / "run", init=base)
     old, new = gn.load(base).network.state_dict(), gn.load(run.path).network.state_dict()
     assert not np.array_equal(old["conv1.weight"], new["conv1.weight"])
@@ -89,17 +91,17 @@ def test_a_weights_file_leaves_the_model_and_the_data_as_they_are(base: Path, od
 def test_a_tuned_run_resumes_to_the_same_bits(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
     for name, stops in (("whole", [None]), ("parts", [1, None])):
         for stop in stops:
-            given = {"init": base, "freeze": "body", "epochs": 2, "stop_after_epoch": stop}
+            given = {"init": base, "freeze": "backbone", "epochs": 2, "stop_after_epoch": stop}
             tune(odd, tmp_path / name, resume=name == "parts", **given)
     assert (tmp_path / "whole/last.safetensors").read_bytes() == (tmp_path / "parts/last.safetensors").read_bytes()
-    with pytest.raises(RunError, match="freeze must be 'body' to resume .* Got None"):
+    with pytest.raises(RunError, match="freeze must be 'backbone' to resume .* Got None"):
         tune(odd, tmp_path / "parts", resume=True, init=base, epochs=2)
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"freeze": "body"}, ConfigError, "freeze must be None, or 'body' together with init. Got 'body'"),
+        ({"freeze": "backbone"}, ConfigError, "freeze must be None, or 'backbone' together with init. Got 'backbone'"),
         ({"init": "BASE", "freeze": "head"}, ConfigError, "Got 'head'"),
         (
             {"init": "nowhere"},

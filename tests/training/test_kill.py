@@ -122,7 +122,7 @@ def test_at_every_instant_between_two_changes_to_a_file(few: gn.Dataset, tmp_pat
 def test_at_every_instant_of_replacing_an_old_run(few: gn.Dataset, tmp_path: Path) -> None:
     """The old run is whole, or the new one goes on; the two are never mixed, and never are both gone."""
     train(few, tmp_path / "whole", **SHORT)
-    old = {"model": "tiny", "epochs": 1, "validation": 0.2}
+    old = {"model": "tiny", "epochs": 1, "validation_fraction": 0.2}
     train(few, tmp_path / "old", **old)
     (tmp_path / "old" / "report.html").touch()
     outcomes: list[str] = []
@@ -164,7 +164,7 @@ class Loud(Progress):
             print(line, flush=True)
 
 gn.train("tiny-bn", "digits", run=sys.argv[1], resume=True, progress=Loud(), recipe=gn.Recipe(schedule="one-cycle"),
-         samples=300, epochs=12, batch_size=50, width=4, dropout=0.25, augment="flip-crop", validation=0.2)
+         samples=300, epochs=12, batch_size=50, width=4, dropout=0.25, augment="flip-crop", validation_fraction=0.2)
 """
 
 

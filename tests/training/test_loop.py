@@ -48,7 +48,7 @@ def test_the_config_says_all_that_is_needed(digits: gn.Dataset, tmp_path: Path) 
 
 
 def test_a_record_in_full(digits: gn.Dataset, tmp_path: Path) -> None:
-    record = train(digits, tmp_path / "run", validation=0.2, evaluate_train=True).metrics
+    record = train(digits, tmp_path / "run", validation_fraction=0.2, evaluate_train=True).metrics
     assert list(record) == [
         *("epoch", "loss", "train_accuracy", "test_loss", "test_accuracy", "lr", "gradient_norms"),
         *("validation_loss", "validation_accuracy", "train_evaluated_loss", "train_evaluated_accuracy", "seconds"),
@@ -177,7 +177,7 @@ def test_validation_holds_a_stratified_share_out_of_training(
     digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = spy_on_steps(monkeypatch)
-    train(digits, tmp_path / "run", validation=0.2, epochs=1, seed=5)
+    train(digits, tmp_path / "run", validation_fraction=0.2, epochs=1, seed=5)
     rest, _ = stratified_split(digits.train.labels, 0.2, 5)
     (placed,) = {id(batch.placed): batch.placed for batch, _ in steps}.values()
     np.testing.assert_array_equal(placed.split.images, digits.train.images[rest])
@@ -203,18 +203,20 @@ def test_validation_alone_chooses_the_best(digits: gn.Dataset, tmp_path: Path) -
     )
     chosen = []
     for name, data in (("a", same), ("b", other)):
-        run = train(data, tmp_path / name, validation=0.2, epochs=6, lr=0.3, seed=3)
+        run = train(data, tmp_path / name, validation_fraction=0.2, epochs=6, lr=0.3, seed=3)
         ranks = [(-record["validation_accuracy"], record["validation_loss"], record["epoch"]) for record in run.history]
         best = min(ranks)[2]
         chosen.append(best)
-        early = train(data, tmp_path / f"{name}-early", validation=0.2, epochs=6, lr=0.3, seed=3, stop_after_epoch=best)
+        early = train(
+            data, tmp_path / f"{name}-early", validation_fraction=0.2, epochs=6, lr=0.3, seed=3, stop_after_epoch=best
+        )
         assert (run.path / "best.safetensors").read_bytes() == (early.path / "last.safetensors").read_bytes()
         assert gn.load(run.path).evaluate(data)["loss"] == run.history[best - 1]["test_loss"]
     assert chosen[0] == chosen[1] != 6  # a best that were the last would prove nothing
 
 
 def test_the_best_of_equal_epochs_is_the_earliest(digits: gn.Dataset, tmp_path: Path) -> None:
-    run = train(digits, tmp_path / "run", validation=0.2, lr=1e-30, schedule="constant", epochs=3)
+    run = train(digits, tmp_path / "run", validation_fraction=0.2, lr=1e-30, schedule="constant", epochs=3)
     assert len({record["validation_loss"] for record in run.history}) == 1
     assert gn.training.RunFolder(run.path).read_checkpoint().best_epoch == 1
 
@@ -235,7 +237,7 @@ def test_measuring_more_trains_the_same(digits: gn.Dataset, tmp_path: Path) -> N
 
 def test_the_data_is_left_as_it_was(digits: gn.Dataset, tmp_path: Path) -> None:
     fingerprint = digits.fingerprint
-    train(digits, tmp_path / "run", augment="flip-crop", validation=0.2)
+    train(digits, tmp_path / "run", augment="flip-crop", validation_fraction=0.2)
     again = gn.load_data("digits", samples=200)
     assert again.fingerprint == fingerprint
     np.testing.assert_array_equal(digits.train.images, again.train.images)
@@ -314,7 +316,7 @@ class TestLossThatIsNotFinite:
 
         monkeypatch.setattr(gn.engines.Network, "evaluate", evaluate)
         with pytest.raises(RunError, match=re.escape(told)):
-            train(digits, tmp_path / "run", validation=0.2)
+            train(digits, tmp_path / "run", validation_fraction=0.2)
 
     def test_a_gradient_that_overflows_is_no_broken_record(
         self, digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -497,10 +499,15 @@ def test_a_run_without_a_name_gets_a_new_folder(
 
 def test_numpys_numbers_are_numbers(digits: gn.Dataset, tmp_path: Path) -> None:
     given: dict[str, Any] = {"lr": np.float32(0.125), "epochs": np.int64(1), "nesterov": np.True_, "seed": np.uint8(3)}
-    given |= {"width": np.int32(4), "blocks": np.array([1]), "dropout": np.float64(0.5), "validation": np.float32(0.5)}
+    given |= {
+        "width": np.int32(4),
+        "blocks": np.array([1]),
+        "dropout": np.float64(0.5),
+        "validation_fraction": np.float32(0.5),
+    }
     run = train(digits, tmp_path / "run", **given, stop_after_epoch=np.int64(1), evaluate_train=np.True_)
     config = gn.load(run.path).config
-    own = {"lr": 0.125, "epochs": 1, "nesterov": True, "seed": 3, "validation": 0.5}
+    own = {"lr": 0.125, "epochs": 1, "nesterov": True, "seed": 3, "validation_fraction": 0.5}
     assert {name: config["recipe"][name] for name in own} == own
     assert (config["spec"]["width"], config["spec"]["blocks"], config["spec"]["dropout"]) == (4, [1], 0.5)
 
@@ -560,9 +567,9 @@ class TestWhatDoesNotFit:
             "Expected more than 1 value per channel when training",
         ),
         (
-            {"validation": 0.01},
+            {"validation_fraction": 0.01},
             DataError,
-            "validation must leave an image for each of the 10 classes",
+            "validation_fraction must leave an image for each of the 10 classes",
         ),
         # Of the wrong type.
         ({"model": 5}, ConfigError, "Got 5."),
@@ -645,8 +652,10 @@ def test_trying_the_fit_trains_nothing(digits: gn.Dataset, tmp_path: Path) -> No
 def test_a_class_with_too_few_training_images_to_validate(tmp_path: Path) -> None:
     test = {"test_images": np.zeros((3, 8, 8), np.uint8), "test_labels": [0, 1, 2]}
     data = gn.Dataset(np.zeros((21, 8, 8), np.uint8), [0, 1] * 10 + [2], ["a", "b", "rare"], **test)
-    with pytest.raises(DataError, match="Class 'rare' must have at least 2 images to hold out a validation of "):
-        train(data, tmp_path / "run", validation=0.2)
+    with pytest.raises(
+        DataError, match="Class 'rare' must have at least 2 images to hold out a validation_fraction of "
+    ):
+        train(data, tmp_path / "run", validation_fraction=0.2)
 
 
 class TestFitSpec:
@@ -702,7 +711,7 @@ def test_progress_is_told_in_order(digits: gn.Dataset, tmp_path: Path) -> None:
         def finish(self) -> None:
             told.append("finished")
 
-    train(digits, tmp_path / "run", batch_size=100, validation=0.2, progress=Recording())
+    train(digits, tmp_path / "run", batch_size=100, validation_fraction=0.2, progress=Recording())
     assert told[0].startswith("[NumPy] on cpu")
     assert told[1:4] == [("NumPy", 4, 0, "steps"), 1, 1]
     number = r"\d\.\d{4}"

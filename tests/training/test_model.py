@@ -244,7 +244,7 @@ def test_data_that_cannot_be_loaded_again(copied: Path, digits: gn.Dataset, tmp_
 
 
 def test_best_or_last(tmp_path: Path, trained: Path) -> None:
-    run = train("digits", tmp_path / "run", samples=200, validation=0.2, epochs=2).path
+    run = train("digits", tmp_path / "run", samples=200, validation_fraction=0.2, epochs=2).path
     shutil.copy(trained / "last.safetensors", run / "best.safetensors")  # visibly another
 
     def weights(name: str | None) -> bytes:
@@ -271,7 +271,7 @@ def test_best_or_last(tmp_path: Path, trained: Path) -> None:
             lambda model: model.network.trainer("sgd"),
             "A trainer needs a Recipe, as in glassnet.Recipe(lr=0.1). Got 'sg",
         ),
-        (lambda model: model.network.trainer(gn.Recipe(), "head"), "freeze must be None or 'body'. Got 'head'."),
+        (lambda model: model.network.trainer(gn.Recipe(), "head"), "freeze must be None or 'backbone'. Got 'head'."),
         (lambda model: model.network.load_state_dict([]), "state must be a mapping from keys to arrays. Got list."),
         (
             lambda model: model.network.activations(np.zeros((1, 1, 8, 8)), "conv1"),
@@ -327,7 +327,7 @@ class TestWhatIsNoWholeRun:
             ("threads", "many", "config.json: threads must be an integer of at least 1 or None. Got 'many'."),
             ("init", 5, "config.json: init must be an object or None. Got 5."),
             ("init", {"from": 5}, "must be null or an object with a path as its from. Got {'from': 5}."),
-            ("freeze", "head", "config.json: freeze must be 'body' or None. Got 'head'."),
+            ("freeze", "head", "config.json: freeze must be 'backbone' or None. Got 'head'."),
         ],
     )
     def test_a_config_of_something_else(self, copied: Path, part: str, content: Any, told: str) -> None:

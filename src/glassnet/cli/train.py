@@ -51,7 +51,7 @@ def train(
     kernels: Annotated[str, typer.Option(help="Of numpy: fast, or plain, the readable functions.")] = "fast",
     devices: Annotated[int, typer.Option(help="Of torch: GPUs, or processes on a CPU, that share each batch.")] = 1,
     init: Annotated[Path | None, typer.Option(help="A run or a weights file to start from, all but its head.")] = None,
-    freeze: Annotated[str | None, typer.Option(help="body: with --init, train the head alone.")] = None,
+    freeze: Annotated[str | None, typer.Option(help="backbone: with --init, train the head alone.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in this folder.")] = False,
     stop_after_epoch: Annotated[
@@ -85,7 +85,7 @@ def train(
     weight_decay_scope: str | None = _field(RECIPE, "weights or all"),
     batch_size: int | None = _field(RECIPE, "Images in a step."),
     label_smoothing: float | None = _field(RECIPE, "Probability spread over all classes."),
-    validation: float | None = _field(RECIPE, "Share of the training images that chooses the best epoch."),
+    validation_fraction: float | None = _field(RECIPE, "Fraction of the training images that selects the best epoch."),
     clip_grad_norm: float | None = _field(RECIPE, "Largest norm of the gradient."),
     augment: str | None = _field(RECIPE, "none or flip-crop"),
 ) -> None:

@@ -87,7 +87,7 @@ def sweep(
     recipe: Annotated[str, typer.Option(help="A recipe of the preset, see 'glassnet models'.")] = "default",
     seeds: Seeds = 3,
     epochs: Annotated[int | None, typer.Option(help="Times through the training images.")] = None,
-    validation: Annotated[
+    validation_fraction: Annotated[
         float, typer.Option(help="Share of the training images to compare on; with 0 it is the test images.")
     ] = 0.2,
     folder: Folder = None,
@@ -111,7 +111,7 @@ def sweep(
             model=model,
             recipe=recipe,
             seeds=seeds,
-            validation=validation,
+            validation_fraction=validation_fraction,
             folder=folder,
             engine=engine,
             workers=_workers(workers, engine),

@@ -187,7 +187,7 @@ class Overfitting(Check):
     advice = (
         "use more images, or augment='flip-crop' if a mirrored image still belongs to its class",
         "set weight_decay=5e-4, dropout=0.3, label_smoothing=0.1",
-        "train for fewer epochs: validation=0.1 keeps the best one",
+        "train for fewer epochs: validation_fraction=0.1 keeps the best one",
     )
     medium, high = 0.08, 0.12
 

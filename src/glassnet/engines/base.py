@@ -219,15 +219,15 @@ class Network(ABC):
     def trainer(self, recipe: Recipe, freeze: str | None = None) -> Trainer:
         """What trains this network by the recipe's optimizer, one step at a time.
 
-        With ``freeze="body"`` only the head learns (``fc``, behind its dropout); the layers before it stay as they
+        With ``freeze="backbone"`` only the head learns (``fc``, behind its dropout); the layers before it stay as they
         are, running statistics included.
 
         :raises ConfigError: no Recipe, or something else to freeze.
         """
         if not isinstance(recipe, Recipe):
             raise ConfigError(f"A trainer needs a Recipe, as in glassnet.Recipe(lr=0.1). Got {recipe!r}.")
-        if freeze not in (None, "body"):
-            raise ConfigError(f"freeze must be None or 'body'. Got {freeze!r}.")
+        if freeze not in (None, "backbone"):
+            raise ConfigError(f"freeze must be None or 'backbone'. Got {freeze!r}.")
         return self._trainer(recipe, freeze)
 
     @abstractmethod

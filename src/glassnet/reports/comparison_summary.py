@@ -142,7 +142,7 @@ def _notes(results: Sequence[RunResult]) -> list[str]:
         folders.setdefault(folder, result)
         if 0 < n_epochs < recipe.get("epochs", n_epochs):
             notes.append(f"{_quote(result)} is not finished: {n_epochs} of {recipe['epochs']} epochs are recorded.")
-        if recipe.get("validation") and result.outcome is not None:
+        if recipe.get("validation_fraction") and result.outcome is not None:
             notes.append(f"The weights of {_quote(result)} were selected on its validation set.")
     return notes
 

@@ -103,7 +103,11 @@ def _summary(model: "Model", outcome: measures.Outcome | None) -> list[str]:
             "select the epoch."
         )
     if outcome is not None and (outcome.n_correct, len(outcome.labels)) != (n_correct, data["test"]):
-        weights = "weights selected on the validation set" if recipe.get("validation") else "weights of the run folder"
+        weights = (
+            "weights selected on the validation set"
+            if recipe.get("validation_fraction")
+            else "weights of the run folder"
+        )
         sentences.append(
             f"All sections below use the {weights}, which classify {outcome.n_correct:,} of {len(outcome.labels):,} "
             f"test images correctly ({outcome.accuracy:.1%})."

@@ -69,7 +69,7 @@ class RunConfig(Compute):
     recipe: Recipe | None = setting(REQUIRED, "Recipe; null for imported weights.")
     evaluate_train: bool = setting(False, "Whether the training images were evaluated after each epoch.")
     init: dict[str, Any] | None = setting(None, "Source of the initial weights, and their digest.")
-    freeze: Literal["body"] | None = setting(None, "Layers that kept their initial weights.")
+    freeze: Literal["backbone"] | None = setting(None, "Layers that kept their initial weights.")
     data: DataConfig = setting(REQUIRED, "Data.")
     versions: dict[str, str] = setting(REQUIRED, "Versions of the libraries and the platform.")
 

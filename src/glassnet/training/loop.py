@@ -189,7 +189,9 @@ def _epoch_line(record: Record, epochs: int) -> str:
 
 def split_validation(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, Split | None]:
     """The training split without, and with only, the validation share."""
-    if not recipe.validation:
+    if not recipe.validation_fraction:
         return split, None
-    rest, share = stratified_split(split.labels, recipe.validation, recipe.seed, classes, name="validation")
+    rest, share = stratified_split(
+        split.labels, recipe.validation_fraction, recipe.seed, classes, name="validation_fraction"
+    )
     return split.take(rest), split.take(share)

@@ -78,7 +78,7 @@ def train(
     further keywords are fields of Recipe or ResNetSpec. ``run`` is the folder, by default a new one in ``runs/``.
     ``init`` is a run folder or a weights file to start from: all but the head (``fc``) is taken over, and from a run
     its model, its image size and its mean and std as well (a file has none; ``import_weights`` makes a run of it);
-    ``freeze="body"`` then trains the head alone.
+    ``freeze="backbone"`` then trains the head alone.
     ``devices`` is how many GPUs, or on a CPU processes, of the torch engine share each batch: their gradients add up to
     the whole batch's, and so the training is the one of a single device, but for BatchNorm, which normalizes each
     share by itself and keeps the first one's running statistics. A script then trains under
@@ -101,8 +101,8 @@ def train(
     if resume and run is None:
         raise ConfigError("resume needs run, the folder of the run that is to go on.")
     devices = check_int("devices", devices)
-    if freeze not in (None, "body") or (freeze and init is None):
-        raise ConfigError(f"freeze must be None, or 'body' together with init. Got {freeze!r}.")
+    if freeze not in (None, "backbone") or (freeze and init is None):
+        raise ConfigError(f"freeze must be None, or 'backbone' together with init. Got {freeze!r}.")
     if run is not None:
         RunFolder(run).check_available(resume=resume, overwrite=overwrite)
     initial_weights = InitialWeights() if init is None else InitialWeights.load(init)

@@ -105,7 +105,7 @@ def measured(digits: gn.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 def test_run_study_trains_every_combination_with_every_seed(measured: tuple[SweepStudy, Path]) -> None:
     study, folder = measured
-    common = "epochs=1,validation=0.2"
+    common = "epochs=1,validation_fraction=0.2"
     assert {path.name for path in folder.iterdir()} == {
         f"tiny,width=2,{changed}{common},seed={seed}"
         for changed in ("", "blocks=2,", "dropout=0.3,", "blocks=2,dropout=0.3,")
@@ -117,7 +117,7 @@ def test_run_study_trains_every_combination_with_every_seed(measured: tuple[Swee
 
 def test_accuracy_is_the_last_epochs_validation_accuracy(measured: tuple[SweepStudy, Path]) -> None:
     study, folder = measured
-    run = gn.load(folder / "tiny,width=2,blocks=2,epochs=1,validation=0.2,seed=1")
+    run = gn.load(folder / "tiny,width=2,blocks=2,epochs=1,validation_fraction=0.2,seed=1")
     assert study.settings[2].accuracy[1] == run.history[-1]["validation_accuracy"]
     assert study.settings[2].parameters == run.network.parameter_count
 
@@ -136,7 +136,7 @@ def test_run_study_of_a_larger_grid_trains_only_new_runs(
 
 
 def test_run_study_without_validation_uses_the_test_images(digits: gn.Dataset, tmp_path: Path) -> None:
-    study = run_study(digits, tmp_path, {}, validation=0.0, seeds=1)
+    study = run_study(digits, tmp_path, {}, validation_fraction=0.0, seeds=1)
     assert (study.split, study.images) == ("test", 450)
     (run,) = tmp_path.iterdir()
     assert study.settings[0].accuracy == (gn.load(run).history[-1]["test_accuracy"],)
@@ -155,7 +155,11 @@ def test_run_study_without_validation_uses_the_test_images(digits: gn.Dataset, t
         ({"pool": ["max"]}, {"poool": "max"}, "Got 'poool'; did you mean 'pool'?"),
         ({"width": [2, 4]}, {}, "width must be either in the grid or fixed. Got both."),
         ({"blocks": [2]}, {"seeds": 0}, "seeds must be an integer of at least 1. Got 0."),
-        ({"blocks": [1]}, {"validation": 0.999}, "cannot be trained. validation must leave an image for each"),
+        (
+            {"blocks": [1]},
+            {"validation_fraction": 0.999},
+            "cannot be trained. validation_fraction must leave an image for each",
+        ),
         ({"batch_size": [7]}, {"model": "huge"}, "batch_size=7 cannot be trained. model must be one of tiny, "),
     ],
 )

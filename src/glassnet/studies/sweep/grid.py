@@ -19,7 +19,7 @@ ParamGrid = Mapping[str, Sequence[Any]]
 _SETTINGS: dict[str, type[Settings]] = {name: kind for kind in (ResNetSpec, Recipe) for name in kind.types()}
 _NOT_SWEEPABLE = {
     "seed": "Every setting is trained with the same seeds; choose their number.",
-    "validation": "Every setting is compared on the same images; choose their fraction for the whole sweep.",
+    "validation_fraction": "Every setting is compared on the same images; choose their fraction for the whole sweep.",
     "preset": "Choose the model for the whole sweep.",
     **dict.fromkeys(("in_channels", "image_size", "classes"), "The data determines it."),
 }

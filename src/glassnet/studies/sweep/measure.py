@@ -208,7 +208,7 @@ def run_study(
     model: str | ResNetSpec | None = None,
     recipe: str = "default",
     seeds: int = SEEDS,
-    validation: float = VALIDATION,
+    validation_fraction: float = VALIDATION,
     folder: Path | str | None = None,
     engine: str = "numpy",
     workers: int = 1,
@@ -224,7 +224,7 @@ def run_study(
     :param model: the name of a preset, or a spec; None takes the preset that suits the image size.
     :param recipe: the name of a recipe of the preset.
     :param seeds: number of seeds, from 0.
-    :param validation: fraction of the training images that is held out to compare the settings, drawn by the seed.
+    :param validation_fraction: fraction of the training images that is held out to compare the settings, drawn by the seed.
         With 0 they are compared on the test images.
     :param folder: folder of the runs; None means ``studies/sweep-DATA``.
     :param workers: number of processes that train at the same time; see ``run_trials``.
@@ -243,14 +243,16 @@ def run_study(
     source = Path(str(dataset.source["source"])).name
     points = grid_points(param_grid)
     trials = [
-        make_trial(point, dataset, model, recipe, seed, {"validation": validation, **fixed})
+        make_trial(point, dataset, model, recipe, seed, {"validation_fraction": validation_fraction, **fixed})
         for point, seed in product(points, range(seeds))
     ]
     folder = Path("studies", f"sweep-{source}") if folder is None else folder
     results = run_trials(trials, dataset, folder, engine=engine, workers=workers, progress=progress)
     split, images = "test", len(dataset.test)
-    if validation:
-        _, held_out = stratified_split(dataset.train.labels, validation, 0, dataset.classes, name="validation")
+    if validation_fraction:
+        _, held_out = stratified_split(
+            dataset.train.labels, validation_fraction, 0, dataset.classes, name="validation_fraction"
+        )
         split, images = "validation", len(held_out)
     settings = [
         _setting(point, results[index * seeds : (index + 1) * seeds], split) for index, point in enumerate(points)
