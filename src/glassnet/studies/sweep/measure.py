@@ -224,8 +224,8 @@ def run_study(
     :param model: the name of a preset, or a spec; None takes the preset that suits the image size.
     :param recipe: the name of a recipe of the preset.
     :param seeds: number of seeds, from 0.
-    :param validation_fraction: fraction of the training images that is held out to compare the settings, drawn by the seed.
-        With 0 they are compared on the test images.
+    :param validation_fraction: fraction of the training images that is held out to compare the settings, drawn by the
+        seed. With 0 they are compared on the test images.
     :param folder: folder of the runs; None means ``studies/sweep-DATA``.
     :param workers: number of processes that train at the same time; see ``run_trials``.
     :param progress: receives the progress of all runs together; None is silent.
