@@ -14,7 +14,7 @@ def saved_with(**factors: float) -> dict[str, Any]:
     data: dict[str, Any] = report(digits=timings()).to_dict()
     for ratio in data["workloads"]["digits"]["ratios"]:
         if ratio["measure"] == "time":
-            ratio["median"] *= factors.get(ratio["implementation"].replace(" ", "_"), 1.0)
+            ratio["quartiles"]["median"] *= factors.get(ratio["implementation"].replace(" ", "_"), 1.0)
     return data
 
 

@@ -118,4 +118,4 @@ def test_bench_measures_digits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert {(ratio["implementation"], ratio["measure"]) for ratio in ratios} == {
         (implementation, measure) for implementation in ("NumPy plain", "PyTorch") for measure in measures
     }
-    assert all(ratio["median"] > 0 for ratio in ratios)
+    assert all(ratio["quartiles"]["median"] > 0 for ratio in ratios)

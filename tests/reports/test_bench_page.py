@@ -11,7 +11,7 @@ from tests.pages.test_page import Elements
 def test_build_page_has_ratios_workloads_and_machine():
     page = build_page(report())
     assert [section.title for section in page.sections] == ["Ratios", "digits", "block", "Machine"]
-    assert page.key_figures[1] == ("digits: time beside PyTorch", "2.00×")
+    assert page.key_figures[1] == ("digits beside PyTorch", "2.00× the time")
     assert "3 rounds" in page.summary[0]
     sentence, _, table = page.sections[1].blocks
     assert sentence.startswith("The time of NumPy fast is 0.60 (0.50–0.70) × that of NumPy plain, 2 threads;")

@@ -24,10 +24,6 @@ class Ratio:
     backend: str  # the implementation with its best setting
     quartiles: Quartiles  # over the rounds
 
-    def to_dict(self) -> dict[str, Any]:
-        names = {"measure": self.measure, "implementation": self.implementation, "backend": self.backend}
-        return {**names, **asdict(self.quartiles)}
-
 
 @dataclass(frozen=True)
 class TaskTimings:
@@ -92,13 +88,11 @@ class TaskTimings:
             {
                 "backend": backend.name,
                 "implementation": backend.implementation,
-                "layout": backend.layout,
-                "threads": backend.threads,
                 **{measure: asdict(self.quartiles(measure, backend.name)) for measure in self.values},
             }
             for backend in self.backends
         ]
-        ratios = [ratio.to_dict() for ratio in self.all_ratios]
+        ratios = [asdict(ratio) for ratio in self.all_ratios]
         return {"title": self.workload.title, "ratios": ratios, "backends": backends}
 
 

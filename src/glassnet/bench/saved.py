@@ -68,7 +68,7 @@ def load_bench(path: Path) -> dict[str, Any]:
 def compare_saved(report: BenchReport, saved: Mapping[str, Any]) -> SavedComparison:
     """Compare every ratio of ``report`` with the saved one of the same workload, measure and implementation."""
     known = {
-        (workload, ratio["measure"], ratio["implementation"]): float(ratio["median"])
+        (workload, ratio["measure"], ratio["implementation"]): float(ratio["quartiles"]["median"])
         for workload, task in saved["workloads"].items()
         for ratio in task["ratios"]
     }

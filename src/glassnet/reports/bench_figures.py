@@ -60,7 +60,7 @@ def ratio_figure(ratios: Mapping[str, Sequence[Ratio]]) -> go.Figure:
             hovertemplate="%{x:.3g} × the time of %{text}<extra></extra>",
         )
     figure.add_vline(x=1, line={"color": TEXT, "width": 1.5, "dash": "dot"})
-    figure.update_xaxes(type="log", title_text="time of NumPy fast ÷ time of the other", dtick="D2", tickformat="~g")
+    figure.update_xaxes(type="log", title_text="ratio of times", dtick="D2", tickformat="~g")
     axis = {**CATEGORY_AXIS, "tickvals": list(range(len(names))), "ticktext": [shorten_label(name) for name in names]}
     figure.update_yaxes(**axis, range=[len(names) - 0.5, -0.5], tickfont={"size": TICK_SIZE})
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"}

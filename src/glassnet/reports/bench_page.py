@@ -20,7 +20,7 @@ def write_bench(report: BenchReport, path: Path | str = "bench.html") -> Path:
 def build_page(report: BenchReport) -> Page:
     """Return the bench as a page, not yet written."""
     key_figures = [
-        (f"{workload}: time beside {ratio.implementation}", f"{ratio.quartiles.median:.2f}×")
+        (f"{workload} beside {ratio.implementation}", f"{ratio.quartiles.median:.2f}× the time")
         for workload, timings in report.timings.items()
         for ratio in timings.ratios("time")
     ]
