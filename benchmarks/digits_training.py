@@ -19,7 +19,6 @@ import numpy as np
 
 import glassnet as gn
 from glassnet.data import make_rng, shuffled_batches
-from glassnet.engines.numpy_engine import NumpyNetwork
 from glassnet.progress import Progress
 from glassnet.recipe import get_recipe
 
@@ -44,9 +43,7 @@ def main() -> None:
             gn.train("tiny", data, run=f"{folder}/run", recipe="tutorial", progress=Progress())
 
     def steps() -> None:
-        network = NumpyNetwork(gn.spec("tiny"), np.dtype("float32"), kernels="plain")
-        network.load_state_dict(gn.build("tiny").state_dict())
-        trainer = network.trainer(get_recipe("tiny", "tutorial"))
+        trainer = gn.build("tiny", kernels="plain").trainer(get_recipe("tiny", "tutorial"))
         for x, labels in batches:
             trainer.step(x, labels)
 

@@ -11,6 +11,7 @@ import pytest
 
 import glassnet as gn
 from glassnet import nn
+from glassnet.bench import WORKLOADS, load_bench
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -28,6 +29,10 @@ def script(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> I
 @pytest.mark.parametrize("script", sorted(path.stem for path in BENCHMARKS.glob("*.py")), indirect=True)
 def test_script_can_be_imported(script: Any) -> None:
     assert script.__doc__
+
+
+def test_bench_json_can_be_compared() -> None:
+    assert set(load_bench(BENCHMARKS / "bench.json")["workloads"]) == set(WORKLOADS)
 
 
 @pytest.mark.parametrize("script", ["convolution_steps"], indirect=True)

@@ -12,13 +12,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from glassnet.bench.timing import TimedTask
 from glassnet.bench.workloads import Workload
 from glassnet.engines import build
-from glassnet.engines.numpy_engine import NumpyNetwork
 from glassnet.engines.threads import usable_cores
 from glassnet.nn.kernels.layout import channels_last
 from glassnet.recipe import Recipe
@@ -70,9 +68,9 @@ class FastBackend(Backend):
 
 
 class PlainBackend(Backend):
-    """The layers on the plain functions of ``nn.functional``, as tutorials write them, on so many BLAS threads.
+    """The layers on the plain functions of ``nn.functional``, as tutorials write them.
 
-    The layers are called directly, because the engine limits BLAS to one thread.
+    They are called directly, because the engine would limit BLAS to one thread.
     """
 
     implementation = PLAIN
@@ -83,9 +81,9 @@ class PlainBackend(Backend):
             yield
 
     def prepare(self, workload: Workload, dtype: str = "float32") -> TimedTask:
-        network = NumpyNetwork(workload.spec, np.dtype(dtype), kernels="plain")
+        network: Any = build(workload.spec, dtype=dtype, kernels="plain")
         network.load_state_dict(workload.state())
-        trainer: Any = network.trainer(RECIPE)
+        trainer = network.trainer(RECIPE)
         images, labels = workload.batch(dtype)
         module = network.module.train(workload.is_training)
 
