@@ -350,7 +350,7 @@ class TestCheckGradients:
         code, out, err = call("check", "gradients", "tiny", "--json")
         assert code == 1
         assert json.loads(out)["passed"] is False
-        assert re.fullmatch(r"Error: The gradients of tiny are wrong: .*\n", err)
+        assert re.fullmatch(r"Error: Wrong gradient in tiny at .*\n", err)
         code, out, _ = call("check", "gradients", "tiny")
         assert code == 1
         assert "FAILED" in out

@@ -1,6 +1,5 @@
 import json
 import re
-from ast import literal_eval
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,15 @@ from glassnet import nn
 from glassnet.architecture import assemble, spec
 from glassnet.errors import ConfigError, GlassnetError, ShapeError
 from glassnet.initialization import initial_state_dict
-from glassnet.verify import gradients, layers
-from glassnet.verify.gradients import Comparison, GradientReport, check_layer, check_network, check_preset
+from glassnet.verify import (
+    GradientComparison,
+    GradientReport,
+    check_gradients,
+    check_layer,
+    check_network,
+    gradients,
+    layers,
+)
 
 Array = NDArray[Any]
 
@@ -37,15 +43,15 @@ def small(**changes: Any) -> Any:
 
 def test_every_layer_with_every_option_passes() -> None:
     reports = gradients.check_all_layers()
-    assert [report.subject for report in reports] == list(layers.CASES)
+    assert [report.name for report in reports] == list(layers.CASES)
     for report in reports:
         report.raise_if_failed()
-        shape = layers.CASES[report.subject][1]
+        shape = layers.CASES[report.name][1]
         sizes = {"input": int(np.prod(shape))}
-        sizes |= {name: p.data.size for name, p in layers.build(report.subject).named_parameters()}
+        sizes |= {name: p.data.size for name, p in layers.build(report.name).named_parameters()}
         compared = {name: sum(row.tensor == name for row in report.rows) for name in sizes}
         assert compared == {name: min(32, size) for name, size in sizes.items()}
-        assert len({(row.tensor, row.place) for row in report.rows}) == len(report.rows)
+        assert len({(row.tensor, row.position) for row in report.rows}) == len(report.rows)
 
 
 def tensors(model: Any) -> list[str]:
@@ -54,15 +60,15 @@ def tensors(model: Any) -> list[str]:
 
 @pytest.mark.parametrize("model", ["tiny", "tiny-bn"])
 def test_the_small_presets_pass(model: str) -> None:
-    report = check_preset(model, directions=2, batch_size=4)
+    report = check_gradients(model, directions=2, batch_size=4)
     report.raise_if_failed()
-    assert report.subject == model
+    assert report.name == model
     assert [row.tensor for row in report.rows] == [name for name in tensors(spec(model)) for _ in range(2)]
 
 
 @pytest.mark.slow
 def test_resnet20_passes() -> None:
-    report = check_preset("resnet20")
+    report = check_gradients("resnet20")
     report.raise_if_failed()
     assert [row.tensor for row in report.rows] == tensors(spec("resnet20"))
 
@@ -108,7 +114,7 @@ def test_a_gradient_that_is_zero_is_not_drowned_in_rounding() -> None:
         report.raise_if_failed()
         assert report.worst.error < 5e-7
         bias = next(row for row in report.rows if row.tensor == "0.bias")
-        assert abs(bias.analytic) < 1e-12
+        assert abs(bias.analytical) < 1e-12
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -116,27 +122,6 @@ def test_an_input_from_the_same_seed_is_not_the_upstream_gradient(seed: int) -> 
     """Along x itself BatchNorm is level: dx would be almost 0 everywhere."""
     x = np.random.default_rng(seed).standard_normal((4, 3, 5, 5))
     check_layer(nn.BatchNorm2d(3), x, seed=seed).raise_if_failed()
-
-
-class Wave(nn.Module):
-    """y = sin(x / 3e-4), which bends within the widest step."""
-
-    def forward(self, x: Array) -> Array:
-        self.save_for_backward((x,), x.shape)
-        y: Array = np.sin(x / 3e-4)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        (x,) = self.pop_saved(dy)
-        dx: Array = dy * np.cos(x / 3e-4) / 3e-4
-        return dx
-
-
-def test_where_it_bends_the_step_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.linspace(-1e-4, 1e-4, 6)[None]
-    check_layer(Wave(), x).raise_if_failed()
-    monkeypatch.setattr(gradients, "BEND", np.inf)
-    assert not check_layer(Wave(), x).passed
 
 
 # Wrong gradients fail. Each bug is planted in the class, and seen in every case and network that has the layer.
@@ -276,9 +261,7 @@ def test_a_planted_bug_is_seen_in_the_layer_and_in_a_network(
     assert not passed(name)
     report = check_network(network, images, labels)
     assert not report.passed
-    with pytest.raises(
-        GlassnetError, match=r"^The gradients of the network are wrong: at .*; it must be below 1e-06\.$"
-    ):
+    with pytest.raises(GlassnetError, match=r"^Wrong gradient in the network at .*\. It must be below 1e-06\.$"):
         report.raise_if_failed()
 
 
@@ -295,24 +278,13 @@ def test_a_bug_is_found_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gradient_of_the_wrong_tie_is_seen_beside_it() -> None:
     """At a tie itself there is no derivative; beside it the wrong winner is a wrong gradient."""
     x = np.array([[[[1.0, 5.0], [5.0, 5.0 - 1e-9]]]])
-    with pytest.raises(GlassnetError, match="in input that are no kinks"):
+    with pytest.raises(GlassnetError, match="points of input that are no kinks"):
         check_layer(nn.MaxPool2d(2), x, entries=4)
     x[0, 0, 0, 1] += 1e-3
     assert check_layer(nn.MaxPool2d(2), x, entries=4).passed
 
 
 # Kinks.
-
-
-def test_entries_on_a_kink_are_drawn_again() -> None:
-    x = np.random.default_rng(0).standard_normal((4, 20))
-    x[:, ::2] = 0
-    report = check_layer(nn.ReLU(), x, entries=20)
-    assert report.passed
-    assert 5 < report.redraws < 40
-    looked_at = [literal_eval(row.place) for row in report.rows]
-    assert len(looked_at) == 20
-    assert all(x[entry] != 0 for entry in looked_at)
 
 
 def test_a_nearly_level_direction_is_not_drawn() -> None:
@@ -323,64 +295,12 @@ def test_a_nearly_level_direction_is_not_drawn() -> None:
     assert min(slopes) > 0.3 * np.linalg.norm(gradient) / np.sqrt(gradient.size)
 
 
-def test_too_many_kinks_are_an_error_not_a_pass() -> None:
-    message = (
-        "The gradient check of ReLU needs 32 places in input that are no kinks, and found 0 in 200 draws:"
-        " use another input or seed, or an eps below 0.0001."
-    )
-    with pytest.raises(GlassnetError, match=f"^{re.escape(message)}$"):
-        check_layer(nn.ReLU(), np.zeros((10, 20)))
-    with pytest.raises(GlassnetError, match="needs 20 places in input that are no kinks, and found 9 in 20 draws"):
-        check_layer(nn.ReLU(), np.arange(-10.0, 10).clip(0)[None] + np.zeros((1, 20)), entries=20)
-
-
-def test_the_kink_itself_would_fail() -> None:
-    """What the redraws are for: at 0 the difference is dy/2, and backward says 0."""
-    relu = nn.ReLU()
-
-    class Blind(nn.ReLU):
-        def activation_pattern(self) -> list[Array]:
-            return []
-
-    assert not check_layer(Blind(), np.zeros((2, 2))).passed
-    with pytest.raises(GlassnetError, match="no kinks"):
-        check_layer(relu, np.zeros((2, 2)))
-
-
-def test_a_kink_in_the_widest_step_makes_it_smaller() -> None:
-    report = check_layer(nn.ReLU(), np.full((2, 3), 1.5e-4))  # between eps and 2·eps
-    assert report.passed
-    assert report.redraws == 0
-
-
-class Steep(nn.Module):
-    """y = x where |x| < 1.5e-4 and 3·x outside: both sides decide alike, but not at both widths."""
-
-    def forward(self, x: Array) -> Array:
-        self.near = np.abs(x) < 1.5e-4
-        y: Array = np.where(self.near, x, 3 * x)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        dx: Array = np.where(self.near, dy, 3 * dy)
-        return dx
-
-    def activation_pattern(self) -> list[Array]:
-        return [self.near]
-
-
-def test_all_four_points_decide_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradients, "SHRINK", (1.0,))
-    with pytest.raises(GlassnetError, match="in input that are no kinks"):
-        check_layer(Steep(), np.zeros((2, 3)))
-
-
 def test_a_network_that_crosses_kinks_steps_aside_and_is_counted() -> None:
     network, images, labels = small(dropout=0.0)
     report = check_network(network, images, labels, eps=1e-2)  # so wide a difference crosses some
     assert report.redraws > 0
     assert {row.tensor for row in report.rows} == {"input", *(name for name, _ in network.named_parameters())}
-    with pytest.raises(GlassnetError, match=r"needs 1 places in .* found 0 in 10 draws: .* an eps below 10\."):
+    with pytest.raises(GlassnetError, match=r"must compare 1 points of .* Got 0 in 10 draws\. .* an eps below 10\."):
         check_network(network, images, labels, eps=10)
 
 
@@ -459,30 +379,19 @@ def test_zero_directions() -> None:
 
 
 def test_a_tensor_without_entries() -> None:
-    with pytest.raises(GlassnetError, match=r"needs 1 places in input .* found 0 in 0 draws"):
+    with pytest.raises(GlassnetError, match=r"must compare 1 points of input .* Got 0 in 0 draws"):
         check_layer(nn.ReLU(), (0, 3))
 
 
 def test_a_report_of_nothing_or_of_zeros() -> None:
-    for rows in ((), (Comparison("input", "(0, 1)", 0.0, 0.0),)):
-        message = f"The gradient check of ReLU compared nothing but zeros, in {len(rows)} places."
+    for rows in ((), (GradientComparison("input", "(0, 1)", 0.0, 0.0),)):
+        message = (
+            f"The gradient check of ReLU must compare numbers that are not 0. Got 0 alone in {len(rows)} comparisons."
+        )
         with pytest.raises(GlassnetError, match=f"^{re.escape(message)}$"):
             GradientReport("ReLU", rows, 0)
-    with pytest.raises(GlassnetError, match="compared nothing but zeros, in 6 places"):
+    with pytest.raises(GlassnetError, match="Got 0 alone in 6 comparisons"):
         check_layer(nn.ReLU(), -np.ones((2, 3)))
-
-
-@pytest.mark.parametrize("eps", [0.0, -1e-5, float("nan")])
-def test_an_eps_that_is_no_step(eps: float) -> None:
-    with pytest.raises(ConfigError, match=f"The eps of a gradient check must be above 0. Got {eps!r}"):
-        check_layer(nn.ReLU(), (2, 3), eps=eps)
-
-
-def test_a_gradient_of_another_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nn.ReLU, "backward", lambda layer, dy: dy.sum(axis=0))
-    message = "The gradient of input of ReLU must have input's shape (2, 3). Got (3,)."
-    with pytest.raises(GlassnetError, match=re.escape(message)):
-        check_layer(nn.ReLU(), (2, 3))
 
 
 def test_labels_that_do_not_fit() -> None:
@@ -493,38 +402,33 @@ def test_labels_that_do_not_fit() -> None:
 
 def test_an_unknown_preset() -> None:
     with pytest.raises(ConfigError, match="model must be one of .* Got 'resnet21'"):
-        check_preset("resnet21")
+        check_gradients("resnet21")
 
 
 # The report.
 
 
-def test_the_error_is_relative_above_a_floor_and_infinite_for_nan() -> None:
-    assert Comparison("input", "", 1.0, 1.0 - 4e-6).error == pytest.approx(2e-6, rel=1e-5)
-    assert Comparison("input", "", 1e-9, 0.0).error == pytest.approx(1e-5)
-    assert Comparison("input", "", float("nan"), 1.0).error == float("inf")
-    assert Comparison("input", "", float("inf"), float("inf")).error == float("inf")
-    assert not Comparison("input", "", 1.0, float("nan")).passed
-    assert Comparison("input", "", 1.0, 1.0 - 1.9e-6).passed
-    assert not Comparison("input", "", 1.0, 1.0 - 2.1e-6).passed
-
-
 def test_the_report_tells_all_and_the_worst() -> None:
-    good, bad = Comparison("input", "(0, 1)", 0.5, 0.5), Comparison("weight", "(1, 0)", 0.25, float("nan"))
+    good, bad = (
+        GradientComparison("input", "(0, 1)", 0.5, 0.5),
+        GradientComparison("weight", "(1, 0)", 0.25, float("nan")),
+    )
     report = GradientReport("Linear", (good, bad), 3)
     assert not report.passed
     assert report.worst is bad
     assert report.table()[0] == {
-        "tensor": "input", "place": "(0, 1)", "numeric": 0.5, "analytic": 0.5, "error": 0.0, "passed": True
+        "tensor": "input", "position": "(0, 1)", "numerical": 0.5, "analytical": 0.5, "error": 0.0, "passed": True
     }  # fmt: skip
     json.dumps(report.table())
     message = (
-        "The gradients of Linear are wrong: at weight, (1, 0), backward gives nan and differences give 0.25,"
-        " an error of inf; it must be below 1e-06."
+        "Wrong gradient in Linear at weight, (1, 0): backward gives nan and differences give 0.25, an error of inf. "
+        "It must be below 1e-06."
     )
     with pytest.raises(GlassnetError, match=f"^{re.escape(message)}$"):
         report.raise_if_failed()
+    assert repr(report) == "GradientReport(Linear: FAILED, 2 comparisons, worst error inf at weight)"
     fine = GradientReport("Linear", (good,), 0)
+    assert repr(fine) == "GradientReport(Linear: passed, 1 comparisons, worst error 0.0e+00 at input)"
     assert fine.passed
     fine.raise_if_failed()
 

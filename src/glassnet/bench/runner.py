@@ -18,7 +18,7 @@ from glassnet.bench.workloads import WORKLOADS, Workload
 from glassnet.errors import GlassnetError, choice_error
 from glassnet.nn.checks import check_int
 from glassnet.progress import Progress
-from glassnet.verify.golden import FLOOR, TOLERANCES, largest
+from glassnet.verify.golden import FLOOR, TOLERANCES, max_abs
 
 
 def run_bench(
@@ -74,11 +74,11 @@ def check_equal_results(workload: Workload, backends: Sequence[Backend]) -> None
     small = replace(workload, batch_size=min(4, workload.batch_size))
     first, *others = backends
     expected = _results(small, first)
-    floor = FLOOR * max(map(largest, expected.values()))
+    floor = FLOOR * max(map(max_abs, expected.values()))
     for backend in others:
         results = _results(small, backend)
         for key, array in expected.items():
-            difference = largest(results[key] - array) / max(largest(array), floor)
+            difference = max_abs(results[key] - array) / max(max_abs(array), floor)
             if not difference <= TOLERANCES["float64"]:
                 raise GlassnetError(
                     f"{backend.name} must compute the same as {first.name} in {workload.title!r}. Got a {key} that "

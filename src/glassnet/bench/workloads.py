@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec, spec
-from glassnet.verify.golden import Case
+from glassnet.verify.golden import GoldenCase
 
 Array = NDArray[Any]
 
@@ -24,11 +24,11 @@ class Workload:
 
     def state(self) -> dict[str, Array]:
         """Return weights and buffers in float64, none of them 0 or 1."""
-        return Case(self.spec).state()
+        return GoldenCase(self.spec).state()
 
     def batch(self, dtype: str) -> tuple[Array, Array]:
         """Return images (N, C, H, W) and labels (N,)."""
-        return Case(self.spec, dtype, self.batch_size).batch()
+        return GoldenCase(self.spec, dtype, self.batch_size).batch()
 
 
 BLOCK = ResNetSpec(blocks=(1,))  # 3×32×32: a convolution to 16 channels, one residual block, and the head

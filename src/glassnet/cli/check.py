@@ -17,11 +17,11 @@ def gradients(
     as_json: Json = False,
 ) -> None:
     """Compare every gradient with central differences, in float64; exit code 1 if one differs."""
-    from glassnet.verify.gradients import check_all_layers, check_preset
+    from glassnet.verify import check_all_layers, check_gradients
 
-    checks = check_all_layers(seed=seed) if model is None else [check_preset(model, seed=seed)]
-    rows = [{"subject": checked.subject, **row} for checked in checks for row in checked.table()]
-    shown = rows if model is not None else [{"subject": c.subject, "worst error": c.worst.error} for c in checks]
+    checks = check_all_layers(seed=seed) if model is None else [check_gradients(model, seed=seed)]
+    rows = [{"name": checked.name, **row} for checked in checks for row in checked.table()]
+    shown = rows if model is not None else [{"name": c.name, "worst error": c.worst.error} for c in checks]
     passed = all(checked.passed for checked in checks)
     worst = max((row for checked in checks for row in checked.rows), key=lambda row: row.error)
     show(
@@ -37,7 +37,7 @@ def gradients(
 def parity(
     model: Annotated[str, typer.Argument(help="A preset.")],
     dtype: Annotated[
-        str, typer.Option(help="float64, to prove, or float32, where gradients are not judged.")
+        str, typer.Option(help="float64, to prove, or float32, in which gradients have no tolerance.")
     ] = "float64",
     batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 2,
     steps: Annotated[int, typer.Option(help="Optimizer steps after which all weights are compared.")] = 2,
@@ -50,7 +50,7 @@ def parity(
     as_json: Json = False,
 ) -> None:
     """Compare every tensor that the two engines compute; exit code 1 if one differs."""
-    from glassnet.verify.parity import check_parity
+    from glassnet.verify import check_parity
 
     typer.echo(f"NumPy and {'PyTorch' if against is None else against}, in {dtype} on cpu", err=True)
     checked = check_parity(
@@ -65,16 +65,16 @@ def parity(
     )
     rows, worst = checked.table(), checked.worst
     ends = {name: row and row.tensor for name, row in (("first", checked.first), ("worst", worst))}
-    told = [{**row, "passed": row["passed"] if row["judged"] else "not judged"} for row in rows]
-    for line in told:
-        del line["judged"]
-    left = len(rows) - len(checked.judged)
-    shown = f"\nNot judged: {left} tensors, which rounding moves by whole parts in float32; use float64"
+    lines = [{**row, "passed": row["passed"] if row["has_tolerance"] else "no tolerance"} for row in rows]
+    for line in lines:
+        del line["has_tolerance"]
+    compared = len(checked.rows_with_tolerance)
+    others = f"\nNo tolerance: {len(rows) - compared} tensors, whose rounding in float32 has no bound; use float64"
     show(
-        {"passed": checked.passed, **ends, "judged": len(checked.judged), "not_judged": left, "rows": rows},
-        f"{table(told)}\n{'Passed' if checked.passed else 'FAILED'}: {len(checked.judged)} tensors, worst "
-        f"{worst.tensor}, which needs a tolerance of {worst.needed:.1e}"
-        + (shown if left else "")
+        {"passed": checked.passed, **ends, "compared": compared, "no_tolerance": len(rows) - compared, "rows": rows},
+        f"{table(lines)}\n{'Passed' if checked.passed else 'FAILED'}: {compared} tensors, worst "
+        f"{worst.tensor}, which requires a tolerance of {worst.required_tolerance:.1e}"
+        + (others if compared < len(rows) else "")
         + (f"\nGolden numbers {dump}" if dump else ""),
         as_json,
     )

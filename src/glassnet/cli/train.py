@@ -115,7 +115,7 @@ def train(
 
 
 def _check_network(network: Network, data: Dataset) -> None:
-    from glassnet.verify.gradients import check_state
+    from glassnet.verify import check_state
 
     images = data.normalization.apply(data.train.images[:2], "float64")
     checked = check_state(network.spec, network.state_dict(), images, data.train.labels[:2])

@@ -13,7 +13,8 @@ from glassnet.doctor.context import CheckContext
 from glassnet.engines import Network
 from glassnet.initialization import initial_state_dict
 from glassnet.measures.layers import stages
-from glassnet.verify.gradients import TOLERANCE, check_state
+from glassnet.verify import check_state
+from glassnet.verify.finite_differences import TOLERANCE
 
 _MAX_PARAMETERS = 2_000_000  # the check of a larger network takes minutes
 _LEARNED = 0.5  # a smaller loss ratio shows that a fault did not keep the network from learning
@@ -43,7 +44,7 @@ class WrongGradient(Check):
         images, labels = context.batch(2)
         checked = check_state(spec, state, images / max(1.0, float(np.abs(images).max())), labels)
         worst = checked.worst
-        message = f"At {worst.tensor} backward gives {worst.analytic:.4g}, differences of the loss {worst.numeric:.4g}."
+        message = f"At {worst.tensor} backward gives {worst.analytical:.4g}, differences {worst.numerical:.4g}."
         confidence = None if checked.passed else "high"
         return CheckResult(worst.error, f"largest relative error {worst.error:.1e}", confidence, message)
 

@@ -148,7 +148,8 @@ class NumpyNetwork(Network):
             for dropout, state in zip(self._dropouts(), drawn, strict=True):
                 dropout.generator.bit_generator.state = state
         buffers = {key: array for key, array in after.items() if key not in gradients}
-        return Trace(seen, value, {name: seen_back[name] for name in seen}, gradients, buffers)
+        flow = {name: seen_back[name] for name in seen if name in seen_back}  # a wrong layer may call no backward
+        return Trace(seen, value, flow, gradients, buffers)
 
     def _gather(self, batch: Batch) -> tuple[Array, Array]:
         split, normalization = batch.placed.split, batch.placed.normalization

@@ -1,30 +1,19 @@
 """Gradient checks: what ``backward`` returns against central differences of what ``forward`` returns.
 
-In float64, at a point w and along d, with L the loss::
+In float64, with the numerical derivative of ``finite_differences`` along d::
 
-    D(e)    = (L(w + e·d) − L(w − e·d)) / (2·e)
+    analytical = ∇L · d        error = |numerical − analytical| / max(1e-4, |numerical| + |analytical|) < 1e-6
 
-    numeric = (4·D(eps) − D(2·eps)) / 3        analytic = ∇L · d
-
-    error   = |numeric − analytic| / max(1e-4, |numeric| + |analytic|), which must stay below 1e-6
-
-D(e) alone is wrong by a multiple of e², and by the rounding of L over e: with e so small that e² does not show,
-rounding shows in gradients that are almost 0. The two widths together are wrong by eps⁴ only, so eps may be wide.
-
-The difference means nothing where L has a kink between the sides. So all four points must make the same decisions
-(the mask of each ReLU, the winners of each pool). Where they do not, or where L bends so much that the two widths
-disagree, eps is divided by 10, twice at most (for a layer alone, once). Where it still crosses a kink, another place
-is drawn, and a tensor that has only kinks to offer is an error, not a pass. Checks work on a copy: the network that
-they are given is not touched.
+Where the difference crosses a kink, another point is drawn, and a tensor that has only kinks to offer is an error,
+not a pass. Checks work on a copy: the network that they are given is not changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import count
-from math import inf, isfinite
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -34,81 +23,66 @@ from glassnet import nn
 from glassnet.architecture import ResNetSpec, assemble, spec
 from glassnet.data import make_rng
 from glassnet.engines.threads import limit_blas_threads
-from glassnet.errors import ConfigError, GlassnetError
+from glassnet.errors import GlassnetError
 from glassnet.initialization import initial_state_dict
 from glassnet.nn.checks import check_int
 from glassnet.verify import layers
+from glassnet.verify.finite_differences import EPS, STEP_FACTORS, TOLERANCE, GradientChecker, GradientComparison
 
 Array = NDArray[Any]
-Difference = Callable[[Array, Array], float]
-
-TOLERANCE = 1e-6
-FLOOR = 1e-4  # of the error's denominator: gradients smaller than this are compared absolutely
-DRAWS = 10  # at most, for each comparison asked for, before a tensor counts as lying on kinks
-EPS = 1e-4  # rounding is 1e-12 of the loss then
-SHRINK = (1.0, 0.1, 0.01)  # of eps, in turn: where a wider step crosses a kink or L bends too much
-BEND = 1e-4  # |D(eps) − D(2·eps)| relative to the slope; what is left of eps⁴ is its square, far below TOLERANCE
-ASIDE = 1e-2  # standard deviation of ``check_network``'s step aside, per entry
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One slope, computed in two ways."""
-
-    tensor: str  # "input", or the key of a parameter
-    place: str  # the index of an entry, or the number of a direction
-    numeric: float
-    analytic: float
-
-    @property
-    def error(self) -> float:
-        """|numeric − analytic| / max(1e-4, |numeric| + |analytic|); infinite where one of them is not finite."""
-        error = abs(self.numeric - self.analytic) / max(FLOOR, abs(self.numeric) + abs(self.analytic))
-        return error if isfinite(error) else inf
-
-    @property
-    def passed(self) -> bool:
-        return self.error < TOLERANCE
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientReport:
-    """All comparisons of one check, and how many more were thrown away because they crossed a kink.
+    """All comparisons of one check, and the number of those that were drawn again because they crossed a kink.
 
-    :raises GlassnetError: where nothing, or nothing but zeros, was compared: a check of nothing must not pass.
+    :raises GlassnetError: if nothing, or nothing but zeros, was compared: a check of nothing must not pass.
     """
 
-    subject: str
-    rows: tuple[Comparison, ...]
+    name: str
+    rows: tuple[GradientComparison, ...]
     redraws: int
 
     def __post_init__(self) -> None:
-        if not any(row.numeric or row.analytic for row in self.rows):
+        if not any(row.numerical or row.analytical for row in self.rows):
             raise GlassnetError(
-                f"The gradient check of {self.subject} compared nothing but zeros, in {len(self.rows)} places."
+                f"The gradient check of {self.name} must compare numbers that are not 0. "
+                f"Got 0 alone in {len(self.rows)} comparisons."
             )
 
     @property
     def passed(self) -> bool:
+        """Whether all comparisons passed."""
         return all(row.passed for row in self.rows)
 
     @property
-    def worst(self) -> Comparison:
+    def worst(self) -> GradientComparison:
+        """The comparison of the largest error."""
         return max(self.rows, key=lambda row: row.error)
 
     def table(self) -> list[dict[str, Any]]:
-        """The rows as plain data: tensor, place, numeric, analytic, error, passed."""
+        """Return the rows as plain data: tensor, position, numerical, analytical, error, passed."""
         return [{**asdict(row), "error": row.error, "passed": row.passed} for row in self.rows]
 
     def raise_if_failed(self) -> None:
-        """:raises GlassnetError: where a comparison failed; names the worst."""
+        """Raise if a comparison failed.
+
+        :raises GlassnetError: if one did; names the worst.
+        """
         if not self.passed:
             row = self.worst
             raise GlassnetError(
-                f"The gradients of {self.subject} are wrong: at {row.tensor}, {row.place}, backward gives"
-                f" {row.analytic:.9g} and differences give {row.numeric:.9g}, an error of {row.error:.1e};"
-                f" it must be below {TOLERANCE:.0e}."
+                f"Wrong gradient in {self.name} at {row.tensor}, {row.position}: backward gives {row.analytical:.9g} "
+                f"and differences give {row.numerical:.9g}, an error of {row.error:.1e}. "
+                f"It must be below {TOLERANCE:.0e}."
             )
+
+    def __repr__(self) -> str:
+        verdict = "passed" if self.passed else "FAILED"
+        return (
+            f"GradientReport({self.name}: {verdict}, {len(self.rows)} comparisons, "
+            f"worst error {self.worst.error:.1e} at {self.worst.tensor})"
+        )
 
 
 @limit_blas_threads()
@@ -119,36 +93,28 @@ def check_layer(
     entries: int = 32,
     eps: float = EPS,
     seed: int = 0,
-    subject: str | None = None,
+    name: str | None = None,
 ) -> GradientReport:
-    """Check random ``entries`` of the input and of each parameter of a layer, under a random upstream gradient.
+    """Check random entries of the input and of each parameter of a layer, under a random upstream gradient.
 
-    ``x`` is the layer's input, or the shape of one to draw. A tensor with fewer entries is checked whole.
-
-    :raises ConfigError: where ``entries`` is below 1, ``eps`` not above 0 or ``seed`` out of range.
-    :raises GlassnetError: where too many entries of a tensor lie on kinks, or a gradient has not its tensor's shape.
+    :param x: the layer's input, or the shape of one to draw.
+    :param entries: number of entries of each tensor; a tensor with fewer is checked whole.
+    :param eps: the widest step of the differences, before it is divided at kinks.
+    :param name: the layer's name in the report.
+    :raises ConfigError: if ``entries`` is below 1, ``eps`` not above 0 or ``seed`` out of range.
+    :raises GlassnetError: if too many entries of a tensor lie on kinks, or a gradient has not its tensor's shape.
     """
-    wanted = check_int("entries", entries)
+    check_int("entries", entries)
     rng = make_rng(seed, "gradient check")  # its own: an x drawn from the same seed must not be dy
     x = rng.standard_normal(x) if isinstance(x, tuple) else x
     # At the third width rounding shows where an entry's slope is small beside the outputs; another is soon drawn.
-    probe = _Probe(subject or type(layer).__name__, layer, x, eps, SHRINK[:2])
-    dy = np.asarray(rng.standard_normal(probe.forward()[0].shape))
-    gradients = probe.gradients(lambda y: dy)
-
-    def attempts(tensor: Array, gradient: Array) -> Iterator[Comparison | None]:
-        for flat in rng.permutation(tensor.size):
-            entry = np.unravel_index(flat, tensor.shape)
-            step = np.zeros(tensor.shape)
-            step[entry] = 1
-            slope = probe.slope(tensor, step, lambda after, before: float(np.vdot(dy, after - before)))
-            place = str(tuple(map(int, entry)))
-            yield None if slope is None else Comparison(name, place, slope, float(gradient[entry]))
-
-    rows: list[Comparison] = []
-    for name, tensor in probe.tensors.items():
-        rows += probe.collect(name, min(wanted, tensor.size), attempts(tensor, gradients[name]))
-    return GradientReport(probe.subject, tuple(rows), probe.redraws)
+    checker = GradientChecker(name or type(layer).__name__, layer, x, eps, STEP_FACTORS[:2])
+    dy = np.asarray(rng.standard_normal(checker.forward()[0].shape))
+    checker.set_loss(lambda y: dy, lambda after, before: float(np.vdot(dy, after - before)))
+    rows: list[GradientComparison] = []
+    for key, tensor in checker.tensors.items():
+        rows += checker.compare(key, _entries(tensor.shape, rng), min(entries, tensor.size))
+    return GradientReport(checker.name, tuple(rows), checker.redraws)
 
 
 @limit_blas_threads()
@@ -160,58 +126,46 @@ def check_network(
     directions: int = 1,
     eps: float = EPS,
     seed: int = 0,
-    subject: str = "the network",
+    name: str = "the network",
 ) -> GradientReport:
-    """Check the loss's gradient along random unit ``directions`` in the input and in each parameter of a network.
+    """Check the loss's gradient along random unit directions in the input and in each parameter of a network.
 
-    The point is a small random step (0.01 an entry) aside from the weights and images that are given: fresh biases
-    and empty corners of images are exactly 0, where ReLU has its kink, and equal corners are ties for a max-pool.
+    The point is a small random step (0.01 an entry) aside from the given weights and images: fresh biases and empty
+    corners of images are exactly 0, where ReLU has its kink, and equal corners are ties for a max-pool.
 
-    :raises ConfigError: where ``directions`` is below 1 or ``eps`` not above 0.
-    :raises GlassnetError: where the two sides of a tensor's directions cross kinks again and again.
+    :param images: (N, C, H, W).
+    :param labels: integers (N,).
+    :param directions: number of directions for each tensor.
+    :param name: the network's name in the report.
+    :raises ConfigError: if ``directions`` is below 1 or ``eps`` not above 0.
+    :raises GlassnetError: if the directions of a tensor cross kinks again and again.
     """
-    wanted = check_int("directions", directions)
+    check_int("directions", directions)
     rng = np.random.default_rng(seed)
-    probe = _Probe(subject, network, images, eps)
+    # Where a direction crosses a kink, the point moves too: a unit that close would be crossed in most directions.
+    checker = GradientChecker(name, network, images, eps, rng=rng)
     loss = nn.CrossEntropyLoss()
 
     def upstream(logits: Array) -> Array:
         loss(logits, labels)
         return loss.backward()
 
-    gradients: dict[str, Array] = {}
-
-    def step_aside() -> None:
-        probe.step_aside(rng)
-        gradients.update(probe.gradients(upstream))
-
-    def attempts(name: str) -> Iterator[Comparison | None]:
-        for number in count(1):
-            step = _steep_direction(gradients[name], rng)
-            slope = probe.slope(
-                probe.tensors[name], step, lambda after, before: loss(after, labels) - loss(before, labels)
-            )
-            if slope is None:
-                yield None
-                step_aside()  # a unit that close to its kink would be crossed in most directions
-            else:
-                yield Comparison(name, f"direction {number}", slope, float(np.vdot(gradients[name], step)))
-
-    step_aside()
-    rows: list[Comparison] = []
-    for name in probe.tensors:
-        rows += probe.collect(name, wanted, attempts(name))
-    return GradientReport(subject, tuple(rows), probe.redraws)
+    checker.set_loss(upstream, lambda after, before: loss(after, labels) - loss(before, labels))
+    rows: list[GradientComparison] = []
+    for key in checker.tensors:
+        points = ((f"direction {number}", _steep_direction(checker.gradients[key], rng)) for number in count(1))
+        rows += checker.compare(key, points, directions)
+    return GradientReport(name, tuple(rows), checker.redraws)
 
 
-def check_preset(
+def check_gradients(
     model: str | ResNetSpec, *, batch_size: int = 2, directions: int = 1, eps: float = EPS, seed: int = 0
 ) -> GradientReport:
-    """``check_network`` for a preset or a spec, with its initial weights, on random images.
+    """Check a preset or a spec with its initial weights on random images, as ``check_network`` does.
 
     Networks that take any size of image are checked on images of at most 64×64.
 
-    :raises ConfigError: an unknown preset.
+    :raises ConfigError: if the preset is unknown.
     """
     chosen = spec(model) if isinstance(model, str) else model
     rng = np.random.default_rng(seed)
@@ -232,112 +186,32 @@ def check_state(
     eps: float = EPS,
     seed: int = 0,
 ) -> GradientReport:
-    """``check_network`` for the NumPy network of a spec with the weights of ``state``, whichever engine made them."""
+    """Check the NumPy network of a spec with these weights, of either engine, as ``check_network`` does."""
     network = assemble(model, nn).to(np.float64)
     network.load_state_dict(state)
-    return check_network(network, images, labels, directions=directions, eps=eps, seed=seed, subject=model.preset)
+    return check_network(network, images, labels, directions=directions, eps=eps, seed=seed, name=model.preset)
 
 
 def check_all_layers(*, entries: int = 32, eps: float = EPS, seed: int = 0) -> list[GradientReport]:
-    """``check_layer`` for every layer with its options, with random parameters."""
+    """Check every layer with its options and random parameters, as ``check_layer`` does."""
     return [
-        check_layer(layers.build(name, seed), shape, entries=entries, eps=eps, seed=seed, subject=name)
+        check_layer(layers.build(name, seed), shape, entries=entries, eps=eps, seed=seed, name=name)
         for name, (_, shape) in layers.CASES.items()
     ]
 
 
+def _entries(shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
+    """Draw the entries of a tensor in random order, and the unit steps along them."""
+    for flat in rng.permutation(prod(shape)):
+        entry = np.unravel_index(flat, shape)
+        step = np.zeros(shape)
+        step[entry] = 1
+        yield str(tuple(map(int, entry))), step
+
+
 def _steep_direction(gradient: Array, rng: np.random.Generator) -> Array:
-    """Of eight random unit vectors the steepest: along a level one the difference would be rounding alone."""
+    """Return the steepest of eight random unit vectors: along a level one the difference would be rounding alone."""
     directions = (rng.standard_normal(gradient.shape) for _ in range(8))
     steepest: Array = max(directions, key=lambda direction: abs(float(np.vdot(gradient, direction))))
     steepest /= np.linalg.norm(steepest)
     return steepest
-
-
-class _Probe:
-    """A float64 copy of a module in training mode, which draws the same dropout masks in every forward pass."""
-
-    def __init__(
-        self, subject: str, module: nn.Module, x: Array, eps: float, shrink: tuple[float, ...] = SHRINK
-    ) -> None:
-        if not eps > 0:
-            raise ConfigError(f"The eps of a gradient check must be above 0. Got {eps!r}.")
-        self.subject, self.eps, self.redraws = subject, eps, 0
-        self.widths = [eps * share for share in shrink]
-        self.module = deepcopy(module).to(np.float64).train()
-        parameters = {name: parameter.data for name, parameter in self.module.named_parameters()}
-        self.tensors: dict[str, Array] = {"input": x.astype(np.float64), **parameters}
-        self._given = {name: tensor.copy() for name, tensor in self.tensors.items()}
-        generators = [m.generator.bit_generator for m in self.module.modules() if isinstance(m, nn.Dropout)]
-        self._random_states = [(generator, generator.state) for generator in generators]
-
-    def step_aside(self, rng: np.random.Generator) -> None:
-        for name, tensor in self.tensors.items():
-            tensor[...] = self._given[name] + ASIDE * rng.standard_normal(tensor.shape)
-
-    def forward(self) -> tuple[Array, list[Array]]:
-        """The output, and the activation pattern that led to it."""
-        for generator, state in self._random_states:
-            generator.state = state
-        y = self.module(self.tensors["input"])
-        return y, [choice for module in self.module.modules() for choice in module.activation_pattern()]
-
-    def gradients(self, upstream: Callable[[Array], Array]) -> dict[str, Array]:
-        """The gradient of each tensor by ``backward``."""
-        for parameter in self.module.parameters():
-            parameter.grad[...] = np.nan  # what backward does not fill must not pass
-        gradients = {"input": self.module.backward(upstream(self.forward()[0]))}
-        gradients |= {name: parameter.grad.copy() for name, parameter in self.module.named_parameters()}
-        for name, tensor in self.tensors.items():
-            if gradients[name].shape != tensor.shape:
-                raise GlassnetError(
-                    f"The gradient of {name} of {self.subject} must have {name}'s shape {tensor.shape}."
-                    f" Got {gradients[name].shape}."
-                )
-        return gradients
-
-    def slope(self, tensor: Array, step: Array, difference: Difference) -> float | None:
-        """The difference quotient along ``step``; None where even the smallest eps crosses a kink."""
-        slope = None
-        for eps in self.widths:
-            wide = self._central(tensor, 2 * eps * step, difference)
-            narrow = None if wide is None else self._central(tensor, eps * step, difference)
-            if wide is None or narrow is None or wide[1] != narrow[1]:
-                continue
-            double, single = wide[0] / (4 * eps), narrow[0] / (2 * eps)
-            slope = (4 * single - double) / 3
-            if abs(single - double) <= BEND * max(FLOOR, abs(slope)):
-                break
-        return slope
-
-    def _central(self, tensor: Array, step: Array, difference: Difference) -> tuple[float, list[bytes]] | None:
-        """The difference between the two sides, and their decisions; None where these differ."""
-        origin = tensor.copy()
-        tensor[...] = origin + step
-        after, decided_after = self.forward()
-        tensor[...] = origin - step
-        before, decided_before = self.forward()
-        tensor[...] = origin
-        if not all(map(np.array_equal, decided_after, decided_before)):
-            return None
-        return difference(after, before), [decision.tobytes() for decision in decided_after]
-
-    def collect(self, name: str, wanted: int, attempts: Iterable[Comparison | None]) -> list[Comparison]:
-        """``wanted`` comparisons, from as many attempts and a bounded number of redraws."""
-        rows: list[Comparison] = []
-        crossed = 0
-        for attempt in attempts:
-            if attempt is None:
-                crossed += 1
-            else:
-                rows.append(attempt)
-            if len(rows) == wanted or crossed == DRAWS * wanted:
-                break
-        self.redraws += crossed
-        if len(rows) < max(1, wanted):
-            raise GlassnetError(
-                f"The gradient check of {self.subject} needs {max(1, wanted)} places in {name} that are no kinks, and"
-                f" found {len(rows)} in {len(rows) + crossed} draws: use another input or seed, or an eps below"
-                f" {self.eps:g}."
-            )
-        return rows

@@ -1,4 +1,4 @@
-"""Every layer with its options, small: the table that the gradient check and the tests walk through."""
+"""Small cases of every layer with its options, for the gradient check and the tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from glassnet import nn
 
 Array = NDArray[Any]
-Case = tuple[Callable[[], nn.Module], tuple[int, ...]]
+LayerCase = tuple[Callable[[], nn.Module], tuple[int, ...]]
 
 
 class LossOfLogits(nn.Module):
@@ -52,8 +52,8 @@ def _zero_pad_block() -> nn.Residual:
     return nn.Residual(_body(stride=2), nn.ZeroPadShortcut(2, 4, stride=2), nn.ReLU())
 
 
-# What it is -> how to make it, and the shape of an input for it.
-CASES: dict[str, Case] = {
+# Name: constructor, and the shape of an input.
+CASES: dict[str, LayerCase] = {
     "Conv2d": (partial(nn.Conv2d, 2, 3, 3), (2, 2, 5, 6)),
     "Conv2d, padding 1": (partial(nn.Conv2d, 2, 3, 3, padding=1), (2, 2, 5, 4)),
     "Conv2d, padding beyond the kernel": (partial(nn.Conv2d, 2, 2, 2, padding=(3, 2)), (2, 2, 3, 4)),
@@ -96,7 +96,7 @@ CASES: dict[str, Case] = {
 
 
 def build(name: str, seed: int = 0) -> nn.Module:
-    """The layer of a case, in float64, with random parameters: fresh ones (β = 0, γ = 1) would hide mistakes."""
+    """Build the layer of a case in float64, with random parameters: fresh ones (β = 0, γ = 1) would hide mistakes."""
     layer = CASES[name][0]().to(np.float64)
     rng = np.random.default_rng(seed)
     for parameter in layer.parameters():
