@@ -44,7 +44,7 @@ def drawn(figure):
     ("curve", "train", "test", "unit"),
     [
         (loss_comparison, "loss", "test_loss", "cross-entropy (nats per image)"),
-        (accuracy_comparison, "train_accuracy", "test_accuracy", "accuracy (share of images)"),
+        (accuracy_comparison, "train_accuracy", "test_accuracy", "accuracy (fraction of images)"),
     ],
 )
 def test_every_run_has_a_solid_test_and_a_dotted_training_curve(curve, train, test, unit):
@@ -117,14 +117,14 @@ def test_confusion_matrices_share_one_scale():
     np.testing.assert_array_equal(figure.data[1].z, second)
     assert [(trace.zmin, trace.zmax) for trace in figure.data] == [(0, 9), (0, 9)]
     assert [trace.showscale for trace in figure.data] == [True, False]
-    assert [note.text for note in figure.layout.annotations] == ["a: 100.0% right", "&lt;b&gt;: 91.7% right"]
+    assert [note.text for note in figure.layout.annotations] == ["a: accuracy 100.0%", "&lt;b&gt;: accuracy 91.7%"]
     for axis in (figure.layout.xaxis, figure.layout.xaxis2, figure.layout.yaxis, figure.layout.yaxis2):
         assert list(axis.ticktext) == ["cat", "dog"]
     assert figure.layout.xaxis2.title.text == "predicted class"
     assert figure.layout.yaxis2.title.text == "true class"
     assert list(figure.layout.yaxis2.range) == [1.5, -0.5]  # the first class on top
     assert (
-        "<b>: 11 of 12 images stand on the diagonal. Most often mixed up: cat, taken 1 times for dog."
+        "<b>: 11 of 12 images are on the diagonal. Most frequent error: cat predicted as dog, 1 times."
         in (figure.layout.meta["alt"])
     )
 

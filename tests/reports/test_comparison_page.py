@@ -47,8 +47,8 @@ def test_build_page_has_every_part(compare_fakes):
         "Loss of every run",
         "Accuracy of every run",
         "Time per epoch",
-        "Confusion matrices of every run",
-        "Disagreements: true class, and each run's",
+        "Confusion matrices",
+        "Disagreements: true and predicted class",
         "All other settings are the same",
     ]
     assert table(page, "Runs compared").rows[1][:5] == [

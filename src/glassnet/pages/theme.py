@@ -1,4 +1,4 @@
-"""What all figures share: the template, the colours, and how class names are written on them."""
+"""Style of all figures: sizes, colours, axes, legends, buttons, and how names are printed on them."""
 
 import html
 import json
@@ -10,14 +10,14 @@ from typing import Any
 import plotly.graph_objects as go
 
 TEXT = "#1c2733"
-TRAIN, TEST, VALIDATION = "#1f5fa8", "#d1590a", "#5b7f3b"  # told apart in every common colour blindness
+TRAIN, TEST, VALIDATION = "#1f5fa8", "#d1590a", "#5b7f3b"  # distinct in every common colour blindness
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 TICK_SIZE, LABEL_SIZE = 11, 10
 TITLE_HEIGHT, BUTTONS_HEIGHT, COLOUR_BAR_HEIGHT = 52, 36, 60  # pixels
 CATEGORY_AXIS = {"ticks": "outside", "ticklen": 4, "tickcolor": "rgba(0,0,0,0)", "showgrid": False, "zeroline": False}
-"""An axis of names: no lines, and a little room between a name and what it names."""
+"""An axis of names: no lines, and a gap between a name and what it names."""
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": ""}
-"""Plotly's own settings for every figure: no link to its makers, no upload, and no server to upload to."""
+"""Plotly's configuration for every figure: no link to its makers, no upload, and no server to upload to."""
 _REMOVED_BUTTONS = ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
 
 
@@ -31,33 +31,24 @@ def new_figure(
     min_width: float = 280,
     margin: dict[str, float] | None = None,
 ) -> go.Figure:
-    """An empty figure in the house's style.
+    """Return an empty figure in the common style.
 
-    :param title: what is drawn; at most some 40 characters, so that it fits a telephone.
-    :param caption: one or two sentences that say what to look for.
-    :param alt: what the figure shows, in words, for those who do not see it.
+    ``caption``, ``alt`` and ``min_width`` are stored in ``figure.layout.meta``.
+
+    :param title: a noun phrase of at most some 40 characters, so that it fits a telephone.
+    :param caption: sentences that say first what is plotted and then what to look for.
+    :param alt: a description for readers who cannot see the figure.
     :param height: in pixels.
-    :param width: in pixels; None fills the page. With a width, a page that has less room shrinks the plotting area
-        in both directions alike, so that images keep their proportions.
+    :param width: in pixels; None fills the page. With a width, a narrower page shrinks the plotting area in both
+        directions alike, so that images keep their proportions.
     :param min_width: in pixels; a page narrower than this scrolls the figure instead of shrinking it further.
-    :param margin: pixels around the plotting area, where they differ from the usual.
-
-    ``caption``, ``alt`` and ``min_width`` travel in ``figure.layout.meta``.
+    :param margin: pixels around the plotting area, where they differ from the default.
     """
+    title_position = {"x": 0, "xref": "container", "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top"}
     return go.Figure(
         layout={
             "template": "plotly_white",
-            "title": {
-                "text": title,
-                "x": 0,
-                "xref": "container",
-                "xanchor": "left",
-                "y": 1,
-                "yref": "container",
-                "yanchor": "top",
-                "pad": {"l": 8, "t": 14},
-                "font": {"size": 16},
-            },
+            "title": {"text": title, "pad": {"l": 8, "t": 14}, "font": {"size": 16}} | title_position,
             "font": {"family": FONT, "color": TEXT, "size": 12},
             "height": round(height),
             "width": None if width is None else round(width),
@@ -71,21 +62,38 @@ def new_figure(
 
 
 def text_figure(title: str, sentence: str) -> go.Figure:
-    """A sentence in place of a figure that has nothing to draw."""
+    """Return a figure that shows a sentence, where there is nothing to draw."""
     figure = new_figure(title, caption=sentence, alt=sentence, height=120)
     figure.add_annotation(text=sentence, x=0, xanchor="left", xref="paper", y=0.5, yref="paper", showarrow=False)
     return figure.update_xaxes(visible=False).update_yaxes(visible=False)
 
 
+def legend() -> dict[str, Any]:
+    """Return a horizontal legend at the foot of the figure."""
+    # Not below the axis: there a legend that gets fewer lines after a resize stays too high.
+    return {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"}
+
+
 def colour_bar(title: str, below: float = 8, **more: Any) -> dict[str, Any]:
-    """A colour bar ``below`` so many pixels under the plotting area, where it takes no width from a narrow figure."""
+    """Return a colour bar ``below`` pixels under the plotting area, where it takes no width from a narrow figure."""
     place = {"orientation": "h", "len": 0.9, "thickness": 10, "y": 0, "yanchor": "top", "ypad": below}
     return place | {"title": {"text": title, "side": "top", "font": {"size": TICK_SIZE}}} | more
 
 
+def name_rows(names: Sequence[str]) -> dict[str, Any]:
+    """Return a vertical axis with one name per row, the first on top.
+
+    :param names: as ``shorten_label`` returns them.
+    """
+    ticks = {"tickvals": list(range(len(names))), "ticktext": list(names), "tickfont": {"size": TICK_SIZE}}
+    return CATEGORY_AXIS | ticks | {"range": [len(names) - 0.5, -0.5]}
+
+
 def logarithmic(values: Iterable[float]) -> dict[str, Any]:
-    """A logarithmic axis for these values: at most eight powers of ten; below two of them 1, 2 and 5 of each, and
-    below half of one equal steps, both written in full."""
+    """Return a logarithmic axis for these values, with at most eight powers of ten.
+
+    Below two powers of ten the ticks are 1, 2 and 5 of each; below half of one they are equal steps.
+    """
     drawn = [value for value in values if 0 < value < math.inf] or [1.0]
     decades = math.log10(max(drawn) / min(drawn))
     if decades < 2:
@@ -107,18 +115,15 @@ def line_style(
 
 
 def buttons(method: str, choices: Mapping[str, Mapping[str, Any]], active: int = 0) -> list[dict[str, Any]]:
-    """A row of buttons above the plotting area, which leaves ``BUTTONS_HEIGHT`` for it.
+    """Return a row of buttons above the plotting area, which leaves ``BUTTONS_HEIGHT`` for it.
 
     :param method: Plotly's function that a button calls, such as ``restyle``.
-    :param choices: by label, what it changes.
+    :param choices: by label, the argument of the call.
     """
     row = {"type": "buttons", "direction": "right", "active": active, "pad": {"b": 6}}
     place = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
-    return [
-        row
-        | place
-        | {"buttons": [{"label": label, "method": method, "args": [change]} for label, change in choices.items()]}
-    ]
+    entries = [{"label": label, "method": method, "args": [change]} for label, change in choices.items()]
+    return [row | place | {"buttons": entries}]
 
 
 def document(figure: go.Figure) -> dict[str, Any]:
@@ -127,21 +132,21 @@ def document(figure: go.Figure) -> dict[str, Any]:
 
 
 def caption(figure: go.Figure) -> str:
-    """The sentence or two that say what to look for in a figure of this room."""
+    """Return the caption that ``new_figure`` stored."""
     return str(figure.layout.meta["caption"])
 
 
-def shorten_label(name: str, longest: int = 18) -> str:
-    """A class name as Plotly prints it to the letter: one line, its middle left out above ``longest`` characters."""
+def shorten_label(name: str, max_length: int = 18) -> str:
+    """Return a name as Plotly prints it literally: one line, the middle left out above ``max_length`` characters."""
     line = " ".join(name.split())
-    if len(line) > longest:
-        tail = longest // 3  # names often differ in their last characters only
-        line = f"{line[: longest - tail - 1].rstrip()}…{line[-tail:].lstrip()}"
+    if len(line) > max_length:
+        tail = max_length // 3  # names often differ in their last characters only
+        line = f"{line[: max_length - tail - 1].rstrip()}…{line[-tail:].lstrip()}"
     return html.escape(line, quote=False)
 
 
 def text_width(texts: Sequence[str], size: float = TICK_SIZE) -> float:
-    """About how many pixels the widest of these texts (as ``shorten_label`` returns them) takes; never too few."""
+    """Return an upper estimate of the widest text's width in pixels; texts are as ``shorten_label`` returns them."""
     return max((_columns(html.unescape(text)) for text in texts), default=0) * 0.6 * size
 
 

@@ -16,10 +16,20 @@ from glassnet.measures import significance
 from glassnet.measures.outcomes import Outcome, network_outcome
 from glassnet.measures.receptive_field import shortcuts
 from glassnet.measures.significance import SIGNIFICANT
-from glassnet.pages.figures.curves import finite, layer_axis, legend
+from glassnet.pages.figures.curves import finite, layer_axis
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import first_names, format_points, format_test, pluralize
-from glassnet.pages.theme import CATEGORY_AXIS, TEST, TEXT, TITLE_HEIGHT, TRAIN, line_style, new_figure, text_width
+from glassnet.pages.theme import (
+    CATEGORY_AXIS,
+    TEST,
+    TEXT,
+    TITLE_HEIGHT,
+    TRAIN,
+    legend,
+    line_style,
+    new_figure,
+    text_width,
+)
 from glassnet.progress import Progress
 from glassnet.studies.study import Study
 

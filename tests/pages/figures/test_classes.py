@@ -13,9 +13,9 @@ CLASSES = ["cat", "dog", "bird"]
 
 def test_confusion_matrix_sets_true_classes_against_predicted():
     figure = confusion_figure(MATRIX, CLASSES)
-    counts, shares = figure.data
+    counts, fractions = figure.data
     np.testing.assert_array_equal(counts.z, MATRIX)
-    np.testing.assert_allclose(shares.z, [[0.8, 0.2, 0], [0, 1, 0], [0, 0.2, 0.8]])
+    np.testing.assert_allclose(fractions.z, [[0.8, 0.2, 0], [0, 1, 0], [0, 0.2, 0.8]])
     assert figure.layout.yaxis.title.text == "true class"
     assert figure.layout.xaxis.title.text == "predicted class"
     assert list(figure.layout.yaxis.range) == [2.5, -0.5]  # the first class above
@@ -26,10 +26,10 @@ def test_confusion_matrix_sets_true_classes_against_predicted():
 
 
 def test_confusion_matrix_writes_its_counts_and_leaves_zeros_empty():
-    counts, shares = confusion_figure(MATRIX, CLASSES).data
-    assert counts.texttemplate == shares.texttemplate == "%{text}"
+    counts, fractions = confusion_figure(MATRIX, CLASSES).data
+    assert counts.texttemplate == fractions.texttemplate == "%{text}"
     assert [list(row) for row in counts.text] == [["8", "2", ""], ["", "5", ""], ["", "1", "4"]]
-    assert [list(row) for row in shares.text] == [[".80", ".20", ""], ["", "1", ""], ["", ".20", ".80"]]
+    assert [list(row) for row in fractions.text] == [[".80", ".20", ""], ["", "1", ""], ["", ".20", ".80"]]
 
 
 @pytest.mark.parametrize("normalized", [False, True])
@@ -41,7 +41,7 @@ def test_confusion_matrix_is_normalized_on_demand(normalized):
     assert [button.args[0]["visible"] for button in menu.buttons] == [[True, False], [False, True]]
 
 
-def test_a_class_without_images_has_no_shares():
+def test_a_class_without_images_has_no_fractions():
     matrix = np.array([[0, 0], [1, 3]])
     assert confusion_figure(matrix, ["a", "b"]).data[1].z.tolist() == [[0, 0], [0.25, 0.75]]
 
@@ -66,8 +66,10 @@ def test_class_names_are_written_to_the_letter():
 
 
 def test_the_worst_pair_is_told_in_words():
-    assert "cat, taken 2 times for dog" in confusion_figure(MATRIX, CLASSES).layout.meta["alt"]
-    assert "No image stands off it" in confusion_figure(np.eye(3, dtype=np.int64), CLASSES).layout.meta["alt"]
+    assert "cat predicted as dog, 2 times" in confusion_figure(MATRIX, CLASSES).layout.meta["alt"]
+    assert (
+        "3 of 3 images are on the diagonal." in confusion_figure(np.eye(3, dtype=np.int64), CLASSES).layout.meta["alt"]
+    )
 
 
 def test_precision_and_recall_of_every_class():
@@ -80,5 +82,5 @@ def test_precision_and_recall_of_every_class():
     assert precision.y == recall.y == (0, 1, 2)
     assert list(figure.layout.yaxis.ticktext) == CLASSES
     assert list(figure.layout.xaxis.range) == [0, 1]
-    assert figure.layout.xaxis.title.text == "share"
+    assert figure.layout.xaxis.title.text == "fraction"
     assert "lowest recall is 0.00, of class dog" in figure.layout.meta["alt"]

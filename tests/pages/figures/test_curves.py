@@ -39,7 +39,7 @@ def test_loss_curve():
 def test_accuracy_curve_stands_on_an_axis_from_0_to_1():
     figure = accuracy_curve(HISTORY)
     assert list(figure.layout.yaxis.range) == [0, 1]
-    assert figure.layout.yaxis.title.text == "accuracy (share of images)"
+    assert figure.layout.yaxis.title.text == "accuracy (fraction of images)"
     assert traces(figure)["train"].y[0] == 0.5
     assert traces(figure)["test"].y[0] == 0.4
     assert not any(trace.cliponaxis for trace in figure.data)  # a marker at 1 is drawn whole

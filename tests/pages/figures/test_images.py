@@ -63,7 +63,7 @@ def test_mistakes_show_true_and_predicted_label_with_their_probabilities():
     labels, hover, _ = figure.data
     assert labels.text == ("cat 0.12<br>→ dog 0.75", "dog 0.25<br>→ cat 0.50")
     assert hover.text[0] == "test image 7<br>true: cat (0.1250)<br>predicted: dog (0.7500)"
-    assert "cat taken for dog with probability 0.75" in figure.layout.meta["alt"]
+    assert "cat predicted as dog with probability 0.75" in figure.layout.meta["alt"]
 
 
 @pytest.mark.parametrize("count", [1, 6, 36])

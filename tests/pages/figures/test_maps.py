@@ -41,7 +41,7 @@ def test_feature_maps_have_a_row_for_each_stage_on_its_own_range():
     stem = np.stack([np.full((4, 4), 2.0), np.arange(16.0).reshape(4, 4)])
     block = np.zeros((3, 2, 2))
     block[2, 0, 0] = 7
-    figure = feature_map_figure({"stem": stem, "layer1.0": block}, most=3)
+    figure = feature_map_figure({"stem": stem, "layer1.0": block}, max_channels=3)
     trace = heatmap(figure)
     assert list(figure.layout.yaxis.ticktext) == ["stem", "layer1.0"]
     assert trace.colorscale[0][1] == "#440154"  # Viridis

@@ -1,4 +1,4 @@
-"""Arrays and records in, a ``plotly.graph_objects.Figure`` out: one idea a function, its caption beside it."""
+"""Figures: functions that take arrays and records and return a ``plotly.graph_objects.Figure`` with its caption."""
 
 from glassnet.pages.figures.classes import confusion_figure, precision_recall_figure
 from glassnet.pages.figures.curves import accuracy_curve, gradient_norm_curves, loss_curve

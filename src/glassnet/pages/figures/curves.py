@@ -1,4 +1,4 @@
-"""How a training went: loss, accuracy and gradient norms, epoch by epoch."""
+"""Curves of a training by epoch: loss, accuracy and gradient norms."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from glassnet.measures.layers import layer_gradient_norms
-from glassnet.pages.theme import TEST, TRAIN, VALIDATION, logarithmic, new_figure, text_width
+from glassnet.pages.text import pluralize
+from glassnet.pages.theme import TEST, TRAIN, VALIDATION, legend, line_style, logarithmic, new_figure, text_width
 
 Records = Sequence[Mapping[str, Any]]
 
-# Which records a curve may have: where its numbers stand, its name, colour, marker and dash.
+# The curves that records may have: key of the values, name, colour, marker and dash. {} is loss or accuracy.
 _CURVES = (
-    ("{}", "train", TRAIN, "circle", "solid"),
     ("train_evaluated_{}", "train, evaluated", TRAIN, "circle-open", "dot"),
     ("validation_{}", "validation", VALIDATION, "square", "dash"),
     ("test_{}", "test", TEST, "diamond", "solid"),
@@ -24,46 +24,38 @@ _DEPTH = sample_colorscale("Viridis", [index / 10 * 0.9 for index in range(11)])
 
 
 def loss_curve(history: Records) -> go.Figure:
-    """Cross-entropy of the training and test images after each epoch.
+    """Draw the cross-entropy on the training and test images after each epoch.
 
     :param history: epoch records as ``run.history`` has them; a value that is not finite leaves a gap.
     """
-    figure = new_figure(
+    figure = _curves(
         "Loss",
-        caption=(
-            "Both curves should fall and then level off. A test loss that rises while the training loss still falls "
-            "is overfitting; jumps mean that the learning rate is high. The training loss is the mean over the "
-            "epoch's batches, taken while the weights still moved."
-        ),
-        alt=f"Line chart of the cross-entropy over {_epochs(history)}: {_ends(history, 'loss', 'loss')}.",
-        height=360,
+        history,
+        ("loss", "loss"),
+        "Cross-entropy by epoch; the training loss is the mean over the batches of an epoch, while the weights change. "
+        "Both curves should fall and then level off. A test loss that rises while the training loss falls is "
+        "overfitting. Jumps suggest that the learning rate is too high.",
     )
-    _draw(figure, history, "loss", train_key="loss")
-    figure.update_yaxes(title_text="cross-entropy (nats per image)", rangemode="tozero")
-    return figure
+    return figure.update_yaxes(title_text="cross-entropy (nats per image)", rangemode="tozero")
 
 
 def accuracy_curve(history: Records) -> go.Figure:
-    """Share of the training and test images named correctly, epoch by epoch, on an axis from 0 to 1.
+    """Draw the fraction of correctly classified training and test images after each epoch.
 
     :param history: epoch records as ``run.history`` has them; a value that is not finite leaves a gap.
     """
-    figure = new_figure(
+    figure = _curves(
         "Accuracy",
-        caption=(
-            "The test curve is what counts, and its last point is the result. A wide gap below the training curve "
-            "means that the network knows its training images by heart."
-        ),
-        alt=(f"Line chart of the accuracy over {_epochs(history)}: {_ends(history, 'accuracy', 'train_accuracy')}."),
-        height=360,
+        history,
+        ("train_accuracy", "accuracy"),
+        "Fraction of correctly classified images by epoch. The last point of the test curve is the result. A test "
+        "curve far below the training curve is overfitting.",
     )
-    _draw(figure, history, "accuracy", train_key="train_accuracy")
-    figure.update_yaxes(title_text="accuracy (share of images)", range=[0, 1], dtick=0.2, tickformat=".1f")
-    return figure
+    return figure.update_yaxes(title_text="accuracy (fraction of images)", range=[0, 1], dtick=0.2, tickformat=".1f")
 
 
 def gradient_norm_curves(history: Records) -> go.Figure:
-    """L2 norm of each layer's gradient at the last batch of every epoch, on a logarithmic axis.
+    """Draw the L2 norm of each layer's gradient at the last batch of every epoch, on a logarithmic axis.
 
     :param history: epoch records with ``gradient_norms`` ({parameter key: norm}); weight and bias of a layer count
         together.
@@ -73,10 +65,14 @@ def gradient_norm_curves(history: Records) -> go.Figure:
     figure = new_figure(
         "Gradient norm per layer",
         caption=(
-            "The norms of all layers should stay within a few powers of ten of each other. First layers far below the "
-            "last ones mean vanishing gradients, a steep rise means exploding ones; a norm of exactly 0 leaves a gap."
+            "L2 norm of each layer's gradient at the last batch of each epoch; a norm of 0 leaves a gap. The norms "
+            "should stay within a few powers of ten of each other. First layers far below the last ones mean vanishing "
+            "gradients; a steep rise means exploding ones."
         ),
-        alt=f"Line chart of the gradient norm of {len(norms)} layers over {_epochs(history)}, logarithmic axis.",
+        alt=(
+            f"Line chart of the gradient norm of {pluralize(len(norms), 'layer')} over "
+            f"{pluralize(len(history), 'epoch')}, logarithmic axis."
+        ),
         height=400 if many else 420,
         margin={"r": 76} if many else None,
     )
@@ -86,43 +82,18 @@ def gradient_norm_curves(history: Records) -> go.Figure:
         figure.add_scatter(
             x=epochs,
             y=[value if value > 0 and math.isfinite(value) else None for value in values],
-            name=layer,
-            mode="lines+markers",
-            line={"color": colour, "width": 1.5},
-            marker={"size": 5},
             showlegend=not many,
-            hovertemplate="%{fullData.name}<br>epoch %{x}: %{y:.3g}<extra></extra>",
+            **line_style(layer, colour, "solid", "circle", hover="%{fullData.name}<br>epoch %{x}: %{y:.3g}", width=1.5),
         )
     if many:
-        _add_depth_bar(figure, list(norms))
+        _add_depth_bar(figure)
     epoch_axis(figure, epochs)
-    drawn = (value for values in norms.values() for value in values)
-    figure.update_yaxes(title_text="L2 norm of the gradient", **logarithmic(drawn))
-    figure.update_layout(legend=legend())
-    return figure
-
-
-def _draw(figure: go.Figure, history: Records, quantity: str, *, train_key: str) -> None:
-    epochs = [record["epoch"] for record in history]
-    for pattern, name, colour, symbol, dash in _CURVES:
-        key = train_key if name == "train" else pattern.format(quantity)
-        if not any(record.get(key) is not None for record in history):
-            continue
-        figure.add_scatter(
-            x=epochs,
-            y=[finite(record.get(key)) for record in history],
-            name=name,
-            mode="lines+markers",
-            line={"color": colour, "dash": dash, "width": 2},
-            marker={"symbol": symbol, "size": 7},
-            cliponaxis=False,
-            hovertemplate=f"{name}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
-        )
-    epoch_axis(figure, epochs)
-    figure.update_layout(legend=legend())
+    axis = logarithmic(value for values in norms.values() for value in values)
+    return figure.update_yaxes(title_text="L2 norm of the gradient", **axis).update_layout(legend=legend())
 
 
 def epoch_axis(figure: go.Figure, epochs: Sequence[int]) -> None:
+    """Set the x axis to whole epochs with at most a dozen ticks."""
     first, last = (min(epochs), max(epochs)) if epochs else (1, 1)
     step = next(n * 10**power for power in range(9) for n in (1, 2, 5) if (last - first) <= 10 * n * 10**power)
     figure.update_xaxes(
@@ -143,47 +114,43 @@ def layer_axis(figure: go.Figure, names: Sequence[str], title: str, max_names: i
     figure.update_layout(height=round(figure.layout.height + foot), margin_b=foot)
 
 
-def legend() -> dict[str, Any]:
-    # At the foot of the figure, not below the axis: there a legend that gets fewer lines after a resize stays too high.
-    return {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"}
-
-
-def _add_depth_bar(figure: go.Figure, layers: Sequence[str]) -> None:
-    figure.add_scatter(
-        x=[None],
-        y=[None],
-        mode="markers",
-        showlegend=False,
-        hoverinfo="skip",
-        marker={
-            "color": [0],
-            "cmin": 0,
-            "cmax": 1,
-            "colorscale": _DEPTH,
-            "showscale": True,
-            "colorbar": {
-                "title": {"text": "layer<br> "},
-                "thickness": 12,
-                "tickvals": [0, 1],
-                "ticktext": ["first", "last"],
-            },
-        },
-    )
-
-
 def finite(value: float | None) -> float | None:
+    """Return the value, or None (a gap in a curve) where it is not finite."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def _epochs(history: Records) -> str:
-    return "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
+def _curves(title: str, history: Records, quantities: tuple[str, str], caption: str) -> go.Figure:
+    """Draw every curve of a quantity that the records have.
 
-
-def _ends(history: Records, quantity: str, train_key: str) -> str:
-    if not history:
-        return "no epoch recorded"
-    return ", ".join(
+    :param quantities: the key of the training values, and the quantity in the keys of all others.
+    """
+    train_key, quantity = quantities
+    epochs = [record["epoch"] for record in history]
+    curves = [(train_key, "train", TRAIN, "circle", "solid"), *_CURVES]
+    keys = [key.format(quantity) for key, *_ in curves]
+    ends = [
         f"{name} from {history[0][key]:.3f} to {history[-1][key]:.3f}"
-        for name, key in (("train", train_key), ("test", f"test_{quantity}"))
-        if history[0].get(key) is not None and history[-1].get(key) is not None
+        for key, (_, name, *_) in zip(keys, curves, strict=True)
+        if history and history[0].get(key) is not None and history[-1].get(key) is not None
+    ]
+    alt = (
+        f"Line chart of the {title.lower()} over {pluralize(len(history), 'epoch')}: {', '.join(ends) or 'no values'}."
     )
+    figure = new_figure(title, caption=caption, alt=alt, height=360)
+    for key, (_, name, colour, symbol, dash) in zip(keys, curves, strict=True):
+        if any(record.get(key) is not None for record in history):
+            figure.add_scatter(
+                x=epochs,
+                y=[finite(record.get(key)) for record in history],
+                cliponaxis=False,
+                **line_style(name, colour, dash, symbol, hover=f"{name}, epoch %{{x}}: %{{y:.4f}}"),
+            )
+    epoch_axis(figure, epochs)
+    return figure.update_layout(legend=legend())
+
+
+def _add_depth_bar(figure: go.Figure) -> None:
+    """Add a scale of colours from the first layer to the last, by an invisible trace."""
+    bar = {"title": {"text": "layer<br> "}, "thickness": 12, "tickvals": [0, 1], "ticktext": ["first", "last"]}
+    scale = {"color": [0], "cmin": 0, "cmax": 1, "colorscale": _DEPTH, "showscale": True, "colorbar": bar}
+    figure.add_scatter(x=[None], y=[None], mode="markers", showlegend=False, hoverinfo="skip", marker=scale)

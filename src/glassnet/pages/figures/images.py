@@ -1,4 +1,4 @@
-"""Images with their names below them: training samples, and mistakes."""
+"""Images with labels below them: training samples and misclassified images."""
 
 import base64
 import io
@@ -13,17 +13,17 @@ from glassnet.measures.outcomes import Misclassification
 from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
 from glassnet.pages.theme import LABEL_SIZE, shorten_label, text_figure, text_width
 
-MAX_PIXELS = 96  # of an image's longer side: more would only make the report heavy
-NO_ERRORS_TEXT = "Every test image is named correctly: there is no mistake to show."
+MAX_PIXELS = 96  # of an image's longer side: more would only make the page heavy
+NO_ERRORS_TEXT = "The network classifies every test image correctly."
 
 
 def sample_figure(
     images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], classes: Sequence[str], *, scale: float = 255.0
 ) -> go.Figure:
-    """Images with their class names, nine to a row; one channel in gray, three in colour.
+    """Draw images with their class names, nine to a row; one channel in gray, three in colour.
 
     :param images: uint8 (N, H, W, C); usually 36.
-    :param labels: (N,) class numbers.
+    :param labels: (N,) class indices.
     :param scale: the value of white.
     """
     names = [classes[label] for label in labels]
@@ -35,41 +35,41 @@ def sample_figure(
         labels=[[shorten_label(name, 10)] for name in names],
         hover=[shorten_label(name, 60) for name in names],
         caption=(
-            "What the network learns from, one image of each class in turn. Could you name them all? An image that "
-            "puzzles you, or that has the wrong name, puzzles the network too."
+            "Images of the training set with their class names, one of each class in turn. Look for wrong labels and "
+            "for images that you cannot recognize yourself."
         ),
         alt=f"{len(images)} training images with their class names: {', '.join(dict.fromkeys(names))}.",
     )
 
 
 def misclassified_figure(
-    mistakes: Sequence[Misclassification],
+    errors: Sequence[Misclassification],
     images: npt.NDArray[np.uint8],
     classes: Sequence[str],
     *,
     scale: float = 255.0,
 ) -> go.Figure:
-    """Wrongly named images in the order given; without any, a sentence in place of images.
+    """Draw misclassified images in the given order; without any, a sentence in place of images.
 
-    :param mistakes: as ``most_confident_errors`` finds them.
-    :param images: uint8 (len(mistakes), H, W, C), the images that they are about.
+    :param errors: as ``most_confident_errors`` returns them.
+    :param images: uint8 (len(errors), H, W, C), the images of these errors.
     """
-    if not mistakes:
-        return text_figure("Misclassified", NO_ERRORS_TEXT)
+    if not errors:
+        return text_figure("Misclassified images", NO_ERRORS_TEXT)
     labels, hover = [], []
-    for mistake in mistakes:
-        true, predicted = classes[mistake.true], classes[mistake.predicted]
+    for error in errors:
+        true, predicted = classes[error.true], classes[error.predicted]
         labels.append(
             [
-                f"{shorten_label(true, 10)} {mistake.true_probability:.2f}",
-                f"→ {shorten_label(predicted, 10)} {mistake.predicted_probability:.2f}",
+                f"{shorten_label(true, 10)} {error.true_probability:.2f}",
+                f"→ {shorten_label(predicted, 10)} {error.predicted_probability:.2f}",
             ]
         )
         hover.append(
-            f"test image {mistake.index}<br>true: {shorten_label(true, 60)} ({mistake.true_probability:.4f})"
-            f"<br>predicted: {shorten_label(predicted, 60)} ({mistake.predicted_probability:.4f})"
+            f"test image {error.index}<br>true: {shorten_label(true, 60)} ({error.true_probability:.4f})"
+            f"<br>predicted: {shorten_label(predicted, 60)} ({error.predicted_probability:.4f})"
         )
-    worst = mistakes[0]
+    first = errors[0]
     return image_grid(
         "Misclassified: true → predicted",
         images,
@@ -78,13 +78,12 @@ def misclassified_figure(
         labels=labels,
         hover=hover,
         caption=(
-            "The surest mistakes first. Below each image stands its true class and, after the arrow, the predicted "
-            "one, each with the probability that the network gives it. A sure mistake on a clear image is worth a "
-            "look: the label may be wrong."
+            "Misclassified images with their true class and, after the arrow, the predicted class, each with its "
+            "probability; the highest confidence first. High confidence on a clear image may mean a wrong label."
         ),
         alt=(
-            f"{len(mistakes)} wrongly named test images. The surest: {classes[worst.true]} taken for "
-            f"{classes[worst.predicted]} with probability {worst.predicted_probability:.2f}."
+            f"{len(errors)} misclassified test images. The highest confidence: {classes[first.true]} predicted as "
+            f"{classes[first.predicted]} with probability {first.predicted_probability:.2f}."
         ),
     )
 
@@ -100,48 +99,40 @@ def image_grid(
     caption: str,
     alt: str,
 ) -> go.Figure:
-    """Images in rows, below each its lines of ``labels``; the same number of lines for all."""
-    tiles = np.stack([_reduced(image, scale) for image in images])
+    """Draw images in rows, below each its lines of ``labels``; the same number of lines for all."""
+    tiles = np.stack([_shrink(image, scale) for image in images])
     height, width = tiles.shape[1:3]
-    lines = len(labels[0])
-    least = max(34, 6 + text_width([line for label in labels for line in label], LABEL_SIZE) * 0.92)
-    label_height = -(-int((lines * (LABEL_SIZE + 3) + 4) * width) // int(least))
-    tiling = TileGrid(len(tiles), height, width, columns, gap=max(1, width // 16), label_height=label_height)
+    min_width = max(34, 6 + text_width([line for lines in labels for line in lines], LABEL_SIZE) * 0.92)
+    label_height = -(-int((len(labels[0]) * (LABEL_SIZE + 3) + 4) * width) // int(min_width))
+    grid = TileGrid(len(tiles), height, width, columns, gap=max(1, width // 16), label_height=label_height)
+    tile = min_width, max(540 / columns, 1.15 * min_width)
     figure = tile_grid_figure(
-        title,
-        tiling,
-        labels=labels,
-        hover=hover,
-        tile=(least, max(540 / columns, 1.15 * least)),
-        below=8,
-        left=8,
-        caption=caption,
-        alt=alt,
+        title, grid, labels=labels, hover=hover, tile=tile, below=8, left=8, caption=caption, alt=alt
     )
     if tiles.shape[3] == 3:
         opaque = np.concatenate([tiles, np.full((*tiles.shape[:3], 1), 255, np.uint8)], axis=3)
-        figure.add_image(source=_png(tiling.paste(opaque, 0)), hoverinfo="skip")
+        figure.add_image(source=_png(grid.paste(opaque, 0)), hoverinfo="skip")
     else:
-        canvas = tiling.paste(tiles.mean(axis=3, dtype=np.float32), np.nan)
+        canvas = grid.paste(tiles.mean(axis=3, dtype=np.float32), np.nan)
         figure.add_heatmap(z=canvas, colorscale="gray", zmin=0, zmax=255, showscale=False, hoverinfo="skip")
     return figure
 
 
-def _reduced(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.uint8]:
-    """uint8 (H, W, C) in [0, scale] -> uint8 (h, w, C) in [0, 255], its longer side at most MAX_PIXELS."""
+def _shrink(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.uint8]:
+    """Return uint8 (H, W, C) in [0, scale] as uint8 (h, w, C) in [0, 255], its longer side at most MAX_PIXELS."""
     bright = np.rint(np.clip(image / scale, 0, 1) * 255).astype(np.uint8)
-    share = MAX_PIXELS / max(image.shape[:2])
-    if share >= 1:
+    factor = MAX_PIXELS / max(image.shape[:2])
+    if factor >= 1:
         return bright
-    size = (max(1, round(image.shape[1] * share)), max(1, round(image.shape[0] * share)))
-    planes = [
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    channels = [
         np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BOX)) for plane in np.moveaxis(bright, 2, 0)
     ]
-    return np.stack(planes, axis=2)
+    return np.stack(channels, axis=2)
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> str:
-    """RGBA (H, W, 4) as a data URI."""
+    """Return RGBA (H, W, 4) as a data URI."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG")
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

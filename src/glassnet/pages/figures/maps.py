@@ -1,4 +1,4 @@
-"""Inside the network: the filters of the first layer, and the feature maps of one image."""
+"""Filters of the first layer, and feature maps of one image."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,38 +12,39 @@ from glassnet.pages.figures.tile_grid import TileGrid, label_rows, tile_grid_fig
 from glassnet.pages.theme import COLOUR_BAR_HEIGHT, colour_bar, shorten_label, text_width
 
 MAX_PIXELS = 48  # of a feature map's longer side
+_COLUMNS = 8
 
 
 def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
-    """The filters of the first convolution, eight across, on one scale that is symmetric about zero.
+    """Draw the filters of the first convolution, eight to a row, on one scale that is symmetric about zero.
 
     :param weight: (out_channels, in_channels, height, width).
     """
     filters, channels, height, width = weight.shape
-    columns = 8
     limit = float(np.abs(weight[np.isfinite(weight)]).max(initial=0)) or 1.0
     stacked = np.full((filters, channels * (height + 1) - 1, width), np.nan, np.float64)
     for channel in range(channels):
-        top = channel * (height + 1)
-        stacked[:, top : top + height] = weight[:, channel]
-    tiling = TileGrid(filters, stacked.shape[1], width, columns, gap=1, label_height=2 if channels > 1 else 1)
+        stacked[:, channel * (height + 1) :][:, :height] = weight[:, channel]
+    in_colour = channels > 1
+    grid = TileGrid(filters, stacked.shape[1], width, _COLUMNS, gap=1, label_height=2 if in_colour else 1)
     figure = tile_grid_figure(
         "First-layer filters",
-        tiling,
+        grid,
         labels=[[str(number)] for number in range(filters)],
-        hover=[],  # each weight tells itself
+        hover=[],  # the heatmap shows each weight
         tile=(30, 56),
         below=COLOUR_BAR_HEIGHT,
-        left=28 if channels > 1 else 8,
+        left=28 if in_colour else 8,
         caption=(
-            "Under blue weights bright pixels raise the answer, under red ones they lower it. A filter that is blue on "
-            "one side and red on the other finds an edge between them; one of a single colour measures brightness."
-            + (" Each filter has a row for every input channel." if channels > 1 else "")
+            "Weights of the filters of the first convolution"
+            + ("; each filter has a row for every input channel" if in_colour else "")
+            + ". Bright pixels under blue weights raise the response, under red ones they lower it. A filter that is "
+            "blue on one side and red on the other detects an edge; one of a single colour measures brightness."
         ),
-        alt=f"{filters} filters of {height} by {width} weights, the largest weight {limit:.2g} in size.",
+        alt=f"{filters} filters of {height} by {width} weights; the largest absolute weight is {limit:.2g}.",
     )
     figure.add_heatmap(
-        z=tiling.paste(stacked, np.nan),
+        z=grid.paste(stacked, np.nan),
         colorscale="RdBu",
         zmid=0,
         zmin=-limit,
@@ -51,71 +52,64 @@ def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
         hovertemplate="weight %{z:.4g}<extra></extra>",
         colorbar=colour_bar("weight", exponentformat="power"),
     )
-    if channels > 1:
+    if in_colour:
         names = "RGB" if channels == 3 else [str(channel) for channel in range(channels)]
-        places = [
-            (tiling.corner(first)[0] + channel * (height + 1) + (height - 1) / 2, names[channel])
-            for first in range(0, filters, columns)
+        rows = [
+            (grid.corner(first)[0] + channel * (height + 1) + (height - 1) / 2, names[channel])
+            for first in range(0, filters, _COLUMNS)
             for channel in range(channels)
         ]
-        label_rows(figure, places)
+        label_rows(figure, rows)
     return figure
 
 
-def feature_map_figure(activations: Mapping[str, npt.NDArray[np.floating[Any]]], *, most: int = 8) -> go.Figure:
-    """Feature maps of one image, a row for each stage of the network.
+def feature_map_figure(activations: Mapping[str, npt.NDArray[np.floating[Any]]], *, max_channels: int = 8) -> go.Figure:
+    """Draw feature maps of one image, a row for each stage of the network.
 
-    :param activations: {stage: (C, H, W)} in forward order; of each the ``most`` channels that vary most are drawn.
+    :param activations: {stage: (C, H, W)} in forward order.
+    :param max_channels: the number of channels to draw of each stage; those that vary most.
     """
     sides = np.array([maps.shape[1:] for maps in activations.values()]).max(axis=0)
     height, width = (max(1, round(side)) for side in sides * min(1.0, MAX_PIXELS / sides.max()))
-    tiles, hover = [], []
-    for stage, maps in activations.items():
-        channels = most_variable_channels(maps, most)
+    tiles = np.full((len(activations), max_channels, height, width), np.nan, np.float32)
+    hover = []
+    for row, (stage, maps) in enumerate(activations.items()):
+        channels = most_variable_channels(maps, max_channels)
         chosen = np.nan_to_num(maps[channels].astype(np.float64))
         low, high = chosen.min(), chosen.max()
-        relative = (chosen - low) / ((high - low) or 1)
-        tiles += [*resize_nearest(relative, height, width)] + [np.full((height, width), np.nan)] * (
-            most - len(channels)
-        )
-        hover += [
+        tiles[row, : len(channels)] = resize_nearest((chosen - low) / ((high - low) or 1), height, width)
+        texts = [
             f"{stage}, channel {channel}<br>{image.min():.3g} to {image.max():.3g}"
             for channel, image in zip(channels, chosen, strict=True)
-        ] + [""] * (most - len(channels))
-    tiling = TileGrid(len(tiles), height, width, most, gap=max(1, width // 12), label_height=0)
-    stage_names = [shorten_label(stage) for stage in activations]
+        ]
+        hover += texts + [""] * (max_channels - len(channels))
+    grid = TileGrid(len(hover), height, width, max_channels, gap=max(1, width // 12), label_height=0)
+    names = [shorten_label(stage) for stage in activations]
     figure = tile_grid_figure(
         "Feature maps of one test image",
-        tiling,
+        grid,
         labels=[],
         hover=hover,
         tile=(30, 72),
         below=COLOUR_BAR_HEIGHT,
-        left=16 + text_width(stage_names),
+        left=16 + text_width(names),
         caption=(
-            "The image's way through the network, from top to bottom: early maps still look like it, later ones are "
-            f"coarser and say where something was found. Each row shows the channels that vary most (at most {most}), "
-            "on its own range; a map without any contrast is a channel that does not answer to this image."
+            f"Activations of one image after each stage, from the first to the last: the channels that vary most (at "
+            f"most {max_channels}), each row on its own range. Early maps resemble the image; later ones are coarser "
+            "and show where a feature occurs. A map without contrast is a channel that does not respond to this image."
         ),
         alt=f"Feature maps of one image after {', '.join(activations)}.",
     )
     bar = colour_bar("activation, within its row's range", tickvals=[0, 1], ticktext=["lowest", "highest"])
-    figure.add_heatmap(
-        z=tiling.paste(np.array(tiles, np.float32), np.nan),
-        colorscale="Viridis",
-        zmin=0,
-        zmax=1,
-        hoverinfo="skip",
-        colorbar=bar,
-    )
-    label_rows(
-        figure, [(tiling.corner(row * most)[0] + (height - 1) / 2, name) for row, name in enumerate(stage_names)]
-    )
+    canvas = grid.paste(tiles.reshape(-1, height, width), np.nan)
+    figure.add_heatmap(z=canvas, colorscale="Viridis", zmin=0, zmax=1, hoverinfo="skip", colorbar=bar)
+    middle = (height - 1) / 2
+    label_rows(figure, [(grid.corner(row * max_channels)[0] + middle, name) for row, name in enumerate(names)])
     return figure
 
 
 def resize_nearest(images: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
-    """Resize (..., h, w) to (..., height, width): each pixel takes the value of the nearest one."""
+    """Return images (..., h, w) as (..., height, width), each pixel the nearest of the image."""
     rows, columns = (np.arange(new) * old // new for new, old in zip((height, width), images.shape[-2:], strict=True))
-    result: npt.NDArray[Any] = images[..., rows[:, np.newaxis], columns]
-    return result
+    resized: npt.NDArray[Any] = images[..., rows, :][..., columns]
+    return resized

@@ -1,7 +1,6 @@
-"""Equal tiles in rows and columns, drawn as one mosaic.
+"""Grids of equal tiles: every grid of images is one trace, in the coordinates of its own pixels.
 
-Every grid of images is one trace, in the coordinates of its own pixels, so that thirty-six images cost
-no more than one and keep their proportions at any width.
+So thirty-six images cost no more than one, and keep their proportions at any width.
 """
 
 from collections.abc import Sequence
@@ -28,17 +27,17 @@ class TileGrid:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the whole, in image pixels."""
+        """Height and width of the grid, in image pixels."""
         rows = -(-self.count // self.columns)
         return rows * (self.height + self.gap + self.label_height), self.columns * (self.width + self.gap)
 
     def corner(self, index: int) -> tuple[int, int]:
-        """Row and column of a tile's first pixel."""
+        """Return row and column of a tile's first pixel."""
         row, column = divmod(index, self.columns)
         return row * (self.height + self.gap + self.label_height), column * (self.width + self.gap)
 
     def paste(self, tiles: npt.NDArray[Any], empty: float) -> npt.NDArray[Any]:
-        """(count, height, width, ...) -> one array of ``size``, ``empty`` between the tiles."""
+        """Return tiles (count, height, width, ...) as one array of ``size``, with ``empty`` between them."""
         canvas = np.full((*self.size, *tiles.shape[3:]), empty, tiles.dtype)
         for index, tile in enumerate(tiles):
             y, x = self.corner(index)
@@ -48,7 +47,7 @@ class TileGrid:
 
 def tile_grid_figure(
     title: str,
-    tiling: TileGrid,
+    grid: TileGrid,
     *,
     labels: list[list[str]],
     hover: list[str],
@@ -58,25 +57,30 @@ def tile_grid_figure(
     caption: str,
     alt: str,
 ) -> go.Figure:
-    """A mosaic but for its pixels: its texts, and its size for tiles that are ``tile`` = (least, usual) pixels wide."""
-    high, wide = tiling.size
-    least, usual = (wide / tiling.width * pixels for pixels in tile)
-    margin = {"l": left, "r": 8, "t": TITLE_HEIGHT, "b": below}
+    """Return a grid with its texts, but without the pixels.
+
+    :param labels: lines of text below each tile.
+    :param hover: text of each tile under the pointer; empty for none.
+    :param tile: the smallest and the usual width of a tile, in pixels.
+    :param below, left: margins in pixels.
+    """
+    height, width = grid.size
+    min_width, usual_width = (width / grid.width * pixels for pixels in tile)
     figure = new_figure(
         title,
         caption=caption,
         alt=alt,
-        width=usual + left + 8,
-        height=usual * high / wide + TITLE_HEIGHT + below,
-        min_width=least + left + 8,
-        margin=margin,
+        width=usual_width + left + 8,
+        height=usual_width * height / width + TITLE_HEIGHT + below,
+        min_width=min_width + left + 8,
+        margin={"l": left, "r": 8, "t": TITLE_HEIGHT, "b": below},
     )
-    corners = [tiling.corner(index) for index in range(tiling.count)]
-    middle = [x + (tiling.width - 1) / 2 for _, x in corners]
+    corners = [grid.corner(index) for index in range(grid.count)]
+    middle = [x + (grid.width - 1) / 2 for _, x in corners]
     if labels:
         figure.add_scatter(
             x=middle,
-            y=[y + tiling.height - 0.5 + tiling.label_height / 8 for y, _ in corners],
+            y=[y + grid.height - 0.5 + grid.label_height / 8 for y, _ in corners],
             text=["<br>".join(lines) for lines in labels],
             mode="text",
             textposition="bottom center",
@@ -84,26 +88,26 @@ def tile_grid_figure(
             hoverinfo="skip",
             showlegend=False,
         )
-    told = [index for index, text in enumerate(hover) if text]
-    if told:
+    with_text = [index for index, text in enumerate(hover) if text]
+    if with_text:
         figure.add_scatter(
-            x=[middle[index] for index in told],
-            y=[corners[index][0] + (tiling.height - 1) / 2 for index in told],
-            text=[hover[index] for index in told],
+            x=[middle[index] for index in with_text],
+            y=[corners[index][0] + (grid.height - 1) / 2 for index in with_text],
+            text=[hover[index] for index in with_text],
             mode="markers",
             marker={"opacity": 0},
             hovertemplate="%{text}<extra></extra>",
             showlegend=False,
         )
-    figure.update_xaxes(visible=False, range=[-0.5, wide - 0.5], constrain="domain")
-    figure.update_yaxes(visible=False, range=[high - 0.5, -0.5], scaleanchor="x", constrain="domain")
+    figure.update_xaxes(visible=False, range=[-0.5, width - 0.5], constrain="domain")
+    figure.update_yaxes(visible=False, range=[height - 0.5, -0.5], scaleanchor="x", constrain="domain")
     return figure.update_layout(hoverdistance=40)
 
 
-def label_rows(figure: go.Figure, places: Sequence[tuple[float, str]]) -> None:
-    figure.update_yaxes(
-        visible=True,
-        tickvals=[place for place, _ in places],
-        ticktext=[name for _, name in places],
-        **CATEGORY_AXIS,
-    )
+def label_rows(figure: go.Figure, labels: Sequence[tuple[float, str]]) -> None:
+    """Write names to the left of the grid.
+
+    :param labels: row in image pixels, and the name.
+    """
+    rows, names = zip(*labels, strict=True)
+    figure.update_yaxes(visible=True, tickvals=rows, ticktext=names, **CATEGORY_AXIS)

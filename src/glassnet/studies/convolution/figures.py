@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from glassnet.pages.figures.curves import layer_axis, legend
+from glassnet.pages.figures.curves import layer_axis
 from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
 from glassnet.pages.theme import (
     COLOUR_BAR_HEIGHT,
@@ -18,6 +18,7 @@ from glassnet.pages.theme import (
     TRAIN,
     VALIDATION,
     colour_bar,
+    legend,
     line_style,
     new_figure,
     shorten_label,

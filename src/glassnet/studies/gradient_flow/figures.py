@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from glassnet.pages.figures.curves import layer_axis, legend
+from glassnet.pages.figures.curves import layer_axis
 from glassnet.pages.figures.maps import resize_nearest
 from glassnet.pages.figures.tile_grid import TileGrid, label_rows, tile_grid_figure
 from glassnet.pages.theme import (
@@ -17,6 +17,7 @@ from glassnet.pages.theme import (
     TRAIN,
     buttons,
     colour_bar,
+    legend,
     line_style,
     logarithmic,
     new_figure,

@@ -5,7 +5,6 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from glassnet.pages.figures.curves import legend
 from glassnet.pages.theme import (
     CATEGORY_AXIS,
     TEST,
@@ -13,6 +12,7 @@ from glassnet.pages.theme import (
     TICK_SIZE,
     TITLE_HEIGHT,
     TRAIN,
+    legend,
     new_figure,
     shorten_label,
     text_width,
