@@ -134,3 +134,24 @@ def test_a_page_that_cannot_be_written_is_a_stated_failure(call: Call, tmp_path:
     assert (code, out) == (1, "")
     assert err.startswith("Error: The page ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("gradient-flow --depths 8,8", "depths must be a list of distinct integers 6n + 2, such as 8, 20, 56."),
+        ("gradient-flow --depths -4", "depths must be a list of distinct integers 6n + 2, such as 8, 20, 56."),
+        ("gradient-flow --depths ,", "--depths must be whole numbers between commas. Got ','."),
+        ("gradient-flow --norms batch,batch", "norms must be a list of 'batch', 'none' or both."),
+        ("gradient-flow --steps 0", "steps must be an integer of at least 1. Got 0."),
+        ("lr-range --min-lr 0", "min_lr must be a finite number above 0. Got 0.0."),
+        ("lr-range --max-lr nan", "max_lr must be a finite number above 0. Got nan."),
+        ("lr-range --steps 3", "steps must be an integer of at least 10. Got 3."),
+        ("lr-range --batch-size 0", "batch_size must be an integer of at least 1. Got 0."),
+    ],
+)
+def test_a_study_refuses_options_out_of_range_in_one_line(call: Call, arguments: str, message: str) -> None:
+    code, out, err = call(*arguments.split())
+    assert (code, out) == (1, "")
+    assert err.startswith(f"Error: {message}")
+    assert err.count("\n") == 1

@@ -111,15 +111,16 @@ def test_run_study_ends_at_a_loss_that_is_not_finite(digits: gn.Dataset) -> None
     render(lr_range.build_page(study))
 
 
-def test_curve_points_of_a_known_curve() -> None:
-    """Flat at 2 up to 1e-3, down to 1 in a straight line to 1e-1, then up."""
+@pytest.mark.parametrize("start", [2.0, 1.05])
+def test_curve_points_of_a_known_curve(start: float) -> None:
+    """From ``start`` to 2 at 1e-3, down to 1 in a straight line to 1e-1, then up."""
     rates = np.geomspace(1e-5, 1, 101)
-    curve = np.interp(np.log10(rates), [-5, -3, -1, 0], [2.0, 2.0, 1.0, 9.0])
-    steepest, fallen, lowest = curve_points(rates, curve)
+    curve = np.interp(np.log10(rates), [-5, -3, -1, 0], [start, 2.0, 1.0, 9.0])
+    steepest, near_minimum, minimum = curve_points(rates, curve)
     assert 1e-3 <= steepest <= 1e-1
-    assert fallen == pytest.approx(10**-1.2)  # nine tenths of two powers of ten
-    assert lowest == pytest.approx(1e-1)
-    assert lr_range.round_rate(fallen, lowest) == 0.05
+    assert near_minimum == pytest.approx(10**-1.2)  # nine tenths of two powers of ten
+    assert minimum == pytest.approx(1e-1)
+    assert lr_range.round_rate(near_minimum, minimum) == 0.05
 
 
 @pytest.mark.parametrize("curve", [[2.0] * 20, list(np.linspace(2, 5, 20)), list(np.linspace(2, 1.99, 20))])

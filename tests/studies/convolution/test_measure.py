@@ -123,6 +123,11 @@ def test_receptive_fields_of_resnet20_by_hand() -> None:
     assert [fields[f"layer{stage}.2"] for stage in (1, 2, 3)] == [3 + 6 * 2, 15 + 2 + 5 * 4, 37 + 4 + 5 * 8]
 
 
+def test_receptive_fields_cover_the_pixels_around_the_middle() -> None:
+    first, *_ = convolution.receptive_fields("tiny", (8, 6))
+    assert (first.layer, first.rows, first.columns) == ("conv1", (3, 6), (2, 5))
+
+
 def test_run_study_keeps_the_proportions_of_a_file(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((50, 400, 3), np.uint8)).save(tmp_path / "wide.png")
     study = convolution.run_study(tmp_path / "wide.png")
