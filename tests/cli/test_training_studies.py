@@ -1,4 +1,4 @@
-"""The commands of the studies that train many networks: what goes where, what is told, how they end."""
+"""The commands of the studies that train many networks."""
 
 import json
 import os
@@ -20,7 +20,7 @@ DEGRADATION = ("degradation", "--depths", "8,14", "--norms", "batch", "--width",
 SWEEP = ("sweep", "digits", "--model", "tiny", "width=2,3", "norm=none,batch", "--seeds", "2", *SHORT)
 
 
-def test_degradation_writes_its_page_and_says_what_it_found(call: Call, tmp_path: Path) -> None:
+def test_degradation_prints_table_and_summary_and_writes_its_page(call: Call, tmp_path: Path) -> None:
     code, out, err = call(*DEGRADATION)
     assert code == 0
     lines = out.splitlines()
@@ -94,7 +94,9 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
         (("sweep", "digits", "zero_init=true"), "zero_init=true cannot be trained. zero_init must be False"),
     ],
 )
-def test_refused_in_one_line(call: Call, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_invalid_arguments_are_one_line_errors(
+    call: Call, tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
     code, out, err = call(*arguments)
     assert (code, out) == (1, "")
     assert re.fullmatch(f"Error: .*{re.escape(told)}.*\n", err), err
@@ -102,13 +104,13 @@ def test_refused_in_one_line(call: Call, tmp_path: Path, arguments: tuple[str, .
 
 
 @pytest.mark.parametrize("option", ["--seeds", "--workers"])
-def test_numbers_from_one_on(call: Call, option: str) -> None:
+def test_numbers_below_one_are_usage_errors(call: Call, option: str) -> None:
     code, out, err = call("degradation", option, "0")
     assert (code, out) == (2, "")
     assert "Usage: " in err
 
 
-def test_an_interrupt_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_a_one_line_error(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
@@ -116,7 +118,9 @@ def test_an_interrupt_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(trials.TrialRunner, "check", lambda runner, trial: None)
     code, out, err = call(*DEGRADATION)
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1] == "Error: Stopped. What is finished is kept; the same command goes on from there."
+    assert err.splitlines()[-1] == (
+        "Error: The study was interrupted. The same command resumes it from the last finished epochs."
+    )
 
 
 def _trains(pid: int, runs: Path) -> bool:
@@ -149,5 +153,5 @@ def test_ctrl_c_at_a_terminal_ends_all_processes(moment: Callable[[int, Path], b
     finally:
         process.kill()
     assert (process.returncode, out) == (1, b"")
-    assert err.decode().splitlines()[-1].startswith("Error: Stopped. What is finished is kept")
+    assert err.decode().splitlines()[-1].startswith("Error: The study was interrupted. ")
     assert b"Traceback" not in err

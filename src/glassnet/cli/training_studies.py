@@ -1,4 +1,4 @@
-"""Studies that train many networks: each leaves one page, and a folder of runs that the next call builds on."""
+"""Commands of the studies that train many networks: one page each, and a folder of runs that later calls reuse."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glassnet.cli.app import Engine, ImageSize, Json, Samples, StudyOutput, inte
 from glassnet.errors import RunError
 from glassnet.progress import TerminalProgress
 
-Seeds = Annotated[int, typer.Option(help="Train everything with so many seeds, from 0 on.", min=1)]
+Seeds = Annotated[int, typer.Option(help="Number of seeds that every network is trained with, from 0.", min=1)]
 Folder = Annotated[
     Path | None,
     typer.Option(help="Folder of the runs; finished runs in it are reused. Default: studies/STUDY-SOURCE."),
@@ -22,7 +22,8 @@ Folder = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Processes that train side by side. The default is one for each core with numpy, one with torch.", min=1
+        help="Number of processes that train at the same time. Default: one for each core with numpy, one with torch.",
+        min=1,
     ),
 ]
 
@@ -30,11 +31,11 @@ Workers = Annotated[
 @study.command(epilog="Example: glassnet study degradation digits --depths 8,20,56 --seeds 3")
 def degradation(
     source: Annotated[str, typer.Argument(help="As of train.")] = "digits",
-    depths: Annotated[str, typer.Option(help="Layers of the networks, 6n + 2.")] = "8,20,32,56",
-    norms: Annotated[str, typer.Option(help="batch, none, or both.")] = "batch,none",
+    depths: Annotated[str, typer.Option(help="Numbers of layers, 6n + 2, between commas.")] = "8,20,32,56",
+    norms: Annotated[str, typer.Option(help="Normalizations between commas: batch, none.")] = "batch,none",
     seeds: Seeds = 3,
     epochs: Annotated[int, typer.Option(help="Times through the training images.")] = 10,
-    width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 8,
+    width: Annotated[int, typer.Option(help="Number of channels of the first stage.")] = 8,
     folder: Folder = None,
     engine: Engine = "numpy",
     workers: Workers = None,
@@ -43,11 +44,11 @@ def degradation(
     output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
-    """Train plain and residual networks of several depths: does a deeper one learn its own images worse?"""
+    """Train plain and residual networks of several depths and compare their training errors."""
     from glassnet.studies import degradation as module
     from glassnet.studies.study import default_output
 
-    with _stoppable():
+    with _report_interrupt():
         measured = module.run_study(
             gn.load_data(source, image_size=image_size, samples=samples),
             depths=integers("depths", depths),
@@ -98,13 +99,13 @@ def sweep(
     output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
-    """Train every combination of values with every seed: what each field brings, and whether chance explains it."""
+    """Train every combination of settings with every seed, and test the effect of each setting."""
     from glassnet.studies import sweep as module
     from glassnet.studies.study import default_output
 
     param_grid = module.parse_grid(fields)
     fixed: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    with _stoppable():
+    with _report_interrupt():
         measured = module.run_study(
             gn.load_data(source, image_size=image_size, samples=samples),
             param_grid,
@@ -134,8 +135,10 @@ def _workers(given: int | None, engine: str) -> int:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def _report_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise RunError("Stopped. What is finished is kept; the same command goes on from there.") from None
+        raise RunError(
+            "The study was interrupted. The same command resumes it from the last finished epochs."
+        ) from None

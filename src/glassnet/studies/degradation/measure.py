@@ -224,7 +224,7 @@ def run_study(
         evaluate_train=True,
         progress=progress,
     )
-    curves = tuple(_training_curve(*key, result) for key, result in zip(trials, results, strict=True))
+    curves = tuple(_training_curve(network, result) for network, result in zip(trials, results, strict=True))
     return DegradationStudy(source, len(dataset.train), epochs, width, curves)
 
 
@@ -234,14 +234,9 @@ def _trial(data: Dataset, norm: str, residual: bool, depth: int, width: int, epo
     return Trial(name, spec, RECIPE.replace(epochs=epochs, seed=seed))
 
 
-def _training_curve(norm: str, residual: bool, depth: int, seed: int, result: TrialResult) -> TrainingCurve:
-    return TrainingCurve(
-        norm,
-        residual,
-        depth,
-        seed,
-        tuple(1 - record["train_evaluated_accuracy"] for record in result.history),
-        tuple(record["train_evaluated_loss"] for record in result.history),
-        tuple(1 - record["test_accuracy"] for record in result.history),
-        diverged=bool(result.failure),
+def _training_curve(network: tuple[str, bool, int, int], result: TrialResult) -> TrainingCurve:
+    error, test_error = (
+        tuple(1 - record[f"{split}_accuracy"] for record in result.history) for split in ("train_evaluated", "test")
     )
+    loss = tuple(record["train_evaluated_loss"] for record in result.history)
+    return TrainingCurve(*network, error, loss, test_error, diverged=bool(result.failure))
