@@ -42,7 +42,7 @@ def test_confusion_matrix_counts_true_classes_by_row():
     assert matrix.tolist() == [[1, 1, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
 
 
-def test_class_scores_are_those_of_the_definition_and_nan_where_there_is_nothing_to_divide_by():
+def test_class_scores_by_hand():
     scores = measures.class_scores(measures.confusion_matrix(OUTCOME))
     assert scores[0] == measures.ClassScore(precision=1 / 2, recall=1 / 2, count=2)
     assert scores[1] == measures.ClassScore(precision=2 / 3, recall=1, count=2)
@@ -63,7 +63,7 @@ def test_confusion_matrix_and_class_scores_are_scikit_learns():
     assert [score.count for score in scores] == count.tolist()
 
 
-def test_mistakes_come_surest_first_ties_in_order():
+def test_most_confident_errors_are_sorted_by_confidence():
     probabilities = np.array([[0.4, 0.6], [0.1, 0.9], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
     outcome = outcome_of(np.array([0, 0, 1, 1, 0]), probabilities)
     mistakes = measures.most_confident_errors(outcome)
@@ -74,11 +74,11 @@ def test_mistakes_come_surest_first_ties_in_order():
     assert len(measures.most_confident_errors(outcome, max_count=2)) == 2
 
 
-def test_no_mistakes_are_an_empty_list():
+def test_most_confident_errors_may_be_none():
     assert measures.most_confident_errors(outcome_of(np.array([0, 1]), np.eye(2))) == []
 
 
-def test_samples_take_each_class_in_turn():
+def test_sample_indices_take_each_class_in_turn():
     labels = np.array([2, 2, 2, 0, 0, 1, 2])
     assert [labels[index] for index in measures.sample_indices(labels, 5)] == [0, 1, 2, 0, 2]
     assert sorted(measures.sample_indices(labels)) == list(range(7))
@@ -100,7 +100,7 @@ def test_stages_find_the_stem_of_a_preactivation_network():
     assert measures.stages(gn.build(gn.spec("resnet20", preactivation=True)).activation_names)[0] == "conv1"
 
 
-def test_telling_channels_vary_most_and_stay_in_order():
+def test_most_variable_channels_are_in_order():
     maps = np.zeros((4, 2, 2))
     maps[1, 0, 0], maps[3, 0, 0], maps[2] = 1, 5, 100  # channel 2 is bright, but the same everywhere
     assert measures.most_variable_channels(maps, max_count=2) == [1, 3]
@@ -143,7 +143,7 @@ def test_layer_table_knows_every_parameter_once(variant):
     assert sum(layer.parameters for layer in measures.layer_table(network)) == network.parameter_count
 
 
-def test_layer_memory_is_in_the_dtype_of_the_network_and_counts_no_output_twice():
+def test_layer_table_memory_follows_the_dtype_and_counts_each_output_once():
     single, double = (measures.layer_table(gn.build("tiny", dtype=dtype)) for dtype in ("float32", "float64"))
     assert [2 * layer.memory for layer in single] == [layer.memory for layer in double]
     rows = {layer.name: layer.memory for layer in single}
@@ -153,7 +153,7 @@ def test_layer_memory_is_in_the_dtype_of_the_network_and_counts_no_output_twice(
     assert {layer.name: layer.memory for layer in preactivation}["layer1.0"] == 8 * 8 * 8 * 4  # the sum comes last
 
 
-def test_looking_at_the_layers_changes_nothing():
+def test_layer_table_leaves_the_network_as_it_is():
     network = gn.build("tiny-bn")
     before = network.state_dict()
     measures.layer_table(network)
@@ -161,7 +161,7 @@ def test_looking_at_the_layers_changes_nothing():
         np.testing.assert_array_equal(value, before[key], err_msg=key)
 
 
-def test_gradient_norms_join_weight_and_bias_and_leave_gaps():
+def test_layer_gradient_norms_join_weight_and_bias():
     history = [
         {"epoch": 1, "gradient_norms": {"conv1.weight": 3.0, "conv1.bias": 4.0}},
         {"epoch": 2},

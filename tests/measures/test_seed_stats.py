@@ -11,21 +11,21 @@ from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_d
 pairs = st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=6)
 
 
-def test_mean_and_standard_deviation_by_hand() -> None:
+def test_seed_stats_by_hand() -> None:
     spread = SeedStats((0.9, 1.0, 1.1))
     assert spread.mean == pytest.approx(1.0)
     assert spread.std == pytest.approx(0.1)
     assert spread.format(2) == "1.00 ± 0.10"
 
 
-def test_a_single_seed_has_no_spread() -> None:
+def test_seed_stats_of_one_seed_have_no_std() -> None:
     assert SeedStats((0.5,)).std is None
     assert SeedStats((0.5,)).format() == "0.5000"
 
 
 @settings(max_examples=30, deadline=None)
 @given(pairs)
-def test_differences_are_scipys_paired_t_test(values: list[tuple[float, float]]) -> None:
+def test_paired_difference_is_the_paired_t_test(values: list[tuple[float, float]]) -> None:
     first, second = zip(*values, strict=True)
     assume(np.std(np.subtract(first, second)) > 1e-6)
     found = paired_difference(first, second)
@@ -36,7 +36,7 @@ def test_differences_are_scipys_paired_t_test(values: list[tuple[float, float]])
     assert found.mean == pytest.approx(np.mean(first) - np.mean(second))
 
 
-def test_what_a_seed_does_to_both_cancels() -> None:
+def test_paired_difference_cancels_the_effect_of_seeds() -> None:
     seeds, better = [0.0, 5.0, -7.0], [1.0, 6.1, -6.1]
     assert paired_difference(better, seeds).sign == 1
     assert paired_difference(seeds, better).sign == -1
@@ -46,13 +46,13 @@ def test_what_a_seed_does_to_both_cancels() -> None:
     ("gap", "difference", "sign"),
     [(0.0, PairedDifference(0.0, 0.0, 0.0, 1.0), 0), (0.5, PairedDifference(0.5, 0.5, 0.5, 0.0), 1)],
 )
-def test_seeds_that_all_differ_alike(gap: float, difference: PairedDifference, sign: int) -> None:
+def test_paired_difference_of_equal_gaps(gap: float, difference: PairedDifference, sign: int) -> None:
     found = paired_difference([gap, 1 + gap], [0.0, 1.0])
     assert found == difference
     assert found.sign == sign
 
 
-def test_an_interval_of_shares_stays_within_what_is_possible() -> None:
+def test_fraction_difference_interval_is_within_1() -> None:
     first, second = [0.9, 0.1], [0.1, 0.2]
     wide = paired_difference(first, second)
     assert wide.low < -1
@@ -62,13 +62,13 @@ def test_an_interval_of_shares_stays_within_what_is_possible() -> None:
     assert fraction_difference([0.5], [0.3]) == paired_difference([0.5], [0.3])
 
 
-def test_one_seed_says_nothing_of_chance() -> None:
+def test_paired_difference_of_one_seed_has_no_interval() -> None:
     assert paired_difference([1.0], [3.0]) == PairedDifference(-2.0, None, None, None)
     assert paired_difference([1.0], [3.0]).sign == -1
     assert paired_difference([1.0], [1.0]).sign == 0
 
 
-def test_an_interval_over_zero_has_no_sign() -> None:
+def test_paired_difference_across_zero_has_no_sign() -> None:
     difference = paired_difference([1.0, -0.9, 0.3], [0.0, 0.0, 0.0])
     assert difference.low is not None
     assert difference.low < 0 < difference.mean

@@ -36,7 +36,7 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_disagreements_come_first_where_all_are_sure():
+def test_disagreements_are_sorted_by_the_lowest_confidence():
     first = np.array([[0.9, 0.1], [0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.6, 0.4]])
     second = np.array([[0.8, 0.2], [0.1, 0.9], [0.7, 0.3], [0.3, 0.7], [0.4, 0.6]])
     labels = np.array([0, 1, 1, 1, 0])
@@ -45,19 +45,19 @@ def test_disagreements_come_first_where_all_are_sure():
     assert found[0] == Disagreement(2, true=1, predicted=(1, 0), probabilities=(0.9, 0.7))
 
 
-def test_two_wrong_names_that_differ_are_a_disagreement_too():
+def test_disagreements_include_two_different_errors():
     first, second = (outcome_of([0], np.array([row])) for row in ([0.1, 0.8, 0.1], [0.1, 0.1, 0.8]))
     assert len(disagreements([first, second])) == 1
     assert disagreements([first, first]) == []
 
 
-def test_a_network_that_diverged_is_the_last_to_be_shown():
+def test_disagreements_take_nan_as_no_confidence():
     diverged = outcome_of([1, 1], np.full((2, 2), np.nan))
     found = disagreements([outcome_of([1, 1], np.array([[0.1, 0.9], [0.2, 0.8]])), diverged])
     assert [one.index for one in found] == [0, 1]
 
 
-def test_the_interval_of_a_difference_by_hand():
+def test_accuracy_difference_interval_by_hand():
     # 13/102 − 3/102 ± 1.96 · √((16/102 − (10/102)²) / 102)
     low, high = accuracy_difference_interval(12, 2, 100)
     assert (low, high) == pytest.approx((0.098039 - 0.074465, 0.098039 + 0.074465), abs=1e-5)
@@ -66,7 +66,7 @@ def test_the_interval_of_a_difference_by_hand():
 
 
 @pytest.mark.parametrize(("first", "second"), [(0.1, 0.02), (0.02, 0.02), (0.3, 0.1)])
-def test_the_interval_of_a_difference_holds_it_in_95_of_100_cases(first, second):
+def test_accuracy_difference_interval_covers_95_percent(first, second):
     draws = np.random.default_rng(0).multinomial(200, [first, second, 1 - first - second], 4000)
     ends = [accuracy_difference_interval(int(a), int(b), 200) for a, b, _ in draws]
     held = np.mean([low <= first - second <= high for low, high in ends])
@@ -74,7 +74,7 @@ def test_the_interval_of_a_difference_holds_it_in_95_of_100_cases(first, second)
 
 
 @pytest.mark.parametrize(("right", "count"), [(9, 10), (437, 450), (1, 3)])
-def test_the_ends_of_the_accuracy_interval_are_just_compatible_with_what_was_seen(right, count):
+def test_accuracy_interval_is_wilsons(right, count):
     for end in accuracy_interval(right, count):
         assert abs(right / count - end) == pytest.approx(1.959963985 * math.sqrt(end * (1 - end) / count))
 

@@ -30,7 +30,7 @@ def displayed(monkeypatch):
     return bundles
 
 
-def test_a_figure_is_followed_by_its_caption(displayed):
+def test_show_figure_then_caption(displayed):
     figure = loss_curve(HISTORY)
     show(figure)
     drawing, told = displayed
@@ -40,7 +40,7 @@ def test_a_figure_is_followed_by_its_caption(displayed):
     assert html.escape(caption(figure)) in told["text/html"]
 
 
-def test_a_page_draws_the_figure_as_a_report_does(displayed):
+def test_show_figure_has_the_html_of_a_page(displayed):
     show(confusion_figure(np.eye(2, dtype=np.int64), ["a", "b"]))
     page = displayed[0]["text/html"]
     assert '<div class="plot"></div>' in page
@@ -50,7 +50,7 @@ def test_a_page_draws_the_figure_as_a_report_does(displayed):
 
 
 @pytest.mark.parametrize(("kept", "uploads"), [({"config"}, 0), ({"modebar"}, 0), (set(), 1)])
-def test_no_button_of_a_notebook_uploads_a_figure(displayed, browser, tmp_path, kept, uploads):
+def test_show_has_no_button_that_uploads_a_figure(displayed, browser, tmp_path, kept, uploads):
     """Draws what a notebook is handed as JupyterLab's renderer does; either of two settings removes the button."""
     show(loss_curve(HISTORY))
     drawing = displayed[0][PLOTLY]
@@ -72,7 +72,7 @@ def test_no_button_of_a_notebook_uploads_a_figure(displayed, browser, tmp_path, 
     tab.close()
 
 
-def test_tables_and_sentences(displayed):
+def test_show_tables_and_sentences(displayed):
     show(Table("Numbers", ["Name", "Count"], [["<b>", 1234]]), "A sentence & more.")
     table, sentence = displayed
     assert "1,234" in table["text/html"]
@@ -81,13 +81,13 @@ def test_tables_and_sentences(displayed):
     assert sentence["text/html"].strip() == "<p>A sentence &amp; more.</p>"
 
 
-def test_code_of_a_study(displayed):
+def test_show_code(displayed):
     show(Code("The definition", "y = x < 1"))
     assert displayed[0]["text/plain"] == "y = x < 1"
     assert "<code>y = x &lt; 1</code>" in displayed[0]["text/html"]
 
 
-def test_source_is_the_code_as_it_is_written(displayed):
+def test_source_displays_the_code(displayed):
     source(nn.ReLU, nn.Linear.forward)
     (bundle,) = displayed
     assert bundle["text/markdown"].startswith("```python\nclass ReLU(Module):\n")
@@ -95,13 +95,13 @@ def test_source_is_the_code_as_it_is_written(displayed):
     assert bundle["text/markdown"].endswith("```")
 
 
-def test_source_of_what_has_none(displayed):
+def test_source_raises_type_error_without_source(displayed):
     with pytest.raises(TypeError):
         source(3)
     assert displayed == []
 
 
-def test_outside_of_a_notebook_the_words_are_printed(monkeypatch, capsys):
+def test_show_prints_text_outside_of_a_notebook(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
     show(loss_curve(HISTORY), "A sentence.")
     assert capsys.readouterr().out.splitlines()[-1] == "A sentence."

@@ -44,7 +44,7 @@ def page(*blocks, title="A page"):
     return Page(title, [("Fact", "1")], ["In short."], [Section("The results", blocks), Section("Else", [])])
 
 
-def test_contents_lead_to_every_section():
+def test_render_links_every_section():
     elements = Elements(render(page("A paragraph.")))
     links = [link["href"] for link in elements.all("a") if link["href"] != "#content"]
     assert links == ["#the-results", "#else"]
@@ -54,7 +54,7 @@ def test_contents_lead_to_every_section():
     assert "content" in [main["id"] for main in elements.all("main")]
 
 
-def test_plotly_is_inlined_once_and_nothing_else_is_asked_for():
+def test_render_inlines_plotly_once_and_requests_nothing():
     html = render(page(loss_curve([]), loss_curve([])))
     assert html.count(get_plotlyjs()) == 1
     rest = html.replace(get_plotlyjs(), "")
@@ -67,7 +67,7 @@ def test_plotly_is_inlined_once_and_nothing_else_is_asked_for():
     assert not re.search(r"script-src[^;]*unsafe", policy)
 
 
-def test_a_figure_has_its_words_and_its_data():
+def test_render_figure_has_caption_alt_and_data():
     figure = loss_curve([{"epoch": 1, "loss": 2.0, "test_loss": math.nan}])
     elements = Elements(render(page(figure)))
     (drawing,) = (json.loads(text) for attributes, text in elements.scripts if attributes.get("type"))
@@ -79,7 +79,7 @@ def test_a_figure_has_its_words_and_its_data():
     assert image["aria-label"] == f"Loss. {figure.layout.meta['alt']}"
 
 
-def test_the_buttons_of_a_figure_are_buttons_of_the_page():
+def test_render_turns_plotly_buttons_into_html():
     figure = confusion_figure(np.eye(2, dtype=np.int64), ["a", "b"], normalized=True)
     elements = Elements(render(page(figure)))
     first, second = elements.all("button")
@@ -93,7 +93,7 @@ def test_the_buttons_of_a_figure_are_buttons_of_the_page():
     assert figure.layout.height - drawing["layout"]["height"] == margin.t - drawing["layout"]["margin"]["t"] > 0
 
 
-def test_tables_name_their_columns_and_set_numbers_to_the_right():
+def test_render_table_names_columns_and_aligns_numbers():
     rows = [["a", 40_551_040, None], ["b", 0.5, 1.0]]
     elements = Elements(render(page(Table("Numbers", ["Name", "Count", "Share"], rows))))
     assert [cell.get("class") for cell in elements.all("th")] == [None, "number", "number", None, None]
@@ -102,7 +102,7 @@ def test_tables_name_their_columns_and_set_numbers_to_the_right():
     assert {"Numbers", "40,551,040", "–", "0.5", "1"} <= set(elements.texts)
 
 
-def test_no_button_uploads_a_figure(opened):
+def test_page_has_no_button_that_uploads_a_figure(opened):
     matrix = np.eye(10, dtype=np.int64)
     tab = opened(page(loss_curve([{"epoch": 1, "loss": 2.0}]), confusion_figure(matrix, list("abcdefghij"))), 800)
     tab.locator(".plot").first.hover()
@@ -114,13 +114,13 @@ def test_no_button_uploads_a_figure(opened):
     ]
 
 
-def test_a_folded_table_waits_for_being_opened():
+def test_render_collapsed_table_is_closed():
     elements = Elements(render(page(Table("Numbers", ["Name"], [["a"]], collapsed=True))))
     assert elements.all("details") == [{}]
     assert not Elements(render(page(Table("Numbers", ["Name"], [["a"]])))).all("details")
 
 
-def test_code_waits_for_being_opened_and_stays_text():
+def test_render_code_is_closed_and_escaped():
     html = render(page(Code("The loop", "for i in x:\n    y &= i < 2")))
     assert "<code>for i in x:\n    y &amp;= i &lt; 2</code>" in html
     elements = Elements(html)
@@ -128,7 +128,7 @@ def test_code_waits_for_being_opened_and_stays_text():
     assert elements.all("pre")[0]["tabindex"] == "0"  # the keyboard scrolls it
 
 
-def test_a_table_may_be_empty():
+def test_render_empty_table():
     assert "Nothing here" in Elements(render(page(Table("Nothing here", ["Name"], [])))).texts
 
 
@@ -146,11 +146,11 @@ def test_a_table_may_be_empty():
         (-1200, "−1,200"),
     ],
 )
-def test_cells(value, text):
+def test_format_cell(value, text):
     assert format_cell(value) == text
 
 
-def test_hostile_text_stays_text():
+def test_render_escapes_hostile_text():
     matrix = np.array([[1, 1], [0, 1]])  # the mixed-up pair is told in words, too
     blocks = [HOSTILE, Table(HOSTILE, [HOSTILE], [[HOSTILE]]), confusion_figure(matrix, [HOSTILE, "b"])]
     html = render(page(*blocks, title=HOSTILE))
@@ -160,7 +160,7 @@ def test_hostile_text_stays_text():
     assert len(elements.all("script")) == 3  # the figure's data, plotly.js, the drawing
 
 
-def test_a_page_replaces_an_older_one_whole(tmp_path):
+def test_write_page_replaces_an_older_page(tmp_path):
     path = tmp_path / "page.html"
     path.write_text("old", encoding="utf-8")
     assert write_page(page(), path) == path
@@ -168,12 +168,12 @@ def test_a_page_replaces_an_older_one_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_page_that_cannot_be_written_is_a_stated_failure(tmp_path):
+def test_write_page_raises_run_error_where_it_cannot_write(tmp_path):
     with pytest.raises(RunError, match=r"The page .*absent.*page\.html cannot be written: No such file"):
         write_page(page(), tmp_path / "absent" / "page.html")
 
 
-def test_names_that_are_not_text_can_be_written(tmp_path):
+def test_write_page_writes_undecodable_names(tmp_path):
     undecodable = b"caf\xe9".decode("utf-8", "surrogateescape")
     write_page(page(undecodable, confusion_figure(np.eye(2, dtype=np.int64), [undecodable, "b"])), tmp_path / "p.html")
     assert "caf?" in (tmp_path / "p.html").read_text(encoding="utf-8")

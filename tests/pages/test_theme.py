@@ -14,15 +14,15 @@ from glassnet.pages.theme import line_style, logarithmic, new_figure, shorten_la
         ("abcdefghijklmnopqrstuvwxyz", "abcdefghijk…uvwxyz"),
     ],
 )
-def test_class_names_are_written_to_the_letter(name, shown):
+def test_shorten_label_escapes_and_shortens(name, shown):
     assert shorten_label(name) == shown
 
 
-def test_long_names_that_differ_at_their_ends_stay_apart():
+def test_shorten_label_keeps_the_ends_of_names():
     assert shorten_label("photographs of birds 1", 10) != shorten_label("photographs of birds 2", 10)
 
 
-def test_width_counts_what_is_seen_not_how_it_is_escaped():
+def test_text_width_ignores_escapes():
     assert text_width(["&lt;"]) == text_width(["<"])
     assert text_width(["猫"]) == text_width(["ab"])
     assert text_width(["a", "abc"]) == 3 * text_width(["a"])
@@ -33,12 +33,12 @@ def test_width_counts_what_is_seen_not_how_it_is_escaped():
     ("values", "step", "full"),
     [((2.1, 2.3), None, True), ((0.07, 0.5), "D2", True), ((1e-3, 1.0), 1, False), ((1e-12, 1e3, 0.0), 3, False)],
 )
-def test_ticks_of_a_logarithmic_axis_are_few_and_say_their_powers(values, step, full):
+def test_logarithmic_has_few_ticks(values, step, full):
     axis = logarithmic([*values, float("inf"), float("nan")])
     assert (axis["dtick"], axis.get("tickformat") == "~g") == (step, full)
 
 
-def test_a_figure_has_the_houses_template_and_carries_its_words():
+def test_new_figure_stores_template_caption_and_alt():
     figure = new_figure("Title", caption="What to look for.", alt="What is seen.", height=100)
     assert figure.layout.template.layout.plot_bgcolor == "white"
     assert figure.layout.title.text == "Title"
@@ -46,7 +46,7 @@ def test_a_figure_has_the_houses_template_and_carries_its_words():
     assert figure.layout.meta["alt"] == "What is seen."
 
 
-def test_the_page_can_be_scrolled_by_a_finger_on_a_figure():
+def test_new_figure_does_not_drag():
     assert loss_curve([]).layout.dragmode is False
 
 

@@ -47,7 +47,7 @@ def drawn(figure):
         (accuracy_comparison, "train_accuracy", "test_accuracy", "accuracy (fraction of images)"),
     ],
 )
-def test_every_run_has_a_solid_test_and_a_dotted_training_curve(curve, train, test, unit):
+def test_curves_are_solid_for_test_and_dotted_for_training(curve, train, test, unit):
     figure = curve(RUNS)
     curves = drawn(figure)
     assert list(curves) == [("a", "dot"), ("a", None), ("&lt;b&gt;", "dot"), ("&lt;b&gt;", None)]
@@ -60,7 +60,7 @@ def test_every_run_has_a_solid_test_and_a_dotted_training_curve(curve, train, te
     assert f"a {RUNS['a'][-1][test]:.3f}, <b> {RUNS['<b>'][-1][test]:.3f}" in figure.layout.meta["alt"]
 
 
-def test_a_run_keeps_its_colour_and_marker_and_the_legend_names_it_once():
+def test_curves_of_a_run_share_colour_marker_and_legend():
     figure = loss_comparison({str(number): history(2) for number in range(8)})
     named = [trace for trace in figure.data if trace.showlegend is not False]
     assert [trace.name for trace in named] == [*"01234567", "test", "train"]
@@ -71,7 +71,7 @@ def test_a_run_keeps_its_colour_and_marker_and_the_legend_names_it_once():
         assert train.marker.symbol == f"{test.marker.symbol}-open"
 
 
-def test_the_accuracy_is_shown_whole_or_from_where_the_runs_end():
+def test_accuracy_comparison_has_a_close_up():
     figure = accuracy_comparison(RUNS)
     whole, close = figure.layout.updatemenus[0].buttons
     assert list(figure.layout.yaxis.range) == whole.args[0]["yaxis.range"] == [0, 1]
@@ -80,7 +80,7 @@ def test_the_accuracy_is_shown_whole_or_from_where_the_runs_end():
     assert perfect.layout.updatemenus[0].buttons[1].args[0]["yaxis.range"] == [0.98, 1]
 
 
-def test_the_loss_has_a_logarithmic_axis_at_the_press_of_a_button():
+def test_loss_comparison_has_a_logarithmic_axis():
     figure = loss_comparison(RUNS)
     assert [button.args[0] for button in figure.layout.updatemenus[0].buttons] == [
         {"yaxis.type": "linear"},
@@ -90,14 +90,14 @@ def test_the_loss_has_a_logarithmic_axis_at_the_press_of_a_button():
 
 
 @pytest.mark.parametrize("curve", [loss_comparison, accuracy_comparison])
-def test_numbers_that_are_missing_or_not_finite_leave_a_gap(curve):
+def test_curves_have_gaps_where_values_are_missing(curve):
     broken = {"epoch": 2, "seconds": 1.0, "loss": math.nan, "test_loss": None, "train_accuracy": math.inf}
     figure = curve({"a": [history(1)[0], broken]})
     assert [trace.y[1] for trace in figure.data[:2]] == [None, None]
     json.loads(figure.to_json(), parse_constant=pytest.fail)
 
 
-def test_time_per_epoch_shows_every_epoch_and_the_median():
+def test_epoch_time_figure_has_epochs_and_medians():
     each, middle = epoch_time_figure(RUNS).data
     assert list(each.x) == [*range(1, 11), 2, 4, 6, 8]
     assert list(each.y) == [0] * 10 + [1] * 4
@@ -110,7 +110,7 @@ def test_time_per_epoch_shows_every_epoch_and_the_median():
     assert "a 5.5, <b> 5" in figure.layout.meta["alt"]
 
 
-def test_confusion_matrices_share_one_scale():
+def test_confusion_comparison_has_one_scale():
     first, second = np.diag([3, 4]), np.array([[2, 1], [0, 9]])
     figure = confusion_comparison({"a": first, "<b>": second}, ["cat", "dog"])
     np.testing.assert_array_equal(figure.data[0].z, first)
@@ -130,7 +130,7 @@ def test_confusion_matrices_share_one_scale():
 
 
 @pytest.mark.parametrize(("runs", "columns"), [(2, 2), (3, 3), (4, 2), (5, 3), (8, 3)])
-def test_matrices_stand_side_by_side_and_never_overlap(runs, columns):
+def test_confusion_comparison_does_not_overlap(runs, columns):
     figure = confusion_comparison({str(number): np.eye(10, dtype=np.int64) for number in range(runs)}, [*"0123456789"])
     axes = [getattr(figure.layout, f"xaxis{number or ''}") for number in (0, *range(2, runs + 1))]
     across = sorted({tuple(axis.domain) for axis in axes})
@@ -140,14 +140,14 @@ def test_matrices_stand_side_by_side_and_never_overlap(runs, columns):
     assert figure.layout.width <= PAGE_WIDTH + 8
 
 
-def test_matrices_of_many_classes_stand_below_each_other():
+def test_confusion_comparison_of_many_classes_has_one_column():
     names = [f"class number {number}" for number in range(40)]
     figure = confusion_comparison({"a": np.eye(40, dtype=np.int64), "b": np.eye(40, dtype=np.int64)}, names)
     assert figure.layout.xaxis.domain == figure.layout.xaxis2.domain
     assert figure.layout.yaxis.domain[0] > figure.layout.yaxis2.domain[1]
 
 
-def test_disagreements_show_the_true_label_and_what_each_run_says():
+def test_disagreement_figure_shows_true_and_predicted_classes():
     found = [Disagreement(7, 0, (0, 1), (0.75, 0.5)), Disagreement(3, 1, (0, 2), (0.25, 0.5))]
     figure = disagreement_figure(found, np.zeros((2, 8, 8, 1), np.uint8), ["one", "<i>"], ["cat", "dog", "owl"])
     labels, hover, _ = figure.data
@@ -159,7 +159,7 @@ def test_disagreements_show_the_true_label_and_what_each_run_says():
     assert "2 test images" in figure.layout.meta["alt"]
 
 
-def test_long_names_take_fewer_columns():
+def test_disagreement_figure_of_long_names_has_fewer_columns():
     found = [Disagreement(0, 0, (0, 1), (0.75, 0.5))] * 6
     images = np.zeros((6, 8, 8, 1), np.uint8)
     short = disagreement_figure(found, images, ["a", "b"], ["cat", "dog"])
@@ -169,7 +169,7 @@ def test_long_names_take_fewer_columns():
     assert long.layout.width < 1000
 
 
-def test_without_disagreements_a_sentence_stands_in_place_of_images():
+def test_disagreement_figure_of_none_is_a_sentence():
     figure = disagreement_figure([], np.zeros((0, 8, 8, 1), np.uint8), ["a", "b"], ["cat", "dog"])
     assert len(figure.data) == 0
     assert [note.text for note in figure.layout.annotations] == [NO_DISAGREEMENT]

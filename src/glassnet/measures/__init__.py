@@ -1,4 +1,4 @@
-"""Measures: numbers about a model and its data. Nothing here draws, and nothing changes the network it looks at."""
+"""Measures: numbers about a model and its data. They draw nothing and leave the network as it is."""
 
 from glassnet.measures.layers import (
     LayerSummary,

@@ -122,7 +122,7 @@ def most_confident_errors(outcome: Outcome, max_count: int = 36) -> list[Misclas
     """Return the misclassified images, the highest confidence first; ties in the order of the split."""
     confidence = outcome.probabilities.max(axis=1)
     wrong = np.flatnonzero(~outcome.correct)
-    chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:max_count]
+    selected = wrong[np.argsort(-confidence[wrong], kind="stable")][:max_count]
     return [
         Misclassification(
             index=int(index),
@@ -131,7 +131,7 @@ def most_confident_errors(outcome: Outcome, max_count: int = 36) -> list[Misclas
             true_probability=float(outcome.probabilities[index, outcome.labels[index]]),
             predicted_probability=float(confidence[index]),
         )
-        for index in chosen
+        for index in selected
     ]
 
 

@@ -54,31 +54,32 @@ def accuracy_interval(n_correct: int, count: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mcnemar(first_only: int, second_only: int) -> float:
+def mcnemar(only_first_correct: int, only_second_correct: int) -> float:
     """Return the exact two-sided p-value of McNemar's test (Q. McNemar, 1947), from SciPy's binomial test.
 
     The null hypothesis is that both networks have the same accuracy. Then each image that only one of them classifies
     correctly belongs to either network with probability ½.
 
-    :param first_only: images that only the first network classifies correctly.
-    :param second_only: images that only the second network classifies correctly.
+    :param only_first_correct: images that only the first network classifies correctly.
+    :param only_second_correct: images that only the second network classifies correctly.
     """
     from scipy.stats import binomtest
 
-    count = first_only + second_only
-    return float(binomtest(first_only, count).pvalue) if count else 1.0
+    count = only_first_correct + only_second_correct
+    return float(binomtest(only_first_correct, count).pvalue) if count else 1.0
 
 
-def accuracy_difference_interval(first_only: int, second_only: int, count: int) -> tuple[float, float]:
+def accuracy_difference_interval(only_first_correct: int, only_second_correct: int, count: int) -> tuple[float, float]:
     """Return the 95% confidence interval of the first network's accuracy minus the second's, on the same images.
 
     The adjusted Wald interval of D. G. Bonett and R. M. Price (2012), which SciPy lacks: one more image for each
     network, two more in all.
 
-    :param first_only: images that only the first network classifies correctly; ``second_only`` likewise.
+    :param only_first_correct: images that only the first network classifies correctly.
+    :param only_second_correct: images that only the second network classifies correctly.
     :param count: all images.
     """
-    first, second = (first_only + 1) / (count + 2), (second_only + 1) / (count + 2)
+    first, second = (only_first_correct + 1) / (count + 2), (only_second_correct + 1) / (count + 2)
     middle = first - second
     half = 1.959964 * float(np.sqrt((first + second - middle * middle) / (count + 2)))
     return max(-1.0, middle - half), min(1.0, middle + half)

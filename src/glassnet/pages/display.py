@@ -1,8 +1,7 @@
-"""What a notebook shows: figures with their captions, tables, sentences, and the source of what is talked about.
+"""Display in notebooks: figures with their captions, tables, sentences and source code.
 
-Figures are drawn by JupyterLab's own Plotly renderer, or by the site that a notebook is published on (docs/conf.py), in
-either case offline. Outside of a notebook ``show`` and ``source`` print what there is in words, so that a notebook's
-cells also run as a plain program.
+JupyterLab's own Plotly renderer draws the figures, or the site that publishes a notebook (docs/conf.py); both work
+offline. Outside of a notebook ``show`` and ``source`` print text, so that the cells also run as a plain program.
 """
 
 import html
@@ -21,28 +20,28 @@ from glassnet.pages.theme import caption, document
 PLOTLY = "application/vnd.plotly.v1+json"
 CAPTION_CLASS = "glassnet-caption"
 
-Bundle = dict[str, Any]  # from MIME type to what it holds
+Bundle = dict[str, Any]  # content by MIME type
 
 
 def show(*blocks: Block) -> None:
-    """Display figures with their captions, tables (``glassnet.pages.page.Table``) and sentences, one below the other.
+    """Display figures with their captions, tables (``glassnet.pages.page.Table``) and sentences below each other.
 
-    A section of a study's page is shown by ``show(*section.blocks)``.
+    ``show(*section.blocks)`` displays a section of a page.
     """
     _display(bundle for block in blocks for bundle in _bundles(block))
 
 
 def source(*things: Any) -> None:
-    """Display the library's own code: classes, functions and methods as they are written, so that no copy can drift.
+    """Display the source code of classes, functions and methods, so that no copy of it can become outdated.
 
-    :raises TypeError: for what has no source, such as a number.
+    :raises TypeError: if an object has no source, such as a number.
     """
     code = "\n\n".join(textwrap.dedent(inspect.getsource(thing)).rstrip() for thing in things)
     _display([{"text/markdown": f"```python\n{code}\n```", "text/plain": code}])
 
 
 def _display(bundles: Iterable[Bundle]) -> None:
-    ipython = sys.modules.get("IPython")  # a notebook has loaded it
+    ipython = sys.modules.get("IPython")  # loaded in a notebook
     for bundle in bundles:
         if ipython is not None and ipython.get_ipython() is not None:
             ipython.display.display(bundle, raw=True)
@@ -52,11 +51,11 @@ def _display(bundles: Iterable[Bundle]) -> None:
 
 def _bundles(block: Block) -> list[Bundle]:
     if isinstance(block, go.Figure):
-        drawing = {PLOTLY: document(block), "text/html": render_block(block, captioned=False)}
-        told = f'<p class="{CAPTION_CLASS}">{html.escape(caption(block))}</p>'
+        image = {PLOTLY: document(block), "text/html": render_block(block, captioned=False)}
+        text = f'<p class="{CAPTION_CLASS}">{html.escape(caption(block))}</p>'
         return [
-            drawing | {"text/plain": block.layout.meta["alt"]},
-            {"text/html": told, "text/plain": caption(block)},
+            image | {"text/plain": block.layout.meta["alt"]},
+            {"text/html": text, "text/plain": caption(block)},
         ]
     return [{"text/html": render_block(block), "text/plain": _plain(block)}]
 

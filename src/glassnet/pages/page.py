@@ -1,7 +1,4 @@
-"""One HTML page that opens offline: sections of sentences, tables and figures, in a single file.
-
-The report is one such page; whatever else shows figures composes its own sections.
-"""
+"""Page: sections of sentences, tables and figures in a single HTML file that opens offline."""
 
 import base64
 import hashlib
@@ -26,9 +23,10 @@ from glassnet.pages.theme import BUTTONS_HEIGHT, caption, document
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns; numbers stand to the right. A collapsed table shows its title until it is opened.
+    """Rows under named columns, numbers aligned to the right.
 
-    Where ``nowrap`` is set no cell wraps, and a narrow page scrolls the table.
+    ``collapsed`` tables show only their title until the reader opens them. With ``nowrap`` no cell wraps, and a narrow
+    page scrolls the table.
     """
 
     title: str
@@ -44,14 +42,14 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """For each column, whether it holds numbers alone."""
+        """Whether each column has only numbers."""
         columns = zip(*self.rows, strict=True)
         return [all(cell is None or isinstance(cell, int | float) for cell in column) for column in columns]
 
 
 @dataclass(frozen=True)
 class Code:
-    """Source code behind its title; it unfolds when it is opened."""
+    """Source code; only its title shows until the reader opens it."""
 
     title: str
     text: str
@@ -62,7 +60,7 @@ Block: TypeAlias = str | Table | Code | go.Figure
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it: a string is a paragraph."""
+    """A heading and the blocks below it; a string is a paragraph."""
 
     title: str
     blocks: Sequence[Block]
@@ -74,7 +72,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole page: its title, the short of it in ``key_figures`` (name, value) and sentences, and the sections."""
+    """A whole page: title, key figures (name, value), summary (sentences) and sections."""
 
     title: str
     key_figures: Sequence[tuple[str, str]]
@@ -83,7 +81,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML. All text is escaped, plotly.js is inlined once, and a content policy forbids any request."""
+    """Return the page as HTML. All text is escaped, plotly.js is inlined once, a content policy forbids any request."""
     environment = _environment()
     scripts = {"plotly": get_plotlyjs(), "draw": template_source("draw.js")}
     return environment.get_template("page.html.j2").render(
@@ -95,12 +93,12 @@ def render(page: Page) -> str:
 
 
 def render_block(block: Block, captioned: bool = True) -> str:
-    """One block as it stands in a page; whatever page holds figures must bring plotly.js and draw.js."""
+    """Return one block as HTML. A page with figures must load plotly.js and draw.js."""
     return _environment().get_template("block.html.j2").render(block=block, captioned=captioned)
 
 
 def template_source(name: str) -> str:
-    """A file of ``templates/`` as it is, such as draw.js."""
+    """Return the text of a file of ``templates/``, such as draw.js."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
@@ -111,14 +109,14 @@ def _environment() -> Environment:
     environment.filters["cell"] = format_cell
     environment.tests["figure"] = lambda block: isinstance(block, go.Figure)
     environment.tests["code"] = lambda block: isinstance(block, Code)
-    environment.globals |= {"drawing": _drawing, "caption": caption, "captioned": True}
+    environment.globals |= {"figure_context": _figure_context, "caption": caption, "captioned": True}
     return environment
 
 
 def write_page(page: Page, path: Path) -> Path:
-    """Writes the page, or leaves what was there.
+    """Write the page, and replace an older one only when the whole file is written.
 
-    :raises RunError: the file cannot be written.
+    :raises RunError: if the file cannot be written.
     """
     html = render(page).encode("utf-8", errors="replace")  # a folder's name need not be text
     try:
@@ -129,14 +127,14 @@ def write_page(page: Page, path: Path) -> Path:
 
 
 def _policy(scripts: Iterable[str]) -> str:
-    """Nothing is fetched from anywhere, and no script runs but these: not even one smuggled in by a class name."""
+    """Return a content policy that forbids every request and every script but these, such as one in a class name."""
     digests = [base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
 
 
-def _drawing(figure: go.Figure) -> dict[str, Any]:
-    """A figure as the template needs it. Its buttons become the page's own, which the keyboard reaches."""
+def _figure_context(figure: go.Figure) -> dict[str, Any]:
+    """Return the variables of the template. Plotly's buttons become HTML buttons, which the keyboard reaches."""
     drawn = document(figure)
     layout = drawn["layout"]
     menus = layout.pop("updatemenus", [])
@@ -152,9 +150,9 @@ def _drawing(figure: go.Figure) -> dict[str, Any]:
                 "label": button["label"],
                 "method": button["method"],
                 "arguments": json.dumps(button["args"]),
-                "active": place == menu.get("active", 0),
+                "active": index == menu.get("active", 0),
             }
             for menu in menus
-            for place, button in enumerate(menu["buttons"])
+            for index, button in enumerate(menu["buttons"])
         ],
     }

@@ -43,6 +43,11 @@ def format_cell(value: Cell) -> str:
     return (f"{value:.4g}" if isinstance(value, float) else f"{value:,}").replace("-", "−")
 
 
+def finite(value: float | None) -> float | None:
+    """Return the value, or None (a gap in a curve, null in JSON) where it is not finite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def format_shape(lengths: Iterable[int]) -> str:
     """Return ``8×32×32``."""
     return "×".join(map(str, lengths))

@@ -1,13 +1,12 @@
 """Comparison of runs on the same data."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from glassnet.errors import ConfigError, DataError, GlassnetError
 from glassnet.measures.significance import Disagreement, disagreements
-from glassnet.pages.text import first_names
+from glassnet.pages.text import finite, first_names
 from glassnet.reports.comparison_summary import summarize
 from glassnet.reports.run_results import (
     PairTest,
@@ -53,15 +52,8 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON can hold them."""
-        runs = [
-            {"name": result.name, "run": str(result.model.path), "engine": result.model.config["engine"]}
-            | {"accuracy": result.accuracy, "loss": _finite(result.loss), "parameters": result.parameters}
-            | {"multiply_adds": result.multiply_adds, "memory": result.memory, "epochs": len(result.model.history)}
-            | {"seconds_per_epoch": result.epoch_seconds, "seconds": result.seconds}
-            for result in self.results
-        ]
         return {
-            "runs": runs,
+            "runs": [result.to_dict() | {"loss": finite(result.loss)} for result in self.results],
             "pairs": [asdict(pair) for pair in self.pairs],
             "disagreements": len(self.disagreements) if self.dataset else None,
             "differences": [asdict(difference) for difference in self.differences],
@@ -131,7 +123,3 @@ def _load_dataset(models: Sequence["Model"]) -> "tuple[Dataset | None, str]":
         except GlassnetError as error:
             missing = missing or str(error)
     return None, missing
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

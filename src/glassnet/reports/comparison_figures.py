@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 
 from glassnet.measures.significance import Disagreement
 from glassnet.pages.figures.classes import class_axes, count_cells, describe_matrix, min_cell
-from glassnet.pages.figures.curves import Records, epoch_axis, finite
+from glassnet.pages.figures.curves import Records, epoch_axis
 from glassnet.pages.figures.images import image_grid
+from glassnet.pages.text import finite
 from glassnet.pages.theme import (
     BUTTONS_HEIGHT,
     COLOUR_BAR_HEIGHT,

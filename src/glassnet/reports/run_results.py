@@ -67,6 +67,22 @@ class RunResult:
     def seconds(self) -> float | None:
         return training_seconds(self.model) if self.model.history else None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers; a loss may be infinite or NaN."""
+        return {
+            "name": self.name,
+            "run": str(self.model.path),
+            "engine": self.model.config["engine"],
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+            "memory": self.memory,
+            "epochs": len(self.model.history),
+            "seconds_per_epoch": self.epoch_seconds,
+            "seconds": self.seconds,
+        }
+
 
 @dataclass(frozen=True)
 class PairTest:

@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 
 from glassnet.data import Dataset, Normalization, cycle_batches, load_data, make_rng
 from glassnet.engines import Batch, Network, Trainer, build, clone_network
-from glassnet.pages.figures.curves import finite
 from glassnet.pages.page import Page, Section, Table
+from glassnet.pages.text import finite
 from glassnet.pages.theme import TEST, TEXT, TRAIN, VALIDATION, legend, line_style, new_figure
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe, get_recipe

@@ -11,7 +11,7 @@ MATRIX = np.array([[8, 2, 0], [0, 5, 0], [0, 1, 4]])
 CLASSES = ["cat", "dog", "bird"]
 
 
-def test_confusion_matrix_sets_true_classes_against_predicted():
+def test_confusion_figure_has_true_classes_by_row():
     figure = confusion_figure(MATRIX, CLASSES)
     counts, fractions = figure.data
     np.testing.assert_array_equal(counts.z, MATRIX)
@@ -25,7 +25,7 @@ def test_confusion_matrix_sets_true_classes_against_predicted():
         assert trace.colorbar.title.text in ("images", "fraction of the true class")
 
 
-def test_confusion_matrix_writes_its_counts_and_leaves_zeros_empty():
+def test_confusion_figure_leaves_zeros_empty():
     counts, fractions = confusion_figure(MATRIX, CLASSES).data
     assert counts.texttemplate == fractions.texttemplate == "%{text}"
     assert [list(row) for row in counts.text] == [["8", "2", ""], ["", "5", ""], ["", "1", "4"]]
@@ -33,7 +33,7 @@ def test_confusion_matrix_writes_its_counts_and_leaves_zeros_empty():
 
 
 @pytest.mark.parametrize("normalized", [False, True])
-def test_confusion_matrix_is_normalized_on_demand(normalized):
+def test_confusion_figure_is_normalized_on_demand(normalized):
     figure = confusion_figure(MATRIX, CLASSES, normalized=normalized)
     assert [trace.visible for trace in figure.data] == [not normalized, normalized]
     (menu,) = figure.layout.updatemenus
@@ -41,13 +41,13 @@ def test_confusion_matrix_is_normalized_on_demand(normalized):
     assert [button.args[0]["visible"] for button in menu.buttons] == [[True, False], [False, True]]
 
 
-def test_a_class_without_images_has_no_fractions():
+def test_confusion_figure_of_a_class_without_images():
     matrix = np.array([[0, 0], [1, 3]])
     assert confusion_figure(matrix, ["a", "b"]).data[1].z.tolist() == [[0, 0], [0.25, 0.75]]
 
 
 @pytest.mark.parametrize("count", [2, 10, 100])
-def test_every_class_is_named_at_its_tick_and_cells_are_square(count):
+def test_confusion_figure_names_every_class_and_has_square_cells(count):
     classes = [f"class number {number}" for number in range(count)]
     figure = confusion_figure(np.eye(count, dtype=np.int64), classes)
     for axis in (figure.layout.xaxis, figure.layout.yaxis):
@@ -59,20 +59,20 @@ def test_every_class_is_named_at_its_tick_and_cells_are_square(count):
     assert least >= figure.layout.yaxis.tickfont.size + 4
 
 
-def test_class_names_are_written_to_the_letter():
+def test_confusion_figure_escapes_class_names():
     figure = confusion_figure(np.eye(2, dtype=np.int64), ["<b>x</b>", "y"])
     assert figure.layout.xaxis.ticktext[0] == "&lt;b&gt;x&lt;/b&gt;"
     assert "<b>" not in str(figure.data)
 
 
-def test_the_worst_pair_is_told_in_words():
+def test_confusion_figure_describes_the_most_frequent_error():
     assert "cat predicted as dog, 2 times" in confusion_figure(MATRIX, CLASSES).layout.meta["alt"]
     assert (
         "3 of 3 images are on the diagonal." in confusion_figure(np.eye(3, dtype=np.int64), CLASSES).layout.meta["alt"]
     )
 
 
-def test_precision_and_recall_of_every_class():
+def test_precision_recall_figure():
     scores = [ClassScore(0.5, 0.75, 4), ClassScore(math.nan, 0.0, 2), ClassScore(1.0, 1.0, 3)]
     figure = precision_recall_figure(scores, CLASSES)
     precision, recall = figure.data

@@ -36,7 +36,7 @@ def test_loss_curve():
     assert "train from 2.000 to 0.200, test from 2.500 to 0.250" in figure.layout.meta["alt"]
 
 
-def test_accuracy_curve_stands_on_an_axis_from_0_to_1():
+def test_accuracy_curve_has_an_axis_from_0_to_1():
     figure = accuracy_curve(HISTORY)
     assert list(figure.layout.yaxis.range) == [0, 1]
     assert figure.layout.yaxis.title.text == "accuracy (fraction of images)"
@@ -46,7 +46,7 @@ def test_accuracy_curve_stands_on_an_axis_from_0_to_1():
 
 
 @pytest.mark.parametrize(("curve", "quantity"), [(loss_curve, "loss"), (accuracy_curve, "accuracy")])
-def test_what_else_was_measured_has_curves_of_its_own(curve, quantity):
+def test_curves_of_validation_and_evaluated_training_images(curve, quantity):
     history = [record | {f"validation_{quantity}": 0.3, f"train_evaluated_{quantity}": 0.2} for record in HISTORY]
     named = traces(curve(history))
     assert list(named) == ["train", "train, evaluated", "validation", "test"]
@@ -55,7 +55,7 @@ def test_what_else_was_measured_has_curves_of_its_own(curve, quantity):
 
 
 @pytest.mark.parametrize("curve", [loss_curve, accuracy_curve, gradient_norm_curves])
-def test_one_epoch_is_a_point_with_its_number(curve):
+def test_curves_of_one_epoch(curve):
     figure = curve(HISTORY[:1])
     assert all(list(trace.x) == [1] for trace in figure.data)
     assert list(figure.layout.xaxis.range) == [0.5, 1.5]
@@ -64,13 +64,13 @@ def test_one_epoch_is_a_point_with_its_number(curve):
 
 
 @pytest.mark.parametrize(("epochs", "step"), [(1, 1), (11, 1), (12, 2), (40, 5), (200, 20), (1000, 100)])
-def test_epochs_have_whole_numbers_and_at_most_a_dozen_ticks(epochs, step):
+def test_epoch_axis_has_at_most_a_dozen_ticks(epochs, step):
     history = [{"epoch": epoch, "loss": 1.0} for epoch in range(1, epochs + 1)]
     assert loss_curve(history).layout.xaxis.dtick == step
 
 
 @pytest.mark.parametrize("curve", [loss_curve, accuracy_curve, gradient_norm_curves])
-def test_numbers_that_are_not_finite_leave_a_gap(curve):
+def test_curves_have_gaps_where_values_are_not_finite(curve):
     broken = dict.fromkeys(("loss", "test_loss", "train_accuracy", "test_accuracy"), math.nan)
     broken["gradient_norms"] = {"conv1.weight": math.inf, "fc.weight": math.nan}
     figure = curve([*HISTORY[:2], {"epoch": 3} | broken])
@@ -78,12 +78,12 @@ def test_numbers_that_are_not_finite_leave_a_gap(curve):
     json.loads(figure.to_json(), parse_constant=pytest.fail)
 
 
-def test_no_epoch_is_an_empty_figure():
+def test_curves_of_no_epoch_are_empty():
     assert len(loss_curve([]).data) == 0
     assert len(gradient_norm_curves([]).data) == 0
 
 
-def test_gradient_norms_have_a_line_for_each_layer_on_a_logarithmic_axis():
+def test_gradient_norm_curves_are_logarithmic():
     figure = gradient_norm_curves(HISTORY)
     assert list(traces(figure)) == ["conv1", "fc"]
     assert traces(figure)["conv1"].y[0] == 5.0
@@ -93,17 +93,17 @@ def test_gradient_norms_have_a_line_for_each_layer_on_a_logarithmic_axis():
 
 
 @pytest.mark.parametrize(("smallest", "step"), [(0.5, None), (0.1, "D2"), (1e-6, 1)])
-def test_the_logarithmic_axis_always_has_ticks(smallest, step):
+def test_gradient_norm_curves_always_have_ticks(smallest, step):
     figure = gradient_norm_curves([{"epoch": 1, "gradient_norms": {"a.weight": smallest, "b.weight": 0.9}}])
     assert figure.layout.yaxis.dtick == step
 
 
-def test_a_gradient_of_zero_leaves_a_gap_on_the_logarithmic_axis():
+def test_gradient_norm_curves_have_a_gap_at_zero():
     figure = gradient_norm_curves([{"epoch": 1, "gradient_norms": {"a.weight": 0.0, "b.weight": 1.0}}])
     assert traces(figure)["a"].y == (None,)
 
 
-def test_the_lines_of_a_deep_network_are_told_apart_by_a_scale_not_a_legend():
+def test_gradient_norm_curves_of_many_layers_have_a_colour_scale():
     norms = {f"layer{number}.weight": 1.0 for number in range(20)}
     figure = gradient_norm_curves([{"epoch": 1, "gradient_norms": norms}])
     *lines, scale = figure.data

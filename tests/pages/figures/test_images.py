@@ -17,7 +17,7 @@ def pixels(trace):
         return np.array(image)
 
 
-def test_gray_samples_stand_in_nine_columns_white_at_scale():
+def test_sample_figure_in_gray():
     images = RANDOM.integers(0, 17, (36, 8, 8, 1)).astype(np.uint8)
     figure = sample_figure(images, np.arange(36) % 10, [str(digit) for digit in range(10)], scale=16)
     labels, _, heatmap = figure.data
@@ -34,7 +34,7 @@ def test_gray_samples_stand_in_nine_columns_white_at_scale():
     assert "36 training images" in figure.layout.meta["alt"]
 
 
-def test_coloured_samples_are_shown_in_colour():
+def test_sample_figure_in_colour():
     images = RANDOM.integers(0, 256, (4, 6, 5, 3)).astype(np.uint8)
     figure = sample_figure(images, np.zeros(4, np.int64), ["cat"])
     image = figure.data[-1]
@@ -43,21 +43,21 @@ def test_coloured_samples_are_shown_in_colour():
     assert pixels(image)[0, 5, 3] == 0  # the gap is transparent
 
 
-def test_large_images_are_reduced_in_proportion():
+def test_sample_figure_shrinks_large_images():
     images = np.full((1, 400, 200, 3), 100, np.uint8)
     shown = pixels(sample_figure(images, np.zeros(1, np.int64), ["cat"]).data[-1])
     assert (shown[:96, :48, :3] == 100).all()
     assert (shown[:96, 48, 3] == 0).all()
 
 
-def test_names_are_written_to_the_letter_and_whole_on_hover():
+def test_sample_figure_escapes_names_and_shows_them_whole_on_hover():
     images = np.zeros((1, 8, 8, 1), np.uint8)
     labels, hover, _ = sample_figure(images, np.zeros(1, np.int64), ["<i>a very long name</i>"]).data
     assert labels.text == ("&lt;i&gt;a v…/i&gt;",)
     assert hover.text == ("&lt;i&gt;a very long name&lt;/i&gt;",)
 
 
-def test_mistakes_show_true_and_predicted_label_with_their_probabilities():
+def test_misclassified_figure_shows_classes_and_probabilities():
     mistakes = [Misclassification(7, 0, 1, 0.125, 0.75), Misclassification(3, 1, 0, 0.25, 0.5)]
     figure = misclassified_figure(mistakes, np.zeros((2, 8, 8, 1), np.uint8), ["cat", "dog"])
     labels, hover, _ = figure.data
@@ -67,14 +67,14 @@ def test_mistakes_show_true_and_predicted_label_with_their_probabilities():
 
 
 @pytest.mark.parametrize("count", [1, 6, 36])
-def test_the_size_of_a_mistake_does_not_depend_on_their_number(count):
+def test_misclassified_figure_has_tiles_of_one_size(count):
     mistakes = [Misclassification(index, 0, 1, 0.1, 0.9) for index in range(count)]
     figure = misclassified_figure(mistakes, np.zeros((count, 8, 8, 1), np.uint8), ["cat", "dog"])
     one = misclassified_figure(mistakes[:1], np.zeros((1, 8, 8, 1), np.uint8), ["cat", "dog"])
     assert figure.layout.width == one.layout.width
 
 
-def test_without_mistakes_a_sentence_stands_in_place_of_images():
+def test_misclassified_figure_of_no_errors_is_a_sentence():
     figure = misclassified_figure([], np.zeros((0, 8, 8, 1), np.uint8), ["cat", "dog"])
     assert len(figure.data) == 0
     assert [note.text for note in figure.layout.annotations] == [NO_ERRORS_TEXT]

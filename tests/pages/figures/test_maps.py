@@ -11,7 +11,7 @@ def heatmap(figure):
     return trace
 
 
-def test_filters_share_one_scale_with_zero_in_the_middle():
+def test_filter_figure_has_one_symmetric_scale():
     weight = RANDOM.normal(size=(10, 1, 3, 3)).astype(np.float32)
     weight[4, 0, 1, 1] = 9
     trace = heatmap(filter_figure(weight))
@@ -23,7 +23,7 @@ def test_filters_share_one_scale_with_zero_in_the_middle():
     np.testing.assert_array_equal(trace.z[5:8, :3], weight[8, 0])  # the ninth begins the second row
 
 
-def test_filters_have_a_row_for_each_colour():
+def test_filter_figure_has_a_row_for_each_colour():
     weight = RANDOM.normal(size=(16, 3, 3, 3))
     figure = filter_figure(weight)
     for channel in range(3):
@@ -33,11 +33,11 @@ def test_filters_have_a_row_for_each_colour():
 
 
 @pytest.mark.parametrize("weight", [np.zeros((2, 1, 3, 3)), np.full((2, 1, 3, 3), np.nan)])
-def test_filters_without_any_weight_still_have_a_scale(weight):
+def test_filter_figure_of_zero_weights_has_a_scale(weight):
     assert heatmap(filter_figure(weight)).zmax == 1
 
 
-def test_feature_maps_have_a_row_for_each_stage_on_its_own_range():
+def test_feature_map_figure_has_a_row_for_each_stage():
     stem = np.stack([np.full((4, 4), 2.0), np.arange(16.0).reshape(4, 4)])
     block = np.zeros((3, 2, 2))
     block[2, 0, 0] = 7
@@ -55,11 +55,11 @@ def test_feature_maps_have_a_row_for_each_stage_on_its_own_range():
     assert hover.text[-1] == "layer1.0, channel 2<br>0 to 7"
 
 
-def test_feature_maps_keep_the_proportions_of_the_image_and_stay_small():
+def test_feature_map_figure_keeps_proportions():
     figure = feature_map_figure({"stem": RANDOM.normal(size=(8, 112, 56)), "layer1.0": RANDOM.normal(size=(8, 14, 7))})
     assert heatmap(figure).z.shape == (2 * (48 + 2), 8 * (24 + 2))
     assert np.nanmax(heatmap(figure).z) == 1
 
 
-def test_feature_maps_of_a_dead_stage_are_blank():
+def test_feature_map_figure_of_a_constant_stage():
     assert np.nanmax(heatmap(feature_map_figure({"stem": np.zeros((2, 4, 4))})).z) == 0

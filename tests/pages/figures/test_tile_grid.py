@@ -4,7 +4,7 @@ import pytest
 from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
 
 
-def test_tiles_stand_in_rows_and_keep_their_pixels():
+def test_paste_keeps_the_pixels_of_tiles():
     tiling = TileGrid(count=5, height=2, width=3, columns=3, gap=1, label_height=2)
     tiles = np.arange(5 * 2 * 3).reshape(5, 2, 3)
     canvas = tiling.paste(tiles, -1)
@@ -16,7 +16,7 @@ def test_tiles_stand_in_rows_and_keep_their_pixels():
     assert (canvas == -1).sum() == canvas.size - tiles.size
 
 
-def test_pixels_stay_square_at_any_width():
+def test_tile_grid_figure_has_square_pixels():
     tiling = TileGrid(count=4, height=8, width=4, columns=2, gap=1, label_height=3)
     words = {"labels": [["a"]] * 4, "hover": ["a", "", "c", "d"], "caption": "", "alt": ""}
     figure = tile_grid_figure("Title", tiling, tile=(20, 40), below=60, left=30, **words)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from glassnet.measures.layers import layer_gradient_norms
-from glassnet.pages.text import pluralize
+from glassnet.pages.text import finite, pluralize
 from glassnet.pages.theme import TEST, TRAIN, VALIDATION, legend, line_style, logarithmic, new_figure, text_width
 
 Records = Sequence[Mapping[str, Any]]
@@ -112,11 +112,6 @@ def layer_axis(figure: go.Figure, names: Sequence[str], title: str, max_names: i
         ticks = {"tickvals": list(range(1, len(names) + 1)), "ticktext": list(names), "tickangle": -45}
     figure.update_xaxes(zeroline=False, **ticks)
     figure.update_layout(height=round(figure.layout.height + foot), margin_b=foot)
-
-
-def finite(value: float | None) -> float | None:
-    """Return the value, or None (a gap in a curve) where it is not finite."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _curves(title: str, history: Records, quantities: tuple[str, str], caption: str) -> go.Figure:
