@@ -219,7 +219,7 @@ class TestTrain:
             patch.setattr("glassnet.training.loop._epoch_line", interrupted)
             goes_on = f"resume with --run {run} --resume."
             fails(f"Stopped. {run} keeps the last finished epoch; {goes_on}", "train", "digits", *SHORT)
-        monkeypatch.setattr("glassnet.cli.train.write_run_report", interrupted)
+        monkeypatch.setattr("glassnet.api._write_report", interrupted)
         told = f"Stopped. {run} lacks nothing but its report, which glassnet report {run} writes."
         fails(told, "train", "digits", *SHORT, "--run", run, "--resume")
         assert len(gn.load(run).history) == 2
@@ -320,7 +320,7 @@ def test_summary(call: Call, run: Path) -> None:
     assert total["parameters"] == 269_722
     assert "269,722" in call("summary", "resnet20")[1]
     small = json.loads(
-        call("summary", "resnet20", "--classes", "4", "--image-size", "16", "--channels", "1", "--json")[1]
+        call("summary", "resnet20", "--classes", "4", "--image-size", "16", "--in-channels", "1", "--json")[1]
     )
     assert small["total"]["parameters"] == 269_722 - 2 * 9 * 16 - 6 * 65
     assert json.loads(call("summary", run, "--json")[1])["total"]["parameters"] == 2538

@@ -83,7 +83,7 @@ import glassnet.cli.app
 
 images, labels = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 1)).astype(np.uint8), np.arange(20) % 10
 data = glassnet.Dataset(images, labels, test_images=images, test_labels=labels)
-glassnet.train("tiny", data=data, epochs=1, run=sys.argv[1])
+glassnet.train("tiny", data=data, epochs=1, run=sys.argv[1], report=False)
 model = glassnet.load(sys.argv[1])
 model.evaluate(data)
 model.predict(images)

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from glassnet.api import compare as compare
+    from glassnet.api import report as report
+    from glassnet.api import train as train
     from glassnet.architecture import ResNetSpec as ResNetSpec
     from glassnet.architecture import spec as spec
     from glassnet.data import Dataset as Dataset
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from glassnet.training import Run as Run
     from glassnet.training import import_weights as import_weights
     from glassnet.training import load as load
-    from glassnet.training import train as train
     from glassnet.weights import load_weights as load_weights
 
 _HOMES = {
@@ -41,14 +43,16 @@ _HOMES = {
     "ResNetSpec": "glassnet.architecture",
     "Run": "glassnet.training",
     "build": "glassnet.engines",
+    "compare": "glassnet.api",
     "diagnose": "glassnet.doctor",
     "graph": "glassnet.layer_graph",
     "import_weights": "glassnet.training",
     "load": "glassnet.training",
     "load_data": "glassnet.data",
     "load_weights": "glassnet.weights",
+    "report": "glassnet.api",
     "spec": "glassnet.architecture",
-    "train": "glassnet.training",
+    "train": "glassnet.api",
 }
 
 __all__ = sorted(_HOMES)

@@ -24,6 +24,7 @@ class ResNetSpec(Settings):
     """
 
     title: ClassVar[str] = "model"
+    default_source: ClassVar[str | None] = "the preset's"
 
     preset: str = setting("custom", "Preset that the model is, or was made from; it chooses the default recipe.")
     in_channels: int = setting(3, "Number of channels of the images.", minimum=1)
@@ -48,7 +49,7 @@ class ResNetSpec(Settings):
     bn_eps: float = setting(1e-5, "Number that BatchNorm adds to each variance.", above=0)
     bn_momentum: float | None = setting(
         0.1,
-        "Weight of the newest batch in BatchNorm's running statistics; none averages over all batches.",
+        "Weight of the newest batch in BatchNorm's running statistics.",
         minimum=0,
         below=1,
     )

@@ -27,17 +27,17 @@ class Compute(Settings):
     kernels: Literal["fast", "plain"] = setting(
         "fast", "Code of the NumPy engine's layers: fast kernels, or the plain functions of nn/functional.py."
     )
-    threads: int | None = setting(None, "Number of threads on a CPU; none takes all cores.", minimum=1)
+    threads: int | None = setting(None, "Number of threads on a CPU. Default: all cores.", minimum=1)
     device: str = setting("auto", "Device of the PyTorch engine: auto, cpu, cuda, cuda:1 or mps.")
     devices: int = setting(
         1, "Number of GPUs, or of processes on a CPU, that share each batch (PyTorch engine).", minimum=1
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = setting(
-        None, "Precision of the PyTorch engine: float32 alone, or mixed with shorter numbers."
+        None, "Precision of the PyTorch engine: float32 alone or mixed with shorter numbers. Default: 32-true."
     )
     compile: bool = setting(False, "Compile the network with torch.compile first (PyTorch engine).")
     channels_last: bool | None = setting(
-        None, "Keep images channels-last in memory (PyTorch engine); none does so on CUDA alone."
+        None, "Keep images channels-last in memory (PyTorch engine). Default: only on CUDA."
     )
 
     def check(self) -> None:

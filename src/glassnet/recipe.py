@@ -17,6 +17,7 @@ class Recipe(Settings):
     """
 
     title: ClassVar[str] = "recipe"
+    default_source: ClassVar[str | None] = "the preset's"
 
     optimizer: Literal["sgd", "adam", "adamw"] = setting("sgd", "Optimizer, as torch.optim computes it.")
     lr: float = setting(0.05, "Learning rate, the largest of its schedule.", above=0)

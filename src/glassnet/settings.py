@@ -69,7 +69,8 @@ class Settings:
     :raises ConfigError: if a field is out of its range; the error names the field, what is allowed and the value.
     """
 
-    title: ClassVar[str] = "settings"  # what the record is, in errors
+    title: ClassVar[str] = "settings"  # the name of the record, in errors and on the panel of its options
+    default_source: ClassVar[str | None] = None  # where the defaults of the options come from, if not from the fields
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]

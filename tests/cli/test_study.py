@@ -83,7 +83,7 @@ def test_gradient_flow_splits_a_runs_own_blocks(call: Call, run: Path) -> None:
     assert told["adds_up"]
     assert "residual, 8 layers, with batch normalization: loss" in err
     code, _, err = call("gradient-flow", "--depths", "8,x")
-    assert (code, err) == (1, "Error: --depths must be whole numbers between commas. Got '8,x'.\n")
+    assert (code, err) == (1, "Error: --depths must be integers between commas. Got '8,x'.\n")
 
 
 def test_gradient_flow_brings_images_to_a_size(call: Call, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ import glassnet as gn
 from glassnet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from glassnet.architecture import ResNetSpec
     from glassnet.pages.page import Page
     from glassnet.studies import Study
 
@@ -39,31 +41,46 @@ app.add_typer(study, name="study")
 Source = Annotated[
     str,
     typer.Argument(
-        help="digits, fashion-mnist, a folder with one folder of images per class (or train/ and test/ of those), "
-        "or a path to IDX files."
+        help="Data: digits, fashion-mnist, a folder with one folder of images per class (or train/ and test/ of "
+        "those), or a path to IDX files."
     ),
 ]
-RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
+RunSource = Annotated[
+    str | None, typer.Argument(help="Data, as in glassnet train. Default: the data of --run, otherwise digits.")
+]
+RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
+Preset = Annotated[str, typer.Argument(help="Name of a preset (see glassnet models).")]
+PresetOrRun = Annotated[str, typer.Argument(help="Name of a preset (see glassnet models), or a run folder.")]
+SuitedPreset = Annotated[
+    str | None, typer.Option(help="Name of a preset (see glassnet models). Default: the one for the image size.")
+]
+RecipeName = Annotated[str, typer.Option(help="Name of a recipe of the preset (see glassnet models).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 OtherData = Annotated[
     str | None,
     typer.Option(
-        help="Another source: its test images, or all where it has no split. The default is the run's own data."
+        help="Other data to evaluate on: its test images, or all images if it has no split. Default: the run's data."
     ),
 ]
-Weights = Annotated[str | None, typer.Option(help="best or last; by default best where validation chose one.")]
-Engine = Annotated[str, typer.Option(help="numpy or torch")]
-ImageSize = Annotated[int | None, typer.Option(help="Side in pixels to which a folder's images are brought.")]
-Samples = Annotated[int | None, typer.Option(help="Train on so many images, in the proportions of the classes.")]
-Output = Annotated[Path, typer.Option(help="Where to write the page.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="best|last", help="Weights to load. Default: best if validation selected them, or last."),
+]
+Engine = Annotated[str, typer.Option(metavar="numpy|torch", help="Engine that computes.")]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Resize and crop images of a folder to this height and width, in pixels.")
+]
+Samples = Annotated[
+    int | None, typer.Option(help="Number of training images, sampled with the class proportions. Default: all.")
+]
+MaxUnreadable = Annotated[float, typer.Option(help="Largest fraction of a folder's images that may be unreadable.")]
 StudyOutput = Annotated[
     Path | None, typer.Option(help="File to write the page to. Default: study-NAME-SUBJECT.html in this folder.")
 ]
-MaxUnreadable = Annotated[float, typer.Option(help="Share of a folder's images that may be unreadable.")]
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(gn.__version__)
         raise typer.Exit
 
@@ -75,36 +92,37 @@ def _main(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
 ) -> None:
-    """Typer takes the program's own options from here; ``main`` looks for ``--debug`` itself."""
+    """Declare the options of the program; ``main`` looks for ``--debug`` itself."""
 
 
-def write_run_report(path: Path, data: str | None = None) -> Path:
-    from glassnet.reports import write_report
-    from glassnet.training.evaluation_data import evaluation_data
+def model_spec(model: str, settings: Mapping[str, Any]) -> ResNetSpec:
+    """Return the spec of a preset or of a run folder, with some fields changed."""
+    from glassnet.architecture import PRESETS
 
-    model = gn.load(path)
-    return write_report(model, None if data is None else evaluation_data(model, data)).path
+    is_run = model not in PRESETS and Path(model).is_dir()
+    return gn.load(model).network.spec.replace(**settings) if is_run else gn.spec(model, **settings)
 
 
 def show(data: dict[str, Any], text: str, as_json: bool) -> None:
-    typer.echo(json.dumps(_told(data), allow_nan=False) if as_json else text)
+    """Print the text for people, or the data as one JSON object."""
+    typer.echo(json.dumps(_to_json_safe(data), allow_nan=False) if as_json else text)
 
 
-def _told(value: Any) -> Any:
-    """JSON has no number for what is not finite: null."""
+def _to_json_safe(value: Any) -> Any:
+    """Return the value with null for numbers that are not finite: JSON has none."""
     if isinstance(value, dict):
-        return {name: _told(own) for name, own in value.items()}
+        return {name: _to_json_safe(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_told(own) for own in value]
+        return [_to_json_safe(member) for member in value]
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def integers(name: str, text: str) -> list[int]:
-    """What stands between commas."""
+    """Return the integers between commas."""
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
-        raise ConfigError(f"--{name} must be whole numbers between commas. Got {text!r}.") from None
+        raise ConfigError(f"--{name} must be integers between commas. Got {text!r}.") from None
 
 
 def show_study(
@@ -125,16 +143,16 @@ def show_study(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Rows as aligned text: numbers to the right, with thousands separated."""
+    """Return rows as aligned text: numbers to the right, with thousands separated."""
 
-    def told(value: Any) -> str:
+    def format_cell(value: Any) -> str:
         if isinstance(value, bool):
             return "yes" if value else "NO"
         if value is None:
             return "–"
         return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else str(value)
 
-    cells = [list(rows[0]), *([told(value) for value in row.values()] for row in rows)]
+    cells = [list(rows[0]), *([format_cell(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     right = [isinstance(value, int | float) and not isinstance(value, bool) for value in rows[0].values()]
     lines = (

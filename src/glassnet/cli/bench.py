@@ -15,7 +15,7 @@ from glassnet.progress import TerminalProgress
 def bench(
     workloads: Annotated[
         list[str] | None,
-        typer.Argument(help="digits, block, resnet20 or resnet20-inference; all of them by default."),
+        typer.Argument(help="Workloads: digits, block, resnet20 or resnet20-inference. Default: all."),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Timing rounds. Each round times every implementation once.")] = 7,
     memory: Annotated[bool, typer.Option(help="Measure peak memory too, in processes of their own.")] = True,

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from glassnet.cli.app import Json, check, show, table
+from glassnet.architecture import ResNetSpec
+from glassnet.cli.app import Json, PresetOrRun, check, model_spec, show, table
+from glassnet.cli.options import with_settings
+from glassnet.errors import ConfigError
 
 
 @check.command(epilog="Example: glassnet check gradients resnet20")
+@with_settings(ResNetSpec, without={"preset"})
 def gradients(
-    model: Annotated[str | None, typer.Argument(help="A preset. The default is every layer and its options.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the weights, the images and the directions.", min=0)] = 0,
+    settings: dict[str, Any],
+    model: Annotated[
+        str | None, typer.Argument(help="Name of a preset, or a run folder. Default: every layer with all its options.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the weights, the images and the directions.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
     """Compare every gradient with central differences, in float64; exit code 1 if one differs."""
     from glassnet.verify import check_all_layers, check_gradients
 
-    checks = check_all_layers(seed=seed) if model is None else [check_gradients(model, seed=seed)]
+    if settings and model is None:
+        raise ConfigError(f"{next(iter(settings))} must come with a model. Got no model.")
+    checks = check_all_layers(seed=seed) if model is None else [check_gradients(model_spec(model, settings), seed=seed)]
     rows = [{"name": checked.name, **row} for checked in checks for row in checked.table()]
     shown = rows if model is not None else [{"name": c.name, "worst error": c.worst.error} for c in checks]
     passed = all(checked.passed for checked in checks)
@@ -34,18 +43,23 @@ def gradients(
 
 
 @check.command(epilog="Example: glassnet check parity resnet20 --dump golden")
+@with_settings(ResNetSpec, without={"preset"})
 def parity(
-    model: Annotated[str, typer.Argument(help="A preset.")],
+    model: PresetOrRun,
+    settings: dict[str, Any],
     dtype: Annotated[
-        str, typer.Option(help="float64, to prove, or float32, in which gradients have no tolerance.")
+        str,
+        typer.Option(metavar="float64|float32", help="Type of the numbers; float32 does not judge gradients."),
     ] = "float64",
-    batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 2,
-    steps: Annotated[int, typer.Option(help="Optimizer steps after which all weights are compared.")] = 2,
-    optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw")] = "sgd",
-    seed: Annotated[int, typer.Option(help="Of the weights and the batch.")] = 0,
-    dump: Annotated[Path | None, typer.Option(help="Write NumPy's numbers, as .npy with an index.json, here.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Number of images in the batch.")] = 2,
+    steps: Annotated[int, typer.Option(help="Number of optimizer steps before the weights are compared.")] = 2,
+    optimizer: Annotated[str, typer.Option(metavar="sgd|adam|adamw", help="Optimizer of the steps.")] = "sgd",
+    seed: Annotated[int, typer.Option(help="Seed of the weights and the batch.")] = 0,
+    dump: Annotated[
+        Path | None, typer.Option(help="New folder for the tensors of the NumPy engine: .npy files and index.json.")
+    ] = None,
     against: Annotated[
-        Path | None, typer.Option(help="Compare NumPy with such a folder of another implementation, not with PyTorch.")
+        Path | None, typer.Option(help="Folder with the tensors of another implementation, in place of PyTorch's.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +68,7 @@ def parity(
 
     typer.echo(f"NumPy and {'PyTorch' if against is None else against}, in {dtype} on cpu", err=True)
     checked = check_parity(
-        model,
+        model_spec(model, settings),
         dtype=dtype,
         batch_size=batch_size,
         steps=steps,

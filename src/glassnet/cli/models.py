@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 import glassnet as gn
-from glassnet.cli.app import Json, app, show, table
+from glassnet.architecture import PRESETS, ResNetSpec
+from glassnet.cli.app import Json, PresetOrRun, app, model_spec, show, table
+from glassnet.cli.options import with_settings
+from glassnet.recipe import RECIPES
 
 
 @app.command(epilog="Example: glassnet models")
 def models(as_json: Json = False) -> None:
     """List the presets: parameters, images, and recipes."""
-    from glassnet.architecture import PRESETS
     from glassnet.layer_graph import parameter_count
-    from glassnet.recipe import RECIPES
 
     rows = [
         {
@@ -32,21 +31,13 @@ def models(as_json: Json = False) -> None:
 
 
 @app.command(epilog="Example: glassnet summary resnet20 --classes 4 --image-size 64")
-def summary(
-    model: Annotated[str, typer.Argument(help="A preset, or a run folder.")],
-    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the images, in pixels.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
-    as_json: Json = False,
-) -> None:
+@with_settings(ResNetSpec, without={"preset"})
+def summary(model: PresetOrRun, settings: dict[str, Any], as_json: Json = False) -> None:
     """Print the layer table: output shape, parameters, multiply-adds and activation memory of one image."""
-    from glassnet.architecture import PRESETS
     from glassnet.measures import layer_table
 
-    given = {"classes": classes, "image_size": image_size, "in_channels": channels}
-    changes = {name: value for name, value in given.items() if value is not None}
-    is_run = model not in PRESETS and Path(model).is_dir() and not changes
-    network = gn.load(model).network if is_run else gn.build(gn.spec(model, **changes))
+    is_run = not settings and model not in PRESETS and Path(model).is_dir()
+    network = gn.load(model).network if is_run else gn.build(model_spec(model, settings))
     rows: list[dict[str, Any]] = [
         {
             "layer": layer.name,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import glassnet as gn
-from glassnet.cli.app import Engine, Json, OtherData, RunPath, Weights, app, show, write_run_report
+from glassnet.cli.app import Engine, Json, OtherData, RunPath, Weights, app, show
 
 
 @app.command(epilog="Example: glassnet evaluate runs/a --data digits")
@@ -34,22 +34,22 @@ def evaluate(
 @app.command(epilog="Example: glassnet predict runs/a cat.jpg dog.png --top 3")
 def predict(
     run: RunPath,
-    images: Annotated[list[Path], typer.Argument(help="Images of any size and mode.")],
-    top: Annotated[int, typer.Option(help="Classes to show for each image.", min=1)] = 3,
+    images: Annotated[list[Path], typer.Argument(help="Image files of any size and mode.")],
+    top: Annotated[int, typer.Option(help="Number of classes to print for each image.", min=1)] = 3,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
     """Classify images."""
     predictions = gn.load(run, weights).predict(list(images), top)
-    found = [
+    records = [
         {"image": str(image), "label": p.label, "probability": p.probability, "top": p.top}
         for image, p in zip(images, predictions, strict=True)
     ]
     lines = [
-        f"{image}: " + ", ".join(f"{label} {share:.1%}" for label, share in p.top)
+        f"{image}: " + ", ".join(f"{label} {probability:.1%}" for label, probability in p.top)
         for image, p in zip(images, predictions, strict=True)
     ]
-    show({"run": str(run), "predictions": found}, "\n".join(lines), as_json)
+    show({"run": str(run), "predictions": records}, "\n".join(lines), as_json)
 
 
 @app.command(epilog="Example: glassnet report runs/a")
@@ -59,27 +59,21 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the report of each run: one HTML file that opens offline."""
-    written = [str(write_run_report(run, data)) for run in runs]
+    written = [str(gn.report(run, data).path) for run in runs]
     show({"reports": written}, "\n".join(written), as_json)
 
 
 @app.command(epilog="Example: glassnet compare runs/a runs/b --output comparison.html")
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Two or more run folders, all trained on the same data.")],
+    runs: Annotated[list[Path], typer.Argument(help="Two or more run folders, trained on the same data.")],
     data: OtherData = None,
-    output: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("comparison.html"),
+    output: Annotated[Path, typer.Option(help="File to write the page to.")] = Path("comparison.html"),
     as_json: Json = False,
 ) -> None:
     """Compare runs in one HTML file that opens offline, and print a summary."""
-    from glassnet import reports
-    from glassnet.training.evaluation_data import evaluation_data
-
     if len(runs) < 2:
         raise typer.BadParameter(f"A comparison needs at least two runs. Got {runs[0]} alone.", param_hint="RUNS...")
-    models = [gn.load(run) for run in runs]
-    trained = next((model for model in models if model.config["data"]["fingerprint"]), models[0])
-    comparison = reports.compare(models, None if data is None else evaluation_data(trained, data))
     replaced = " (replaced)" if output.exists() else ""
-    written = str(reports.write_comparison(comparison, output))
-    lines = [*comparison.summary, f"Comparison {written}{replaced}"]
-    show({"comparison": written, **comparison.to_dict()}, "\n".join(lines), as_json)
+    comparison = gn.compare(*runs, data=data, output=output)
+    lines = [*comparison.summary, f"Comparison {output}{replaced}"]
+    show({"comparison": str(output), **comparison.to_dict()}, "\n".join(lines), as_json)

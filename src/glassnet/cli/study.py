@@ -3,60 +3,64 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 import glassnet as gn
+from glassnet.architecture import ResNetSpec
 from glassnet.cli.app import (
     Engine,
     ImageSize,
     Json,
     OtherData,
+    PresetOrRun,
+    RecipeName,
     RunPath,
+    RunSource,
     StudyOutput,
+    SuitedPreset,
     Weights,
     integers,
+    model_spec,
     show_study,
     study,
 )
+from glassnet.cli.options import with_settings
+from glassnet.errors import ConfigError
 from glassnet.progress import TerminalProgress
-
-if TYPE_CHECKING:
-    from glassnet.architecture import ResNetSpec
-
-PresetOrRun = Annotated[str, typer.Argument(help="A preset, or a run folder.")]
-
-
-def _spec(model: str) -> ResNetSpec:
-    """Of a run folder, or of a preset where there is one of that name."""
-    from glassnet.architecture import PRESETS
-
-    return gn.load(model).network.spec if model not in PRESETS and Path(model).is_dir() else gn.spec(model)
+from glassnet.recipe import Recipe
 
 
 @study.command(epilog="Example: glassnet study convolution photo.jpg --model resnet20")
+@with_settings(ResNetSpec, without={"preset"})
 def convolution(
-    image: Annotated[Path | None, typer.Argument(help="An image of any size. The default is a digit.")] = None,
-    model: Annotated[str, typer.Option(help="A preset, or a run folder, whose receptive fields are shown.")] = "tiny",
+    settings: dict[str, Any],
+    image: Annotated[Path | None, typer.Argument(help="Image file of any size. Default: a digit.")] = None,
+    model: Annotated[
+        str, typer.Option(help="Name of a preset, or a run folder, whose receptive fields are computed.")
+    ] = "tiny",
     output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
-    """Show what kernels answer to, what options do to sizes, and how far each layer sees."""
+    """Show the responses of kernels, the effect of options on sizes, and the receptive field of each layer."""
     from glassnet.studies import convolution as module
     from glassnet.studies.study import default_output
 
-    measured = module.run_study(image, _spec(model))
+    measured = module.run_study(image, model_spec(model, settings))
     show_study(measured, module.build_page(measured), output or default_output("convolution", image, model), as_json)
 
 
 @study.command(epilog="Example: glassnet study parameters resnet20 --output parameters.html")
-def parameters(model: PresetOrRun = "tiny", output: StudyOutput = None, as_json: Json = False) -> None:
-    """Count parameters: each convolution against a dense layer for the same map."""
+@with_settings(ResNetSpec, without={"preset"})
+def parameters(
+    settings: dict[str, Any], model: PresetOrRun = "tiny", output: StudyOutput = None, as_json: Json = False
+) -> None:
+    """Count the parameters of each convolution and of a dense layer for the same shapes."""
     from glassnet.studies import parameters as module
     from glassnet.studies.study import default_output
 
-    measured = module.run_study(_spec(model))
+    measured = module.run_study(model_spec(model, settings))
     rows = [
         {"layer": layer.name, "shapes": layer.shapes, "parameters": layer.parameters, "dense": layer.dense}
         for layer in measured.layers
@@ -66,19 +70,19 @@ def parameters(model: PresetOrRun = "tiny", output: StudyOutput = None, as_json:
 
 @study.command("gradient-flow", epilog="Example: glassnet study gradient-flow digits --depths 8,20,56 --steps 40")
 def gradient_flow(
-    source: Annotated[str | None, typer.Argument(help="As of train. The default is the run's own, or digits.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Split the gradient in this run's blocks.")] = None,
-    depths: Annotated[str, typer.Option(help="Layers of each network, 6n + 2.")] = "8,20,56",
-    norms: Annotated[str, typer.Option(help="batch, none, or both.")] = "batch,none",
-    steps: Annotated[int, typer.Option(help="Steps that each network is trained.")] = 40,
-    width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 8,
+    source: RunSource = None,
+    run: Annotated[Path | None, typer.Option(help="Run folder whose blocks are measured, too.")] = None,
+    depths: Annotated[str, typer.Option(help="Numbers of layers, 6n + 2.")] = "8,20,56",
+    norms: Annotated[str, typer.Option(help="Normalizations: batch, none, or both.")] = "batch,none",
+    steps: Annotated[int, typer.Option(help="Number of training steps of each network.")] = 40,
+    width: Annotated[int, typer.Option(help="Number of channels of the first stage.")] = 8,
     engine: Engine = "numpy",
-    seed: Annotated[int, typer.Option(help="Of the weights and the batches.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and the batches.")] = 42,
     image_size: ImageSize = None,
     output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
-    """Follow the gradient back to the first layers, plain against residual, and through each block's two paths."""
+    """Follow the gradient to the first layers of plain and residual networks, and through both paths of a block."""
     from glassnet.studies import gradient_flow as module
     from glassnet.studies.study import default_output
     from glassnet.training.evaluation_data import data_for_model
@@ -105,44 +109,49 @@ def gradient_flow(
     )
 
 
+# What the study sets by itself.
+LR_RANGE_SETS = ("lr", "schedule", "epochs", "validation_fraction", "augment", "seed")
+
+
 @study.command("lr-range", epilog="Example: glassnet study lr-range digits --model tiny-bn --optimizer adam")
+@with_settings(ResNetSpec, Recipe, without={"preset", "image_size", *LR_RANGE_SETS})
 def lr_range(
-    source: Annotated[str | None, typer.Argument(help="As of train. The default is the run's own, or digits.")] = None,
-    model: Annotated[str | None, typer.Option(help="A preset. The default goes by the images' size.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Test this run's network and recipe, from its weights.")] = None,
-    recipe: Annotated[str, typer.Option(help="A recipe of the preset, see 'glassnet models'.")] = "default",
-    optimizer: Annotated[str | None, typer.Option(help="sgd, adam or adamw, in place of the recipe's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in a step, in place of the recipe's.")] = None,
+    settings: dict[str, Any],
+    source: RunSource = None,
+    model: SuitedPreset = None,
+    run: Annotated[Path | None, typer.Option(help="Run folder whose network, weights and recipe are tested.")] = None,
+    recipe: RecipeName = "default",
     min_lr: Annotated[float, typer.Option(help="First learning rate.")] = 1e-5,
     max_lr: Annotated[float, typer.Option(help="Last learning rate, unless the loss diverges before.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Number of learning rates, each for one step.")] = 100,
     image_size: ImageSize = None,
     engine: Engine = "numpy",
-    seed: Annotated[int, typer.Option(help="Of the weights and the batches.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and the batches.")] = 42,
     output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
-    """Let the learning rate grow until the loss diverges, and suggest one; the network itself is not touched."""
-    from glassnet.recipe import Recipe, get_recipe
+    """Raise the learning rate until the loss diverges, and suggest one; the network itself is not changed."""
+    from glassnet.recipe import get_recipe
     from glassnet.studies import lr_range as module
     from glassnet.studies.study import default_output
     from glassnet.training.evaluation_data import data_for_model
-    from glassnet.training.run import spec_for_data
+    from glassnet.training.run import spec_for_data, split_fields
 
+    spec_fields, recipe_fields = split_fields(settings)
     if run is not None:
+        if spec_fields:
+            raise ConfigError(f"{next(iter(spec_fields))} must be left out with --run. Got a run folder, {run}.")
         trained = gn.load(run, engine=engine)
         data, network, normalization = data_for_model(trained, source), trained.network, trained.normalization
         tried = Recipe(**(trained.config.get("recipe") or {}))
     else:
         data = gn.load_data(source or "digits", image_size=image_size)
-        network, normalization = gn.build(spec_for_data(model, data), engine, seed), None
+        network, normalization = gn.build(spec_for_data(model, data, **spec_fields), engine, seed), None
         tried = get_recipe(network.spec.preset, recipe)
-    changes = {"optimizer": optimizer, "batch_size": batch_size}
-    tried = tried.replace(**{name: value for name, value in changes.items() if value is not None})
     measured = module.run_study(
         network,
         data,
-        tried,
+        tried.replace(**recipe_fields),
         normalization=normalization,
         min_lr=min_lr,
         max_lr=max_lr,
@@ -167,7 +176,7 @@ def ablation(
     output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
-    """Switch off each residual block of a run in turn and measure what it was worth on the test images."""
+    """Remove each residual block of a run in turn and measure the loss of accuracy on the test images."""
     from glassnet.studies import ablation as module
     from glassnet.studies.study import default_output
     from glassnet.training.evaluation_data import evaluation_data

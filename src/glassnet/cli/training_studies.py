@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 
 import glassnet as gn
-from glassnet.cli.app import Engine, ImageSize, Json, Samples, StudyOutput, integers, show_study, study
+from glassnet.cli.app import (
+    Engine,
+    ImageSize,
+    Json,
+    RecipeName,
+    Samples,
+    StudyOutput,
+    SuitedPreset,
+    integers,
+    show_study,
+    study,
+)
 from glassnet.errors import RunError
 from glassnet.progress import TerminalProgress
 
@@ -30,11 +41,11 @@ Workers = Annotated[
 
 @study.command(epilog="Example: glassnet study degradation digits --depths 8,20,56 --seeds 3")
 def degradation(
-    source: Annotated[str, typer.Argument(help="As of train.")] = "digits",
+    source: Annotated[str, typer.Argument(help="Data, as in glassnet train.")] = "digits",
     depths: Annotated[str, typer.Option(help="Numbers of layers, 6n + 2, between commas.")] = "8,20,32,56",
     norms: Annotated[str, typer.Option(help="Normalizations between commas: batch, none.")] = "batch,none",
     seeds: Seeds = 3,
-    epochs: Annotated[int, typer.Option(help="Times through the training images.")] = 10,
+    epochs: Annotated[int, typer.Option(help="Number of passes over the training images.")] = 10,
     width: Annotated[int, typer.Option(help="Number of channels of the first stage.")] = 8,
     folder: Folder = None,
     engine: Engine = "numpy",
@@ -75,21 +86,22 @@ def degradation(
     "--seeds 3 --epochs 3"
 )
 def sweep(
-    source: Annotated[str, typer.Argument(help="As of train.")],
+    source: Annotated[str, typer.Argument(help="Data, as in glassnet train.")],
     fields: Annotated[
         list[str],
         typer.Argument(
             metavar="FIELD=VALUE,VALUE...",
-            help="Fields of the model and of the recipe, as the options of train but with _ for -; one value fixes a "
-            "field. Blocks that differ by stage are written 1+2+3.",
+            help="Fields of the model and the recipe, named as the options of glassnet train but with _ for -; one "
+            "value fixes a field. Blocks that differ by stage are written 1+2+3.",
         ),
     ],
-    model: Annotated[str | None, typer.Option(help="A preset. The default goes by the images' size.")] = None,
-    recipe: Annotated[str, typer.Option(help="A recipe of the preset, see 'glassnet models'.")] = "default",
+    model: SuitedPreset = None,
+    recipe: RecipeName = "default",
     seeds: Seeds = 3,
-    epochs: Annotated[int | None, typer.Option(help="Times through the training images.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of passes over the training images.")] = None,
     validation_fraction: Annotated[
-        float, typer.Option(help="Share of the training images to compare on; with 0 it is the test images.")
+        float,
+        typer.Option(help="Fraction of the training images to compare settings on; 0 takes the test images."),
     ] = 0.2,
     folder: Folder = None,
     engine: Engine = "numpy",

@@ -1,0 +1,95 @@
+"""Public functions that join packages: what trains, what evaluates, what makes pages. Nothing else imports them."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glassnet import training
+
+if TYPE_CHECKING:
+    from glassnet.architecture import ResNetSpec
+    from glassnet.data import Dataset
+    from glassnet.reports import Comparison, Report
+
+Source = str | PathLike[str]
+
+
+def train(
+    model: str | ResNetSpec | None,
+    data: Source | Dataset,
+    engine: str = "numpy",
+    *,
+    report: bool = True,
+    **settings: Any,
+) -> training.Run:
+    """Train a model on data; leave a run folder with its report.
+
+    :param model: the name of a preset, which takes channels, size and classes from the data; a spec, which must agree
+        with them; or None for the preset that suits the image size.
+    :param data: a Dataset, or a source that ``load_data`` takes.
+    :param report: whether to write ``report.html`` into the run folder at the end.
+    :param settings: fields of ResNetSpec, Recipe and Compute by name, and the arguments of
+        ``glassnet.training.train``: ``run``, ``recipe``, ``init``, ``resume`` and others.
+    :returns: the run, with ``path``, ``history`` and ``metrics``.
+    :raises ConfigError: if a setting is unknown or out of its range.
+    :raises DataError: if the data cannot be used.
+    :raises RunError: if the folder is in use, a resumed run has other settings, or a number is not finite; the folder
+        then holds the last good epoch.
+    """
+    run = training.train(model, data, engine, **settings)
+    if report:
+        try:
+            _write_report(run.path)
+        except KeyboardInterrupt as stop:
+            stop.args = (f"{run.path} lacks nothing but its report, which glassnet report {run.path} writes.",)
+            raise
+    return run
+
+
+def report(run: Source, data: Source | Dataset | None = None, output: Source | None = None) -> Report:
+    """Write the report of a run: one HTML file that opens offline.
+
+    :param run: a run folder.
+    :param data: a Dataset or a source to evaluate the run on; by default the data of its training.
+    :param output: the file to write; by default ``report.html`` in the run folder.
+    :returns: the report, with its ``path``.
+    :raises RunError: if the folder holds no run, or the file cannot be written.
+    :raises DataError: if the data has other classes than the run, or cannot be used.
+    """
+    return _write_report(run, data, output)
+
+
+def compare(*runs: Source, data: Source | Dataset | None = None, output: Source | None = None) -> Comparison:
+    """Compare runs that were trained on the same data: which is better, by how much, and whether that is significant.
+
+    :param runs: two or more run folders.
+    :param data: a Dataset or a source to evaluate the runs on; by default the data of their training.
+    :param output: the HTML file to write, if any.
+    :returns: the comparison: numbers, tests and a ``summary`` in sentences.
+    :raises ConfigError: if there are fewer than two runs.
+    :raises DataError: if the runs were trained on different data, or the data cannot be used.
+    :raises RunError: if a folder holds no run, or the file cannot be written.
+    """
+    from glassnet.reports import compare, write_comparison
+
+    models = [training.load(run) for run in runs]
+    first = next((model for model in models if model.config["data"]["fingerprint"]), *models[:1])
+    comparison = compare(models, _evaluation_data(first, data))
+    if output is not None:
+        write_comparison(comparison, Path(output))
+    return comparison
+
+
+def _write_report(run: Source, data: Source | Dataset | None = None, output: Source | None = None) -> Report:
+    from glassnet.reports import write_report
+
+    model = training.load(run)
+    return write_report(model, _evaluation_data(model, data), None if output is None else Path(output))
+
+
+def _evaluation_data(model: training.Model, data: Source | Dataset | None) -> Dataset | None:
+    from glassnet.training.evaluation_data import evaluation_data
+
+    return evaluation_data(model, str(data)) if isinstance(data, str | PathLike) else data

@@ -1,0 +1,81 @@
+"""Options of the command line that are made from the fields of settings: one declaration, one help text."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from functools import wraps
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+
+from glassnet.errors import ConfigError
+from glassnet.settings import Settings, choices_of
+
+Command = Callable[..., None]
+
+
+def with_settings(*classes: type[Settings], without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """Give a command an option for each field of the settings; it receives those that were given as ``settings``.
+
+    :param classes: classes of settings; each has a panel of the help, titled by its ``title``.
+    :param without: fields that get no option.
+    """
+    options = [
+        _option(cls, field.name, field.metadata["help"])
+        for cls in classes
+        for field in fields(cls)  # type: ignore[arg-type]
+        if field.name not in without
+    ]
+    names = [option.name for option in options]
+
+    def decorate(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "settings"]
+
+        @wraps(command)
+        def run(**values: Any) -> None:
+            given = {name: value for name in names if (value := values.pop(name)) is not None}
+            command(**values, settings=given)
+
+        parameters = [*own, *(option for option in options if option.name not in signature.parameters)]
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _option(cls: type[Settings], name: str, help: str) -> inspect.Parameter:
+    """Return the parameter of a command for one field; it is None where the option is not given."""
+    kind, default = cls.types()[name], cls.defaults()[name]
+    choices = "|".join(map(str, choices_of(kind)))
+    members = set(get_args(kind) or (kind,))
+    source = f" (default: {cls.default_source})" if cls.default_source else ""
+    details: dict[str, Any] = {
+        "help": help,
+        "rich_help_panel": f"{cls.title.capitalize()} settings{source}",
+        "show_default": str(default) if default is not None and not source else False,
+    }
+    option: Any = str
+    if bool in members or kind is bool:
+        option = bool
+    elif choices:
+        details["metavar"] = choices
+    elif any(get_origin(member) is tuple for member in {*members, kind}):
+        details |= {"parser": lambda text: _integers(name, text), "metavar": "INTEGER[,INTEGER...]"}
+        option = str
+    elif int in members or float in members:
+        option = int if int in members else float
+    annotation = Annotated[option | None, typer.Option(**details)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _integers(name: str, text: str) -> int | tuple[int, ...]:
+    """Return one integer, or several that stand between commas."""
+    try:
+        numbers = tuple(int(number) for number in str(text).split(","))
+    except ValueError:
+        raise ConfigError(f"--{name.replace('_', '-')} must be integers between commas. Got {text!r}.") from None
+    return numbers[0] if len(numbers) == 1 else numbers

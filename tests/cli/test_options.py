@@ -1,0 +1,97 @@
+"""Tests of glassnet.cli.options: every field of the settings is an option, with one help text everywhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from glassnet.architecture import ResNetSpec
+from glassnet.cli import app
+from glassnet.cli.options import with_settings
+from glassnet.compute import Compute
+from glassnet.recipe import Recipe
+from glassnet.settings import Settings
+
+MODEL_COMMANDS = {
+    "train": "train",
+    "import": "import",
+    "summary": "summary",
+    "check gradients": "check gradients",
+    "check parity": "check parity",
+    "study convolution": "study convolution",
+    "study parameters": "study parameters",
+    "study lr-range": "study lr-range",
+}
+
+
+def options_of(command: str) -> dict[str, Any]:
+    """Return the options of a command, by the name of its parameter."""
+    group: Any = typer.main.get_command(app)
+    for name in command.split():
+        group = group.commands[name]
+    return {parameter.name: parameter for parameter in group.params}
+
+
+@pytest.mark.parametrize("command", MODEL_COMMANDS)
+def test_commands_that_take_a_model_take_its_fields(command: str) -> None:
+    options = options_of(command)
+    own = {"preset", "image_size", "classes"}  # a command may use these names for more than the field
+    for field in fields(ResNetSpec):
+        if field.name not in own:
+            assert options[field.name].help == field.metadata["help"], field.name
+    assert {"image_size", "classes"} <= set(options)
+
+
+@pytest.mark.parametrize("cls", [ResNetSpec, Recipe, Compute])
+def test_train_has_every_field_as_an_option(cls: type[Settings]) -> None:
+    options = options_of("train")
+    for field in fields(cls):  # type: ignore[arg-type]
+        if field.name != "preset":
+            assert options[field.name].opts == [f"--{field.name.replace('_', '-')}"]
+            assert options[field.name].help == field.metadata["help"]
+
+
+def test_every_option_has_a_help_text_that_is_a_phrase() -> None:
+    def commands(group: Any, prefix: str = "") -> Any:
+        for name, command in group.commands.items():
+            yield from commands(command, f"{prefix}{name} ") if hasattr(command, "commands") else [prefix + name]
+
+    for command in commands(typer.main.get_command(app)):
+        for name, option in options_of(command).items():
+            assert re.fullmatch(r"[A-Zf.].*\.", option.help or ""), (command, name, option.help)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        ([], {}),
+        (["--no-skip", "--preactivation"], {"skip": False, "preactivation": True}),
+        (["--blocks", "2"], {"blocks": 2}),
+        (["--blocks", "1,2,3", "--image-size", "8,9"], {"blocks": (1, 2, 3), "image_size": (8, 9)}),
+        (["--lr", "1e-3", "--epochs", "3"], {"lr": 0.001, "epochs": 3}),
+        (["--clip-grad-norm", "2", "--optimizer", "adam"], {"clip_grad_norm": 2.0, "optimizer": "adam"}),
+        (["--kernels", "plain", "--threads", "1", "--no-channels-last"], {"kernels": "plain", "threads": 1}),
+    ],
+)
+def test_a_command_receives_the_settings_that_were_given(arguments: list[str], given: dict[str, Any]) -> None:
+    program, received = typer.Typer(), []
+
+    @program.command()
+    @with_settings(ResNetSpec, Recipe, Compute, without={"preset", "channels_last"})
+    def command(source: str, settings: dict[str, Any], channels_last: bool = True) -> None:
+        received.append((source, settings))
+
+    result = CliRunner().invoke(program, ["digits", *arguments])
+    assert result.exit_code == 0, result.output
+    assert received == [("digits", given)]
+
+
+def test_a_list_of_integers_is_checked() -> None:
+    result = CliRunner().invoke(app, ["summary", "tiny", "--blocks", "1,x"])
+    assert result.exit_code == 2
+    assert "must be integers" in result.output
