@@ -6,7 +6,7 @@ import pytest
 
 from glassnet.bench import runner, timing
 from glassnet.bench.backends import Backend, FastBackend, PlainBackend
-from glassnet.bench.runner import check_equal_results, run_bench
+from glassnet.bench.runner import check_equal_results, run_bench, time_workload
 from glassnet.bench.timing import TimedTask
 from glassnet.bench.workloads import WORKLOADS, Workload
 from glassnet.errors import ConfigError, GlassnetError
@@ -87,7 +87,7 @@ def planted(change: Any) -> Backend:
     return Wrong(1)
 
 
-def test_check_equal_results_finds_a_wrong_weight() -> None:
+def test_time_workload_refuses_a_wrong_weight() -> None:
     def other_weight(task: TimedTask) -> TimedTask:
         def state() -> Any:
             state = dict(task.state())
@@ -101,7 +101,7 @@ def test_check_equal_results_finds_a_wrong_weight() -> None:
         r"that differs by \S+ of its largest value; 1e-09 is allowed\."
     )
     with pytest.raises(GlassnetError, match=text):
-        check_equal_results(TINY, [FastBackend(1), planted(other_weight)])
+        time_workload(TINY, [FastBackend(1), planted(other_weight)], rounds=1)
 
 
 def test_check_equal_results_finds_a_wrong_output() -> None:
