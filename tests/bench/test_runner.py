@@ -8,7 +8,7 @@ from glassnet.bench import runner, timing
 from glassnet.bench.backends import Backend, FastBackend, PlainBackend
 from glassnet.bench.runner import check_equal_results, run_bench, time_workload
 from glassnet.bench.timing import TimedTask
-from glassnet.bench.workloads import WORKLOADS, Workload
+from glassnet.bench.workloads import WORKLOADS, Workload, training_step
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.progress import Progress
 from tests.bench.small import SMALL, TINY, all_backends
@@ -43,6 +43,12 @@ def test_run_bench_measures_workloads_by_name() -> None:
         "NumPy plain, 1 thread": 2,
     }
     assert all(value > 0 for values in seconds.values() for value in values)
+
+
+def test_run_bench_measures_a_network_of_ones_own() -> None:
+    workload = training_step(SMALL, 2)
+    assert workload.title == "Training step of resnet20 on 3×8×8, batch 2"
+    assert run_bench({"mine": workload}, 1, memory=False).timings["mine"].workload == workload
 
 
 def test_run_bench_measures_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from glassnet.bench.results import BenchReport, Ratio, TaskTimings
 from glassnet.bench.runner import run_bench
 from glassnet.bench.saved import compare_saved, load_bench, save_bench
 from glassnet.bench.timing import Quartiles
-from glassnet.bench.workloads import WORKLOADS, Workload
+from glassnet.bench.workloads import WORKLOADS, Workload, training_step
 
 __all__ = [
     "WORKLOADS",
@@ -17,4 +17,5 @@ __all__ = [
     "load_bench",
     "run_bench",
     "save_bench",
+    "training_step",
 ]

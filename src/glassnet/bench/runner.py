@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,25 +22,31 @@ from glassnet.verify.golden import FLOOR, TOLERANCES, max_abs
 
 
 def run_bench(
-    workloads: Sequence[str] = (), rounds: int = 7, *, memory: bool = True, progress: Progress | None = None
+    workloads: Sequence[str] | Mapping[str, Workload] = (),
+    rounds: int = 7,
+    *,
+    memory: bool = True,
+    progress: Progress | None = None,
 ) -> BenchReport:
     """Measure workloads on every backend, side by side on this machine.
 
-    :param workloads: names from ``WORKLOADS``; all of them by default.
+    :param workloads: names from ``WORKLOADS``, or workloads of your own by name; all of ``WORKLOADS`` by default.
     :param memory: whether to measure peak memory too.
     :raises ConfigError: if a workload is unknown, or rounds is less than 1.
     :raises GlassnetError: if the backends do not compute the same.
     """
-    for name in workloads:
-        if name not in WORKLOADS:
-            raise choice_error("workload", WORKLOADS, name)
+    if not isinstance(workloads, Mapping):
+        for name in workloads:
+            if name not in WORKLOADS:
+                raise choice_error("workload", WORKLOADS, name)
+        workloads = {name: WORKLOADS[name] for name in WORKLOADS if name in workloads or not workloads}
     check_int("rounds", rounds)
     progress = progress or Progress()
     backends, missing = available_backends()
     timings = {}
-    for name in [name for name in WORKLOADS if name in workloads or not workloads]:
+    for name, workload in workloads.items():
         progress.log(f"[bench] {name}: time")
-        timings[name] = time_workload(WORKLOADS[name], backends, rounds)
+        timings[name] = time_workload(workload, backends, rounds)
         if memory:
             progress.log(f"[bench] {name}: memory")
             timings[name] = measure_memory(timings[name])

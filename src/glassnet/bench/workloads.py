@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec, spec
@@ -28,14 +29,22 @@ class Workload:
 
     def batch(self, dtype: str) -> tuple[Array, Array]:
         """Return images (N, C, H, W) and labels (N,)."""
-        return GoldenCase(self.spec, dtype, self.batch_size).batch()
+        rng = np.random.default_rng(0)
+        images = rng.standard_normal((self.batch_size, self.spec.in_channels, *self.spec.size)).astype(dtype)
+        return images, rng.integers(self.spec.classes, size=self.batch_size)
+
+
+def training_step(spec: ResNetSpec, batch_size: int) -> Workload:
+    """Return the training step of any network as a workload, with a title that says which."""
+    shape = "×".join(map(str, (spec.in_channels, *spec.size)))
+    return Workload(f"Training step of {spec.preset} on {shape}, batch {batch_size}", spec, batch_size)
 
 
 BLOCK = ResNetSpec(blocks=(1,))  # 3×32×32: a convolution to 16 channels, one residual block, and the head
 
 WORKLOADS = {
-    "digits": Workload("Training step of tiny on 1×8×8, batch 64", spec("tiny"), 64),
+    "digits": training_step(spec("tiny"), 64),
     "block": Workload("Training step of one residual block of 16 channels on 3×32×32, batch 64", BLOCK, 64),
-    "resnet20": Workload("Training step of ResNet-20 on 3×32×32, batch 128", spec("resnet20"), 128),
-    "resnet20-inference": Workload("Logits of ResNet-20 on 3×32×32, batch 128", spec("resnet20"), 128, False),
+    "resnet20": training_step(spec("resnet20"), 128),
+    "resnet20-inference": Workload("Logits of resnet20 on 3×32×32, batch 128", spec("resnet20"), 128, False),
 }
