@@ -197,7 +197,7 @@ class TestTrain:
         shutil.rmtree(tmp_path / "run")
         plain = gn.nn.ReLU.backward
         monkeypatch.setattr(gn.nn.ReLU, "backward", lambda self, dy: -plain(self, dy))
-        fails("The gradients of ", *arguments)
+        fails("Wrong gradient in tiny at ", *arguments)
         assert not (tmp_path / "run").exists()
 
     def test_an_interrupt_says_what_is_saved(

@@ -13,25 +13,25 @@ def numbers(*key):
     return make_rng(*key).integers(0, 2**62, 4).tolist()
 
 
-def test_random_stream_follows_from_its_three_names_alone():
+def test_make_rng_follows_from_seed_stream_and_epoch_alone():
     assert numbers(42, "shuffle", 3) == numbers(42, "shuffle", 3)
     others = [numbers(43, "shuffle", 3), numbers(42, "augment", 3), numbers(42, "shuffle", 4), numbers(42, "shuffle")]
     assert all(numbers(42, "shuffle", 3) != other for other in others)
 
 
-def test_random_stream_is_the_same_in_every_version():
+def test_make_rng_gives_the_same_numbers_in_every_version():
     # A run must resume to the same bits after an update: these numbers may never change.
     assert make_rng(42, "shuffle", 1).integers(0, 1000, 6).tolist() == [867, 784, 662, 462, 986, 663]
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
-def test_random_stream_refuses_seeds_out_of_range(seed):
+def test_make_rng_raises_for_seeds_out_of_range(seed):
     with pytest.raises(ConfigError, match=r"seed must be an integer from 0 to 4294967295\. Got .*\."):
         make_rng(seed, "shuffle")
 
 
 @given(count=st.integers(1, 300), batch_size=st.integers(1, 100))
-def test_epoch_batches_hold_every_index_once_and_keep_the_last_partial_batch(count, batch_size):
+def test_shuffled_batches_hold_every_index_once(count, batch_size):
     batches = list(shuffled_batches(count, batch_size, make_rng(0, "shuffle")))
     assert sorted(np.concatenate(batches).tolist()) == list(range(count))
     assert all(len(batch) == batch_size for batch in batches[:-1])
@@ -39,7 +39,7 @@ def test_epoch_batches_hold_every_index_once_and_keep_the_last_partial_batch(cou
     assert all(batch.dtype == np.int64 for batch in batches)
 
 
-def test_epoch_batches_are_shuffled_and_drawn_at_the_call():
+def test_shuffled_batches_draws_the_order_at_the_call():
     generator = make_rng(0, "shuffle")
     first = shuffled_batches(1000, 100, generator)
     second = shuffled_batches(1000, 100, generator)
@@ -51,12 +51,12 @@ def test_epoch_batches_are_shuffled_and_drawn_at_the_call():
     assert (first != np.arange(1000)).mean() > 0.9
 
 
-def test_epoch_batches_refuse_an_empty_batch():
+def test_shuffled_batches_raises_for_an_empty_batch():
     with pytest.raises(ConfigError, match="batch_size must be an integer of at least 1. Got 0."):
         shuffled_batches(10, 0, make_rng(0, "shuffle"))
 
 
-def test_endless_batches_are_those_of_one_epoch_after_another() -> None:
+def test_cycle_batches_returns_one_epoch_after_another() -> None:
     drawn = list(itertools.islice(cycle_batches(10, 4, seed=5), 7))
     epochs = [shuffled_batches(10, 4, make_rng(5, "shuffle", epoch)) for epoch in (1, 2, 3)]
     expected = [indices for epoch in epochs for indices in epoch][:7]

@@ -14,7 +14,7 @@ def arrays(count=40, classes=4, shape=(5, 6, 3), seed=0):
     return images, np.arange(count) % classes
 
 
-def test_a_stratified_seeded_share_is_held_out():
+def test_dataset_holds_out_a_stratified_test_split_by_the_seed():
     images, labels = arrays()
     data = Dataset(images, labels)
     assert (len(data.train), len(data.test)) == (30, 10)
@@ -33,7 +33,7 @@ def test_a_stratified_seeded_share_is_held_out():
     assert len(Dataset(images, labels, test_size=0.5).test) == 20
 
 
-def test_images_keep_their_labels_when_split():
+def test_dataset_keeps_images_and_labels_together():
     images, labels = arrays()
     images[:, 0, 0, 0] = labels
     data = Dataset(images, labels)
@@ -41,7 +41,7 @@ def test_images_keep_their_labels_when_split():
     np.testing.assert_array_equal(data.test.images[:, 0, 0, 0], data.test.labels)
 
 
-def test_test_arrays_are_taken_as_they_are():
+def test_dataset_takes_test_arrays_as_they_are():
     images, labels = arrays()
     data = Dataset(images, labels, list("abcd"), test_images=images[:3], test_labels=labels[:3].tolist(), scale=16)
     np.testing.assert_array_equal(data.train.images, images)
@@ -50,7 +50,7 @@ def test_test_arrays_are_taken_as_they_are():
     assert data.scale == 16.0
 
 
-def test_the_arrays_are_copied():
+def test_dataset_copies_the_arrays():
     images, labels = arrays()
     for data in (Dataset(images, labels, test_images=images, test_labels=labels), Dataset(images, labels)):
         assert not np.shares_memory(data.train.images, images)
@@ -58,19 +58,19 @@ def test_the_arrays_are_copied():
         assert not np.shares_memory(data.train.labels, labels)
 
 
-def test_from_splits_does_not_copy():
+def test_from_splits_copies_nothing():
     images, labels = arrays()
     data = Dataset.from_splits(Split(images, labels), Split(images, labels), list("abcd"))
     assert np.shares_memory(data.train.images, images)
 
 
-def test_gray_images_need_no_channel_axis():
+def test_dataset_adds_a_channel_axis_to_gray_images():
     images, labels = arrays(shape=(5, 6))
     data = Dataset(images, labels)
     assert data.train.images.shape == (30, 5, 6, 1)
 
 
-def test_normalization_is_measured_on_the_training_split_and_can_be_set():
+def test_normalization_is_of_the_training_split_and_can_be_set():
     images, labels = arrays()
     data = Dataset(images, labels, test_images=images // 2, test_labels=labels)
     np.testing.assert_allclose(data.normalization.mean, (images / 255).mean(axis=(0, 1, 2)))
@@ -78,7 +78,7 @@ def test_normalization_is_measured_on_the_training_split_and_can_be_set():
     assert data.normalization == "another"
 
 
-def test_the_fingerprint_follows_from_everything_that_training_reads():
+def test_fingerprint_changes_with_everything_that_training_reads():
     images, labels = arrays()
 
     def fingerprint(images=images, labels=labels, classes="abcd", test_images=images[:4], scale=255.0):
@@ -103,7 +103,7 @@ def test_the_fingerprint_follows_from_everything_that_training_reads():
     assert re.fullmatch("[0-9a-f]{64}", fingerprints[0])
 
 
-def test_repr():
+def test_dataset_prints_its_counts_and_size():
     assert repr(Dataset(*arrays())) == "Dataset(30 training and 10 test images, 4 classes, 5×6, 3 channel(s))"
 
 
@@ -138,7 +138,7 @@ IMAGES, LABELS = arrays()
         (IMAGES, LABELS * 0, r"classes must be at least 2\. Got \['0'\]\."),
     ],
 )
-def test_arrays_that_cannot_be_trained_on(images, labels, message):
+def test_dataset_raises_for_arrays_that_cannot_be_trained_on(images, labels, message):
     with pytest.raises(DataError, match=message):
         Dataset(images, labels)
 
@@ -169,12 +169,12 @@ def test_arrays_that_cannot_be_trained_on(images, labels, message):
         ({"seed": -3}, ConfigError, "seed must be .* Got -3."),
     ],
 )
-def test_options_that_do_not_fit(options, error, message):
+def test_dataset_raises_for_wrong_options(options, error, message):
     with pytest.raises(error, match=message):
         Dataset(IMAGES, LABELS, **options)
 
 
-def test_a_class_of_one_image_is_enough_only_where_nothing_is_held_out():
+def test_dataset_takes_a_class_of_one_image_only_with_test_arrays():
     images, labels = IMAGES[:5], np.array([0, 0, 1, 1, 2])
     with pytest.raises(DataError, match="Class '2' must have at least 2 images to hold out"):
         Dataset(images, labels)
@@ -187,7 +187,7 @@ def test_a_class_of_one_image_is_enough_only_where_nothing_is_held_out():
     dtype=st.sampled_from(["uint8", "float32", "int64", "bool", "U1", "object"]),
     labels=st.lists(st.integers(-1, 5), max_size=8),
 )
-def test_anything_else_ends_in_a_dataset_or_in_one_line(shape, dtype, labels):
+def test_dataset_raises_one_line_or_is_valid_for_any_arrays(shape, dtype, labels):
     try:
         data = Dataset(np.zeros(shape).astype(dtype), np.array(labels, dtype=int))
     except GlassnetError as error:

@@ -30,7 +30,7 @@ def header(path):
 # --- sizes
 
 
-def test_lossless_images_of_the_right_size_keep_every_bit(shared):
+def test_decode_image_keeps_every_bit_of_lossless_images_of_the_right_size(shared):
     paths = sorted((shared / "cifar10-samples").glob("*.png"))
     assert len(paths) == 20
     for path in paths:
@@ -46,7 +46,7 @@ def test_lossless_images_of_the_right_size_keep_every_bit(shared):
     target=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     seed=st.integers(0, 99),
 )
-def test_images_are_resized_then_cropped_around_the_middle(size, target, seed):
+def test_resize_and_crop_is_resizing_then_cropping_around_the_middle(size, target, seed):
     image = Image.fromarray(noise(*size, seed=seed))
     (height, width), (high, wide) = size, target
     factor = max(high / height, wide / width)
@@ -57,24 +57,24 @@ def test_images_are_resized_then_cropped_around_the_middle(size, target, seed):
     np.testing.assert_allclose(np.asarray(decode._resize_and_crop(image, target)).astype(int), expected, atol=1)
 
 
-def test_a_image_too_long_is_cropped_to_the_bit(tmp_path):
+def test_decode_image_crops_to_the_bit(tmp_path):
     pixels = noise(12, 17)
     path = save(tmp_path / "a.png", Image.fromarray(pixels))
     np.testing.assert_array_equal(decode_image(path, (12, 12), 3), pixels[:, 2:14])
 
 
-def test_downsizing_antialiases(tmp_path):
+def test_decode_image_antialiases(tmp_path):
     checks = np.indices((64, 64)).sum(axis=0) % 2 * 255
     path = save(tmp_path / "a.png", Image.fromarray(checks.astype(np.uint8)))
     assert np.ptp(decode_image(path, (8, 8), 1)[1:-1, 1:-1].astype(int)) <= 4
 
 
-def test_a_strip_takes_no_memory_for_what_is_cropped_away(tmp_path):
+def test_decode_image_takes_no_memory_for_cropped_pixels(tmp_path):
     path = save(tmp_path / "a.png", Image.new("RGB", (1, 60000), (1, 2, 3)))
     np.testing.assert_array_equal(decode_image(path, (64, 64), 3), np.tile([1, 2, 3], (64, 64, 1)))
 
 
-def test_large_jpegs_are_reduced_while_they_are_decoded(tmp_path, monkeypatch):
+def test_decode_image_reduces_large_jpegs_while_decoding(tmp_path, monkeypatch):
     smooth = np.linspace(0, 255, 1600)[np.newaxis, :, np.newaxis] * np.ones((1200, 1, 3))
     image = Image.fromarray(smooth.astype(np.uint8))
     path = save(tmp_path / "a.jpg", image, quality=95)
@@ -86,7 +86,7 @@ def test_large_jpegs_are_reduced_while_they_are_decoded(tmp_path, monkeypatch):
     np.testing.assert_allclose(reduced, np.asarray(fitted(image, (32, 32))), atol=2)
 
 
-def test_small_jpegs_decode_as_pillow_does(tmp_path):
+def test_decode_image_decodes_small_jpegs_as_pillow(tmp_path):
     path = save(tmp_path / "a.jpg", Image.fromarray(noise(32, 32)))
     with Image.open(path) as image:
         np.testing.assert_array_equal(decode_image(path, (32, 32), 3), np.asarray(image))
@@ -97,7 +97,7 @@ def test_small_jpegs_decode_as_pillow_does(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation(tmp_path, orientation, suffix):
+def test_decode_image_applies_exif_rotation(tmp_path, orientation, suffix):
     upright = np.zeros((24, 32, 3), np.uint8)  # four flat quarters survive a lossy format
     upright[:12, :16], upright[:12, 16:], upright[12:, :16] = 250, 160, 80
     # How a camera that was held so stores the upright image: by the operation that undoes the viewer's.
@@ -118,7 +118,7 @@ def test_exif_rotation(tmp_path, orientation, suffix):
     np.testing.assert_allclose(decode_image(path, (24, 32), 3).astype(int), upright, atol=6)
 
 
-def test_damaged_exif_data_is_no_reason_to_lose_a_image(tmp_path):
+def test_decode_image_ignores_damaged_exif_data(tmp_path):
     pixels = noise()
     path = save(tmp_path / "a.png", Image.fromarray(pixels), exif=b"Exif\0\0II*\0\xff\xff\xff\xffgarbage")
     np.testing.assert_array_equal(decode_image(path, (12, 12), 3), pixels)
@@ -168,7 +168,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("name", MODES)
-def test_modes(tmp_path, name):
+def test_decode_image_converts_every_mode(tmp_path, name):
     image, file, gray, expected = MODES[name]
     path = save(tmp_path / file, image, **({"lossless": True, "exact": True} if file.endswith("webp") else {}))
     assert header(path) == [((12, 12), gray)]
@@ -181,14 +181,14 @@ def test_modes(tmp_path, name):
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
-def test_jpegs_that_are_not_rgb(tmp_path, mode):
+def test_decode_image_converts_jpegs_that_are_not_rgb(tmp_path, mode):
     flat = Image.new("RGB", (16, 16), (200, 100, 50))
     path = save(tmp_path / "a.jpg", flat.convert(mode))
     np.testing.assert_allclose(decode_image(path, (16, 16), 3)[8, 8].astype(int), [200, 100, 50], atol=4)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_palette_with_transparency_lies_on_white(tmp_path, channels):
+def test_decode_image_lays_a_transparent_palette_on_white(tmp_path, channels):
     image = Image.new("P", (4, 4), 0)
     image.putpalette([10, 20, 30, 200, 100, 0])
     image.putpixel((0, 0), 1)
@@ -199,12 +199,12 @@ def test_a_palette_with_transparency_lies_on_white(tmp_path, channels):
         assert (decoded[0, 0] < 255).any()
 
 
-def test_a_transparent_gray_value_lies_on_white(tmp_path):
+def test_decode_image_lays_a_transparent_gray_on_white(tmp_path):
     path = save(tmp_path / "a.png", Image.fromarray(np.array([[7, 8]], np.uint8)), transparency=7)
     assert decode_image(path, (1, 2), 1).ravel().tolist() == [255, 8]
 
 
-def test_16_bits_are_rounded_not_cut_off(tmp_path):
+def test_decode_image_rounds_16_bits(tmp_path):
     path = save(tmp_path / "a.png", Image.fromarray(np.array([[0, 200, 32768, 65535]], np.uint16)))
     assert decode_image(path, (1, 4), 1).ravel().tolist() == [0, 1, 128, 255]
 
@@ -218,19 +218,19 @@ def test_16_bits_are_rounded_not_cut_off(tmp_path):
         (np.array([[0, 70000]], np.int32), "pixels from 0 to 70000, which must be from 0 to 65535"),
     ],
 )
-def test_pixels_of_no_known_range_are_refused(tmp_path, values, message):
+def test_decode_image_raises_for_pixels_of_another_range(tmp_path, values, message):
     path = save(tmp_path / "a.tif", Image.fromarray(values))
     with pytest.raises(DataError, match=f"a.tif must be a readable image. Got: {message}"):
         decode_image(path, (1, 2), 1)
 
 
-def test_of_an_animation_the_first_image_counts(tmp_path):
+def test_decode_image_takes_the_first_image_of_an_animation(tmp_path):
     frames = [Image.new("L", (4, 4), value) for value in (10, 200)]
     path = save(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
     assert (decode_image(path, (4, 4), 1) == 10).all()
 
 
-def test_of_a_phones_jpeg_with_several_images_the_first_counts(tmp_path):
+def test_decode_image_takes_the_first_image_of_a_phones_jpeg(tmp_path):
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     path = save(tmp_path / "a.jpg", frames[0], format="MPO", save_all=True, append_images=frames[1:])
     np.testing.assert_allclose(decode_image(path, (16, 16), 3)[8, 8].astype(int), [255, 0, 0], atol=4)
@@ -259,7 +259,7 @@ def png_of(width, height):
         (png_of(50, 50), ".+"),
     ],
 )
-def test_files_that_are_no_images(tmp_path, data, reason):
+def test_decode_image_raises_for_other_files(tmp_path, data, reason):
     path = tmp_path / "a.png"
     path.write_bytes(data)
     with pytest.raises(DataError, match=f"a.png must be a readable image. Got: {reason}") as failure:
@@ -267,7 +267,7 @@ def test_files_that_are_no_images(tmp_path, data, reason):
     assert "\n" not in str(failure.value)
 
 
-def test_missing_files_and_folders(tmp_path):
+def test_decode_image_raises_for_missing_files_and_folders(tmp_path):
     with pytest.raises(DataError, match=r"none.png must be a readable image. Got: no such file\."):
         decode_image(tmp_path / "none.png", (8, 8), 3)
     with pytest.raises(DataError, match="not a file"):
@@ -275,7 +275,7 @@ def test_missing_files_and_folders(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "webp", "tif"])
-def test_a_image_cut_anywhere_is_refused_or_decoded_never_anything_else(tmp_path, suffix):
+def test_decode_image_raises_or_returns_for_a_file_cut_anywhere(tmp_path, suffix):
     whole = save(tmp_path / f"whole.{suffix}", Image.fromarray(noise(16, 16))).read_bytes()
     path = tmp_path / f"cut.{suffix}"
     refused = 0
@@ -293,7 +293,7 @@ def test_a_image_cut_anywhere_is_refused_or_decoded_never_anything_else(tmp_path
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_a_image_with_wrong_bytes_is_refused_or_decoded_never_anything_else(tmp_path_factory, data):
+def test_decode_image_raises_or_returns_for_wrong_bytes(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "flipped"
     suffix = data.draw(st.sampled_from(["png", "jpeg", "gif", "tiff"]))
     save(path, Image.fromarray(noise(8, 8)), format=suffix)
@@ -308,7 +308,7 @@ def test_a_image_with_wrong_bytes_is_refused_or_decoded_never_anything_else(tmp_
         assert "\n" not in message
 
 
-def test_pillows_warnings_are_kept_to_itself(tmp_path, monkeypatch):
+def test_decode_image_silences_pillows_warnings(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # 144 pixels: above it, but not above twice as much
     path = save(tmp_path / "a.png", Image.fromarray(noise()))
     with warnings.catch_warnings(record=True) as caught:
@@ -325,7 +325,7 @@ def test_pillows_warnings_are_kept_to_itself(tmp_path, monkeypatch):
         ((8, 8), 2, r"channels must be one of 1, 3\. Got 2\."),
     ],
 )
-def test_arguments(tmp_path, image_size, channels, message):
+def test_decode_image_raises_for_wrong_arguments(tmp_path, image_size, channels, message):
     with pytest.raises(ConfigError, match=message):
         decode_image(tmp_path / "a.png", image_size, channels)
 
@@ -334,7 +334,7 @@ def test_arguments(tmp_path, image_size, channels, message):
 
 
 @pytest.mark.parametrize("threshold", [0, 2**30])
-def test_many_images_keep_their_order_and_list_what_cannot_be_read(tmp_path, monkeypatch, threshold):
+def test_decode_images_keeps_the_order_and_lists_unreadable_files(tmp_path, monkeypatch, threshold):
     monkeypatch.setattr(decode, "_WORTH_A_THREAD", threshold)
     paths = [tmp_path / f"{index}.png" for index in range(70)]
     for index, path in enumerate(paths):

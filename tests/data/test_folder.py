@@ -40,7 +40,7 @@ def reds(split):
     return split.images[:, 0, 0, 0].tolist()
 
 
-def test_one_folder_for_each_class(animals):
+def test_load_data_reads_one_folder_for_each_class(animals):
     data = load_data(animals)
     assert data.classes == ["bird", "cat", "dog"]  # by name, whatever order they were made in
     assert (len(data.train), len(data.test)) == (18, 6)
@@ -53,7 +53,7 @@ def test_one_folder_for_each_class(animals):
     assert sorted(reds(data.train) + reds(data.test)) == [*range(8), *range(10, 18), *range(20, 28)]
 
 
-def test_train_and_test(split_animals):
+def test_load_data_reads_train_and_test(split_animals):
     data = load_data(split_animals)
     assert data.classes == ["cat", "dog"]
     assert reds(data.train) == [*range(10, 18), *range(8)]
@@ -61,7 +61,7 @@ def test_train_and_test(split_animals):
     assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_train_alone_holds_out_a_share(split_animals):
+def test_load_data_holds_out_a_test_split_of_train_alone(split_animals):
     for path in sorted((split_animals / "test").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     (split_animals / "test").rmdir()
@@ -69,7 +69,7 @@ def test_train_alone_holds_out_a_share(split_animals):
     assert (len(data.train), len(data.test)) == (12, 4)
 
 
-def test_images_to_judge_are_all_test_images(animals):
+def test_load_data_makes_all_images_test_images_with_test_size_1(animals):
     (animals / "cat/000.png").write_bytes(b"hello")
     data = load_data(animals, test_size=1, max_unreadable=0.1)
     assert sorted(reds(data.test)) == [*range(8), *range(11, 18), *range(20, 28)]
@@ -78,37 +78,37 @@ def test_images_to_judge_are_all_test_images(animals):
     assert load_data(**data.source).fingerprint == data.fingerprint
 
 
-def test_train_and_test_keep_their_images_where_they_are_judged(split_animals):
+def test_load_data_keeps_train_and_test_with_test_size_1(split_animals):
     assert load_data(split_animals, test_size=1).fingerprint == load_data(split_animals).fingerprint
 
 
-def test_test_alone_can_be_judged_and_not_trained_on(split_animals):
+def test_load_data_reads_test_alone_only_with_test_size_1(split_animals):
     (split_animals / "train").rename(split_animals.parent / f"{split_animals.name}-train")
     assert reds(load_data(split_animals, test_size=1).test) == [110, 111, 112, 100, 101, 102]
     with pytest.raises(DataError, match="must have train beside test. Got test alone"):
         load_data(split_animals)
 
 
-def test_train_may_be_a_class(tmp_path):
+def test_load_data_takes_train_as_a_class_if_it_has_no_folders(tmp_path):
     for name in ("train", "test", "plane"):
         fill(tmp_path / name)
     assert load_data(tmp_path).classes == ["plane", "test", "train"]
 
 
-def test_the_split_follows_from_the_seed(animals):
+def test_load_data_splits_by_the_seed(animals):
     same, again, other = load_data(animals, seed=1), load_data(animals, seed=1), load_data(animals, seed=2)
     assert same.fingerprint == again.fingerprint != other.fingerprint
     assert len(load_data(animals, test_size=0.5).test) == 12
 
 
-def test_the_source_loads_the_same_again(animals, monkeypatch):
+def test_load_data_loads_the_same_from_its_source(animals, monkeypatch):
     monkeypatch.chdir(animals.parent)
     data = load_data(animals.name, samples=9, seed=3, test_size=0.3)
     monkeypatch.chdir("/")
     assert load_data(**data.source).fingerprint == data.fingerprint
 
 
-def test_samples_count_training_images(split_animals):
+def test_load_data_takes_samples_of_the_training_images(split_animals):
     data = load_data(split_animals / "train", samples=4)
     assert np.bincount(data.train.labels).tolist() == [2, 2]
     assert len(data.test) == 4
@@ -119,7 +119,7 @@ def test_samples_count_training_images(split_animals):
         load_data(split_animals, samples=17)
 
 
-def test_hidden_and_system_files_are_ignored(animals):
+def test_load_data_ignores_hidden_and_system_files(animals):
     visible = load_data(animals).fingerprint
     for name in (".DS_Store", "cat/.DS_Store", "cat/Thumbs.db", "cat/desktop.ini", "README.md"):
         (animals / name).write_bytes(b"no image")
@@ -129,14 +129,14 @@ def test_hidden_and_system_files_are_ignored(animals):
 
 
 @pytest.mark.parametrize("names", [["été", "zèbre", "猫"], ["a b", "A", "ünder"]])
-def test_class_names_are_unicode_in_one_form(tmp_path, names):
+def test_load_data_composes_the_unicode_of_class_names(tmp_path, names):
     for name in names:
         fill(tmp_path / unicodedata.normalize("NFD", name))
     assert load_data(tmp_path).classes == sorted(names)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="making symbolic links takes a privilege on Windows")
-def test_symbolic_links_are_followed(animals, tmp_path_factory):
+def test_load_data_follows_symbolic_links(animals, tmp_path_factory):
     linked = tmp_path_factory.mktemp("linked")
     (linked / "bird").symlink_to(animals / "bird")
     fill(linked / "cat", value=10)
@@ -149,13 +149,13 @@ def test_symbolic_links_are_followed(animals, tmp_path_factory):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
-def test_a_named_pipe_is_listed_not_waited_for(animals):
+def test_load_data_lists_a_named_pipe_as_unreadable(animals):
     os.mkfifo(animals / "cat" / "pipe.png")
     assert load_data(animals, max_unreadable=0.1).unreadable_files == ["cat/pipe.png: not a file"]
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file systems there allow Unicode names only")
-def test_names_that_are_not_unicode(animals):
+def test_load_data_replaces_or_refuses_names_that_are_not_unicode(animals):
     os.close(os.open(os.fsencode(animals / "cat") + b"/\xff.png", os.O_CREAT))
     assert load_data(animals, max_unreadable=0.1).unreadable_files == ["cat/?.png: empty file"]
     os.mkdir(os.fsencode(animals) + b"/\xff")  # noqa: PTH102
@@ -166,7 +166,7 @@ def test_names_that_are_not_unicode(animals):
 # --- channels and size
 
 
-def test_gray_images_everywhere_make_one_channel(tmp_path):
+def test_load_data_has_one_channel_if_all_images_are_gray(tmp_path):
     fill(tmp_path / "a", mode="L")
     fill(tmp_path / "b", mode="L", value=100)
     data = load_data(tmp_path)
@@ -180,7 +180,7 @@ def test_gray_images_everywhere_make_one_channel(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{}, {"image_size": 6}])
-def test_images_are_brought_to_the_channels_asked_for(animals, options):
+def test_load_data_converts_images_to_the_requested_channels(animals, options):
     for folder in animals.iterdir():
         fill(folder, mode="L", count=4)
     for channels in (1, 3):
@@ -191,13 +191,13 @@ def test_images_are_brought_to_the_channels_asked_for(animals, options):
         load_data(animals, channels=2, **options)
 
 
-def test_images_of_any_size_are_brought_to_the_size_asked_for(animals):
+def test_load_data_resizes_images_to_the_requested_size(animals):
     fill(animals / "cat", size=(9, 30))
     for image_size, expected in ((4, (4, 4)), ((5, 3), (5, 3)), ([5, 3], (5, 3))):
         assert load_data(animals, image_size=image_size).image_size == expected
 
 
-def test_training_and_predicting_decode_alike(tmp_path):
+def test_load_data_decodes_as_decode_image_does(tmp_path):
     generator = np.random.default_rng(0)
     for name in "ab":
         fill(tmp_path / "train" / name)
@@ -209,19 +209,19 @@ def test_training_and_predicting_decode_alike(tmp_path):
     np.testing.assert_array_equal(decode_image(path, (8, 8), 3), data.test.images[0])
 
 
-def test_without_a_size_the_images_must_be_alike(animals):
+def test_load_data_raises_for_images_of_different_sizes(animals):
     Image.new("RGB", (9, 5)).save(animals / "dog" / "large.png")
     with pytest.raises(ConfigError, match=r"the same size\. Got .*png of 6×6 and .*large.png of 5×9\. Set image_size "):
         load_data(animals)
 
 
-def test_without_a_size_a_rectangle_stays_one(tmp_path):
+def test_load_data_keeps_the_size_of_equal_images(tmp_path):
     fill(tmp_path / "a", size=(5, 7))
     fill(tmp_path / "b", size=(5, 7))
     assert load_data(tmp_path).image_size == (5, 7)
 
 
-def test_large_images_need_a_size(tmp_path):
+def test_load_data_raises_for_large_images_without_a_size(tmp_path):
     fill(tmp_path / "a", count=2, size=(257, 10))
     fill(tmp_path / "b", count=2, size=(257, 10))
     with pytest.raises(ConfigError, match=r"at most 256 pixels high and wide\. Got .*00.\.png of 257×10\. Set"):
@@ -232,7 +232,7 @@ def test_large_images_need_a_size(tmp_path):
 # --- unreadable images
 
 
-def test_unreadable_images_are_listed_and_skipped(split_animals):
+def test_load_data_lists_unreadable_files(split_animals):
     (split_animals / "train/cat/003.png").write_bytes(b"hello")
     whole = (split_animals / "test/dog/001.png").read_bytes()
     (split_animals / "test/dog/001.png").write_bytes(whole[: len(whole) // 2])
@@ -246,7 +246,7 @@ def test_unreadable_images_are_listed_and_skipped(split_animals):
     assert data.test.labels.tolist() == [0, 0, 0, 1, 1]
 
 
-def test_too_many_unreadable_images_end_it(split_animals):
+def test_load_data_raises_for_too_many_unreadable_images(split_animals):
     (split_animals / "train/cat/003.png").write_bytes(b"hello")
     message = (
         r"must have at most 1.00% unreadable images\. Got 1 of 22 \(first: train/cat/003.png: not an image\)\. "
@@ -259,21 +259,21 @@ def test_too_many_unreadable_images_end_it(split_animals):
         load_data(split_animals, max_unreadable=0)
 
 
-def test_a_class_of_unreadable_images_ends_it(split_animals):
+def test_load_data_raises_for_a_class_of_unreadable_images(split_animals):
     for path in (split_animals / "train/cat").iterdir():
         path.write_bytes(b"hello")
     with pytest.raises(DataError, match=r"cat must have a readable image among the selected ones\. Got none\."):
         load_data(split_animals, max_unreadable=1)
 
 
-def test_nothing_readable(animals):
+def test_load_data_raises_if_no_image_is_readable(animals):
     for path in animals.rglob("*.png"):
         path.write_bytes(b"hello")
     with pytest.raises(DataError, match="must have an image that can be read. Got none among 24 files."):
         load_data(animals, max_unreadable=1)
 
 
-def test_a_image_that_declares_to_be_huge_is_listed(animals):
+def test_load_data_lists_an_image_that_declares_to_be_huge(animals):
     whole = bytearray((animals / "cat" / "000.png").read_bytes())
     whole[16:24] = (100_000).to_bytes(4, "big") * 2
     whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
@@ -285,43 +285,43 @@ def test_a_image_that_declares_to_be_huge_is_listed(animals):
 # --- folders that cannot be used
 
 
-def test_empty_class_folder(animals):
+def test_load_data_raises_for_an_empty_class_folder(animals):
     (animals / "fish").mkdir()
     with pytest.raises(DataError, match="fish must hold images, as a class folder. Got none."):
         load_data(animals)
 
 
-def test_one_class_only(tmp_path):
+def test_load_data_raises_for_one_class(tmp_path):
     fill(tmp_path / "cat")
     with pytest.raises(DataError, match="must have at least 2 folders of images, one for each class. Got only 'cat'."):
         load_data(tmp_path)
 
 
-def test_images_without_class_folders(tmp_path):
+def test_load_data_raises_for_images_without_class_folders(tmp_path):
     fill(tmp_path)
     with pytest.raises(DataError, match="must have at least 2 folders of images, one for each class. Got none."):
         load_data(tmp_path)
 
 
-def test_folders_in_a_class_folder(animals):
+def test_load_data_raises_for_folders_in_a_class_folder(animals):
     fill(animals / "cat" / "small")
     with pytest.raises(DataError, match="cat must hold images only, as a class folder. Got the folder 'small' in it."):
         load_data(animals)
 
 
-def test_a_folder_beside_train_and_test(split_animals):
+def test_load_data_raises_for_another_folder_beside_train(split_animals):
     fill(split_animals / "val" / "cat")
     with pytest.raises(DataError, match="must have no folder but test beside train. Got val."):
         load_data(split_animals)
 
 
-def test_train_and_test_of_different_classes(split_animals):
+def test_load_data_raises_for_different_classes_in_train_and_test(split_animals):
     (split_animals / "test" / "dog").rename(split_animals / "test" / "fox")
     with pytest.raises(DataError, match=r"same classes .* Got \['dog'\] only in train and \['fox'\] only in test"):
         load_data(split_animals)
 
 
-def test_two_spellings_of_one_class(tmp_path):
+def test_load_data_raises_for_two_spellings_of_one_class(tmp_path):
     for form in ("NFC", "NFD"):
         fill(tmp_path / unicodedata.normalize(form, "é"))
     if len(list(tmp_path.iterdir())) == 1:
@@ -330,7 +330,7 @@ def test_two_spellings_of_one_class(tmp_path):
         load_data(tmp_path)
 
 
-def test_a_class_of_one_image_cannot_be_split(animals):
+def test_load_data_raises_for_a_class_of_one_image(animals):
     fill(animals / "fish", count=1)
     with pytest.raises(DataError, match="Class 'fish' must have at least 2 images to hold out"):
         load_data(animals)

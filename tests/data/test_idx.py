@@ -29,7 +29,7 @@ def scratch(tmp_path_factory):
 
 @settings(max_examples=40, deadline=None)
 @given(shape=st.lists(st.integers(1, 5), min_size=1, max_size=3), packed=st.booleans(), seed=st.integers(0, 99))
-def test_round_trip(scratch, shape, packed, seed):
+def test_read_idx_returns_the_written_array(scratch, shape, packed, seed):
     array = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
     read = read_idx(write(scratch, array, packed), len(shape))
     np.testing.assert_array_equal(read, array)
@@ -38,7 +38,7 @@ def test_round_trip(scratch, shape, packed, seed):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_file_cut_at_any_byte_is_refused(tmp_path, packed):
+def test_read_idx_raises_for_a_file_cut_at_any_byte(tmp_path, packed):
     whole = idx_bytes(np.arange(24).reshape(2, 3, 4))
     whole = gzip.compress(whole) if packed else whole
     path = tmp_path / "cut"
@@ -50,7 +50,7 @@ def test_a_file_cut_at_any_byte_is_refused(tmp_path, packed):
 
 @settings(max_examples=100, deadline=None)
 @given(position=st.integers(0, 60), value=st.integers(0, 255))
-def test_a_gzip_file_with_one_wrong_byte_is_refused_or_reads_the_same(scratch, position, value):
+def test_read_idx_raises_or_returns_the_same_for_a_wrong_byte_of_gzip(scratch, position, value):
     array = np.random.default_rng(0).integers(0, 256, (2, 3, 4), dtype=np.uint8)
     data = bytearray(gzip.compress(idx_bytes(array), mtime=0))
     data[position % len(data)] = value
@@ -66,7 +66,7 @@ def test_a_gzip_file_with_one_wrong_byte_is_refused_or_reads_the_same(scratch, p
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=60))
-def test_any_bytes_end_in_an_array_or_in_one_line(scratch, data):
+def test_read_idx_raises_one_line_or_returns_for_any_bytes(scratch, data):
     scratch.write_bytes(data)
     try:
         assert read_idx(scratch, 1).size == len(data) - 8
@@ -96,7 +96,7 @@ def test_any_bytes_end_in_an_array_or_in_one_line(scratch, data):
         ),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path, data, message):
+def test_read_idx_raises_for_wrong_content(tmp_path, data, message):
     path = tmp_path / "images"
     path.write_bytes(data)
     with pytest.raises(DataError, match=f"images.*{message}"):
@@ -104,7 +104,7 @@ def test_what_is_wrong_is_said(tmp_path, data, message):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_header_that_promises_everything_takes_no_memory(tmp_path, packed):
+def test_read_idx_takes_no_memory_for_a_huge_header(tmp_path, packed):
     header = struct.pack(">4I", 0x0803, 2**32 - 1, 2**32 - 1, 2**32 - 1)
     path = tmp_path / "hostile"
     path.write_bytes(gzip.compress(header + bytes(100)) if packed else header + bytes(100))
@@ -116,7 +116,7 @@ def test_a_header_that_promises_everything_takes_no_memory(tmp_path, packed):
     assert peak < 2**20
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_read_idx_raises_for_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(DataError, match="must be a file that can be read. Got: "):
         read_idx(tmp_path / "none", 3)
     with pytest.raises(DataError, match="must be a file that can be read. Got: "):
@@ -128,7 +128,7 @@ IMAGES = np.arange(24).reshape(2, 3, 4)
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(("images", "labels"), [("images-idx3", "labels-idx1"), ("images.idx3", "labels.idx1")])
-def test_pair(tmp_path, packed, images, labels):
+def test_read_idx_pair_returns_images_and_labels(tmp_path, packed, images, labels):
     path = write(tmp_path / (f"train-{images}-ubyte" + ".gz" * packed), IMAGES, packed)
     write(tmp_path / f"train-{labels}-ubyte", [7, 8])
     read_images, numbers = read_idx_pair(path)
@@ -137,7 +137,7 @@ def test_pair(tmp_path, packed, images, labels):
     assert numbers.dtype == np.int64
 
 
-def test_pair_errors(tmp_path):
+def test_read_idx_pair_raises_for_missing_or_too_many_labels(tmp_path):
     path = write(tmp_path / "train-images-idx3-ubyte", IMAGES)
     with pytest.raises(
         DataError,
@@ -149,7 +149,7 @@ def test_pair_errors(tmp_path):
         read_idx_pair(path)
 
 
-def test_find(tmp_path):
+def test_find_idx_returns_training_and_test_images(tmp_path):
     assert find_idx(tmp_path) is None
     train = write(tmp_path / "train-images-idx3-ubyte.gz", IMAGES, packed=True)
     assert find_idx(tmp_path) == find_idx(train) == (train, None)
@@ -160,7 +160,7 @@ def test_find(tmp_path):
     assert find_idx(tmp_path)[0] in (train, unpacked)
 
 
-def test_find_errors(tmp_path):
+def test_find_idx_raises_for_no_or_several_training_files(tmp_path):
     write(tmp_path / "t10k-images-idx3-ubyte", IMAGES)
     with pytest.raises(DataError, match="must hold one IDX file of training images. Got t10k-images-idx3-ubyte. Give"):
         find_idx(tmp_path)

@@ -16,7 +16,7 @@ def make_images(shape=(7, 5, 6, 3), seed=0):
     shape=st.tuples(st.integers(1, 9), st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 3])),
     seed=st.integers(0, 99),
 )
-def test_measure_is_mean_and_std_per_channel(shape, seed):
+def test_from_images_computes_mean_and_std_per_channel(shape, seed):
     images = make_images(shape, seed)
     images.reshape(-1, shape[3])[0] = 0
     images.reshape(-1, shape[3])[-1] = 255
@@ -28,14 +28,14 @@ def test_measure_is_mean_and_std_per_channel(shape, seed):
     assert measured.scale == 16.0
 
 
-def test_measure_does_not_depend_on_its_blocks(monkeypatch):
+def test_from_images_does_not_depend_on_its_blocks(monkeypatch):
     images = make_images((50, 5, 6, 3))
     whole = Normalization.from_images(images, 255.0)
     monkeypatch.setattr(normalization, "_BLOCK_PIXELS", 200)
     assert Normalization.from_images(images, 255.0) == whole
 
 
-def test_a_constant_channel_gets_std_1():
+def test_from_images_gives_a_constant_channel_std_1():
     images = make_images()
     images[..., 1] = 77
     measured = Normalization.from_images(images, 255.0)
@@ -56,7 +56,7 @@ def test_apply_divides_subtracts_divides_in_that_order_and_dtype(dtype, channels
     np.testing.assert_array_equal(applied, expected.transpose(0, 3, 1, 2))  # to the bit
 
 
-def test_apply_is_channels_last_and_fresh():
+def test_apply_returns_a_fresh_channels_last_array():
     images = make_images()
     before = images.copy()
     measured = Normalization.from_images(images, 255.0)
@@ -69,7 +69,7 @@ def test_apply_is_channels_last_and_fresh():
     np.testing.assert_array_equal(images, before)
 
 
-def test_training_images_end_up_with_mean_0_and_std_1():
+def test_apply_gives_the_images_mean_0_and_std_1():
     images = make_images((40, 5, 6, 3))
     applied = Normalization.from_images(images, 255.0).apply(images, np.float64)
     np.testing.assert_allclose(applied.mean(axis=(0, 2, 3)), 0, atol=1e-14)
@@ -82,7 +82,7 @@ def test_apply_takes_strided_images():
     np.testing.assert_array_equal(measured.apply(images[::2, ::-1]), measured.apply(images[::2, ::-1].copy()))
 
 
-def test_apply_refuses_what_it_was_not_measured_for():
+def test_apply_raises_for_other_channels_dtypes_and_shapes():
     measured = Normalization(255.0, (0.5,), (0.5,))
     with pytest.raises(DataError, match=r"images must have 1 channel\(s\), as the normalization has\. Got 3\."):
         measured.apply(make_images())

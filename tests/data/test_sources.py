@@ -28,7 +28,7 @@ def write_idx(folder, name, count, labels=None, packed=False):
 # --- digits
 
 
-def test_digits_are_scikit_learns_split_and_nothing_else_but_divided_by_16():
+def test_load_data_reads_digits_as_scikit_learn_splits_them():
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -48,13 +48,13 @@ def test_digits_are_scikit_learns_split_and_nothing_else_but_divided_by_16():
     np.testing.assert_array_equal(data.test.labels, test_labels)
 
 
-def test_digits_do_not_depend_on_seed_or_share():
+def test_load_data_reads_digits_alike_for_every_seed_and_test_size():
     fingerprint = load_data("digits").fingerprint
     assert load_data("digits", seed=7, test_size=0.5).fingerprint == fingerprint
     assert fingerprint == "f38a175693b24783c824914ea0154eb109571ef4206871635fd1466a2f96c9f6"
 
 
-def test_a_part_of_the_digits():
+def test_load_data_takes_samples_of_the_digits():
     data = load_data("digits", samples=200, seed=1)
     assert (len(data.train), len(data.test)) == (200, 450)
     assert np.ptp(np.bincount(data.train.labels)) <= 1
@@ -69,7 +69,7 @@ def test_a_part_of_the_digits():
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_idx_folder_and_file(tmp_path, packed):
+def test_load_data_reads_idx_folders_and_files(tmp_path, packed):
     path = write_idx(tmp_path, "train", 30, packed=packed)
     write_idx(tmp_path, "t10k", 6, packed=packed)
     for source in (tmp_path, path, str(path)):
@@ -82,14 +82,14 @@ def test_idx_folder_and_file(tmp_path, packed):
         assert load_data(**data.source).fingerprint == data.fingerprint
 
 
-def test_idx_without_test_files_holds_out_a_share(tmp_path):
+def test_load_data_holds_out_a_test_split_of_idx_files(tmp_path):
     write_idx(tmp_path, "train", 40)
     data = load_data(tmp_path, test_size=0.2)
     assert (len(data.train), len(data.test)) == (32, 8)
     assert load_data(tmp_path, test_size=0.2, seed=1).fingerprint != data.fingerprint
 
 
-def test_idx_without_test_files_can_be_test_images_alone(tmp_path):
+def test_load_data_makes_all_idx_images_test_images_with_test_size_1(tmp_path):
     write_idx(tmp_path, "train", 40)
     data = load_data(tmp_path, test_size=1)
     assert data.test.images[:, 0, 0, 0].tolist() == list(range(40))
@@ -98,7 +98,7 @@ def test_idx_without_test_files_can_be_test_images_alone(tmp_path):
     assert (len(data.train), len(data.test)) == (40, 6)
 
 
-def test_idx_labels_may_start_anywhere(tmp_path):
+def test_load_data_takes_idx_labels_from_any_number_on(tmp_path):
     path = write_idx(tmp_path, "train", 30, labels=np.arange(30) % 3 + 1)
     write_idx(tmp_path, "t10k", 3, labels=[3, 1, 2])
     data = load_data(path)
@@ -106,7 +106,7 @@ def test_idx_labels_may_start_anywhere(tmp_path):
     assert data.test.labels.tolist() == [2, 0, 1]
 
 
-def test_idx_labels_out_of_range(tmp_path):
+def test_load_data_raises_for_idx_labels_out_of_range(tmp_path):
     write_idx(tmp_path, "train", 30, labels=[0, 1, 2] * 9 + [0, 1, 200])
     with pytest.raises(
         DataError, match=r"The labels of .*images-idx3-ubyte must be all numbers from 0 to 200\. Got no 3\."
@@ -118,14 +118,14 @@ def test_idx_labels_out_of_range(tmp_path):
         load_data(tmp_path)
 
 
-def test_idx_of_one_class(tmp_path):
+def test_load_data_raises_for_idx_of_one_class(tmp_path):
     write_idx(tmp_path, "train", 9, labels=[5] * 9)
     write_idx(tmp_path, "t10k", 9, labels=[5] * 9)
     with pytest.raises(DataError, match=r"^classes must be at least 2\. Got \['5'\]\.$"):
         load_data(tmp_path)
 
 
-def test_a_part_of_idx_files(tmp_path):
+def test_load_data_takes_samples_of_idx_files(tmp_path):
     write_idx(tmp_path, "train", 30)
     write_idx(tmp_path, "t10k", 6)
     data = load_data(tmp_path, samples=12)
@@ -138,7 +138,7 @@ def test_a_part_of_idx_files(tmp_path):
 
 
 @pytest.mark.parametrize("below", [".", "fashion-mnist"])
-def test_fashion_mnist_from_a_folder_of_ones_own(tmp_path, monkeypatch, below):
+def test_load_data_reads_fashion_mnist_from_glassnet_data(tmp_path, monkeypatch, below):
     folder = tmp_path / below
     folder.mkdir(exist_ok=True)
     write_idx(folder, "train", 60, labels=np.arange(60) % 10, packed=True)
@@ -154,7 +154,7 @@ def test_fashion_mnist_from_a_folder_of_ones_own(tmp_path, monkeypatch, below):
         load_data("fashion-mnist")
 
 
-def test_fashion_mnist_that_is_not_there(tmp_path, monkeypatch):
+def test_load_data_raises_for_missing_fashion_mnist(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_DEBIAN_FASHION", tmp_path / "none")
     monkeypatch.delenv("GLASSNET_DATA", raising=False)
     with pytest.raises(
@@ -167,7 +167,7 @@ def test_fashion_mnist_that_is_not_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not sources._DEBIAN_FASHION.is_dir(), reason="dataset-fashion-mnist is not installed")
-def test_fashion_mnist_of_debian(monkeypatch):
+def test_load_data_reads_debians_fashion_mnist(monkeypatch):
     monkeypatch.delenv("GLASSNET_DATA", raising=False)
     data = load_data("fashion-mnist")
     assert data.train.images.shape == (60000, 28, 28, 1)
@@ -181,7 +181,7 @@ def test_fashion_mnist_of_debian(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["no/such/thing", "", "mnist", "a\0b"])
-def test_unknown_sources(name):
+def test_load_data_raises_for_unknown_sources(name):
     with pytest.raises(
         DataError, match=r"source must be digits, fashion-mnist, a readable folder .*images file\. Got .*\.$"
     ):
@@ -196,7 +196,7 @@ def test_load_data_names_the_closest_source():
 
 
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="no /dev/null here")
-def test_a_device_is_no_source():
+def test_load_data_raises_for_a_device():
     with pytest.raises(DataError, match="Got '/dev/null'."):
         load_data("/dev/null")
 
@@ -219,12 +219,12 @@ def test_a_device_is_no_source():
         ({"max_unreadable": 1.5}, "max_unreadable must be from 0 to 1. Got 1.5."),
     ],
 )
-def test_arguments(options, message):
+def test_load_data_raises_for_wrong_arguments(options, message):
     with pytest.raises(ConfigError, match=message):
         load_data("digits", **options)
 
 
-def test_a_source_is_json():
+def test_source_is_json():
     data = load_data("digits", image_size=8, samples=100)
     assert load_data(**json.loads(json.dumps(data.source))).fingerprint == data.fingerprint
 
@@ -240,7 +240,7 @@ def test_load_data_imports_neither_scikit_learn_nor_pillow_for_digits_and_idx(tm
     assert result.stdout.strip() == "[]"
 
 
-def test_digits_without_scikit_learn(monkeypatch):
+def test_load_data_raises_for_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(
         DataError, match=r"^digits must be installed with scikit-learn\. Got no package of that name\.$"

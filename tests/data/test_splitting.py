@@ -11,7 +11,7 @@ from glassnet.errors import ConfigError, DataError
 
 @settings(max_examples=40, deadline=None)
 @given(members=st.lists(st.integers(8, 60), min_size=2, max_size=5), share=st.floats(0.2, 0.8), seed=st.integers(0, 9))
-def test_split_keeps_each_class_in_proportion(members, share, seed):
+def test_stratified_split_keeps_each_class_in_proportion(members, share, seed):
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(members)), members))
     rest, part = stratified_split(labels, share, seed)
     assert sorted([*rest, *part]) == list(range(len(labels)))
@@ -22,7 +22,7 @@ def test_split_keeps_each_class_in_proportion(members, share, seed):
     np.testing.assert_array_less(np.abs(np.bincount(labels[part]) - share * np.array(members)), 1.5)
 
 
-def test_split_follows_from_the_seed():
+def test_stratified_split_follows_from_the_seed():
     labels = np.repeat([0, 1], 50)
     np.testing.assert_array_equal(stratified_split(labels, 0.1, 3)[1], stratified_split(labels, 0.1, 3)[1])
     assert stratified_split(labels, 0.1, 3)[1].tolist() != stratified_split(labels, 0.1, 4)[1].tolist()
@@ -43,7 +43,7 @@ def test_draw_stratified_is_scikit_learns_split(counts, fraction, seed):
         np.testing.assert_array_equal(drawn, indices)
 
 
-def test_split_errors():
+def test_stratified_split_raises_for_too_few_images_and_wrong_fractions():
     with pytest.raises(DataError, match="Class 'dog' must have at least 2 images to hold out a test_size of 0.5."):
         stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, ["cat", "dog"])
     with pytest.raises(
@@ -65,18 +65,18 @@ def test_split_errors():
 
 @settings(max_examples=40, deadline=None)
 @given(samples=st.integers(3, 57), seed=st.integers(0, 9))
-def test_sample_takes_exactly_that_many_in_proportion(samples, seed):
+def test_stratified_sample_takes_exactly_that_many_in_proportion(samples, seed):
     labels = np.tile([0, 1, 2], 20)
     part = stratified_sample(labels, samples, seed)
     assert len(set(part.tolist())) == len(part) == samples
     assert np.ptp(np.bincount(labels[part])) <= 1
 
 
-def test_sample_of_all_is_all():
+def test_stratified_sample_of_all_is_all():
     np.testing.assert_array_equal(stratified_sample(np.array([1, 0, 0]), 3, 0), [0, 1, 2])
 
 
-def test_sample_errors():
+def test_stratified_sample_raises_for_too_few_images():
     labels = np.tile([0, 1, 2], 20)
     for samples in (2, 58, 61):
         with pytest.raises(ConfigError, match=rf"samples must be 3 .* to 57, or 60, .* Got {samples}\."):

@@ -13,7 +13,7 @@ from glassnet.verify import GradientComparison, check_layer, finite_differences,
 Array = NDArray[Any]
 
 
-def test_the_error_is_relative_above_a_floor_and_infinite_for_nan() -> None:
+def test_error_is_relative_above_a_floor_and_infinite_for_nan() -> None:
     assert GradientComparison("input", "", 1.0, 1.0 - 4e-6).error == pytest.approx(2e-6, rel=1e-5)
     assert GradientComparison("input", "", 1e-9, 0.0).error == pytest.approx(1e-5)
     assert GradientComparison("input", "", float("nan"), 1.0).error == float("inf")
@@ -37,14 +37,14 @@ class Wave(nn.Module):
         return dx
 
 
-def test_where_it_bends_the_step_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numerical_derivative_takes_a_smaller_step_where_the_output_bends(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.linspace(-1e-4, 1e-4, 6)[None]
     check_layer(Wave(), x).raise_if_failed()
     monkeypatch.setattr(finite_differences, "CURVATURE_LIMIT", np.inf)
     assert not check_layer(Wave(), x).passed
 
 
-def test_entries_on_a_kink_are_drawn_again() -> None:
+def test_compare_draws_entries_on_a_kink_again() -> None:
     x = np.random.default_rng(0).standard_normal((4, 20))
     x[:, ::2] = 0
     report = check_layer(nn.ReLU(), x, entries=20)
@@ -55,7 +55,7 @@ def test_entries_on_a_kink_are_drawn_again() -> None:
     assert all(x[entry] != 0 for entry in entries)
 
 
-def test_too_many_kinks_are_an_error_not_a_pass() -> None:
+def test_compare_raises_for_too_many_kinks() -> None:
     message = (
         "The gradient check of ReLU must compare 32 points of input that are no kinks. Got 0 in 200 draws. "
         "Use another input or seed, or an eps below 0.0001."
@@ -66,7 +66,7 @@ def test_too_many_kinks_are_an_error_not_a_pass() -> None:
         check_layer(nn.ReLU(), np.arange(-10.0, 10).clip(0)[None] + np.zeros((1, 20)), entries=20)
 
 
-def test_the_kink_itself_would_fail() -> None:
+def test_numerical_derivative_is_wrong_on_a_kink() -> None:
     """What the redraws are for: at 0 the difference is dy/2, and backward says 0."""
     relu = nn.ReLU()
 
@@ -79,7 +79,7 @@ def test_the_kink_itself_would_fail() -> None:
         check_layer(relu, np.zeros((2, 2)))
 
 
-def test_a_kink_in_the_widest_step_makes_it_smaller() -> None:
+def test_numerical_derivative_takes_a_smaller_step_beside_a_kink() -> None:
     report = check_layer(nn.ReLU(), np.full((2, 3), 1.5e-4))  # between eps and 2·eps
     assert report.passed
     assert report.redraws == 0
@@ -101,19 +101,19 @@ class Steep(nn.Module):
         return [self.near]
 
 
-def test_all_four_points_decide_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numerical_derivative_needs_one_pattern_at_all_four_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients, "STEP_FACTORS", (1.0, 1.0))
     with pytest.raises(GlassnetError, match="points of input that are no kinks"):
         check_layer(Steep(), np.zeros((2, 3)))
 
 
 @pytest.mark.parametrize("eps", [0.0, -1e-5, float("nan")])
-def test_an_eps_that_is_no_step(eps: float) -> None:
+def test_gradient_checker_raises_for_an_eps_that_is_no_step(eps: float) -> None:
     with pytest.raises(ConfigError, match=f"eps must be above 0. Got {eps!r}"):
         check_layer(nn.ReLU(), (2, 3), eps=eps)
 
 
-def test_a_gradient_of_another_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradient_checker_raises_for_a_gradient_of_another_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nn.ReLU, "backward", lambda layer, dy: dy.sum(axis=0))
     message = "The gradient of input in ReLU must have shape (2, 3). Got (3,)."
     with pytest.raises(GlassnetError, match=re.escape(message)):

@@ -58,7 +58,7 @@ def against(folder: Path, **changes: Any) -> Any:
 # What it holds.
 
 
-def test_every_tensor_of_a_check_is_in_it_in_the_same_order(dumped: Path) -> None:
+def test_dump_groups_writes_every_tensor_in_the_order_of_the_check(dumped: Path) -> None:
     report = check_parity(**CASE)
     index = index_of(dumped)
     assert index["format"] == 1
@@ -77,7 +77,7 @@ def test_every_tensor_of_a_check_is_in_it_in_the_same_order(dumped: Path) -> Non
     assert {path.name for path in dumped.iterdir()} == {"index.json", "inputs", "eval", "train", "steps"}
 
 
-def test_it_says_what_was_computed_with_what(dumped: Path) -> None:
+def test_dump_groups_writes_the_case_and_the_versions(dumped: Path) -> None:
     index = index_of(dumped)
     assert gn.ResNetSpec(**index["case"]["spec"]) == gn.spec("tiny-bn")
     assert {name: index["case"][name] for name in ("dtype", "batch_size", "steps", "seed")} == {
@@ -90,7 +90,7 @@ def test_it_says_what_was_computed_with_what(dumped: Path) -> None:
     assert index["versions"].keys() == {"glassnet", "numpy", "python"}
 
 
-def test_another_implementation_can_start_from_it(dumped: Path) -> None:
+def test_dump_groups_writes_all_that_another_implementation_needs(dumped: Path) -> None:
     """Weights and batch from the folder alone give every number in it."""
 
     def load(name: str) -> Any:
@@ -112,7 +112,7 @@ def test_another_implementation_can_start_from_it(dumped: Path) -> None:
         np.testing.assert_array_equal(array, load(f"steps/state/{key}"))
 
 
-def test_float32_has_tolerances_for_what_it_can_prove(tmp_path: Path) -> None:
+def test_dump_groups_writes_no_tolerance_for_gradients_in_float32(tmp_path: Path) -> None:
     index = index_of(dump(tmp_path, dtype="float32", steps=0))
     tolerances = {entry["name"]: entry["tolerance"] for entry in index["tensors"]}
     assert tolerances["inputs/state/fc.bias"] == tolerances["train/activations/fc"] == tolerances["train/loss"] == 1e-4
@@ -120,7 +120,7 @@ def test_float32_has_tolerances_for_what_it_can_prove(tmp_path: Path) -> None:
     assert {entry["dtype"] for entry in index["tensors"]} == {"<f4", "<i8"}
 
 
-def test_the_same_case_gives_the_same_numbers_and_another_seed_others(dumped: Path, tmp_path: Path) -> None:
+def test_dump_groups_writes_the_same_numbers_for_the_same_case(dumped: Path, tmp_path: Path) -> None:
     recipe = gn.Recipe(lr=1e-4, weight_decay=0.1)
     again, other = (dump(tmp_path / str(seed), steps=1, seed=seed, recipe=recipe) for seed in (0, 1))
     name = "steps/state/fc.weight.npy"
@@ -131,7 +131,7 @@ def test_the_same_case_gives_the_same_numbers_and_another_seed_others(dumped: Pa
 
 
 @pytest.mark.parametrize("instant", [0, 1, 20, 80])
-def test_killed_on_the_way_it_is_no_folder_and_the_next_dump_takes_it_over(
+def test_dump_groups_leaves_no_valid_folder_when_killed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dumped: Path, instant: int
 ) -> None:
     left = instant
@@ -156,7 +156,9 @@ def test_killed_on_the_way_it_is_no_folder_and_the_next_dump_takes_it_over(
     assert against(tmp_path).passed
 
 
-def test_killed_while_the_index_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dump_groups_leaves_no_index_when_killed_while_writing_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def killed(self: Path, target: Path) -> None:
         raise KeyboardInterrupt
 
@@ -169,7 +171,7 @@ def test_killed_while_the_index_is_written(monkeypatch: pytest.MonkeyPatch, tmp_
     assert not (tmp_path / ".index.json.tmp").exists()
 
 
-def test_a_dump_writes_over_nothing(dumped: Path, tmp_path: Path, snapshot: Any) -> None:
+def test_dump_groups_raises_for_a_folder_that_is_not_empty(dumped: Path, tmp_path: Path, snapshot: Any) -> None:
     (tmp_path / "thesis.tex").write_text("words", encoding="utf-8")
     (tmp_path / "inputs").mkdir()
     before = snapshot(dumped), snapshot(tmp_path)
@@ -185,7 +187,7 @@ def test_a_dump_writes_over_nothing(dumped: Path, tmp_path: Path, snapshot: Any)
 # Folders of other implementations.
 
 
-def test_a_folder_that_agrees(other: Path) -> None:
+def test_golden_folder_passes_if_it_agrees(other: Path) -> None:
     report = against(other)
     assert report.passed
     assert report.other == str(other)
@@ -199,7 +201,7 @@ def change(folder: Path, name: str, by: float = 1.0) -> None:
     np.save(path, array)
 
 
-def test_the_first_tensor_that_differs_is_named(other: Path) -> None:
+def test_golden_folder_names_the_first_tensor_that_differs(other: Path) -> None:
     for name in (
         "train/gradients/conv1.weight",
         "train/gradients/layer1.0.conv1.weight",
@@ -213,7 +215,7 @@ def test_the_first_tensor_that_differs_is_named(other: Path) -> None:
         report.raise_if_failed()
 
 
-def test_any_subset_in_any_order_without_a_case(other: Path) -> None:
+def test_golden_folder_may_have_any_subset_in_any_order(other: Path) -> None:
     names = ["train/loss", "train/activations/layer1.0.sum", "eval/activations/bn1"]
     change(other, "train/loss", 1e-6)
     change(other, "train/activations/layer1.0.sum", 1e-6)
@@ -226,7 +228,7 @@ def test_any_subset_in_any_order_without_a_case(other: Path) -> None:
     assert report.first.tensor == "train/activations/layer1.0.sum"
 
 
-def test_other_layouts_of_the_same_numbers(other: Path) -> None:
+def test_golden_folder_may_have_other_layouts(other: Path) -> None:
     for name, convert in {
         "inputs/state/conv1.weight": np.asfortranarray,
         "eval/activations/conv1": lambda array: array.astype(">f8"),
@@ -239,7 +241,7 @@ def test_other_layouts_of_the_same_numbers(other: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_not_finite_differ(other: Path, value: float) -> None:
+def test_golden_folder_fails_for_numbers_that_are_not_finite(other: Path, value: float) -> None:
     change(other, "eval/activations/relu", value)
     report = against(other)
     assert report.first is not None
@@ -247,7 +249,7 @@ def test_numbers_that_are_not_finite_differ(other: Path, value: float) -> None:
     assert report.first.required_tolerance == np.inf
 
 
-def test_a_case_that_is_another(other: Path) -> None:
+def test_golden_folder_raises_for_another_case(other: Path) -> None:
     for changes, told in (
         ({"seed": 1}, "seed in {index} must be 1, as here. Got 0."),
         ({"dtype": "float32"}, "dtype in {index} must be 'float32', as here. Got 'float64'."),
@@ -298,7 +300,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("changes", "told"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_index(other: Path, changes: dict[str, Any], told: str) -> None:
+def test_golden_folder_raises_for_a_hostile_index(other: Path, changes: dict[str, Any], told: str) -> None:
     np.save(other.parent / "secret.npy", np.zeros(3))
     rewrite(other, **changes)
     with pytest.raises(DataError, match=re.escape(told)) as raised:
@@ -306,7 +308,7 @@ def test_a_hostile_index(other: Path, changes: dict[str, Any], told: str) -> Non
     assert "\n" not in str(raised.value)
 
 
-def test_an_absolute_path_and_a_link_that_leave_the_folder(other: Path) -> None:
+def test_golden_folder_raises_for_files_outside(other: Path) -> None:
     secret = other.parent / "secret.npy"
     np.save(secret, np.zeros(3))
     rewrite(other, tensors=[{"name": NAME, "file": str(secret)}])
@@ -322,19 +324,19 @@ def test_an_absolute_path_and_a_link_that_leave_the_folder(other: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\ufeff{}", "[" * 100_000, '{"format": "1"}'])
-def test_an_index_that_is_none(other: Path, text: str) -> None:
+def test_golden_folder_raises_for_an_index_that_is_none(other: Path, text: str) -> None:
     (other / "index.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=r"index\.json must be (JSON\. Got: |a JSON object of format 1)"):
         against(other)
 
 
-def test_an_index_that_is_no_text(other: Path) -> None:
+def test_golden_folder_raises_for_an_index_that_is_no_text(other: Path) -> None:
     (other / "index.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"index\.json must be JSON\. Got: "):
         against(other)
 
 
-def test_no_folder(tmp_path: Path) -> None:
+def test_golden_folder_raises_for_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="A folder of golden numbers must have an index. Got no "):
         against(tmp_path / "nowhere")
 
@@ -366,7 +368,7 @@ def npy(shape: str, descr: str = "<f8", data: bytes = b"") -> bytes:
         npy("(2,)", descr="no type"),
     ],
 )
-def test_a_file_that_is_no_array(other: Path, content: bytes) -> None:
+def test_golden_folder_raises_for_a_file_that_is_no_array(other: Path, content: bytes) -> None:
     (other / f"{NAME}.npy").write_bytes(content)
     with pytest.raises(DataError, match=re.escape(f"{NAME}.npy").replace("/", ".")) as raised:
         against(other)
@@ -374,7 +376,7 @@ def test_a_file_that_is_no_array(other: Path, content: bytes) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_pickles_are_not_opened(other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_golden_folder_opens_no_pickles(other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save(other / f"{NAME}.npy", np.array([Bomb()], object), allow_pickle=True)
     with pytest.raises(DataError, match="must be a whole .npy file of numbers"):
@@ -395,7 +397,7 @@ def test_pickles_are_not_opened(other: Path, tmp_path: Path, monkeypatch: pytest
         (np.zeros((2, 16, 8, 8), [("a", "f4"), ("b", "f4")]), f"{NAME} must have dtype float64. Got [('a', '<f4')"),
     ],
 )
-def test_an_array_of_another_kind(other: Path, array: Any, told: str) -> None:
+def test_golden_folder_raises_for_another_shape_or_dtype(other: Path, array: Any, told: str) -> None:
     np.save(other / f"{NAME}.npy", array)
     with pytest.raises(DataError, match=re.escape(told)):
         against(other)
@@ -416,7 +418,7 @@ main()
 """
 
 
-def test_golden_numbers_need_no_torch(dumped: Path, tmp_path: Path) -> None:
+def test_golden_folder_needs_no_torch(dumped: Path, tmp_path: Path) -> None:
     def call(*words: str) -> Any:
         return subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, encoding="utf-8")
 

@@ -41,7 +41,7 @@ def small(**changes: Any) -> Any:
 # Right gradients pass.
 
 
-def test_every_layer_with_every_option_passes() -> None:
+def test_check_all_layers_passes_and_compares_every_tensor() -> None:
     reports = gradients.check_all_layers()
     assert [report.name for report in reports] == list(layers.CASES)
     for report in reports:
@@ -59,15 +59,20 @@ def tensors(model: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("model", ["tiny", "tiny-bn"])
-def test_the_small_presets_pass(model: str) -> None:
+def test_check_gradients_passes_for_the_small_presets(model: str) -> None:
     report = check_gradients(model, directions=2, batch_size=4)
     report.raise_if_failed()
     assert report.name == model
     assert [row.tensor for row in report.rows] == [name for name in tensors(spec(model)) for _ in range(2)]
 
 
+def test_check_gradients_takes_a_spec() -> None:
+    chosen = spec("tiny", width=4, classes=3)
+    assert [row.tensor for row in check_gradients(chosen).rows] == tensors(chosen)
+
+
 @pytest.mark.slow
-def test_resnet20_passes() -> None:
+def test_check_gradients_passes_for_resnet20() -> None:
     report = check_gradients("resnet20")
     report.raise_if_failed()
     assert [row.tensor for row in report.rows] == tensors(spec("resnet20"))
@@ -87,12 +92,12 @@ VARIANTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
-def test_variants_of_the_architecture_pass(changes: dict[str, Any]) -> None:
+def test_check_network_passes_for_variants_of_the_architecture(changes: dict[str, Any]) -> None:
     network, images, labels = small(**changes)
     check_network(network, images, labels).raise_if_failed()
 
 
-def test_images_with_empty_corners_pass() -> None:
+def test_check_network_passes_for_images_with_empty_corners() -> None:
     """Zeros under fresh biases, which are zero, are kinks of ReLU: the check steps aside."""
     network, images, labels = small(norm="none")
     images[:, :, :4] = 0
@@ -101,7 +106,7 @@ def test_images_with_empty_corners_pass() -> None:
     check_network(network, images, labels).raise_if_failed()
 
 
-def test_a_gradient_that_is_zero_is_not_drowned_in_rounding() -> None:
+def test_check_network_passes_for_a_gradient_of_zero() -> None:
     """BatchNorm takes a bias before it away again: rounding of the loss over a step of 1e-6 was seen as an error."""
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -118,7 +123,7 @@ def test_a_gradient_that_is_zero_is_not_drowned_in_rounding() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_an_input_from_the_same_seed_is_not_the_upstream_gradient(seed: int) -> None:
+def test_check_layer_draws_no_upstream_gradient_equal_to_the_input(seed: int) -> None:
     """Along x itself BatchNorm is level: dx would be almost 0 everywhere."""
     x = np.random.default_rng(seed).standard_normal((4, 3, 5, 5))
     check_layer(nn.BatchNorm2d(3), x, seed=seed).raise_if_failed()
@@ -159,7 +164,7 @@ EVERY_LAYER = {
 
 @pytest.mark.parametrize("bug", [wrong_sign, returns_zeros, slightly_off])
 @pytest.mark.parametrize("name", EVERY_LAYER)
-def test_a_bug_in_any_backward_is_seen(name: str, bug: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_layer_fails_for_a_bug_in_any_backward(name: str, bug: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert passed(name)
     monkeypatch.setattr(EVERY_LAYER[name], "backward", bug(EVERY_LAYER[name].backward))
     assert not passed(name)
@@ -252,7 +257,7 @@ BUGS: list[tuple[type[nn.Module], Callable[..., Array], str]] = [
 
 
 @pytest.mark.parametrize(("layer", "bug", "name"), BUGS, ids=lambda value: getattr(value, "__name__", value))
-def test_a_planted_bug_is_seen_in_the_layer_and_in_a_network(
+def test_checks_of_layer_and_network_fail_for_a_planted_bug(
     layer: type[nn.Module], bug: Callable[..., Array], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = "avg" if layer is nn.AvgPool2d else "max"
@@ -265,7 +270,7 @@ def test_a_planted_bug_is_seen_in_the_layer_and_in_a_network(
         report.raise_if_failed()
 
 
-def test_a_bug_is_found_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_network_fails_where_the_bug_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nn.Conv2d, "backward", weight_decay_in_the_gradient)
     network, images, labels = small()
     report = check_network(network, images, labels)
@@ -275,7 +280,7 @@ def test_a_bug_is_found_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not report.worst.passed
 
 
-def test_a_gradient_of_the_wrong_tie_is_seen_beside_it() -> None:
+def test_check_layer_raises_at_a_tie_and_passes_beside_it() -> None:
     """At a tie itself there is no derivative; beside it the wrong winner is a wrong gradient."""
     x = np.array([[[[1.0, 5.0], [5.0, 5.0 - 1e-9]]]])
     with pytest.raises(GlassnetError, match="points of input that are no kinks"):
@@ -287,7 +292,7 @@ def test_a_gradient_of_the_wrong_tie_is_seen_beside_it() -> None:
 # Kinks.
 
 
-def test_a_nearly_level_direction_is_not_drawn() -> None:
+def test_steep_direction_is_never_nearly_level() -> None:
     """Rounding is 1e-10 of the loss: a slope of 1e-6 could not be told from 0."""
     gradient = np.random.default_rng(0).standard_normal(1000)
     rng = np.random.default_rng(1)
@@ -295,7 +300,7 @@ def test_a_nearly_level_direction_is_not_drawn() -> None:
     assert min(slopes) > 0.3 * np.linalg.norm(gradient) / np.sqrt(gradient.size)
 
 
-def test_a_network_that_crosses_kinks_steps_aside_and_is_counted() -> None:
+def test_check_network_counts_redraws_and_raises_for_too_many() -> None:
     network, images, labels = small(dropout=0.0)
     report = check_network(network, images, labels, eps=1e-2)  # so wide a difference crosses some
     assert report.redraws > 0
@@ -307,7 +312,7 @@ def test_a_network_that_crosses_kinks_steps_aside_and_is_counted() -> None:
 # Nothing is touched.
 
 
-def test_what_is_checked_is_not_changed() -> None:
+def test_checks_change_nothing() -> None:
     network, images, labels = small()
     network.eval()
     generator = network.dropout.generator
@@ -336,12 +341,12 @@ def test_what_is_checked_is_not_changed() -> None:
     assert not norm.training
 
 
-def test_a_check_in_evaluation_mode_is_of_training() -> None:
+def test_check_network_checks_training_mode() -> None:
     network, images, labels = small()
     assert check_network(network.eval(), images, labels) == check_network(network.train(), images, labels)
 
 
-def test_the_seed_decides() -> None:
+def test_checks_follow_from_the_seed() -> None:
     network, images, labels = small(dropout=0.0)
     assert check_network(network, images, labels, seed=1) == check_network(network, images, labels, seed=1)
     assert check_network(network, images, labels, seed=1).rows != check_network(network, images, labels, seed=2).rows
@@ -349,7 +354,7 @@ def test_the_seed_decides() -> None:
     assert same[0] == same[1] != same[2]
 
 
-def test_blas_runs_on_one_thread_so_that_the_numbers_do_not_depend_on_the_machine() -> None:
+def test_checks_limit_blas_to_one_thread() -> None:
     threads = []
 
     class Listening(nn.Linear):
@@ -366,24 +371,24 @@ def test_blas_runs_on_one_thread_so_that_the_numbers_do_not_depend_on_the_machin
 
 
 @pytest.mark.parametrize("entries", [0, -1, 2.5])
-def test_zero_entries(entries: Any) -> None:
+def test_check_layer_raises_for_too_few_entries(entries: Any) -> None:
     message = f"entries must be an integer of at least 1. Got {entries}."
     with pytest.raises(ConfigError, match=re.escape(message)):
         check_layer(nn.ReLU(), (2, 3), entries=entries)
 
 
-def test_zero_directions() -> None:
+def test_check_network_raises_for_too_few_directions() -> None:
     network, images, labels = small()
     with pytest.raises(ConfigError, match=r"directions must be an integer of at least 1\. Got 0\."):
         check_network(network, images, labels, directions=0)
 
 
-def test_a_tensor_without_entries() -> None:
+def test_check_layer_raises_for_a_tensor_without_entries() -> None:
     with pytest.raises(GlassnetError, match=r"must compare 1 points of input .* Got 0 in 0 draws"):
         check_layer(nn.ReLU(), (0, 3))
 
 
-def test_a_report_of_nothing_or_of_zeros() -> None:
+def test_gradient_report_raises_for_nothing_and_for_zeros() -> None:
     for rows in ((), (GradientComparison("input", "(0, 1)", 0.0, 0.0),)):
         message = (
             f"The gradient check of ReLU must compare numbers that are not 0. Got 0 alone in {len(rows)} comparisons."
@@ -394,13 +399,13 @@ def test_a_report_of_nothing_or_of_zeros() -> None:
         check_layer(nn.ReLU(), -np.ones((2, 3)))
 
 
-def test_labels_that_do_not_fit() -> None:
+def test_check_network_raises_for_wrong_labels() -> None:
     network, images, labels = small()
     with pytest.raises(ShapeError, match="labels of CrossEntropyLoss must be from 0 to 9. Got 10"):
         check_network(network, images, labels + 10 - labels)
 
 
-def test_an_unknown_preset() -> None:
+def test_check_gradients_raises_for_an_unknown_preset() -> None:
     with pytest.raises(ConfigError, match="model must be one of .* Got 'resnet21'"):
         check_gradients("resnet21")
 
@@ -408,7 +413,7 @@ def test_an_unknown_preset() -> None:
 # The report.
 
 
-def test_the_report_tells_all_and_the_worst() -> None:
+def test_gradient_report_has_all_rows_and_the_worst() -> None:
     good, bad = (
         GradientComparison("input", "(0, 1)", 0.5, 0.5),
         GradientComparison("weight", "(1, 0)", 0.25, float("nan")),
@@ -433,7 +438,7 @@ def test_the_report_tells_all_and_the_worst() -> None:
     fine.raise_if_failed()
 
 
-def test_the_convolution_that_carries_gradients_back_is_checked_in_both_forms() -> None:
+def test_cases_have_both_forms_of_the_backward_convolution() -> None:
     """Stride 1 goes by a correlation, other strides by scattering: the cases hold both."""
     windows = [
         module.window

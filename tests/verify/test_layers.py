@@ -7,7 +7,7 @@ from glassnet import nn
 from glassnet.verify import layers
 
 
-def test_every_layer_of_the_engine_has_a_case() -> None:
+def test_cases_have_every_layer() -> None:
     used = {type(module).__name__ for name in layers.CASES for module in layers.build(name).modules()} | {
         type(module.loss).__name__
         for module in map(layers.build, layers.CASES)
@@ -20,7 +20,7 @@ def test_every_layer_of_the_engine_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("name", layers.CASES)
-def test_a_case_is_in_float64_with_random_parameters(name: str) -> None:
+def test_build_returns_float64_with_random_parameters(name: str) -> None:
     first, same, other = (list(layers.build(name, seed).parameters()) for seed in (0, 0, 1))
     for a, b, c in zip(first, same, other, strict=True):
         assert a.data.dtype == np.float64

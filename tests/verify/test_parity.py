@@ -51,7 +51,7 @@ def group(report: ParityReport, name: str) -> list[str]:
 
 
 @every_variant
-def test_in_float64(variant: gn.ResNetSpec) -> None:
+def test_check_parity_passes_for_variants_in_float64(variant: gn.ResNetSpec) -> None:
     report = check_parity(variant, batch_size=4)
     report.raise_if_failed()
     assert report.passed
@@ -61,7 +61,7 @@ def test_in_float64(variant: gn.ResNetSpec) -> None:
 
 
 @every_variant
-def test_in_float32(variant: gn.ResNetSpec) -> None:
+def test_check_parity_passes_for_variants_in_float32(variant: gn.ResNetSpec) -> None:
     # One step: before a second one's gradients rounding may have turned a ReLU over, which no bound on rounding covers.
     report = check_parity(variant, dtype="float32", batch_size=4, steps=1)
     assert report.passed
@@ -77,14 +77,14 @@ LARGE_PRESETS = [name for name in PRESETS if name not in SMALL_PRESETS]
 @pytest.mark.parametrize(
     "preset", [*SMALL_PRESETS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_PRESETS)]
 )
-def test_every_preset(preset: str) -> None:
+def test_check_parity_passes_for_every_preset(preset: str) -> None:
     report = check_parity(preset, steps=0)
     report.raise_if_failed()
     assert report.worst.required_tolerance <= 1e-12
 
 
 @pytest.mark.parametrize("preset", SMALL_PRESETS)
-def test_every_small_preset_in_float32(preset: str) -> None:
+def test_check_parity_passes_for_small_presets_in_float32(preset: str) -> None:
     """Logits, and with them every activation, are judged; gradients are shown."""
     report = check_parity(preset, steps=0, dtype="float32")
     report.raise_if_failed()
@@ -94,7 +94,7 @@ def test_every_small_preset_in_float32(preset: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", LARGE_PRESETS)
-def test_logits_of_every_large_preset_in_float32(preset: str) -> None:
+def test_logits_of_large_presets_agree_in_float32(preset: str) -> None:
     """Seen: 6e-7 at most. All layers, which ``check parity`` judges alike, would take minutes."""
     case = GoldenCase(gn.spec(preset), "float32")
     state, (images, _) = case.state(), case.batch()
@@ -119,7 +119,7 @@ RECIPES = {
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 @pytest.mark.parametrize("model", ["tiny", "tiny-bn"])
-def test_ten_steps(model: str, recipe: Recipe) -> None:
+def test_check_parity_passes_after_ten_steps(model: str, recipe: Recipe) -> None:
     report = check_parity(model, steps=10, optimizer=recipe, batch_size=16)
     assert max(row.required_tolerance for row in report.rows) <= 1e-10
     kept = {"adam": ["step", "exp_avg", "exp_avg_sq"], "adamw": ["step", "exp_avg", "exp_avg_sq"]}
@@ -128,11 +128,11 @@ def test_ten_steps(model: str, recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_an_optimizer_by_name(optimizer: str) -> None:
+def test_check_parity_takes_an_optimizer_by_name(optimizer: str) -> None:
     check_parity("tiny-bn", optimizer=optimizer).raise_if_failed()
 
 
-def test_every_tensor_is_there_in_the_order_of_the_dataflow() -> None:
+def test_check_parity_compares_every_tensor_in_the_order_of_the_dataflow() -> None:
     report = check_parity("tiny-bn", steps=1)
     network = gn.build("tiny-bn")
     flow = [
@@ -260,7 +260,7 @@ PLANTED: list[tuple[type, str, gn.ResNetSpec, str]] = [
 @pytest.mark.parametrize(
     ("layer", "name", "spec", "first"), PLANTED, ids=lambda value: getattr(value, "__name__", None)
 )
-def test_a_planted_difference(
+def test_check_parity_fails_for_a_planted_difference(
     monkeypatch: pytest.MonkeyPatch, layer: type, name: str, spec: gn.ResNetSpec, first: str
 ) -> None:
     monkeypatch.setattr(torch_layers, name, layer)
@@ -281,7 +281,7 @@ OPTIMIZERS: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "wrong", "first"), OPTIMIZERS)
-def test_a_planted_difference_in_the_optimizer(
+def test_check_parity_fails_for_a_planted_difference_in_the_optimizer(
     monkeypatch: pytest.MonkeyPatch, name: str, wrong: Any, first: str
 ) -> None:
     monkeypatch.setattr(torch_engine, "_optimizer", lambda recipe, parameters: wrong(parameters))
@@ -290,7 +290,7 @@ def test_a_planted_difference_in_the_optimizer(
     assert report.first.tensor == first
 
 
-def test_nan_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_parity_fails_for_nan(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(torch.nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x) * float("nan")
@@ -310,7 +310,7 @@ def test_nan_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_a_tensor_that_one_engine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_parity_raises_for_a_tensor_that_one_engine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     class WithoutIdentity(torch_layers.Residual):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             y = x
@@ -345,7 +345,7 @@ def row(tensor: str, required: float, tolerance: float = 1e-9) -> TensorDifferen
     return TensorDifference(tensor, required * 2, required, required, tolerance)
 
 
-def test_a_report_names_the_first_and_the_worst() -> None:
+def test_parity_report_has_the_first_and_the_worst() -> None:
     rows = (row("a", 0.0), row("b", 1e-9), row("c", 3e-8), row("d", 1.0), row("e", 5.0, np.inf))
     report = ParityReport("net", "PyTorch", rows)
     assert not report.passed
@@ -374,19 +374,19 @@ def test_a_report_names_the_first_and_the_worst() -> None:
     assert fine.worst == rows[1]
 
 
-def test_a_report_of_nothing() -> None:
+def test_parity_report_raises_for_nothing() -> None:
     with pytest.raises(GlassnetError, match=r"^The parity check of net must compare a tensor .* Got none among 0\. "):
         ParityReport("net", "PyTorch", ())
 
 
-def test_what_is_not_judged_is_neither_the_worst_nor_enough() -> None:
+def test_parity_report_counts_only_rows_with_tolerance() -> None:
     free = row("gradient", 0.55, np.inf)
     assert ParityReport("net", "PyTorch", (row("a", 1e-12), free)).worst.tensor == "a"
     with pytest.raises(GlassnetError, match=r"Got none among 1\. Use float64, .*, or compare activations too\.$"):
         ParityReport("net", "PyTorch", (free,))
 
 
-def test_differences_are_measured_as_they_say() -> None:
+def test_difference_is_absolute_relative_and_in_units_of_the_scale() -> None:
     from glassnet.verify.golden import TensorGroup
     from glassnet.verify.parity import _difference
 
@@ -428,7 +428,7 @@ def test_differences_are_measured_as_they_say() -> None:
         ),
     ],
 )
-def test_bad_arguments(options: dict[str, Any], told: str) -> None:
+def test_check_parity_raises_for_wrong_arguments(options: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(told)):
         check_parity(**{"model": "tiny", **options})
 
@@ -443,7 +443,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: Any) -> int:
     return int(ended.value.code or 0)
 
 
-def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_every_tensor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "tiny") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["tensor", "absolute", "relative", "required_tolerance", "tolerance", "passed"]
@@ -451,7 +451,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert re.match(r"Passed: 71 tensors, worst \S+, which requires a tolerance of \d\.\de-1\d$", lines[-1])
 
 
-def test_the_command_says_what_it_does_not_judge(
+def test_command_marks_tensors_without_tolerance(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "tiny", "--dtype", "float32", "--steps", 0) == 0
@@ -464,7 +464,9 @@ def test_the_command_says_what_it_does_not_judge(
     assert lines[-1].endswith("; use float64")
 
 
-def test_the_command_on_a_difference(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_exits_with_1_for_a_difference(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(torch_layers, "Flatten", FlattenedChannelsLast)
     assert call(monkeypatch, "tiny", "--json", "--dtype", "float32", "--steps", 0) == 1
     shown = capsys.readouterr()
@@ -476,7 +478,7 @@ def test_the_command_on_a_difference(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert error.startswith("Error: Different numbers of tiny in NumPy and in PyTorch: ")
 
 
-def test_the_command_dumps_and_compares(
+def test_command_dumps_and_compares(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     golden = tmp_path / "golden"
