@@ -39,8 +39,8 @@ def test_degradation_prints_table_and_summary_and_writes_its_page(call: Call, tm
     assert re.match(r"\[8/8\] .*: loss=", err.splitlines()[-2])
 
     code, out, err = call(*DEGRADATION, "--json")
-    told = json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
-    assert (code, told["page"], len(told["curves"])) == (0, "study-degradation-digits.html", 8)
+    output = json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
+    assert (code, output["page"], len(output["curves"])) == (0, "study-degradation-digits.html", 8)
     assert err.splitlines()[0] == f"8 runs in {Path('studies', 'degradation-digits')}, 8 of them there already"
 
     code, out, err = call(*DEGRADATION, "--epochs", "2")
@@ -59,13 +59,13 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
     assert len(list((tmp_path / "studies" / "sweep-digits").iterdir())) == 8
 
     code, out, err = call(*SWEEP, "pool=max,avg", "--json", "--output", "here.html")
-    told = json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
-    assert (code, told["page"], len(told["settings"])) == (0, "here.html", 8)
+    output = json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
+    assert (code, output["page"], len(output["settings"])) == (0, "here.html", 8)
     assert err.splitlines()[0].endswith("sweep-digits, 8 of them there already")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "error"),
     [
         (
             ("degradation", "--depths", "8,9"),
@@ -95,11 +95,11 @@ def test_sweep_prints_a_table_to_paste(call: Call, tmp_path: Path) -> None:
     ],
 )
 def test_invalid_arguments_are_one_line_errors(
-    call: Call, tmp_path: Path, arguments: tuple[str, ...], told: str
+    call: Call, tmp_path: Path, arguments: tuple[str, ...], error: str
 ) -> None:
     code, out, err = call(*arguments)
     assert (code, out) == (1, "")
-    assert re.fullmatch(f"Error: .*{re.escape(told)}.*\n", err), err
+    assert re.fullmatch(f"Error: .*{re.escape(error)}.*\n", err), err
     assert not list(tmp_path.iterdir())
 
 

@@ -65,8 +65,8 @@ def test_a_killed_worker_is_an_error(digits: gn.Dataset, tmp_path: Path) -> None
 
     if not Path("/proc").is_dir():
         pytest.skip("finds its children in /proc")
-    told = "A worker process ended unexpectedly, often because memory ran out. Try fewer workers."
-    with pytest.raises(RunError, match=told):
+    error = "A worker process ended unexpectedly, often because memory ran out. Try fewer workers."
+    with pytest.raises(RunError, match=error):
         run_trials([trial("a", epochs=400)], digits, tmp_path, workers=2, progress=KillingProgress())
 
 

@@ -96,8 +96,8 @@ def test_run_trials_counts_percent_of_the_cost(digits: gn.Dataset, tmp_path: Pat
 
 def test_run_trials_rejects_other_settings_before_training(digits: gn.Dataset, tmp_path: Path) -> None:
     run_trials([trial("b")], digits, tmp_path)
-    told = f"recipe.lr must be 0.05 to resume {tmp_path / 'b'}. Got 0.1."
-    with pytest.raises(RunError, match=re.escape(told)):
+    error = f"recipe.lr must be 0.05 to resume {tmp_path / 'b'}. Got 0.1."
+    with pytest.raises(RunError, match=re.escape(error)):
         run_trials([trial("a"), trial("b", lr=0.1)], digits, tmp_path)
     assert not (tmp_path / "a").exists()
 
@@ -110,8 +110,8 @@ def test_run_trials_rejects_other_data(digits: gn.Dataset, tmp_path: Path) -> No
 
 def test_run_trials_names_an_impossible_trial_before_training(digits: gn.Dataset, tmp_path: Path) -> None:
     wrong = trial("wrong", spec=gn.spec("tiny", classes=3))
-    told = "wrong cannot be trained. The classes of the model is 3, of the data 10; they must be equal."
-    with pytest.raises(ConfigError, match=re.escape(told)):
+    error = "wrong cannot be trained. The classes of the model is 3, of the data 10; they must be equal."
+    with pytest.raises(ConfigError, match=re.escape(error)):
         run_trials([trial("a"), wrong], digits, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -134,16 +134,16 @@ def test_run_trials_raises_other_errors(digits: gn.Dataset, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
-    ("trials", "workers", "told"),
+    ("trials", "workers", "error"),
     [
         ([trial("a"), trial("b"), trial("a", seed=1)], 1, "The names of trials must be unique. Got 'a' twice."),
         ([trial("a")], 0, "workers must be an integer of at least 1. Got 0."),
     ],
 )
 def test_run_trials_rejects_invalid_arguments(
-    trials: list[Trial], workers: int, told: str, digits: gn.Dataset, tmp_path: Path
+    trials: list[Trial], workers: int, error: str, digits: gn.Dataset, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=re.escape(told)):
+    with pytest.raises(ConfigError, match=re.escape(error)):
         run_trials(trials, digits, tmp_path, workers=workers)
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,13 @@ def test_training_curve_figure_draws_mean_and_range() -> None:
 def test_training_curve_figure_of_the_loss_has_a_logarithmic_axis() -> None:
     figure = degradation.training_curve_figure(made_up(DEGRADED), "batch", "loss")
     assert figure.layout.yaxis.type == "log"
+
+
+def test_training_curve_figure_draws_a_single_epoch_as_markers() -> None:
+    study = made_up({network: errors[:1] for network, errors in DEGRADED.items()})
+    curves = tuple(replace(curve, error=curve.error[:1]) for curve in study.curves)
+    figure = degradation.training_curve_figure(replace(study, curves=curves), "batch", "error")
+    assert {trace.mode for trace in figure.data} == {"markers"}
 
 
 def test_training_curve_figure_draws_all_depths() -> None:

@@ -38,6 +38,11 @@ SCATTERED = [0.01, 0.9, 0.4]
             f"{WORSE} That of the residual network rises significantly with depth. Skip connections do not remove the "
             "degradation.",
         ),
+        (
+            DEGRADED
+            | {RESIDUAL_56: [0.03, 0.04, 0.035]},  # only 97% of the rise, but significantly less than all of it
+            f"{WORSE} Skip connections remove 97% of the rise.",
+        ),
         (DEGRADED | {RESIDUAL_56: SCATTERED}, f"{WORSE} The effect of skip connections on it is not significant."),
         (
             DEGRADED | {PLAIN_56: LOWER},
@@ -53,7 +58,7 @@ SCATTERED = [0.01, 0.9, 0.4]
             "of the residual network rises significantly with depth.",
         ),
     ],
-    ids=["removed", "partly", "not removed", "not significant", "opposite", "no change", "reversed"],
+    ids=["removed", "partly", "nearly", "not removed", "not significant", "opposite", "no change", "reversed"],
 )
 def test_summary_states_what_the_numbers_show(ends: Ends, conclusion: str) -> None:
     statement, _, _ = made_up(ends).summary
@@ -76,6 +81,17 @@ def test_summary_has_numbers_intervals_and_tests() -> None:
         "p = 0.034)."
     )
     assert test.startswith("Errors are means over 3 seeds. Differences are tested at the 5% level by the paired t-test")
+
+
+def test_summary_names_the_largest_of_several_p_values() -> None:
+    study = made_up(DEGRADED | {PLAIN_8: [0.11, 0.13, 0.12]})
+    small, large = (study.skip_effect("batch", depth) for depth in (56, 8))
+    assert small is not None
+    assert small.p_value is not None
+    assert large is not None
+    assert large.p_value is not None
+    assert small.p_value < large.p_value < 0.05
+    assert f"at 8 and 56 layers (paired t-test, largest p = {large.p_value:.2g})." in study.summary[0]
 
 
 def test_summary_interval_ends_at_a_hundred_points() -> None:
