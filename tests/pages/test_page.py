@@ -9,7 +9,7 @@ from plotly.offline import get_plotlyjs
 
 from glassnet.errors import RunError
 from glassnet.pages.figures import confusion_figure, loss_curve
-from glassnet.pages.page import Code, Page, Section, Table, format_cell, render, write_page
+from glassnet.pages.page import Code, Page, Section, Table, render, write_page
 from tests.conftest import offered_uploads
 
 HOSTILE = "</script><script>alert('&')</script>"
@@ -130,24 +130,6 @@ def test_render_code_is_closed_and_escaped():
 
 def test_render_empty_table():
     assert "Nothing here" in Elements(render(page(Table("Nothing here", ["Name"], [])))).texts
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "–"),
-        (math.nan, "–"),
-        (1234, "1,234"),
-        (0.123456, "0.1235"),
-        (math.inf, "inf"),
-        ("x", "x"),
-        (True, "True"),
-        (-0.0123456, "−0.01235"),
-        (-1200, "−1,200"),
-    ],
-)
-def test_format_cell(value, text):
-    assert format_cell(value) == text
 
 
 def test_render_escapes_hostile_text():

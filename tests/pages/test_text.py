@@ -1,12 +1,20 @@
+import math
+
 import pytest
 
 from glassnet.pages.text import (
+    finite,
+    first_names,
+    format_cell,
     format_factor,
     format_p_value,
     format_points,
+    format_seconds,
     format_shape,
     format_test,
+    format_value,
     join_words,
+    pluralize,
 )
 
 
@@ -45,3 +53,44 @@ def test_format_test_names_result_test_and_p(p_value: float | None, text: str) -
 
 def test_join_words_puts_and_before_the_last() -> None:
     assert [join_words(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (math.nan, "–"),
+        (1234, "1,234"),
+        (0.123456, "0.1235"),
+        (math.inf, "inf"),
+        ("x", "x"),
+        (True, "True"),
+        (-0.0123456, "−0.01235"),
+        (-1200, "−1,200"),
+    ],
+)
+def test_format_cell(value, text):
+    assert format_cell(value) == text
+
+
+def test_format_value_has_no_separators_in_numbers() -> None:
+    values = [(2026, "2026"), (True, "yes"), ([8, 8], "8, 8"), ([], "none"), (None, "–"), (0.1, "0.1"), ("sgd", "sgd")]
+    assert [format_value(value) for value, _ in values] == [text for _, text in values]
+
+
+def test_format_seconds_is_in_milliseconds_below_one_second() -> None:
+    assert [format_seconds(seconds) for seconds in (0.0215, 0.5, 2.0, 200.0)] == [
+        "22 ms",
+        "500 ms",
+        "2.0 s",
+        "3 min 20 s",
+    ]
+
+
+def test_finite_replaces_nan_and_infinity_by_none() -> None:
+    assert [finite(value) for value in (1.5, math.nan, math.inf, None)] == [1.5, None, None, None]
+
+
+def test_pluralize_and_first_names() -> None:
+    assert [pluralize(1, "epoch"), pluralize(1200, "epoch")] == ["1 epoch", "1,200 epochs"]
+    assert [first_names(list("abc"), 3), first_names(list("abcd"), 3)] == ["a, b, c", "a, b, c, …"]

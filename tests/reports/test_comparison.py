@@ -23,14 +23,6 @@ def test_compare_measures_every_run_on_the_test_images(compare_fakes):
     assert (first.epoch_seconds, first.seconds) == (1.5, 3.0)
 
 
-def test_compare_tests_every_pair(compare_fakes):
-    pairs = compare_fakes(fake_run("a"), fake_run("b", wrong_on(*range(8))), fake_run("c", wrong_on(0, 9))).pairs
-    assert [(pair.first, pair.second) for pair in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert [(pair.only_first_correct, pair.only_second_correct) for pair in pairs] == [(8, 0), (2, 0), (1, 7)]
-    assert pairs[0].p_value == pytest.approx(3 * 2 / 2**8)
-    assert pairs[2].p_value == pytest.approx(2 * 2 * 9 / 2**8)
-
-
 def test_comparison_prints_as_one_line(compare_fakes):
     comparison = compare_fakes(fake_run("a"), fake_run("b", wrong_on(3)))
     assert repr(comparison) == "Comparison(a 100.0%, b 96.7%)"
@@ -48,26 +40,6 @@ def test_to_dict_is_json(compare_fakes):
     assert numbers["disagreements"] == 2
     assert numbers["pairs"][0]["only_first_correct"] == 2
     assert compare_fakes(*runs, dataset=None).to_dict()["disagreements"] is None
-
-
-def test_compare_finds_the_settings_that_differ(compare_fakes):
-    other = fake_run("b", spec={"pool": "avg"}, recipe={"seed": 5, "lr": 0.1}, seed=5)
-    other.config["versions"]["torch"] = "2.0"
-    found = compare_fakes(fake_run("a"), other).differences
-    assert [(one.part, one.name, one.values) for one in found] == [
-        ("Run", "seed", ("42", "5")),
-        ("Model", "pool", ("max", "avg")),
-        ("Versions", "torch", ("–", "2.0")),
-    ]
-
-
-def test_compare_takes_imported_weights_without_recipe_and_data(compare_fakes):
-    imported = fake_run("b", seconds=(), fingerprint=None)
-    imported.config["recipe"] = None
-    found = {one.name: one.values for one in compare_fakes(fake_run("a"), imported).differences}
-    assert found["epochs"] == ("2", "–")
-    assert "fingerprint" not in found
-    assert "recipe" not in found
 
 
 def test_compare_raises_config_error_for_one_run(compare_fakes):

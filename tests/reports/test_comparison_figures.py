@@ -50,10 +50,10 @@ def drawn(figure):
 def test_curves_are_solid_for_test_and_dotted_for_training(curve, train, test, unit):
     figure = curve(RUNS)
     curves = drawn(figure)
-    assert list(curves) == [("a", "dot"), ("a", None), ("&lt;b&gt;", "dot"), ("&lt;b&gt;", None)]
+    assert list(curves) == [("a", "dot"), ("a", "solid"), ("&lt;b&gt;", "dot"), ("&lt;b&gt;", "solid")]
     assert list(curves["a", "dot"].y) == [record[train] for record in RUNS["a"]]
-    assert list(curves["&lt;b&gt;", None].y) == [record[test] for record in RUNS["<b>"]]
-    assert list(curves["&lt;b&gt;", None].x) == [1, 2, 3, 4]
+    assert list(curves["&lt;b&gt;", "solid"].y) == [record[test] for record in RUNS["<b>"]]
+    assert list(curves["&lt;b&gt;", "solid"].x) == [1, 2, 3, 4]
     assert figure.layout.xaxis.range[1] == 10.5  # the longest run's
     assert figure.layout.xaxis.title.text == "epoch"
     assert figure.layout.yaxis.title.text == unit

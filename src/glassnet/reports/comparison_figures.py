@@ -22,6 +22,7 @@ from glassnet.pages.theme import (
     TITLE_HEIGHT,
     buttons,
     legend,
+    line_style,
     name_rows,
     new_figure,
     shorten_label,
@@ -149,17 +150,9 @@ def confusion_comparison(matrices: Mapping[str, npt.NDArray[np.int64]], classes:
         figure.add_heatmap(**cells, name=shorten_label(run, 60), xaxis=f"x{index + 1}", yaxis=f"y{index + 1}")
         figure.layout[f"xaxis{index + 1}"] = horizontal | {"domain": [x, x + side / width], "anchor": f"y{index + 1}"}
         figure.layout[f"yaxis{index + 1}"] = vertical | {"domain": [y - side / height, y], "anchor": f"x{index + 1}"}
-        accuracy = np.trace(matrix) / max(1, matrix.sum())
-        figure.add_annotation(
-            text=f"{shorten_label(run, 24)}: accuracy {accuracy:.1%}",
-            x=x,
-            xanchor="left",
-            y=y,
-            yanchor="bottom",
-            xref="paper",
-            yref="paper",
-            showarrow=False,
-        )
+        title = f"{shorten_label(run, 24)}: accuracy {np.trace(matrix) / max(1, matrix.sum()):.1%}"
+        place = {"x": x, "xanchor": "left", "y": y, "yanchor": "bottom", "xref": "paper", "yref": "paper"}
+        figure.add_annotation(text=title, showarrow=False, **place)
     return figure
 
 
@@ -217,17 +210,14 @@ def _curves(
     :param choices: for each button the change of the layout; the first one is the initial state.
     """
     names = [shorten_label(run, 20) for run in histories]
+    last = {run: finite(history[-1].get(keys[1])) for run, history in histories.items()}
+    ends = ", ".join(f"{run} {value:.3f}" for run, value in last.items() if value is not None)
     below = 56 + LEGEND_ROW * -(-sum(48 + text_width([name], 12) for name in [*names, "test", "train"]) // 220)
     height = TITLE_HEIGHT + BUTTONS_HEIGHT + 280 + below
-    ends = [
-        f"{run} {value:.3f}"
-        for run, history in histories.items()
-        if (value := finite(history[-1].get(keys[1]))) is not None
-    ]
     figure = new_figure(
         title,
         caption=caption,
-        alt=f"Line chart, {title.lower()}. On the test images after the last epoch: {', '.join(ends)}.",
+        alt=f"Line chart, {title.lower()}. On the test images after the last epoch: {ends}.",
         height=height,
         margin={"t": TITLE_HEIGHT + BUTTONS_HEIGHT, "b": below},
     )
@@ -237,15 +227,13 @@ def _curves(
             figure.add_scatter(
                 x=[record["epoch"] for record in history],
                 y=[finite(record.get(key)) for record in history],
-                name=name,
                 legendgroup=str(number),
                 showlegend=split == "test",
                 cliponaxis=False,
-                hovertemplate=f"%{{fullData.name}}, {split}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
-                **_style(split, colour, symbol),
+                **_style(split, name, colour, symbol),
             )
     for split in ("test", "train"):
-        figure.add_scatter(x=[None], y=[None], name=split, hoverinfo="skip", **_style(split, TEXT, "circle"))
+        figure.add_scatter(x=[None], y=[None], **_style(split, split, TEXT, "circle"))
     epoch_axis(figure, [record["epoch"] for history in histories.values() for record in history])
     place = {"yref": "container", "y": (below - 52) / height, "yanchor": "top", "tracegroupgap": 0}
     return figure.update_layout(
@@ -253,9 +241,8 @@ def _curves(
     )
 
 
-def _style(split: str, colour: str, symbol: str) -> dict[str, Any]:
+def _style(split: str, name: str, colour: str, symbol: str) -> dict[str, Any]:
+    hover = f"%{{fullData.name}}, {split}, epoch %{{x}}: %{{y:.4f}}"
     if split == "test":
-        line, marker = {"color": colour, "width": 2}, {"symbol": symbol, "size": 7}
-    else:
-        line, marker = {"color": colour, "width": 1.25, "dash": "dot"}, {"symbol": f"{symbol}-open", "size": 6}
-    return {"mode": "lines+markers", "line": line, "marker": marker}
+        return line_style(name, colour, "solid", symbol, hover=hover)
+    return line_style(name, colour, "dot", f"{symbol}-open", hover=hover, width=1.25)

@@ -58,17 +58,14 @@ def misclassified_figure(
         return text_figure("Misclassified images", NO_ERRORS_TEXT)
     labels, hover = [], []
     for error in errors:
-        true, predicted = classes[error.true], classes[error.predicted]
-        labels.append(
-            [
-                f"{shorten_label(true, 10)} {error.true_probability:.2f}",
-                f"→ {shorten_label(predicted, 10)} {error.predicted_probability:.2f}",
-            ]
+        sides = (
+            ("true", classes[error.true], error.true_probability),
+            ("predicted", classes[error.predicted], error.predicted_probability),
         )
-        hover.append(
-            f"test image {error.index}<br>true: {shorten_label(true, 60)} ({error.true_probability:.4f})"
-            f"<br>predicted: {shorten_label(predicted, 60)} ({error.predicted_probability:.4f})"
-        )
+        true, predicted = (f"{shorten_label(name, 10)} {p:.2f}" for _, name, p in sides)
+        labels.append([true, f"→ {predicted}"])
+        details = [f"{side}: {shorten_label(name, 60)} ({p:.4f})" for side, name, p in sides]
+        hover.append("<br>".join([f"test image {error.index}", *details]))
     first = errors[0]
     return image_grid(
         "Misclassified: true → predicted",

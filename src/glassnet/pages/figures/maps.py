@@ -22,9 +22,9 @@ def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
     """
     filters, channels, height, width = weight.shape
     limit = float(np.abs(weight[np.isfinite(weight)]).max(initial=0)) or 1.0
-    stacked = np.full((filters, channels * (height + 1) - 1, width), np.nan, np.float64)
-    for channel in range(channels):
-        stacked[:, channel * (height + 1) :][:, :height] = weight[:, channel]
+    # Each filter's channels below each other, with an empty row after each but the last.
+    stacked = np.pad(weight.astype(np.float64), ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=np.nan)
+    stacked = stacked.reshape(filters, -1, width)[:, :-1]
     in_colour = channels > 1
     grid = TileGrid(filters, stacked.shape[1], width, _COLUMNS, gap=1, label_height=2 if in_colour else 1)
     figure = tile_grid_figure(
@@ -43,23 +43,13 @@ def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
         ),
         alt=f"{filters} filters of {height} by {width} weights; the largest absolute weight is {limit:.2g}.",
     )
-    figure.add_heatmap(
-        z=grid.paste(stacked, np.nan),
-        colorscale="RdBu",
-        zmid=0,
-        zmin=-limit,
-        zmax=limit,
-        hovertemplate="weight %{z:.4g}<extra></extra>",
-        colorbar=colour_bar("weight", exponentformat="power"),
-    )
+    scale = {"colorscale": "RdBu", "zmid": 0, "zmin": -limit, "zmax": limit}
+    bar, hover = colour_bar("weight", exponentformat="power"), "weight %{z:.4g}<extra></extra>"
+    figure.add_heatmap(z=grid.paste(stacked, np.nan), colorbar=bar, hovertemplate=hover, **scale)
     if in_colour:
         names = "RGB" if channels == 3 else [str(channel) for channel in range(channels)]
-        rows = [
-            (grid.corner(first)[0] + channel * (height + 1) + (height - 1) / 2, names[channel])
-            for first in range(0, filters, _COLUMNS)
-            for channel in range(channels)
-        ]
-        label_rows(figure, rows)
+        tops = [grid.corner(first)[0] + (height - 1) / 2 for first in range(0, filters, _COLUMNS)]
+        label_rows(figure, [(top + k * (height + 1), name) for top in tops for k, name in enumerate(names)])
     return figure
 
 

@@ -75,33 +75,35 @@ def tile_grid_figure(
         min_width=min_width + left + 8,
         margin={"l": left, "r": 8, "t": TITLE_HEIGHT, "b": below},
     )
-    corners = [grid.corner(index) for index in range(grid.count)]
-    middle = [x + (grid.width - 1) / 2 for _, x in corners]
     if labels:
-        figure.add_scatter(
-            x=middle,
-            y=[y + grid.height - 0.5 + grid.label_height / 8 for y, _ in corners],
-            text=["<br>".join(lines) for lines in labels],
+        _add_texts(
+            figure,
+            grid,
+            ["<br>".join(lines) for lines in labels],
+            grid.height - 0.5 + grid.label_height / 8,
             mode="text",
             textposition="bottom center",
             textfont={"size": LABEL_SIZE},
             hoverinfo="skip",
-            showlegend=False,
         )
-    with_text = [index for index, text in enumerate(hover) if text]
-    if with_text:
-        figure.add_scatter(
-            x=[middle[index] for index in with_text],
-            y=[corners[index][0] + (grid.height - 1) / 2 for index in with_text],
-            text=[hover[index] for index in with_text],
-            mode="markers",
-            marker={"opacity": 0},
-            hovertemplate="%{text}<extra></extra>",
-            showlegend=False,
-        )
+    if any(hover):
+        invisible = {"mode": "markers", "marker": {"opacity": 0}, "hovertemplate": "%{text}<extra></extra>"}
+        _add_texts(figure, grid, hover, (grid.height - 1) / 2, **invisible)
     figure.update_xaxes(visible=False, range=[-0.5, width - 0.5], constrain="domain")
     figure.update_yaxes(visible=False, range=[height - 0.5, -0.5], scaleanchor="x", constrain="domain")
     return figure.update_layout(hoverdistance=40)
+
+
+def _add_texts(figure: go.Figure, grid: TileGrid, texts: Sequence[str], down: float, **style: Any) -> None:
+    """Add the texts that are not empty in the middle of their tiles, ``down`` pixels below the top."""
+    marks = [(grid.corner(index), text) for index, text in enumerate(texts) if text]
+    figure.add_scatter(
+        x=[x + (grid.width - 1) / 2 for (_, x), _ in marks],
+        y=[y + down for (y, _), _ in marks],
+        text=[text for _, text in marks],
+        showlegend=False,
+        **style,
+    )
 
 
 def label_rows(figure: go.Figure, labels: Sequence[tuple[float, str]]) -> None:
