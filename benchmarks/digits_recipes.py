@@ -1,7 +1,7 @@
-"""How digits' default recipes were chosen, and what they reach.
+"""The choice of the default recipes for the digits, and their test accuracies.
 
-    python benchmarks/digits_recipes.py choose tiny      # validation share, seeds 100-109
-    python benchmarks/digits_recipes.py table            # test set, seeds 0-9, once the recipes stand
+    python benchmarks/digits_recipes.py choose tiny      # on a validation fraction, seeds 100-109
+    python benchmarks/digits_recipes.py table            # on the test set, seeds 0-9, once the recipes are chosen
 
 Each line is the mean, the standard deviation and the worst over ten seeds.
 """
@@ -43,14 +43,14 @@ def accuracies(model: str, seeds: range, measure: str, **fields: object) -> list
     return results
 
 
-def told(values: list[float]) -> str:
+def format_accuracies(values: list[float]) -> str:
     return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}, worst {min(values):.4f}"
 
 
 def choose(model: str) -> None:
-    for values in itertools.product(*CANDIDATES.values()):
-        fields = dict(zip(CANDIDATES, values, strict=True))
-        found = accuracies(
+    for combination in itertools.product(*CANDIDATES.values()):
+        fields = dict(zip(CANDIDATES, combination, strict=True))
+        values = accuracies(
             model,
             range(100, 110),
             "validation_accuracy",
@@ -59,13 +59,13 @@ def choose(model: str) -> None:
             nesterov=True,
             **fields,
         )
-        print(told(found), fields, flush=True)
+        print(format_accuracies(values), fields, flush=True)
 
 
 def table() -> None:
     for engine, model, recipe in ROWS:
-        found = accuracies(model, range(10), "test_accuracy", recipe=recipe, engine=engine)
-        print(engine, model, recipe, told(found), flush=True)
+        values = accuracies(model, range(10), "test_accuracy", recipe=recipe, engine=engine)
+        print(engine, model, recipe, format_accuracies(values), flush=True)
 
 
 if __name__ == "__main__":

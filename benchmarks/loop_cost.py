@@ -1,4 +1,4 @@
-"""What the loop costs beyond its steps: an epoch of gn.train beside bare steps and one evaluation, on digits.
+"""Cost of the training loop beyond its steps: an epoch of gn.train beside bare steps and one evaluation, on digits.
 
     python benchmarks/loop_cost.py [numpy|torch] [MODEL]
 
@@ -22,8 +22,8 @@ from glassnet.progress import Progress
 from glassnet.recipe import get_recipe
 
 
-class Clock(Progress):
-    """Takes the time from the first step of an epoch until it is safely kept."""
+class EpochTimer(Progress):
+    """Times an epoch from its first step until its log line, after the checkpoint."""
 
     def start(self, title: str, total: int, done: int = 0, unit: str = "steps") -> None:
         self.started = perf_counter()
@@ -35,13 +35,13 @@ class Clock(Progress):
 
 def main(engine: str = "numpy", model: str = "tiny") -> None:
     data = gn.load_data("digits")
-    chosen = get_recipe(model)
+    recipe = get_recipe(model)
     network = gn.build(model, engine, threads=1)
-    trainer, test = network.trainer(chosen), network.place(data.test, data.normalization)
+    trainer, test = network.trainer(recipe), network.place(data.test, data.normalization)
     images = data.normalization.apply(data.train.images, np.float32)
 
     def bare(epoch: int) -> float:
-        order = shuffled_batches(len(images), chosen.batch_size, make_rng(0, "shuffle", epoch))
+        order = shuffled_batches(len(images), recipe.batch_size, make_rng(0, "shuffle", epoch))
         batches = [(images[indices], data.train.labels[indices]) for indices in order]
         start = perf_counter()
         for x, labels in batches:
@@ -49,18 +49,18 @@ def main(engine: str = "numpy", model: str = "tiny") -> None:
         network.evaluate(test)
         return perf_counter() - start
 
-    clock = Clock()
-    ours, theirs = [], []
+    timer = EpochTimer()
+    epoch_seconds, bare_seconds = [], []
     with tempfile.TemporaryDirectory() as folder:
         for epoch in range(15):
-            options = {"epochs": 15, "stop_after_epoch": epoch + 1, "resume": epoch > 0, "progress": clock}
+            options = {"epochs": 15, "stop_after_epoch": epoch + 1, "resume": epoch > 0, "progress": timer}
             gn.train(model, data, engine, run=f"{folder}/run", threads=1, **options)
-            ours.append(clock.seconds)
-            theirs.append(bare(epoch))
-    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+            epoch_seconds.append(timer.seconds)
+            bare_seconds.append(bare(epoch))
+    ratio = statistics.median(a / b for a, b in zip(epoch_seconds, bare_seconds, strict=True))
     print(
-        f"{engine} {model}: an epoch of gn.train {statistics.median(ours) * 1e3:.0f} ms, steps and evaluation "
-        f"{statistics.median(theirs) * 1e3:.0f} ms, ratio {ratio:.3f}"
+        f"{engine} {model}: an epoch of gn.train {statistics.median(epoch_seconds) * 1e3:.0f} ms, steps and evaluation "
+        f"{statistics.median(bare_seconds) * 1e3:.0f} ms, ratio {ratio:.3f}"
     )
 
 

@@ -1,4 +1,4 @@
-"""ResNet-20 in pure NumPy on real images: some steps, and how the loss falls.
+"""ResNet-20 in pure NumPy on real images: the loss over some hundred steps.
 
     python benchmarks/resnet20_steps.py FOLDER [STEPS [BATCH_SIZE]]
 
@@ -24,14 +24,14 @@ from glassnet.training.schedule import learning_rates
 
 def main(folder: str, steps: int = 300, batch_size: int = 64) -> None:
     data = gn.load_data(folder)
-    chosen = get_recipe("resnet20", batch_size=batch_size)
-    network = gn.build(gn.spec("resnet20", classes=len(data.classes)), seed=chosen.seed)
-    trainer, placed = network.trainer(chosen), network.place(data.train, data.normalization)
-    changes = make_rng(chosen.seed, "augment", 1)
-    batches = shuffled_batches(len(data.train), batch_size, make_rng(chosen.seed, "shuffle", 1))
+    recipe = get_recipe("resnet20", batch_size=batch_size)
+    network = gn.build(gn.spec("resnet20", classes=len(data.classes)), seed=recipe.seed)
+    trainer, placed = network.trainer(recipe), network.place(data.train, data.normalization)
+    changes = make_rng(recipe.seed, "augment", 1)
+    batches = shuffled_batches(len(data.train), batch_size, make_rng(recipe.seed, "shuffle", 1))
     start = perf_counter()
-    for step, (lr, indices) in enumerate(zip(learning_rates(chosen, steps), batches, strict=False), start=1):
-        trainer.step(Batch(placed, indices, sample_augmentation(chosen.augment, len(indices), changes)), lr=float(lr))
+    for step, (lr, indices) in enumerate(zip(learning_rates(recipe, steps), batches, strict=False), start=1):
+        trainer.step(Batch(placed, indices, sample_augmentation(recipe.augment, len(indices), changes)), lr=float(lr))
         if step % 50 == 0:
             totals = trainer.totals()
             print(f"steps {step - 49:3}-{step:3}: loss {totals.loss:.3f}, accuracy {totals.accuracy:.3f}", flush=True)
