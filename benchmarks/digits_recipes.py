@@ -38,7 +38,7 @@ def accuracies(model: str, seeds: range, measure: str, **fields: object) -> list
     results = []
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
-            run = gn.train(model, data, run=f"{folder}/run", seed=seed, progress=Progress(), **fields)
+            run = gn.train(model, data, run=f"{folder}/run", seed=seed, progress=Progress(), report=False, **fields)
         results.append(run.metrics[measure])
     return results
 

@@ -40,7 +40,7 @@ def main() -> None:
 
     def train() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            gn.train("tiny", data, run=f"{folder}/run", recipe="tutorial", progress=Progress())
+            gn.train("tiny", data, run=f"{folder}/run", recipe="tutorial", progress=Progress(), report=False)
 
     def steps() -> None:
         trainer = gn.build("tiny", kernels="plain").trainer(get_recipe("tiny", "tutorial"))

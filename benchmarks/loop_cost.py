@@ -53,7 +53,13 @@ def main(engine: str = "numpy", model: str = "tiny") -> None:
     epoch_seconds, bare_seconds = [], []
     with tempfile.TemporaryDirectory() as folder:
         for epoch in range(15):
-            options = {"epochs": 15, "stop_after_epoch": epoch + 1, "resume": epoch > 0, "progress": timer}
+            options = {
+                "epochs": 15,
+                "stop_after_epoch": epoch + 1,
+                "resume": epoch > 0,
+                "progress": timer,
+                "report": False,
+            }
             gn.train(model, data, engine, run=f"{folder}/run", threads=1, **options)
             epoch_seconds.append(timer.seconds)
             bare_seconds.append(bare(epoch))

@@ -57,7 +57,8 @@ def test_bench_measures_everything_by_default(call: Call) -> None:
 
 def test_help_names_every_workload() -> None:
     (argument,) = (one for one in get_command(cli.app).commands["bench"].params if one.name == "workloads")
-    named = re.findall(r"[a-z0-9-]+", argument.help.partition(";")[0].replace(" or ", ", "))
+    listed = argument.help.removeprefix("Workloads: ").partition(".")[0]
+    named = re.split(", | or ", listed)
     assert named == list(benching.WORKLOADS)
 
 
@@ -106,6 +107,23 @@ def test_bench_writes_a_page(call: Call, tmp_path: Path) -> None:
 def test_bench_states_an_unknown_workload(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_main(monkeypatch, "digit") == 1
     assert "Got 'digit'; did you mean 'digits'?" in capsys.readouterr().err
+
+
+def test_bench_measures_a_model_with_its_fields(call: Call) -> None:
+    code, _, err = call("--model", "resnet20", "--blocks", "1,1", "--image-size", "8", "--batch-size", "2")
+    assert code == 0
+    assert err.startswith("{'resnet20': Workload(title='Training step of resnet20 on 3×8×8, batch 2'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--width", "4"], "Error: width must come with --model. Got no model.\n"),
+        (["digits", "--model", "tiny"], "Error: --model must come without workloads. Got digits.\n"),
+    ],
+)
+def test_bench_refuses_fields_without_a_model(call: Call, arguments: list[str], text: str) -> None:
+    assert call(*arguments) == (1, "", text)
 
 
 @pytest.mark.slow
