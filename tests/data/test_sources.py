@@ -216,6 +216,8 @@ def test_load_data_raises_for_a_device():
             "channels must be 1, as the images of 'digits' have it; only a folder's images are converted. Got 3.",
         ),
         ({"test_size": 1.1}, "test_size must be above 0 and at most 1. Got 1.1."),
+        ({"test_size": "half"}, "test_size must be above 0 and at most 1. Got 'half'."),
+        ({"max_unreadable": None}, "max_unreadable must be from 0 to 1. Got None."),
         ({"max_unreadable": 1.5}, "max_unreadable must be from 0 to 1. Got 1.5."),
     ],
 )

@@ -55,13 +55,6 @@ class Dataset:
     :raises ConfigError: if ``scale``, ``test_size`` or ``seed`` is out of range, or a half of the test split missing.
     """
 
-    train: Split
-    test: Split
-    classes: list[str]
-    scale: float
-    source: dict[str, Any]
-    unreadable_files: list[str]
-
     def __init__(
         self,
         images: ArrayLike,
@@ -80,7 +73,7 @@ class Dataset:
             if last >= len(train):
                 raise DataError(f"labels must be 0 to classes - 1, each in use. Got {last} among {len(train)} labels.")
             classes = [str(label) for label in range(last + 1)]
-        _check_is_sequence(classes)
+        classes = _check_classes(classes)
         if test_images is not None and test_labels is not None:
             train, test = train.copy(), _make_split(test_images, test_labels, "test_").copy()
         elif test_images is None and test_labels is None:
@@ -102,12 +95,7 @@ class Dataset:
         return dataset
 
     def _set_splits(self, train: Split, test: Split, classes: Sequence[str], scale: float) -> None:
-        _check_is_sequence(classes)
-        names = [str(name) for name in classes]
-        if len(names) < 2:
-            raise DataError(f"classes must be at least 2. Got {names}.")
-        if repeated := next((name for name in names if names.count(name) > 1), None):
-            raise DataError(f"classes must be unique. Got {repeated!r} twice.")
+        names = _check_classes(classes)
         if not (isinstance(scale, int | float | np.number) and math.isfinite(scale) and scale > 0):
             raise ConfigError(f"scale must be a finite number above 0. Got {scale!r}.")
         shape = train.images.shape[1:]
@@ -118,8 +106,8 @@ class Dataset:
         if len(absent := np.setdiff1d(np.arange(len(names)), train.labels)):
             raise DataError(f"Class {names[absent[0]]!r} (label {absent[0]}) must have a training image. Got none.")
         self.train, self.test, self.classes, self.scale = train, test, names, float(scale)
-        self.source = {"source": "arrays"}
-        self.unreadable_files = []
+        self.source: dict[str, Any] = {"source": "arrays"}
+        self.unreadable_files: list[str] = []
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -190,9 +178,15 @@ def _check_images(array: NDArray[Any], name: str) -> None:
         )
 
 
-def _check_is_sequence(classes: Any) -> None:
+def _check_classes(classes: Any) -> list[str]:
     if isinstance(classes, str | bytes) or not isinstance(classes, Sequence | np.ndarray):
         raise DataError(f"classes must be a sequence of names. Got {classes!r}.")
+    names = [str(name) for name in classes]
+    if len(names) < 2:
+        raise DataError(f"classes must be at least 2. Got {names}.")
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"classes must be unique. Got {repeated!r} twice.")
+    return names
 
 
 def _check_labels(split: Split, classes: Sequence[str], name: str) -> None:

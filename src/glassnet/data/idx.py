@@ -62,12 +62,9 @@ def _read(file: BinaryIO, path: Path, dimensions: int, available: int) -> NDArra
     if header_size + length > available:
         raise DataError(f"{promise} a file too small for them.")
     data = np.empty(length, np.uint8)
-    window, filled = data.data, 0
-    while filled < length:
-        received = file.readinto(window[filled:])  # type: ignore[attr-defined]
-        if not received:
-            raise DataError(f"{promise} {filled}.")
-        filled += received
+    received = file.readinto(data.data)  # type: ignore[attr-defined]
+    if received < length:
+        raise DataError(f"{promise} {received}.")
     if file.read(1):  # at the end of a gzip stream this also checks its checksum
         raise DataError(f"{promise} more.")
     return data.reshape(shape)

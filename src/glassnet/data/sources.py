@@ -91,10 +91,10 @@ def load_data(
 
 def _check_arguments(samples: int | None, seed: int, test_size: float, max_unreadable: float) -> None:
     validate_seed(seed)
-    if not 0 < test_size <= 1:
-        raise ConfigError(f"test_size must be above 0 and at most 1. Got {test_size}.")
-    if not 0 <= max_unreadable <= 1:
-        raise ConfigError(f"max_unreadable must be from 0 to 1. Got {max_unreadable}.")
+    if not isinstance(test_size, int | float) or not 0 < test_size <= 1:
+        raise ConfigError(f"test_size must be above 0 and at most 1. Got {test_size!r}.")
+    if not isinstance(max_unreadable, int | float) or not 0 <= max_unreadable <= 1:
+        raise ConfigError(f"max_unreadable must be from 0 to 1. Got {max_unreadable!r}.")
     if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
         raise ConfigError(f"samples must be an integer of at least 1. Got {samples!r}.")
 
