@@ -16,6 +16,7 @@ from glassnet.data import Dataset
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, DivergedError, GlassnetError
 from glassnet.layer_graph import parameter_count
+from glassnet.nn.checks import check_int
 from glassnet.pages.text import pluralize
 from glassnet.progress import Progress, format_duration
 from glassnet.recipe import Recipe
@@ -181,8 +182,7 @@ def run_trials(
     names = [trial.name for trial in trials]
     if len(set(names)) < len(names):
         raise ConfigError(f"The names of trials must be unique. Got {max(names, key=names.count)!r} twice.")
-    if workers < 1:
-        raise ConfigError(f"workers must be an integer of at least 1. Got {workers}.")
+    check_int("workers", workers)
     runner = TrialRunner(data, Path(folder), engine, 1 if workers > 1 else None, evaluate_train)
     fractions = {trial.name: runner.fraction_done(trial) for trial in trials}
     for trial in _first_of_each_setting(trial for trial in trials if fractions[trial.name] == 0):

@@ -7,6 +7,7 @@ from pathlib import Path
 from glassnet.data import Dataset, load_data
 from glassnet.errors import ConfigError
 from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_difference, paired_difference
+from glassnet.nn.checks import check_int
 from glassnet.pages.text import format_p_value, format_points, join_words
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe
@@ -196,16 +197,10 @@ def run_study(
     :raises ConfigError: if a depth is not 6n + 2, or there are fewer than two depths, no norm or no seed.
     :raises RunError: if a run in the folder has other settings.
     """
-    depths = sorted(set(depths))
-    for depth in depths:
-        if depth < 8 or depth % 6 != 2:
-            raise ConfigError(f"depths must be 6n + 2 with n of at least 1, such as 8, 20 or 56. Got {depth}.")
-    if len(depths) < 2:
-        raise ConfigError(f"depths must be at least two that differ. Got {depths}.")
+    depths = _check_depths(depths)
     if not norms:
         raise ConfigError(f"norms must be one or several of {', '.join(NORMS)}. Got {list(norms)}.")
-    if seeds < 1:
-        raise ConfigError(f"seeds must be an integer of at least 1. Got {seeds}.")
+    check_int("seeds", seeds)
     dataset = data if isinstance(data, Dataset) else load_data(data)
     source = Path(str(dataset.source["source"])).name
     trials = {
@@ -226,6 +221,16 @@ def run_study(
     )
     curves = tuple(_training_curve(network, result) for network, result in zip(trials, results, strict=True))
     return DegradationStudy(source, len(dataset.train), epochs, width, curves)
+
+
+def _check_depths(depths: Sequence[int]) -> list[int]:
+    for depth in depths:
+        if depth < 8 or depth % 6 != 2:
+            raise ConfigError(f"depths must be 6n + 2 with n of at least 1, such as 8, 20 or 56. Got {depth}.")
+    different = sorted(set(depths))
+    if len(different) < 2:
+        raise ConfigError(f"depths must be at least two that differ. Got {different}.")
+    return different
 
 
 def _trial(data: Dataset, norm: str, residual: bool, depth: int, width: int, epochs: int, seed: int) -> Trial:

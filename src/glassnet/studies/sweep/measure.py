@@ -8,16 +8,18 @@ from statistics import fmean
 from typing import Any
 
 from glassnet.architecture import ResNetSpec
-from glassnet.data import Dataset, load_data, stratified_split
+from glassnet.data import Dataset, load_data
 from glassnet.errors import ConfigError
 from glassnet.layer_graph import parameter_count
 from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_difference
 from glassnet.measures.significance import SIGNIFICANT, holm
+from glassnet.nn.checks import check_int
 from glassnet.pages.text import first_names, format_points, pluralize
 from glassnet.progress import Progress
 from glassnet.studies.study import Study, format_paired_test, to_builtin
 from glassnet.studies.sweep.grid import GridPoint, ParamGrid, check_field, format_setting, grid_points, make_trial
 from glassnet.studies.trials import TrialResult, run_trials
+from glassnet.training.loop import split_validation
 
 SEEDS, VALIDATION = 3, 0.2
 TEST = "paired t-test with Holm's correction"
@@ -233,8 +235,7 @@ def run_study(
     :raises ConfigError: if a field is unknown, or a combination cannot be trained; the error names it.
     :raises RunError: if a run in the folder has other settings.
     """
-    if seeds < 1:
-        raise ConfigError(f"seeds must be an integer of at least 1. Got {seeds}.")
+    check_int("seeds", seeds)
     for name in fixed:
         check_field(name)
         if name in param_grid:
@@ -248,17 +249,13 @@ def run_study(
     ]
     folder = Path("studies", f"sweep-{source}") if folder is None else folder
     results = run_trials(trials, dataset, folder, engine=engine, workers=workers, progress=progress)
-    split, images = "test", len(dataset.test)
-    if validation_fraction:
-        _, held_out = stratified_split(
-            dataset.train.labels, validation_fraction, 0, dataset.classes, name="validation_fraction"
-        )
-        split, images = "validation", len(held_out)
+    _, validation = split_validation(dataset.train, trials[0].recipe, dataset.classes)
+    split, images = ("test", dataset.test) if validation is None else ("validation", validation)
     settings = [
         _setting(point, results[index * seeds : (index + 1) * seeds], split) for index, point in enumerate(points)
     ]
     values = tuple((name, tuple(values)) for name, values in param_grid.items())
-    return SweepStudy(source, trials[0].spec.preset, split, images, tuple(range(seeds)), values, tuple(settings))
+    return SweepStudy(source, trials[0].spec.preset, split, len(images), tuple(range(seeds)), values, tuple(settings))
 
 
 def _setting(point: GridPoint, results: Sequence[TrialResult], split: str) -> Setting:
