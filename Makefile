@@ -3,8 +3,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Not compiled ahead: that halves the time, and Python compiles what it imports.
+# Compiled afterwards, on all cores: where PYTHONDONTWRITEBYTECODE is set, as in many containers, Python compiles
+# nothing that it imports, and every start takes several times as long.
 PIP := $(BIN)/python -m pip install --quiet --no-compile
+COMPILE := $(BIN)/python -m compileall -q -j 0
 
 # Tests on two cores; a test's neighbours share fixtures, so each worker begins with a half and then takes from the other.
 WORKERS ?= -n 2 --dist worksteal
@@ -21,6 +23,7 @@ help:  ## list the targets
 	$(PYTHON) -m venv .venv
 	$(PIP) --constraint requirements.lock hatchling
 	$(PIP) --constraint requirements.lock --no-build-isolation --editable .
+	@$(COMPILE) .venv/lib src >/dev/null || true  # some packages carry files for other Pythons
 	@touch $@
 
 .venv/.development: .venv/.runtime
@@ -28,6 +31,7 @@ help:  ## list the targets
 	@# Only the tests look at torchvision, and skip what needs it where it cannot be had. Its own requirements would
 	@# replace the pinned PyTorch.
 	-$(PIP) --no-deps torchvision==0.28.0
+	@$(COMPILE) .venv/lib >/dev/null || true
 	@touch $@
 
 # Sphinx and JupyterLab are a hundred packages that the tests do without.
@@ -43,6 +47,7 @@ demo: install  ## train on the handwritten digits with both engines and write ru
 	$(BIN)/glassnet compare runs/demo-numpy runs/demo-torch --output runs/comparison.html
 
 test: install  ## run all tests
+	@$(COMPILE) src
 	$(BIN)/python -m pytest $(WORKERS)
 
 quick: install  ## run the tests without the slow ones

@@ -35,12 +35,39 @@ def test_import_loads_only_what_every_use_needs() -> None:
 
 def test_every_public_name_is_exported_and_can_be_had() -> None:
     public = {"Dataset", "GlassnetError", "Recipe", "ResNetSpec"}
-    public |= {"build", "load", "load_data", "load_weights", "spec", "train"}
+    public |= {"build", "compare", "diagnose", "graph", "load", "load_data", "load_weights", "report", "spec", "train"}
     assert public <= set(glassnet.__all__)
     assert len(glassnet.__all__) == len(set(glassnet.__all__))
     assert set(glassnet.__all__) <= set(dir(glassnet))
     for name in glassnet.__all__:
         assert getattr(glassnet, name) is not None
+
+
+IMPORT_EVERYTHING = """
+import importlib, inspect, pkgutil
+import glassnet
+
+for module in pkgutil.walk_packages(glassnet.__path__, "glassnet."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+for name in glassnet.__all__:
+    value = getattr(glassnet, name)
+    assert callable(value) and not inspect.ismodule(value), name
+"""
+
+
+def test_public_functions_stay_functions_after_importing_every_module() -> None:
+    # Importing a subpackage overwrites an attribute of its name.
+    python(IMPORT_EVERYTHING)
+
+
+def test_no_module_has_the_name_of_a_public_function() -> None:
+    modules = {path.stem for path in (ROOT / "src/glassnet").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert not modules & set(glassnet.__all__)
+
+
+def test_the_package_is_typed() -> None:
+    assert (ROOT / "src/glassnet/py.typed").is_file()
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

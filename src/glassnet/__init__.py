@@ -10,7 +10,7 @@ Everything here is loaded when it is first used, so that importing glassnet is q
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from glassnet.api import compare as compare

@@ -141,7 +141,7 @@ def test_a_page_that_cannot_be_written_is_a_stated_failure(call: Call, tmp_path:
     [
         ("gradient-flow --depths 8,8", "depths must be a list of distinct integers 6n + 2, such as 8, 20, 56."),
         ("gradient-flow --depths -4", "depths must be a list of distinct integers 6n + 2, such as 8, 20, 56."),
-        ("gradient-flow --depths ,", "--depths must be whole numbers between commas. Got ','."),
+        ("gradient-flow --depths ,", "--depths must be integers between commas. Got ','."),
         ("gradient-flow --norms batch,batch", "norms must be a list of 'batch', 'none' or both."),
         ("gradient-flow --steps 0", "steps must be an integer of at least 1. Got 0."),
         ("lr-range --min-lr 0", "min_lr must be a finite number above 0. Got 0.0."),
