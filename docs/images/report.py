@@ -1,6 +1,6 @@
-"""Takes the README's image of a report: four of its parts, two by two. Called by `make image`.
+"""Compose the README's image from four parts of a report, two by two. `make image` calls it.
 
-Chromium is where the environment variable CHROMIUM says, or on the path.
+The environment variable CHROMIUM may name the browser; otherwise it must be on the path.
 """
 
 import io
@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, sync_playwright
 IMAGE = Path(__file__).with_name("report.png")
 WIDTH = 720  # of each part, in pixels
 GAP = 20  # above each part
-PARTS = (  # from the top of one element to the bottom of another
+PARTS = (  # each from the top of one element to the bottom of another
     ("header", "#data"),
     ("#training", "#training figure:nth-of-type(2)"),
     ("#results-on-the-test-images", "#results-on-the-test-images figure:nth-of-type(1)"),
@@ -24,16 +24,17 @@ PARTS = (  # from the top of one element to the bottom of another
 
 
 def edges(element: Locator) -> tuple[float, float]:
-    """Top and bottom of an element, in pixels from the top of the page."""
+    """Return top and bottom of an element, in pixels from the top of the page."""
     box = element.bounding_box()
     assert box is not None, f"{element} is not on the page"
     return box["y"], box["y"] + box["height"]
 
 
-def photograph(page: Page, first: str, last: str) -> Image.Image:
+def screenshot(page: Page, first: str, last: str) -> Image.Image:
+    """Return the page from the top of the first element to the bottom of the last."""
     top, bottom = edges(page.locator(first))[0], edges(page.locator(last))[1]
-    taken = page.screenshot(full_page=True, clip={"x": 0, "y": top, "width": WIDTH, "height": bottom - top})
-    return Image.open(io.BytesIO(taken))
+    png = page.screenshot(full_page=True, clip={"x": 0, "y": top, "width": WIDTH, "height": bottom - top})
+    return Image.open(io.BytesIO(png))
 
 
 def main(report: Path) -> None:
@@ -42,9 +43,9 @@ def main(report: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": 900})
         page.goto(report.resolve().as_uri())
-        for frame in page.locator(".plot").all():  # Plotly draws one after the other
+        for frame in page.locator(".plot").all():  # Plotly draws one figure after the other
             frame.locator(".main-svg").first.wait_for()
-        parts = [photograph(page, first, last) for first, last in PARTS]
+        parts = [screenshot(page, first, last) for first, last in PARTS]
         browser.close()
     rows = [parts[:2], parts[2:]]
     image = Image.new("RGB", (2 * WIDTH, sum(GAP + max(part.height for part in row) for row in rows)), "white")

@@ -173,6 +173,7 @@ def test_summary_names_the_weights_that_validation_selected(run, digits_data):
     run.config["recipe"]["validation_fraction"] = 0.1
     run.history[-1]["test_accuracy"] = 0.5
     page = build_page(run, digits_data)
+    assert "on 1,347 images of 10 classes (10% of them held out for validation) for 2 epochs" in page.summary[0]
     assert "accuracy 50.0%" in page.summary[1]
     assert page.summary[2].startswith("All sections below use the weights selected on the validation set")
 

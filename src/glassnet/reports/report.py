@@ -88,9 +88,11 @@ def _summary(model: "Model", outcome: measures.Outcome | None) -> list[str]:
     if not history:
         sentences = [f"{network} for {len(model.classes)} classes. The run has no training record."]
     else:
+        held_out = recipe.get("validation_fraction")
         sentences = [
-            f"{network}. It was trained on {data['train']:,} images of {len(model.classes)} classes for "
-            f"{pluralize(len(history), 'epoch')} on the {engine_title(model)} engine, in "
+            f"{network}. It was trained on {data['train']:,} images of {len(model.classes)} classes"
+            + (f" ({held_out:.0%} of them held out for validation)" if held_out else "")
+            + f" for {pluralize(len(history), 'epoch')} on the {engine_title(model)} engine, in "
             f"{format_duration(training_seconds(model))}."
         ]
     accuracy = _last_accuracy(model)
