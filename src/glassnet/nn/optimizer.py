@@ -92,8 +92,8 @@ class SGD(Optimizer):
             raise ConfigError(f"momentum of SGD must be at least 0, and above 0 with nesterov. Got {momentum!r}.")
 
     def update(self, parameter: Parameter, state: dict[str, Array], group: ParamGroup) -> None:
-        settings = {name: group[name] for name in ("lr", "momentum", "weight_decay", "nesterov")}
-        w, v = sgd_step(parameter.data, parameter.grad, state.get("momentum_buffer"), **settings)
+        settings = group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]
+        w, v = sgd_step(parameter.data, parameter.grad, state.get("momentum_buffer"), *settings)
         parameter.data[...] = w
         if v is not None:
             state["momentum_buffer"] = np.asarray(v)

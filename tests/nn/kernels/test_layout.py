@@ -78,12 +78,7 @@ def test_one_number_per_channel_meets_the_lines(x: Array) -> None:
 
 @examples
 @given(pictures())
-def test_sums_over_the_pixels_of_each_channel(x: Array) -> None:
-    lines, C = layout.as_rows(x), x.shape[1]
-    other = np.cos(lines)
-    exact = x.astype(np.float64)
-    total = layout.channel_sum(lines, C)
-    dot = layout.channel_sum_of_products(lines, other, C)
-    compare("sum", total, exact.sum(axis=(0, 2, 3)), 1e-4 if x.dtype == np.float32 else None)
-    expected = (exact * picture(other, x.shape)).sum(axis=(0, 2, 3))
-    compare("sum of products", dot, expected, 1e-4 if x.dtype == np.float32 else None)
+def test_channel_sum_adds_the_pixels_of_each_channel(x: Array) -> None:
+    total = layout.channel_sum(layout.as_rows(x), x.shape[1])
+    expected = x.astype(np.float64).sum(axis=(0, 2, 3)).astype(x.dtype)
+    compare("sum", total, expected, 1e-4 if x.dtype == np.float32 else None)

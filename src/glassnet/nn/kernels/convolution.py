@@ -97,7 +97,7 @@ def conv2d_backward_params(executor: BlockExecutor, dy: Array, saved: Saved) -> 
 
 
 def _bias_gradient(dy: Array, has_bias: bool) -> Array | None:
-    return layout.channel_sum(layout.as_rows(dy), dy.shape[1]).astype(dy.dtype) if has_bias else None
+    return layout.channel_sum(layout.as_rows(dy), dy.shape[1]) if has_bias else None
 
 
 def _col2im(executor: BlockExecutor, dy: Array, w: Array, window: SlidingWindow, shape: tuple[int, ...]) -> Array:

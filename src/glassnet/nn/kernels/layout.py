@@ -73,12 +73,6 @@ def repeat_per_pixel(per_channel: Array, width: int) -> Array:
 
 
 def channel_sum(rows: Array, channels: int) -> Array:
-    """Return Σ over the pixels of a matrix of rows, (C,) in float64: down the columns by BLAS, then over one row."""
-    total: Array = (np.ones(len(rows), rows.dtype) @ rows).reshape(-1, channels).sum(axis=0, dtype=np.float64)
-    return total
-
-
-def channel_sum_of_products(a: Array, b: Array, channels: int) -> Array:
-    """Return Σ over the pixels of a·b for two matrices of rows, (C,) in float64."""
-    total: Array = np.einsum("rk,rk->k", a, b).reshape(-1, channels).sum(axis=0, dtype=np.float64)
+    """Return Σ over the pixels of a matrix of rows, (C,): down the columns by BLAS, then over the pixels of one row."""
+    total: Array = (np.ones(len(rows), rows.dtype) @ rows).reshape(-1, channels).sum(axis=0)
     return total

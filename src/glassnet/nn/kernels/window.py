@@ -29,6 +29,9 @@ from glassnet.nn.kernels.workspace import Workspace
 Array = NDArray[Any]
 
 
+_output_size = cache(functional.output_size)  # a training asks for the same few at each step
+
+
 @dataclass(frozen=True)
 class SlidingWindow:
     """A kernel of (height, width) ``kernel_size`` that slides over a padded image."""
@@ -44,7 +47,7 @@ class SlidingWindow:
         :raises ShapeError: if not a single window fits.
         """
         H, W = size
-        count = functional.output_size((H, W), self.kernel_size, self.stride, self.padding, self.dilation)
+        count = _output_size((H, W), self.kernel_size, self.stride, self.padding, self.dilation)
         if min(count) < 1:
             height, width = (
                 d * (k - 1) + 1 - sum(p) for d, k, p in zip(self.dilation, self.kernel_size, self.padding, strict=True)
@@ -133,7 +136,7 @@ class SlidingWindow:
 def sliding_window(
     kernel_size: int | Pair, stride: int | Pair = 1, padding: Padding = 0, dilation: int | Pair = 1
 ) -> SlidingWindow:
-    """Return the window of these arguments of ``functional``. A training asks for the same few at each step."""
+    """Return the window of these arguments of ``functional``."""
     pair = functional.pair
     vertical, horizontal = pair(padding)
     return SlidingWindow(pair(kernel_size), pair(stride), (pair(vertical), pair(horizontal)), pair(dilation))
