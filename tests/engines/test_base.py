@@ -68,6 +68,26 @@ def test_gradients_that_fail_half_way_move_nothing() -> None:
         np.testing.assert_array_equal(array, before[key], err_msg=key)
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("use", ["gradients", "trace", "step"])
+def test_an_empty_batch_has_no_loss(engine: str, use: str) -> None:
+    network = gn.build("tiny-bn", engine)
+    images, labels = np.zeros((0, 1, 8, 8), np.float32), np.zeros(0, int)
+    compute = network.trainer(gn.Recipe()).step if use == "step" else getattr(network, use)
+    before = network.state_dict()
+    with pytest.raises(DataError, match=r"^images must be at least 1 to compute a loss\. Got 0\.$"):
+        compute(images, labels)
+    for key, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[key], err_msg=key)
+    assert network.logits(images).shape == (0, 10)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_network_prints_its_layers(engine: str) -> None:
+    text = repr(gn.build("tiny", engine))
+    assert text.startswith("Sequential(\n  (conv1): Conv2d(1, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))\n")
+
+
 def test_the_same_gradients_twice() -> None:
     network = gn.build(gn.spec("tiny-bn", dropout=0.5))
     images, labels = batch(network.spec)

@@ -373,6 +373,51 @@ def test_a_module_without_passes_says_so() -> None:
             call(np.zeros(1))
 
 
+LAYERS = [
+    ("Conv2d", (1, 8, 3), {}),
+    ("Conv2d", (1, 8, (3, 2)), {"stride": 2, "padding": (1, 0), "dilation": 2, "bias": False}),
+    ("Conv2d", (2, 8, 3), {"padding": "same"}),
+    ("Conv2d", (2, 8, 3), {"padding": "valid"}),
+    ("BatchNorm2d", (8,), {}),
+    ("BatchNorm2d", (8, 1e-3, None, False, False), {}),
+    ("ReLU", (), {}),
+    ("MaxPool2d", (2,), {}),
+    ("MaxPool2d", ((2, 3),), {"stride": (1, 2), "padding": 1, "dilation": 2}),
+    ("AvgPool2d", (3, 2, 1), {}),
+    ("AdaptiveAvgPool2d", (1,), {}),
+    ("AdaptiveAvgPool2d", ((1, 1),), {}),
+    ("Flatten", (), {}),
+    ("Linear", (5, 3), {}),
+    ("Linear", (5, 3), {"bias": False}),
+    ("Dropout", (0.2,), {}),
+    ("Identity", (), {}),
+    ("Sequential", (), {}),
+    ("CrossEntropyLoss", (), {}),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize(("name", "arguments", "options"), LAYERS)
+def test_repr_is_torchs(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    expected = repr(getattr(torch.nn, name)(*arguments, **options))
+    if name == "BatchNorm2d":
+        expected = re.sub(", bias=(True|False)", "", expected)  # an argument of later versions of torch
+    assert repr(getattr(nn, name)(*arguments, **options)) == expected
+
+
+def test_repr_of_a_network_is_a_tree() -> None:
+    layers = (
+        OrderedDict(conv1=package.Conv2d(1, 2, 3), inner=package.Sequential(package.ReLU(), package.Flatten()))
+        for package in (nn, torch.nn)
+    )
+    ours, theirs = (package.Sequential(named) for package, named in zip((nn, torch.nn), layers, strict=True))
+    assert repr(ours) == repr(theirs)
+    block = nn.Residual(nn.Sequential(OrderedDict(relu1=nn.ReLU())), nn.ZeroPadShortcut(2, 4, 2), nn.ReLU())
+    assert repr(block) == (
+        "Residual(\n  (relu1): ReLU()\n  (shortcut): ZeroPadShortcut(2, 4, stride=2)\n  (relu): ReLU()\n)"
+    )
+
+
 def test_a_parameter_tells_its_shape() -> None:
     assert repr(nn.Parameter(np.zeros((2, 3)))) == "Parameter(shape=(2, 3), dtype=float64)"
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
-from glassnet.nn.kernels import parallel
+from glassnet.nn import functional
+from glassnet.nn.kernels import layout, parallel
 from tests.nn.oracle import Array, compare, examples, parity, pictures, tensor
 
 
@@ -90,7 +91,7 @@ def test_a_large_mean_does_not_drown_a_small_variance() -> None:
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("shift", [0, 3.5, 4.5, 100, 1e5])
 def test_wherever_the_mean_is_the_numbers_are_torchs_and_float32_keeps_its_digits(shift: float, affine: bool) -> None:
-    """Up to 4 standard deviations from 0 the sums are of x itself, beyond of x less its mean."""
+    """Up to CENTERING_LIMIT standard deviations from 0 the sums are of x itself, beyond of x less its mean."""
     x32 = (normal(6, 3, 16, 16) + shift * np.array([1, -1, 0]).reshape(3, 1, 1)).astype(np.float32)
     dy32 = (0.5 + normal(*x32.shape, seed=1)).astype(np.float32)
     x, dy = x32.astype(np.float64), dy32.astype(np.float64)
@@ -106,6 +107,41 @@ def test_wherever_the_mean_is_the_numbers_are_torchs_and_float32_keeps_its_digit
     quantities += [(quick.eval()(x32), exact.eval()(x))]
     for ours, expected in quantities:
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 4, 4), (32, 16, 8, 8), (1, 3, 5, 7), (8, 5, 16, 16), (100, 4, 32, 31)])
+@pytest.mark.parametrize("ratio", [0, 0.5, 1, 1.5, 2, 2.4, 2.6, 3, 4, 10, 100, 1e4])
+def test_float32_is_as_accurate_as_torchs(shape: tuple[int, ...], ratio: float) -> None:
+    """Wherever the mean is: ``ratio`` is |mean| / σ. Errors are relative to each array's largest value."""
+    C = shape[1]
+    signs = np.random.default_rng(1).choice([-1, 1], C).reshape(1, C, 1, 1)
+    x = (normal(*shape) + ratio * signs).astype(np.float32)
+    dy = (0.3 + normal(*shape, seed=1)).astype(np.float32)  # a sum that is not 0 costs digits, too
+    gamma, beta = (normal(C, seed=seed).astype(np.float32) for seed in (2, 3))
+
+    ours, theirs = nn.BatchNorm2d(C, momentum=1.0), torch.nn.BatchNorm2d(C, momentum=1.0)
+    for parameter, values in zip(ours.parameters(), (gamma, beta), strict=True):
+        parameter.data[...] = values
+    theirs.load_state_dict({key: tensor(value) for key, value in ours.state_dict().items()})
+    theirs_x = tensor(x).requires_grad_()
+    y, theirs_y = ours(layout.channels_last(x)), theirs(theirs_x)
+    dx = ours.backward(layout.channels_last(dy))
+    theirs_y.backward(tensor(dy))
+
+    exact = [array.astype(np.float64) for array in (x, gamma, beta)]
+    exact_y, saved, (_, var) = functional.batch_norm(*exact)
+    exact_dx, dgamma, dbeta = functional.batch_norm_backward(dy.astype(np.float64), saved)
+    M = x.size // C
+    (weight, bias), torch_parameters = ours.parameters(), list(theirs.parameters())
+    for name, mine, torchs, truth in (
+        ("y", y, theirs_y, exact_y),
+        ("dx", dx, theirs_x.grad, exact_dx),
+        ("dgamma", weight.grad, torch_parameters[0].grad, dgamma),
+        ("dbeta", bias.grad, torch_parameters[1].grad, dbeta),
+        ("running_var", ours.running_var, theirs.running_var, var * M / (M - 1)),
+    ):
+        error, torchs_error = (np.abs(array - truth).max() for array in (mine, torchs.detach().numpy()))
+        assert error <= max(2 * torchs_error, 5e-7 * np.abs(truth).max()), name
 
 
 @pytest.mark.parametrize("size", [1e17, 1e18])

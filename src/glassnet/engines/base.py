@@ -80,6 +80,7 @@ class Network(ABC):
 
     engine: ClassVar[str]
     engine_title: ClassVar[str]  # as people write it
+    module: Any  # the layers: the engine's own Sequential
 
     def __init__(self, spec: ResNetSpec, dtype: np.dtype[Any]) -> None:
         self.spec = spec
@@ -152,6 +153,9 @@ class Network(ABC):
         )
         return Evaluation.of(self._joined(self._logits(self._gather(batch)[0]) for batch in batches), labels)
 
+    def __repr__(self) -> str:
+        return repr(self.module)
+
     def _joined(self, chunks: Iterator[Array]) -> Array:
         return np.concatenate([np.empty((0, self.spec.classes), self.dtype), *chunks])
 
@@ -176,10 +180,13 @@ class Network(ABC):
         return cast
 
     def _checked_labels(self, labels: Array, count: int) -> Array:
+        """Return the labels of ``count`` images whose loss is wanted, checked; 0 images have none."""
+        if count == 0:
+            raise DataError("images must be at least 1 to compute a loss. Got 0.")
         labels = np.asarray(labels)
         if labels.shape != (count,) or labels.dtype.kind not in "iu":
             raise DataError(f"The labels must be {count} integers. Got {labels.dtype} of shape {labels.shape}.")
-        if count and not (labels.min() >= 0 and labels.max() < self.spec.classes):
+        if not (labels.min() >= 0 and labels.max() < self.spec.classes):
             wrong = labels[(labels < 0) | (labels >= self.spec.classes)][0]
             raise DataError(f"The labels must be from 0 to {self.spec.classes - 1}. Got {wrong}.")
         return labels
