@@ -49,7 +49,7 @@ def parity(
     settings: dict[str, Any],
     dtype: Annotated[
         str,
-        typer.Option(metavar="float64|float32", help="Type of the numbers; float32 does not judge gradients."),
+        typer.Option(metavar="float64|float32", help="Type of the numbers; in float32 gradients have no tolerance."),
     ] = "float64",
     batch_size: Annotated[int, typer.Option(help="Number of images in the batch.")] = 2,
     steps: Annotated[int, typer.Option(help="Number of optimizer steps before the weights are compared.")] = 2,

@@ -71,12 +71,8 @@ def load_data(
         dataset = _sample(_idx(*files, None, seed, test_size), samples, seed)
     else:
         dataset = read_folder(path, size, channels, samples, seed, test_size, max_unreadable)
-    for option, value, own in (("image_size", size, dataset.image_size), ("channels", channels, dataset.channels)):
-        if value not in (None, own):
-            raise ConfigError(
-                f"{option} must be {own}, as the images of {name!r} have it; only a folder's images are converted. "
-                f"Got {value}."
-            )
+    _check_conversion("image_size", size, dataset.image_size, name)
+    _check_conversion("channels", channels, dataset.channels, name)
     dataset.source = {
         "source": name if name in _NAMES else str(path.resolve()),
         "image_size": list(dataset.image_size),
@@ -97,6 +93,14 @@ def _check_arguments(samples: int | None, seed: int, test_size: float, max_unrea
         raise ConfigError(f"max_unreadable must be from 0 to 1. Got {max_unreadable!r}.")
     if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
         raise ConfigError(f"samples must be an integer of at least 1. Got {samples!r}.")
+
+
+def _check_conversion(option: str, requested: object, actual: object, name: str) -> None:
+    if requested not in (None, actual):
+        raise ConfigError(
+            f"{option} must be {actual}, as the images of {name!r} have it; only a folder's images are converted. "
+            f"Got {requested}."
+        )
 
 
 def _digits() -> Dataset:
