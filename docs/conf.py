@@ -1,20 +1,21 @@
-"""How `make docs` builds the site: MyST pages and the executed tour, offline, with the library's own figures."""
+"""Configuration of the site that `make docs` builds: MyST pages and the executed tour, with figures, offline."""
 
-import re
+import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
-import click
 from docutils import nodes
 from latex2mathml.converter import convert
 from plotly.offline import get_plotlyjs
 from sphinx.application import Sphinx
-from typer.cli import get_docs_for_click
-from typer.main import get_command
 
 import glassnet
-from glassnet.cli import app as program
 from glassnet.pages.page import template_source
+from glassnet.settings import REQUIRED, Settings, allowed_text
+
+sys.path.insert(0, str(Path(__file__).parent))
+from commands import commands_page
 
 project = "glassnet"
 author = "the authors of glassnet"
@@ -38,7 +39,7 @@ nb_execution_in_temp = True  # runs leave folders
 nb_execution_timeout = 240
 nb_execution_raise_on_error = True
 nb_merge_streams = True
-suppress_warnings = ["mystnb.unknown_mime_type"]  # Plotly's own stands beside the HTML that is shown
+suppress_warnings = ["mystnb.unknown_mime_type"]  # Plotly's own type, beside the HTML that is displayed
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the signature has them
@@ -55,27 +56,32 @@ def _block_math(translator: Any, node: nodes.math_block) -> None:
 
 
 def _read_tour_first(app: Sphinx, env: Any, pages: list[str]) -> None:
-    """Running it makes the notebook that the index offers."""
+    """Sort the tour to the front: its execution makes the notebook that the index offers."""
     pages.sort(key=lambda page: page != "tour")
 
 
 def _add_commands(app: Sphinx, page: str, source: list[str]) -> None:
-    """What the commands say of themselves, so that their page cannot be stale."""
     if page == "commands":
-        command = get_command(program)
-        context = click.Context(command, info_name="glassnet")
-        _, told = get_docs_for_click(obj=command, ctx=context, name="glassnet").split("\n", 1)
-        source[0] += re.sub(r"^Example: (.+)$", r"Example: `\1`", told, flags=re.MULTILINE)
+        source[0] += commands_page()
 
 
 def _indent_equations(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """A docstring of one sentence and equations: with nothing behind them, they lost their indentation."""
+    """Indent equations again in a docstring of one sentence and equations, which loses the indentation."""
     if len(lines) > 2 and lines[0].endswith("::") and not lines[2].startswith(" "):
         lines[2:] = ["    " + line for line in lines[2:]]
 
 
+def _add_settings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Document the fields of settings by their declarations."""
+    if what == "class" and issubclass(obj, Settings) and dataclasses.is_dataclass(obj):
+        for field in dataclasses.fields(obj):
+            text = f"{field.metadata['help']} Allowed: {allowed_text(obj, field.name)}."
+            default = "" if field.default is REQUIRED else f" Default: ``{field.default!r}``."
+            lines.append(f":param {field.name}: {text}{default}")
+
+
 def _write_scripts(app: Sphinx, error: Exception | None) -> None:
-    """What draws figures: Plotly as its package ships it, and the reports' own script."""
+    """Write the scripts that draw figures: Plotly's own, and that of the pages."""
     if error is None:
         static = Path(app.outdir, "_static")
         (static / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
@@ -91,6 +97,7 @@ def _add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any],
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _indent_equations)
+    app.connect("autodoc-process-docstring", _add_settings)
     app.connect("env-before-read-docs", _read_tour_first)
     app.connect("source-read", _add_commands)
     app.connect("html-page-context", _add_scripts)

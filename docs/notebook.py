@@ -1,4 +1,4 @@
-"""Writes the tour as a notebook without outputs, for `make tour`: python docs/notebook.py build/tour/tour.ipynb"""
+"""Write the tour as a notebook without outputs, for `make tour`: python docs/notebook.py build/tour/tour.ipynb"""
 
 import os
 import re
@@ -9,14 +9,14 @@ TOUR = Path(__file__).with_name("tour.md")
 
 
 def linked_as_in_jupyter(tour: str) -> str:
-    """Links to headings as JupyterLab names them, ``#The-data``, in place of the site's ``#the-data``."""
+    """Return the tour with links to headings as JupyterLab names them, ``#The-data`` for the site's ``#the-data``."""
     headings = re.findall(r"^##+ (.+)$", tour, flags=re.MULTILINE)
     names = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-"): title.replace(" ", "-") for title in headings}
     return re.sub(r"\]\(#([^)]+)\)", lambda link: f"](#{names[link[1]]})", tour)
 
 
 def main(path: Path) -> None:
-    import nbformat  # of the extra docs; the tests do without them
+    import nbformat  # from the extra docs, which the tests do not need
     from myst_nb.core.read import read_myst_markdown_notebook
 
     pages = os.path.relpath(TOUR.parent, path.parent)  # links lead to the other pages' sources
@@ -28,7 +28,7 @@ def main(path: Path) -> None:
             cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():
-        path.replace(path.with_suffix(".ipynb~"))  # what a learner wrote there is kept
+        path.replace(path.with_suffix(".ipynb~"))  # a copy of what a learner wrote
     nbformat.write(notebook, path)
 
 

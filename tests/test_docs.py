@@ -1,6 +1,7 @@
-"""The pages say what is so: their commands, targets, paths and links exist, and their Python runs."""
+"""Tests of the documentation: commands, targets, paths and links exist, names are documented, and the code runs."""
 
 import ast
+import doctest
 import importlib.util
 import inspect
 import re
@@ -13,7 +14,8 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from glassnet import cli
+import glassnet
+from glassnet import cli, studies
 from glassnet.verify import naive_convolution
 
 ROOT = Path(__file__).parents[1]
@@ -24,72 +26,76 @@ every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relati
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The fenced code of one language."""
+    """Return the fenced code of one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
 
 
 def inline(page: str) -> list[str]:
-    """The code between single backticks."""
+    """Return the code between single backticks."""
     return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE))
 
 
 def uses(page: str, program: str) -> list[list[str]]:
-    """The words after ``program`` wherever the page calls it."""
+    """Return the words after ``program`` wherever the page calls it."""
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()] + inline(page)
     words = [shlex.split(line, comments=True) for line in lines if line.startswith(f"{program} ")]
-    return [rest for first, *rest in words if first == program]
+    return [arguments for first, *arguments in words if first == program]
 
 
 def program(path: str) -> Any:
-    """A script of the repository that belongs to no package, as a module."""
-    found = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    """Return a script of the repository that belongs to no package, as a module."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Every command that does something, under the words that call it."""
-    found: dict[tuple[str, ...], Any] = {}
+    """Return every command that does something, under the words that call it."""
+    result: dict[tuple[str, ...], Any] = {}
     for name, command in group.commands.items():
-        here = (*path, name)
-        found.update(commands(command, here) if hasattr(command, "commands") else {here: command})
-    return found
+        words = (*path, name)
+        result.update(commands(command, words) if hasattr(command, "commands") else {words: command})
+    return result
+
+
+def options_of(command: Any) -> set[str]:
+    names = [name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)]
+    return {name for name in names if name.startswith("-")}
 
 
 @every_page
-def test_commands_and_options_exist(path: Path) -> None:
+def test_page_names_existing_commands_and_options(path: Path) -> None:
     known = commands(COMMANDS)
     for words in uses(path.read_text(encoding="utf-8"), "glassnet"):
         if words[0].startswith("-"):
             continue
         names = [name for name in known if tuple(words[: len(name)]) == name]
         assert names, f"glassnet {shlex.join(words)}: there is no such command"
-        parameters = known[names[0]].params
-        options = {option for one in parameters for option in (*one.opts, *one.secondary_opts)}
-        given = {word.partition("=")[0] for word in words if word.startswith("-")}
-        assert given <= options, f"glassnet {shlex.join(words)}: {names[0]} has no {given - options}"
+        options = options_of(known[names[0]])
+        used = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert used <= options, f"glassnet {shlex.join(words)}: {names[0]} has no {used - options}"
 
 
 @every_page
-def test_make_targets_exist(path: Path) -> None:
+def test_page_names_existing_make_targets(path: Path) -> None:
     targets = re.findall(r"^([a-z-]+):(?!=)", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
     for words in uses(path.read_text(encoding="utf-8"), "make"):
-        named = {word for word in words if "=" not in word}
-        assert named <= set(targets), f"make {shlex.join(words)}"
+        used = {word for word in words if "=" not in word}
+        assert used <= set(targets), f"make {shlex.join(words)}"
 
 
 @every_page
-def test_links_lead_somewhere(path: Path) -> None:
+def test_page_links_to_existing_files(path: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (path.parent / link).exists()]
     assert not missing
 
 
-def test_the_notebooks_links_are_its_headings_in_jupyterlab() -> None:
-    """There a heading's id is its text with hyphens for spaces, capitals and question marks as they are."""
+def test_notebook_links_to_headings_as_jupyterlab_names_them() -> None:
+    """JupyterLab replaces the spaces of a heading by hyphens, and keeps capitals and question marks."""
     script = program("docs/notebook.py")
     tour = script.TOUR.read_text(encoding="utf-8")
     ids = {title.replace(" ", "-") for title in re.findall(r"^##+ (.+)$", tour, flags=re.MULTILINE)}
@@ -99,25 +105,76 @@ def test_the_notebooks_links_are_its_headings_in_jupyterlab() -> None:
 
 
 @every_page
-def test_named_files_exist(path: Path) -> None:
-    named = [text for text in inline(path.read_text(encoding="utf-8")) if re.match(r"(src|tests|docs)/", text)]
-    assert not [text for text in named if not (ROOT / text).exists()]
+def test_page_names_existing_files(path: Path) -> None:
+    names = [
+        text for text in inline(path.read_text(encoding="utf-8")) if re.match(r"(src|tests|docs|benchmarks)/", text)
+    ]
+    assert not [name for name in names if not (ROOT / name).exists()]
 
 
-def test_the_readme_names_every_command() -> None:
-    named = uses((ROOT / "README.md").read_text(encoding="utf-8"), "glassnet")
+def test_readme_names_every_command() -> None:
+    used = uses((ROOT / "README.md").read_text(encoding="utf-8"), "glassnet")
     for name in commands(COMMANDS):
-        assert any(tuple(words[: len(name)]) == name for words in named), " ".join(name)
+        assert any(tuple(words[: len(name)]) == name for words in used), " ".join(name)
+
+
+def test_commands_page_documents_every_command_and_option() -> None:
+    """The site adds this text to docs/commands.md."""
+    sections = re.split(r"^#+ `glassnet ([^`]+)`$", program("docs/commands.py").commands_page(), flags=re.MULTILINE)[1:]
+    texts = dict(zip(sections[::2], sections[1::2], strict=True))
+    for name, command in commands(COMMANDS).items():
+        text = texts[" ".join(name)]
+        documented = re.findall(r"(?<![\w-])--[a-z0-9-]+", "\n".join(re.findall(r"^\* `([^`]+)`", text, re.MULTILINE)))
+        assert options_of(command) - {"-h"} <= {*documented, "--help"}, name
+        assert "Example: `glassnet " in text, name
+
+
+LIBRARY = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+
+
+def documented_members(module: str) -> set[str]:
+    """Return the names whose docstrings the reference takes from a module."""
+    directive = re.search(rf"^\.\. automodule:: {re.escape(module)}\n((?:   :.*\n)*)", LIBRARY, flags=re.MULTILINE)
+    assert directive is not None, f"docs/library.md has no {module}"
+    options = dict(re.findall(r":([\w-]+):(.*)", directive[1]))
+    public = getattr(importlib.import_module(module), "__all__", [])
+    selected = [name.strip() for name in options["members"].split(",") if name.strip()] or public
+    excluded = {name.strip() for name in options.get("exclude-members", "").split(",")}
+    return set(selected) - excluded
+
+
+def test_library_page_documents_every_public_name() -> None:
+    assert documented_members("glassnet") == set(glassnet.__all__)
+    assert set(re.findall(r"`gn\.(\w+)`", LIBRARY.partition("## glassnet")[0])) == set(glassnet.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(set(studies.__all__) - {"Study"}))
+def test_library_page_documents_every_study(name: str) -> None:
+    assert documented_members(f"glassnet.studies.{name}") >= {"run_study", "build_page"}
+
+
+@pytest.mark.parametrize("module", re.findall(r"^\.\. automodule:: (\S+)$", LIBRARY, flags=re.MULTILINE))
+def test_documented_names_have_docstrings(module: str) -> None:
+    for name in documented_members(module):
+        value = getattr(importlib.import_module(module), name)
+        assert not callable(value) or inspect.getdoc(value), f"{module}.{name}"
+
+
+def test_library_page_examples_print_what_it_shows() -> None:
+    pytest.importorskip("torch")
+    examples = doctest.DocTestParser().get_doctest("\n".join(blocks(LIBRARY, "pycon")), {}, "library.md", None, 0)
+    assert len(examples.examples) > 4
+    assert doctest.DocTestRunner().run(examples).failed == 0
 
 
 @pytest.mark.slow
-def test_the_readmes_tours_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python first: it leaves the image that the command line then asks about."""
+def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python first: it writes the image that the commands then classify."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     exec("\n".join(blocks(readme, "python")), {})
-    (tour,) = [block for block in blocks(readme, "sh") if "glassnet predict" in block]
-    for line in tour.splitlines():
+    (lines,) = [block for block in blocks(readme, "sh") if "glassnet predict" in block]
+    for line in lines.splitlines():
         program, *words = shlex.split(line, comments=True) or ["glassnet", "--help"]
         assert program == "glassnet", line
         result = CliRunner().invoke(cli.app, words)
@@ -127,12 +184,12 @@ def test_the_readmes_tours_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 FAST_NUMPY = ROOT / "docs" / "fast-numpy.md"
 
 
-def test_the_way_to_a_fast_convolution_runs() -> None:
+def test_fast_numpy_page_code_runs() -> None:
     exec("\n".join(blocks(FAST_NUMPY.read_text(encoding="utf-8"), "python")), {})
 
 
 class Bare(ast.NodeTransformer):
-    """Leaves what is computed: no annotations and no docstrings."""
+    """Removes annotations and docstrings."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
@@ -153,7 +210,7 @@ def bare(source: str) -> str:
     return ast.unparse(Bare().visit(ast.parse(textwrap.dedent(source))))
 
 
-def test_the_steps_on_the_page_are_those_that_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fast_numpy_page_shows_the_steps_that_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     steps = program("benchmarks/convolution_steps.py")
     originals = {
@@ -164,7 +221,7 @@ def test_the_steps_on_the_page_are_those_that_are_timed(monkeypatch: pytest.Monk
         "blocks": steps.blocks,
     }
     code = "\n".join(blocks(FAST_NUMPY.read_text(encoding="utf-8"), "python"))
-    shown = {node.name: node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
-    assert shown.keys() == originals.keys()
-    for name, node in shown.items():
+    displayed = {node.name: node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+    assert displayed.keys() == originals.keys()
+    for name, node in displayed.items():
         assert bare(ast.unparse(node)) == bare(inspect.getsource(originals[name])), name

@@ -1,5 +1,6 @@
-"""The tour runs: each of its cells, as a plain program, first without PyTorch and then those that need it."""
+"""Tests of the tour: each cell runs as a plain program, first all without PyTorch, then those that need it."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -10,15 +11,19 @@ from typing import Any
 
 import pytest
 
+from glassnet import nn
+from glassnet.nn import functional
+from glassnet.verify import naive_convolution
+
 TOUR = Path(__file__).parents[1] / "docs/tour.md"
 
-# Read by a new process, as what is blocked must not be loaded yet: cells as JSON on stdin, what they print on stdout.
+# Runs in a new process, where PyTorch is not imported yet: cells as JSON on stdin, their output on stdout.
 PROGRAM = """
 import json, sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "lightning"):
+        if name.partition(".")[0] == "torch":
             raise ImportError(f"{name} is blocked")
 
 def run(cells):
@@ -41,13 +46,13 @@ print("=== all")
 
 
 def cells(page: str) -> list[str]:
-    """The code of a MyST notebook, without the cells' options."""
-    found = re.findall(r"^```\{code-cell\}[^\n]*\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
-    return [re.sub(r"\A(:[^\n]*\n)+", "", cell) for cell in found]
+    """Return the code of a MyST notebook, without the cells' options."""
+    blocks = re.findall(r"^```\{code-cell\}[^\n]*\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    return [re.sub(r"\A(:[^\n]*\n)+", "", cell) for cell in blocks]
 
 
 @pytest.mark.slow
-def test_every_cell_runs(tmp_path: Path) -> None:
+def test_tour_cells_run_without_and_with_torch(tmp_path: Path) -> None:
     code = cells(TOUR.read_text(encoding="utf-8"))
     assert len(code) > 50
     assert code[0].startswith("FAST_RUN = True")
@@ -60,19 +65,29 @@ def test_every_cell_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert finished.returncode == 0, f"{finished.stdout[-2000:]}\n{finished.stderr[-4000:]}"
-    without, _, after = finished.stdout.partition("=== without PyTorch")
-    assert "PyTorch is not installed" in without
+    before, _, after = finished.stdout.partition("=== without PyTorch")
+    assert "PyTorch is not installed" in before
     assert after.endswith("=== all\n")
 
 
-def test_the_cells_are_found_without_their_options() -> None:
+def test_cells_returns_code_without_options() -> None:
     page = "Text\n```{code-cell} ipython3\n:tags: [hide-cell]\n:mystnb: {a: b}\nx = 1\n```\n```sh\nls\n```\n"
     assert cells(page) == ["x = 1\n"]
 
 
-def test_a_cell_that_fails_is_told() -> None:
-    told: Any = subprocess.run(
+def test_program_fails_with_the_number_of_the_cell() -> None:
+    finished: Any = subprocess.run(
         [sys.executable, "-c", PROGRAM, "numpy"], input='["1 / 0"]', capture_output=True, text=True, check=False
     )
-    assert told.returncode == 1
-    assert "cell 1 of the tour" in told.stderr
+    assert finished.returncode == 1
+    assert "cell 1 of the tour" in finished.stderr
+
+
+def test_tour_displays_no_comments_for_tools() -> None:
+    """``source`` displays code as it is; "# noqa" and "# type: ignore" explain nothing."""
+    sources = re.findall(r"^ *source\(([^)]+)\)", TOUR.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    names = {"functional": functional, "naive_convolution": naive_convolution, "nn": nn}
+    displayed = [eval(name, names) for line in sources for name in line.split(",")]
+    assert functional.conv2d_backward in displayed
+    for value in displayed:
+        assert not re.search("# (noqa|type: ignore)", inspect.getsource(value)), value

@@ -141,7 +141,7 @@ def conv2d(
     A cross-correlation, as in all of deep learning: the kernel is not flipped. The sum over (c, u, v) is a row of
     ``im2col`` times a kernel, so all sums are one matrix product (Chellapilla, Puri & Simard 2006).
     """
-    N, O, (kh, kw) = len(x), len(w), w.shape[2:]  # noqa: E741
+    N, O, (kh, kw) = len(x), len(w), w.shape[2:]
     Ho, Wo = output_size(x.shape[2:], (kh, kw), stride, padding, dilation)
     columns = im2col(x, (kh, kw), stride, padding, dilation)  # (N·Ho·Wo, C·kh·kw)
     y = columns @ w.reshape(O, -1).T  # (N·Ho·Wo, C·kh·kw) (C·kh·kw, O) -> (N·Ho·Wo, O)
@@ -160,7 +160,7 @@ def conv2d_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
     w[o,c,u,v] · dy[n,o,i,j] from every window (i, j) under whose place (u, v) it lies.
     """
     columns, shape, w, stride, padding, dilation = saved
-    O = len(w)  # noqa: E741
+    O = len(w)
     rows = dy.transpose(0, 2, 3, 1).reshape(-1, O)  # (N, O, Ho, Wo) -> (N·Ho·Wo, O)
     dw = (rows.T @ columns).reshape(w.shape)  # (O, N·Ho·Wo) (N·Ho·Wo, C·kh·kw) -> (O, C, kh, kw)
     db = rows.sum(axis=0)  # (O,)

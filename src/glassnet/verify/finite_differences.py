@@ -49,7 +49,7 @@ class GradientComparison:
 
     @property
     def error(self) -> float:
-        """|numerical − analytical| / max(1e-4, |numerical| + |analytical|); infinite if one of them is not finite."""
+        """``|numerical − analytical| / max(1e-4, |numerical| + |analytical|)``; infinite where one is not finite."""
         error = abs(self.numerical - self.analytical) / max(FLOOR, abs(self.numerical) + abs(self.analytical))
         return error if isfinite(error) else inf
 

@@ -26,7 +26,7 @@ def convolution(
     :returns: (N, O, Ho, Wo), float64.
     """
     N, C, H, W = x.shape
-    O, _, kh, kw = weight.shape  # noqa: E741
+    O, _, kh, kw = weight.shape
     Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
     Wo = (W + 2 * padding - dilation * (kw - 1) - 1) // stride + 1
     y = np.zeros((N, O, Ho, Wo))

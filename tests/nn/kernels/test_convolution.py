@@ -23,7 +23,7 @@ def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, 
     }
     smallest = (max(1, options["dilation"] * (k - 1) + 1 - 2 * options["padding"]) for k in kernel)
     size = (length + draw(st.integers(0, 9)) for length in smallest)
-    N, C, O = draw(st.integers(0, 5)), draw(st.integers(1, 5)), draw(st.sampled_from([1, 3, 8, 20, 40]))  # noqa: E741
+    N, C, O = draw(st.integers(0, 5)), draw(st.integers(1, 5)), draw(st.sampled_from([1, 3, 8, 20, 40]))
     return (N, C, *size), (O, C, *kernel), options
 
 

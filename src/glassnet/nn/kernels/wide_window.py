@@ -126,7 +126,7 @@ class WideWindow:
 
     def _kernel_view(self, matrix: Array) -> Array:
         """Return the view (kh, kw, C, r, O) of the places where each window has its kernel: along a diagonal."""
-        (kh, kw), C, O = self.window.kernel_size, self.channels, self.outputs  # noqa: E741
+        (kh, kw), C, O = self.window.kernel_size, self.channels, self.outputs
         number = matrix.itemsize
         channel = self.windows * O * number  # from one row of the matrix to the next
         pixel, image_row = C * channel, self.row_span * C * channel
