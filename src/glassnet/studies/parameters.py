@@ -96,9 +96,9 @@ def run_study(model: str | ResNetSpec = "tiny") -> ParameterStudy:
     """
     spec = model if isinstance(model, ResNetSpec) else get_spec(model)
     layers = [
-        _count(place.name, place.layer, place.input_shape, place.output_shape)
-        for place in layer_geometries(spec)
-        if isinstance(place.layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
+        _count(geometry.name, geometry.layer, geometry.input_shape, geometry.output_shape)
+        for geometry in layer_geometries(spec)
+        if isinstance(geometry.layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
     ]
     example = _count("example", nn.Conv2d(1, 8, 3, padding="same"), (1, 8, 8), (8, 8, 8))
     return ParameterStudy(spec.preset, example, tuple(layers))

@@ -251,13 +251,13 @@ def receptive_fields(model: str | ResNetSpec, size: tuple[int, ...] | None = Non
     if size is not None:
         spec = spec.replace(image_size=(size[0], size[1]))
     fields = []
-    for place in layer_geometries(spec):
-        has_window = isinstance(place.layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.Residual)
-        if has_window and ".downsample." not in place.name and len(place.output_shape) == 3:
-            middle = (place.output_shape[1] // 2, place.output_shape[2] // 2)
-            rows, columns = place.receptive_field.pixels(middle, spec.size)
+    for geometry in layer_geometries(spec):
+        has_window = isinstance(geometry.layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.Residual)
+        if has_window and ".downsample." not in geometry.name and len(geometry.output_shape) == 3:
+            middle = (geometry.output_shape[1] // 2, geometry.output_shape[2] // 2)
+            rows, columns = geometry.receptive_field.pixels(middle, spec.size)
             covered = (rows.start, rows.stop), (columns.start, columns.stop)
-            fields.append(LayerField(place.name, place.output_shape, place.receptive_field, *covered))
+            fields.append(LayerField(geometry.name, geometry.output_shape, geometry.receptive_field, *covered))
     return tuple(fields)
 
 
