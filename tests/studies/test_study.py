@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from glassnet.measures.seed_stats import PairedDifference
+from glassnet.studies import ablation, convolution, degradation, gradient_flow, lr_range, parameters, sweep
 from glassnet.studies.study import Study, default_output, format_paired_test, to_builtin
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measured(Study):
     name: str
     values: tuple[float, ...]
@@ -30,6 +31,13 @@ def test_to_dict_returns_fields_and_summary_as_json_takes_them() -> None:
         "table": {"array": [1.5, None], "count": 3, "none": None},
         "summary": ["a has 2 values."],
     }
+
+
+def test_repr_is_the_first_sentence() -> None:
+    assert repr(Measured("a", (), {})) == "Measured('a has 0 values.')"
+    for module in (ablation, convolution, degradation, gradient_flow, lr_range, parameters, sweep):
+        (study,) = (kind for kind in vars(module).values() if isinstance(kind, type) and kind.__base__ is Study)
+        assert study.__repr__ is Study.__repr__
 
 
 def test_to_builtin_converts_dataclasses_within() -> None:

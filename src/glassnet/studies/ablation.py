@@ -67,7 +67,7 @@ class BlockAblation:
         return self.p_value < SIGNIFICANT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AblationStudy(Study):
     """A run on its test images, whole and without each block; the largest drop in accuracy comes first."""
 

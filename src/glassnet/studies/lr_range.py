@@ -48,7 +48,7 @@ class RangeTest(Settings):
             raise invalid("max_lr", f"above min_lr ({self.min_lr:g})", self.max_lr)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LearningRateStudy(Study):
     """The loss at each learning rate, and three points of the smoothed curve; None where the loss never fell."""
 

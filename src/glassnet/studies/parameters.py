@@ -46,7 +46,7 @@ class LayerParameters:
         return f"{before}→{after}, {format_shape(self.kernel_size)} on {format_shape(self.input_shape[1:])}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ParameterStudy(Study):
     """A worked example, and every layer with parameters of a model in forward order."""
 

@@ -15,17 +15,20 @@ from glassnet.pages.text import format_points, format_test
 
 
 class Study(ABC):
-    """The result of a study. Each study is a frozen dataclass of this kind; its fields are the numbers."""
+    """The result of a study. Each study is a frozen dataclass with ``repr=False``; its fields are the numbers."""
 
     @property
     @abstractmethod
     def summary(self) -> list[str]:
         """Sentences computed from the numbers, the opposite ones where the numbers are opposite."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.summary[0]!r})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return fields and summary as JSON takes them, null where a number is not finite.
 
-        Fields without a place in the repr, such as images, are left out.
+        Fields declared with ``repr=False``, such as images, are left out.
         """
         return {**to_builtin(self), "summary": self.summary}
 

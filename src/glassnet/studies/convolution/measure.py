@@ -115,7 +115,7 @@ class LayerField:
     columns: tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConvolutionStudy(Study):
     """A gray image (H, W) with values from 0 to 1, and all measurements on it."""
 

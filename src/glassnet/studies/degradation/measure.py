@@ -36,7 +36,7 @@ class TrainingCurve:
     diverged: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DegradationStudy(Study):
     """Plain and residual networks of the same depths, from the same initial weights, over the same batches."""
 

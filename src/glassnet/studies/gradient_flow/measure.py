@@ -67,7 +67,7 @@ class GradientNorms:
         return f"{'residual' if self.residual else 'plain'}, {self.depth} layers"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientFlowStudy(Study):
     """Plain and residual networks of the same depths, and the gradient in each block of one network."""
 

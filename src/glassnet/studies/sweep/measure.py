@@ -84,7 +84,7 @@ class Effect:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SweepStudy(Study):
     """A full grid of settings, each trained with every seed and evaluated on images that no run trained on."""
 
