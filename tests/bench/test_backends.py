@@ -1,13 +1,8 @@
-import subprocess
-import sys
-from types import ModuleType
-
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from glassnet.bench import backends
-from glassnet.bench.backends import Backend, FastBackend, PlainBackend, available_backends
+from glassnet.bench.backends import Backend, FastBackend, PlainBackend
 from glassnet.bench.torch_backend import TorchBackend
 from glassnet.bench.workloads import Workload
 from tests.bench.small import SMALL, TINY, all_backends
@@ -58,54 +53,3 @@ def test_thread_limits_hold_blas_and_restore_it() -> None:
 def test_name_has_implementation_layout_and_threads() -> None:
     assert PlainBackend(1).name == "NumPy plain, 1 thread"
     assert TorchBackend(2, "channels-last").name == "PyTorch, channels-last, 2 threads"
-
-
-def test_available_backends_use_one_thread_and_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "usable_cores", lambda: 4)
-    found, missing = available_backends()
-    assert missing is None
-    assert [backend.name for backend in found] == [
-        "NumPy fast, 1 thread",
-        "NumPy fast, 4 threads",
-        "NumPy plain, 1 thread",
-        "NumPy plain, 4 threads",
-        "PyTorch, NCHW, 1 thread",
-        "PyTorch, NCHW, 4 threads",
-        "PyTorch, channels-last, 1 thread",
-        "PyTorch, channels-last, 4 threads",
-    ]
-    monkeypatch.setattr(backends, "usable_cores", lambda: 1)
-    assert len(available_backends()[0]) == 4
-
-
-WITHOUT_TORCH = """
-import sys
-
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name=name)
-
-sys.meta_path.insert(0, NoTorch())
-from glassnet.bench.backends import available_backends
-print(*available_backends(), sep="\\n")
-"""
-
-
-def test_available_backends_without_pytorch() -> None:
-    process = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], check=True, capture_output=True, encoding="utf-8")
-    found, missing = process.stdout.splitlines()
-    assert "TorchBackend" not in found
-    assert missing == "PyTorch was not measured: No module named 'torch'"
-
-
-def test_available_backends_with_a_broken_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(ModuleType):
-        def __getattr__(self, name: str) -> object:
-            raise OSError("libtorch.so: cannot open shared object file\nmore")
-
-    name = "glassnet.bench.torch_backend"
-    monkeypatch.setitem(sys.modules, name, Broken(name))
-    found, missing = available_backends()
-    assert {backend.implementation for backend in found} == {"NumPy fast", "NumPy plain"}
-    assert missing == "PyTorch was not measured: libtorch.so: cannot open shared object file"

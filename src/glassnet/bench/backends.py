@@ -17,7 +17,6 @@ from threadpoolctl import threadpool_limits
 from glassnet.bench.timing import TimedTask
 from glassnet.bench.workloads import Workload
 from glassnet.engines import build
-from glassnet.engines.threads import usable_cores
 from glassnet.nn.kernels.layout import channels_last
 from glassnet.recipe import Recipe
 
@@ -95,15 +94,3 @@ class PlainBackend(Backend):
 
         run = step if workload.is_training else (lambda: module(images))
         return TimedTask(self.thread_limits, run, network.state_dict)
-
-
-def available_backends() -> tuple[list[Backend], str | None]:
-    """Return every backend on one thread and on all, and the reason if PyTorch cannot be imported."""
-    counts = sorted({1, usable_cores()})
-    backends: list[Backend] = [kind(threads) for kind in (FastBackend, PlainBackend) for threads in counts]
-    try:
-        from glassnet.bench.torch_backend import LAYOUTS, TorchBackend
-    except Exception as error:  # a broken installation can raise anything
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        return backends, f"PyTorch was not measured: {reason}"
-    return [*backends, *(TorchBackend(threads, layout) for layout in LAYOUTS for threads in counts)], None

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.bench.backends import RECIPE, Backend, available_backends
+from glassnet.bench.available import available_backends
+from glassnet.bench.backends import RECIPE, Backend
 from glassnet.bench.machine import describe_machine
 from glassnet.bench.memory import peak_memory
 from glassnet.bench.results import BenchReport, TaskTimings
