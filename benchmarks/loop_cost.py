@@ -37,7 +37,7 @@ def main(engine: str = "numpy", model: str = "tiny") -> None:
     data = gn.load_data("digits")
     recipe = get_recipe(model)
     network = gn.build(model, engine, threads=1)
-    trainer, test = network.trainer(recipe), network.place(data.test, data.normalization)
+    trainer, test = network.trainer(recipe), network.to_device(data.test, data.normalization)
     images = data.normalization.apply(data.train.images, np.float32)
 
     def bare(epoch: int) -> float:

@@ -503,12 +503,12 @@ class TestBadInput:
             ("width must be an integer of at least 1. Got 0.", ("--width", "0")),
             ("pool must be one of 'none', 'max'", ("--pool", "mean")),
             ("dropout must be a finite number of at least 0 and below 1. Got 1.0.", ("--dropout", "1")),
-            ("The engine must be one of 'numpy'", ("--engine", "jax")),
-            ("The dtype must be float32 or float64. Got 'float16'.", ("--dtype", "float16")),
+            ("engine must be one of 'numpy'", ("--engine", "jax")),
+            ("dtype must be one of 'float32', 'float64'. Got 'float16'", ("--dtype", "float16")),
             ("samples must be 10 (the number of classes) to", ("--samples", "5")),
             ("max_unreadable must be from 0 to 1. Got 2.0.", ("--max-unreadable", "2")),
             ("image_size must be (8, 8), as the images of 'digits' have it", ("--image-size", "9")),
-            ("resume and overwrite exclude each other.", ("--resume", "--overwrite")),
+            ("resume and overwrite must not be given together. Got both.", ("--resume", "--overwrite")),
             ("resume needs run, the folder", ("--resume",)),
             (
                 "stop_after_epoch must be an integer of at least 1. Got 0.",
@@ -563,8 +563,8 @@ class TestBadInput:
         refused("The data's classes are ['cat', 'dog'], the model's ['0', ", "evaluate", run, "--data", data)
 
     def test_weights_that_were_not_chosen(self, refused: Callable[..., None], run: Path) -> None:
-        refused("has no best.safetensors", "evaluate", run, "--weights", "best")
-        refused("The weights of a run are 'best' or 'last'. Got 'first'.", "evaluate", run, "--weights", "first")
+        refused("must have best.safetensors", "evaluate", run, "--weights", "best")
+        refused("weights must be one of best, last. Got 'first'", "evaluate", run, "--weights", "first")
 
     def test_models_that_are_none(self, refused: Callable[..., None]) -> None:
         refused("Got 'resnet19'; did you mean 'resnet1", "summary", "resnet19")

@@ -181,7 +181,8 @@ def _form(kind: Any, limits: Limits) -> str:
 
 def _convert(kind: Any, value: Any, limits: Limits) -> Any:
     """Return the value as Python's own numbers, tuples for lists; ``_INVALID`` where it does not fit the type."""
-    if hasattr(value, "dtype"):  # NumPy's float64 would turn float32 arithmetic into float64
+    # NumPy's float64 would turn float32 arithmetic into float64.
+    if hasattr(value, "dtype") and not isinstance(value, type):
         value = value.tolist()
     for member in _members(kind):
         converted = _convert_member(member, value, limits)

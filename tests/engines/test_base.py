@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import glassnet as gn
 from glassnet.data import Normalization, Split
 from glassnet.engines import Batch, Evaluation
-from glassnet.engines.base import CHUNK
+from glassnet.engines.base import EVAL_BATCH_SIZE
 from glassnet.errors import ConfigError, DataError, ShapeError
 from glassnet.nn.kernels import layout
 from tests.engines.oracle import Array, batch, build64, tensor, twin
@@ -20,12 +20,16 @@ from tests.engines.oracle import Array, batch, build64, tensor, twin
 
 def test_chunks_equal_one_pass() -> None:
     network = build64("tiny-bn")
-    images, _ = batch(network.spec, 2 * CHUNK + 3)
+    images, _ = batch(network.spec, 2 * EVAL_BATCH_SIZE + 3)
     logits = network.logits(images)
-    assert logits.shape == (2 * CHUNK + 3, 10)
+    assert logits.shape == (2 * EVAL_BATCH_SIZE + 3, 10)
     at_once = network.module.eval()(layout.channels_last(images))
     np.testing.assert_allclose(logits, at_once, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(logits[CHUNK : CHUNK + 1], network.logits(images[CHUNK : CHUNK + 1]), atol=1e-12)
+    np.testing.assert_allclose(
+        logits[EVAL_BATCH_SIZE : EVAL_BATCH_SIZE + 1],
+        network.logits(images[EVAL_BATCH_SIZE : EVAL_BATCH_SIZE + 1]),
+        atol=1e-12,
+    )
 
 
 def test_no_images_give_no_logits() -> None:
@@ -46,7 +50,7 @@ def test_a_image_is_judged_by_itself_in_evaluation_mode() -> None:
 def test_looking_and_measuring_move_nothing() -> None:
     network = gn.build(gn.spec("tiny-bn", dropout=0.5))
     images, labels = batch(network.spec, dtype="float32")
-    placed = network.place(
+    placed = network.to_device(
         Split(np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int64)), Normalization(16.0, (0.0,), (1.0,))
     )
     before, drawn = network.state_dict(), network.module.dropout.generator.bit_generator.state
@@ -299,13 +303,14 @@ def test_evaluate_is_the_mean_over_the_split() -> None:
     network = build64("tiny")
     rng = np.random.default_rng(0)
     split = Split(
-        rng.integers(0, 17, (CHUNK + 7, 8, 8, 1), dtype=np.uint8), rng.integers(10, size=CHUNK + 7, dtype=np.int64)
+        rng.integers(0, 17, (EVAL_BATCH_SIZE + 7, 8, 8, 1), dtype=np.uint8),
+        rng.integers(10, size=EVAL_BATCH_SIZE + 7, dtype=np.int64),
     )
     normalization = Normalization(16.0, (0.25,), (0.5,))
-    evaluation = network.evaluate(network.place(split, normalization))
+    evaluation = network.evaluate(network.to_device(split, normalization))
     logits = torch.from_numpy(network.logits((split.images.transpose(0, 3, 1, 2) / 16 - 0.25) / 0.5))
     labels = torch.from_numpy(split.labels)
-    assert evaluation.count == CHUNK + 7
+    assert evaluation.count == EVAL_BATCH_SIZE + 7
     assert evaluation.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-12)
     assert evaluation.accuracy == pytest.approx((logits.argmax(1) == labels).double().mean().item())
 
@@ -314,18 +319,18 @@ def test_logits_that_overflow_warn_of_nothing() -> None:
     network = gn.build("tiny")
     network.load_state_dict({key: array * np.float32(1e18) for key, array in network.state_dict().items()})
     split = Split(np.full((3, 8, 8, 1), 16, np.uint8), np.zeros(3, np.int64))
-    assert not np.isfinite(network.evaluate(network.place(split, Normalization(16.0, (0.0,), (1.0,)))).loss)
+    assert not np.isfinite(network.evaluate(network.to_device(split, Normalization(16.0, (0.0,), (1.0,)))).loss)
     images, labels = np.ones((3, 1, 8, 8)), np.zeros(3, int)
     assert not np.isfinite(network.logits(images)).all()
     assert not np.isfinite(network.gradients(images, labels)[0])
     trainer = network.trainer(gn.Recipe(clip_grad_norm=1.0))
     trainer.step(images, labels)
-    assert not np.isfinite(trainer.totals().loss)
+    assert not np.isfinite(trainer.pop_stats().loss)
 
 
 def test_evaluation_of_logits() -> None:
     logits = np.log([[0.25, 0.75], [0.5, 0.5], [0.9, 0.1]])
-    evaluation = Evaluation.of(logits, np.array([0, 0, 1]))
+    evaluation = Evaluation.from_logits(logits, np.array([0, 0, 1]))
     assert evaluation.accuracy == pytest.approx(1 / 3)  # a tie goes to the first class
     assert evaluation.loss == pytest.approx(-np.log([0.25, 0.5, 0.1]).mean())
 
@@ -334,7 +339,7 @@ def test_a_batch_picks_its_images_in_order() -> None:
     network = build64("tiny")
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 17, (9, 8, 8, 1), dtype=np.uint8), np.arange(9, dtype=np.int64))
-    placed = network.place(split, Normalization(16.0, (0.0,), (1.0,)))
+    placed = network.to_device(split, Normalization(16.0, (0.0,), (1.0,)))
     chosen = np.array([7, 0, 0, 3])
     images, labels = network._gather(Batch(placed, chosen))
     np.testing.assert_array_equal(images, split.images[chosen].transpose(0, 3, 1, 2) / 16)

@@ -135,7 +135,7 @@ def test_ten_steps_are_torchs(preset: str, recipe: Recipe) -> None:
             torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.clip_grad_norm)
         optimizer.step()
         assert float(trainer.step(images, labels)) == pytest.approx(expected.item(), rel=1e-9)
-    norms = {key: np.asarray(norm) for key, norm in trainer.totals().gradient_norms.items()}
+    norms = {key: np.asarray(norm) for key, norm in trainer.pop_stats().gradient_norms.items()}
     close(norms, {key: gradient.norm() for key, gradient in gradients_of(module).items()}, 1e-7)
     close(network.state_dict(), module.state_dict(), 1e-8)
 
@@ -200,7 +200,7 @@ def test_a_placed_batch_is_the_same_step_as_its_arrays(dtype: str, augmented: bo
         augmentation = Augmentation(np.array([True, False, True, False]), np.arange(8).reshape(4, 2))
         images = augmentation.apply(images)
     networks = [gn.build(gn.spec("tiny-bn", in_channels=3), dtype=dtype) for _ in range(2)]
-    placed = networks[0].place(split, normalization)
+    placed = networks[0].to_device(split, normalization)
     first = networks[0].trainer(Recipe()).step(Batch(placed, indices, augmentation))
     arrays = np.array(normalization.apply(images, dtype), order="C")  # another memory order than the placed one's
     second = networks[1].trainer(Recipe()).step(arrays, split.labels[indices])
@@ -218,13 +218,13 @@ def test_totals_are_means_over_images_since_the_last_reading() -> None:
         network_says = network.logits(images[part]).argmax(axis=1)
         right += int((network_says == labels[part]).sum())
         losses.append(trainer.step(images[part], labels[part]))
-    totals = trainer.totals()
+    totals = trainer.pop_stats()
     assert totals.count == 9
     assert totals.loss == pytest.approx((6 * losses[0] + 3 * losses[1]) / 9, rel=1e-12)
     assert totals.accuracy == pytest.approx(right / 9)
-    assert (trainer.totals().count, trainer.totals().loss) == (0, 0.0)
+    assert (trainer.pop_stats().count, trainer.pop_stats().loss) == (0, 0.0)
     trainer.step(images[:2], labels[:2])
-    assert trainer.totals().count == 2
+    assert trainer.pop_stats().count == 2
 
 
 def restored(network: Network, trainer: Trainer, recipe: Recipe) -> tuple[Network, Trainer]:

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 import glassnet as gn
 from glassnet.data import make_rng
-from glassnet.engines import Processes
-from glassnet.engines.processes import beside
+from glassnet.engines import ProcessGroup
+from glassnet.engines.processes import worker_processes
 from glassnet.errors import ConfigError, RunError
 from glassnet.progress import Progress
-from glassnet.training.loop import take_part
+from glassnet.training.loop import train_worker
 from tests.training.runs import assert_same_run, train, untimed
 
 TORCH: dict[str, Any] = {"engine": "torch", "device": "cpu", "dtype": "float64", "threads": 1}
@@ -51,7 +51,7 @@ def assert_close(ours: dict[str, Any], theirs: dict[str, Any], tolerance: float 
 
 @given(total=st.integers(0, 300), count=st.integers(1, 9))
 def test_the_shares_of_a_batch(total: int, count: int) -> None:
-    shares = [list(range(total))[Processes(rank, count).share(total)] for rank in range(count)]
+    shares = [list(range(total))[ProcessGroup(rank, count).shard(total)] for rank in range(count)]
     assert [image for share in shares for image in share] == list(range(total))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -99,8 +99,9 @@ def test_a_process_that_dies_leaves_the_last_epoch_of_all(digits: gn.Dataset, tm
 
 
 def test_a_failure_of_another_process_is_told() -> None:
-    told = "Process 2 of 2 failed: 'processes' is an invalid keyword argument for int()"
-    with pytest.raises(RunError, match=re.escape(told)), beside(Processes.first_of(2), take_part, int, (), None, ()):
+    told = "Process 2 of 2 failed: 'NoneType' object has no attribute 'build'"
+    task = (train_worker, None, None, range(0))
+    with pytest.raises(RunError, match=re.escape(told)), worker_processes(ProcessGroup.create(2), *task):
         pass
     assert not active_children()
 
@@ -189,7 +190,7 @@ def test_the_command_prints_one_result(tmp_path: Path) -> None:
         ({"devices": 0}, "devices must be an integer of at least 1. Got 0."),
         ({"devices": "2"}, "devices must be an integer of at least 1. Got '2'."),
         ({"devices": 9999}, "devices must be at most "),
-        ({"devices": 2, "engine": "numpy"}, "The devices of the NumPy engine must be 1. Got 2."),
+        ({"devices": 2, "engine": "numpy"}, "devices must be 1 for engine='numpy'. Got 2."),
     ],
 )
 def test_devices_that_are_not_to_be_had(digits: gn.Dataset, tmp_path: Path, options: dict[str, Any], told: str) -> None:

@@ -69,7 +69,7 @@ def test_logits_in_chunks_and_evaluation() -> None:
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 17, (300, 8, 8, 1), dtype=np.uint8), rng.integers(10, size=300, dtype=np.int64)
     split, normalization = Split(images, labels), Normalization(16.0, (0.3,), (0.5,))
-    first, second = (network.evaluate(network.place(split, normalization)) for network in (ours, theirs))
+    first, second = (network.evaluate(network.to_device(split, normalization)) for network in (ours, theirs))
     assert first.loss == pytest.approx(second.loss, rel=1e-12)
     assert (first.accuracy, first.count) == (second.accuracy, second.count)
     floats = normalization.apply(images, "float64")
@@ -85,7 +85,7 @@ def test_a_placed_batch(augmented: bool) -> None:
     changes = Augmentation(np.array([True, False, True, False]), np.arange(8).reshape(4, 2)) if augmented else None
     states = []
     for network in engines("tiny-bn", in_channels=3):
-        chosen = Batch(network.place(split, normalization), np.array([3, 17, 5, 0]), changes)
+        chosen = Batch(network.to_device(split, normalization), np.array([3, 17, 5, 0]), changes)
         network.trainer(Recipe()).step(chosen)
         states.append(network.state_dict())
     assert_close(*states)
@@ -99,7 +99,7 @@ def test_totals(recipe: Recipe) -> None:
         for number, count in enumerate((6, 3)):
             loss = float(trainer.step(*batch(network.spec, count, seed=number), lr=0.01))
         assert loss > 0
-        totals.append(trainer.totals())
+        totals.append(trainer.pop_stats())
     ours, theirs = totals
     assert (ours.accuracy, ours.count) == (theirs.accuracy, theirs.count)
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-12)
@@ -355,7 +355,7 @@ def test_a_training_in_channels_last(digits: gn.Dataset, tmp_path: Path) -> None
 
 
 def test_the_numpy_engine_has_no_other_order() -> None:
-    told = "The channels_last of the NumPy engine must be None or True. Got False."
+    told = "channels_last must be None or True for engine='numpy'. Got False."
     with pytest.raises(ConfigError, match=re.escape(told)):
         gn.build("tiny", channels_last=False)
 

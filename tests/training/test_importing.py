@@ -67,12 +67,12 @@ def test_a_custom_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"mean": [0.1, 0.2]}, ConfigError, "mean and std need one number for each of the 1 channels"),
+        ({"mean": [0.1, 0.2]}, ConfigError, "mean and std must have one number for each of 1 channels"),
         ({"std": [0.0]}, ConfigError, "std above 0"),
-        ({"mean": [float("nan")]}, ConfigError, "mean and std need one number for each of the 1 channels"),
+        ({"mean": [float("nan")]}, ConfigError, "mean and std must have one number for each of 1 channels"),
         ({"classes": ["a", "b"]}, GlassnetError, r"wrongly shaped: fc.weight \(10, 128\) instead of \(2, 128\)"),
         ({"classes": ["a"]}, ConfigError, "classes must be an integer of at least 2"),
-        ({"classes": ["a"] * 10}, ConfigError, "'a' stands twice"),
+        ({"classes": ["a"] * 10}, ConfigError, "classes must be unique. Got 'a' twice."),
         ({"scale": 0.0}, ConfigError, "scale must be a finite number above 0"),
         ({"model": "resnet20"}, GlassnetError, "missing: "),
     ],
@@ -96,7 +96,7 @@ def test_numbers_too_large_for_float32_harm_no_run(weights: Path, tmp_path: Path
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     state = gn.build("tiny").state_dict()
     save_tensors(large, {**state, "fc.bias": np.array([0.0] * 9 + [1e300])})
-    told = f"{large} holds 1e+300 in fc.bias, which is too large for float32."
+    told = f"fc.bias in {large} must be finite in float32. Got 1e+300."
     with pytest.raises(DataError, match=f"^{re.escape(told)}$"):
         gn.import_weights(large, "tiny", run=run, overwrite=overwrite, **arguments())
     assert run.exists() == overwrite

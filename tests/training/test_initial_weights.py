@@ -108,7 +108,7 @@ def test_a_tuned_run_resumes_to_the_same_bits(base: Path, odd: gn.Dataset, tmp_p
             ConfigError,
             "init is 'nowhere', which does not exist; allowed is a run folder",
         ),
-        ({"init": "BASE", "model": "tiny"}, ConfigError, "holds a tiny-bn. Leave model out. Got 'tiny'"),
+        ({"init": "BASE", "model": "tiny"}, ConfigError, "model must be tiny-bn, that of init, or None. Got 'tiny'"),
         ({"init": "BASE", "width": 8}, GlassnetError, "wrongly shaped: conv1.weight"),
         ({"init": "BASE", "blocks": 2}, GlassnetError, "missing: layer1.1.conv1.weight"),
     ],

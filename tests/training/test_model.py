@@ -206,9 +206,9 @@ def test_files_that_are_no_images(model: gn.Model, tmp_path: Path) -> None:
 
 def test_data_that_does_not_fit(model: gn.Model, digits: gn.Dataset) -> None:
     labels = np.arange(60) % 10
-    with pytest.raises(DataError, match=re.escape("The data's classes are ['0', '1'], the model's ['0', '1', '2',")):
+    with pytest.raises(DataError, match=re.escape("classes of the data must be ['0', '1', '2', ")):
         model.evaluate(gn.Dataset(np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2))
-    with pytest.raises(DataError, match=re.escape("The data's classes are ['a', 'b', 'c',")):
+    with pytest.raises(DataError, match=re.escape("as in the model. Got ['a', 'b', 'c',")):
         model.evaluate(gn.Dataset(digits.train.images, digits.train.labels, list("abcdefghij")))
     with pytest.raises(DataError, match=re.escape("images must have 1 channel(s), as the normalization has. Got 3.")):
         model.evaluate(gn.Dataset(np.zeros((60, 8, 8, 3), np.uint8), labels))
@@ -252,24 +252,24 @@ def test_best_or_last(tmp_path: Path, trained: Path) -> None:
 
     assert weights(None) == weights("best") == gn.load(trained).network.state_dict()["fc.weight"].tobytes()
     assert weights("last") != weights("best")
-    with pytest.raises(RunError, match=re.escape("The weights of a run are 'best' or 'last'. Got 'first'.")):
+    with pytest.raises(RunError, match=re.escape("weights must be one of best, last. Got 'first'")):
         gn.load(run, "first")
-    with pytest.raises(RunError, match=re.escape("has no best.safetensors: no epoch")):
+    with pytest.raises(RunError, match=re.escape("must have best.safetensors. Got a run without")):
         gn.load(trained, "best")
 
 
 @pytest.mark.parametrize(
     ("use", "told"),
     [
-        (lambda model: model.predict(5), "Images are paths or uint8 arrays. Got 5."),
-        (lambda model: model.predict(None), "Images are paths or uint8 arrays. Got None."),
+        (lambda model: model.predict(5), "images must be paths or uint8 arrays. Got 5."),
+        (lambda model: model.predict(None), "images must be paths or uint8 arrays. Got None."),
         (lambda model: model.predict([], top="3"), "top must be an integer of at least 1. Got '3'."),
-        (lambda model: model.evaluate("digits"), "A model is evaluated on a Dataset, as glassnet.load_data gives it."),
+        (lambda model: model.evaluate("digits"), "data must be a Dataset, as glassnet.load_data returns."),
         (lambda model: gn.load(5), "A run folder must be a path. Got 5."),
         (lambda model: gn.load_weights(None), "A weights file must be a path. Got None."),
         (
             lambda model: model.network.trainer("sgd"),
-            "A trainer needs a Recipe, as in glassnet.Recipe(lr=0.1). Got 'sg",
+            "recipe must be a Recipe, as in glassnet.Recipe(lr=0.1). Got 'sg",
         ),
         (lambda model: model.network.trainer(gn.Recipe(), "head"), "freeze must be None or 'backbone'. Got 'head'."),
         (lambda model: model.network.load_state_dict([]), "state must be a mapping from keys to arrays. Got list."),
@@ -298,7 +298,7 @@ class TestWhatIsNoWholeRun:
 
     def test_before_its_first_epoch_was_done(self, copied: Path) -> None:
         (copied / "last.safetensors").unlink()
-        self.told(copied, f"{copied} has no last.safetensors: no epoch of this run was finished")
+        self.told(copied, f"{copied} must have last.safetensors. Got a run without")
 
     def test_of_another_format(self, copied: Path) -> None:
         (copied / "config.json").write_text('{"format": 1}', encoding="utf-8")

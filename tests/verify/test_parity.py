@@ -416,8 +416,8 @@ def test_difference_is_absolute_relative_and_in_units_of_the_scale() -> None:
     ("options", "told"),
     [
         ({"model": "tniy"}, "Got 'tniy'; did you mean 'tiny'?"),
-        ({"dtype": "float16"}, "The dtype must be float32 or float64. Got 'float16'."),
-        ({"dtype": "flaot"}, "The dtype must be float32 or float64. Got 'flaot'."),
+        ({"dtype": "float16"}, "dtype must be one of 'float32', 'float64'. Got 'float16'"),
+        ({"dtype": "flaot"}, "dtype must be one of 'float32', 'float64'. Got 'flaot'"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1. Got 0."),
         ({"steps": -1}, "steps must be an integer of at least 0. Got -1."),
         ({"optimizer": "lbfgs"}, "optimizer must be one of 'sgd', 'adam', 'adamw'. Got 'lbfgs'."),

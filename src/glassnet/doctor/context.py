@@ -160,9 +160,9 @@ class CheckContext:
         network = build(self.spec, "numpy", self.config.seed, threads=1)
         if recorded := self.config.init:
             initial_weights = InitialWeights.load(recorded["from"])
-            if initial_weights.described != recorded:
+            if initial_weights.metadata != recorded:
                 raise RunError(f"The weights in {recorded['from']} are no longer those that the training began with.")
-            initial_weights.lay(network)
+            initial_weights.apply_to(network)
         return network
 
     def batch(self, max_count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -53,7 +53,7 @@ def run_short_training(
     start = thread_time()  # of one thread: other load on the machine must not change a finding
     for rate, batch in zip(learning_rates(recipe, steps), _batches(network, context, recipe), strict=False):
         losses.append(float(trainer.step(batch, lr=float(rate))))
-        accuracies.append(trainer.totals().accuracy)
+        accuracies.append(trainer.pop_stats().accuracy)
         if not math.isfinite(losses[-1]) or thread_time() - start > max_seconds:
             break
     return ShortRun(tuple(losses), _mean_of_last_quarter(accuracies))
@@ -67,20 +67,22 @@ def _mean_of_last_quarter(values: list[float] | tuple[float, ...]) -> float:
 def _batches(network: Network, context: CheckContext, recipe: Recipe) -> Iterator[Batch]:
     """Yield the batches of one epoch after another, as the training loop draws them."""
     split = context.dataset.train
-    placed: Any = network.place(split, context.normalization)
+    device_split: Any = network.to_device(split, context.normalization)
     epoch = 0
     while True:
         epoch += 1
         augment_rng = make_rng(recipe.seed, "augment", epoch)
         for indices in shuffled_batches(len(split), recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch)):
-            yield Batch(placed, indices, sample_augmentation(recipe.augment, len(indices), augment_rng))
+            yield Batch(device_split, indices, sample_augmentation(recipe.augment, len(indices), augment_rng))
 
 
 def seconds_per_image(network: Network, context: CheckContext, batch_size: int) -> float:
     """Return the time of the fastest of five training steps, or of those that fit into a second, for one image."""
     split = context.dataset.train
     trainer = network.trainer(Recipe(batch_size=batch_size, lr=1e-9))
-    batch = Batch(network.place(split, context.normalization), np.arange(min(batch_size, len(split)), dtype=np.int64))
+    batch = Batch(
+        network.to_device(split, context.normalization), np.arange(min(batch_size, len(split)), dtype=np.int64)
+    )
     clock = thread_time if network.engine == "numpy" else perf_counter  # NumPy computes on this thread alone
     seconds: list[float] = []
     while len(seconds) < 6 and (len(seconds) < 2 or sum(seconds) < 1):

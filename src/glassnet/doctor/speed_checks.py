@@ -77,7 +77,7 @@ class BadThreadCount(SpeedCheck):
         seconds = {}
         try:
             for count in sorted({1, usable_cores(), threads}):
-                network = build(context.spec, "torch", 0, config.dtype, "cpu", threads=count)
+                network = build(context.spec, "torch", 0, config.dtype, device="cpu", threads=count)
                 seconds[count] = seconds_per_image(network, context, context.recipe.batch_size)
         finally:
             build(context.spec, "torch", device="cpu", threads=before)  # PyTorch has one count for the whole process

@@ -1,9 +1,10 @@
-"""What an engine promises: a network that trains, and shows what it computes, the same on every engine."""
+"""The interface of an engine: a network that trains, and shows what it computes, the same on every engine."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,22 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
+from glassnet.compute import Compute
 from glassnet.data import Augmentation, Normalization, Split
-from glassnet.engines.processes import ALONE
+from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
 from glassnet.errors import ConfigError, DataError, GlassnetError, choice_error
 from glassnet.nn import CrossEntropyLoss
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
-HEAD = ("dropout", "fc")  # the layers that learn where the body is frozen
-CHUNK = 256  # images that go through a network at once where no gradient is wanted
+HEAD_LAYERS = ("dropout", "fc")  # the layers that learn where the backbone is frozen
+EVAL_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A part of a placed split: which images, and what augmentation does to them."""
+    """Images of a split on the device, and their augmentation."""
 
-    placed: Any  # the engine's own handle, from Network.place
+    device_split: Any  # from Network.to_device
     indices: NDArray[np.int64]
     augmentation: Augmentation | None = None
 
@@ -34,72 +36,91 @@ class Batch:
         return len(self.indices)
 
     def take(self, rows: slice) -> Batch:
-        """These of its images."""
+        """Return these of its images."""
         changes = self.augmentation
-        return Batch(self.placed, self.indices[rows], changes and changes.take(rows))
+        return Batch(self.device_split, self.indices[rows], changes and changes.take(rows))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy and share of right answers over ``count`` images, in evaluation mode."""
+    """Mean cross-entropy and accuracy over ``count`` images, in evaluation mode."""
 
     loss: float
     accuracy: float
     count: int
 
     @classmethod
-    def of(cls, logits: Array, labels: Array) -> Evaluation:
-        """From logits (N, classes) and labels (N,)."""
+    def from_logits(cls, logits: Array, labels: Array) -> Evaluation:
+        """Return the evaluation of logits (N, classes) with labels (N,)."""
         loss = CrossEntropyLoss()(logits, labels)
         return cls(loss, float((logits.argmax(axis=1) == labels).mean()), len(labels))
 
 
 @dataclass(frozen=True)
 class TrainStats:
-    """What the steps since the last reading add up to."""
+    """Statistics of the steps since they were last read."""
 
     loss: float  # mean over the images
-    accuracy: float  # share of right answers, each image judged by the network that was about to learn from it
+    accuracy: float  # each image is classified by the network that is about to learn from it
     count: int
     gradient_norms: dict[str, float]  # L2 norm of each parameter's gradient at the last step
 
 
 @dataclass(frozen=True)
 class Trace:
-    """All that one pass through a network in training mode computes, there and back."""
+    """Every tensor of one pass in training mode, forward and backward."""
 
     activations: dict[str, Array]  # in forward order
     loss: float
     activation_gradients: dict[str, Array]  # of the loss, with respect to the activations, in the same order
     gradients: dict[str, Array]  # of the loss, with respect to the parameters
-    buffers: dict[str, Array]  # as the pass leaves them
+    buffers: dict[str, Array]  # after the pass
 
 
 class Network(ABC):
-    """A residual network on one engine. Every array that goes in or comes out is the caller's own."""
+    """A residual network on one engine. Every array that goes in or comes out is the caller's own.
+
+    ``compute`` has the values in use: the device that ``auto`` stands for, the number of threads, the memory order.
+    """
 
     engine: ClassVar[str]
     engine_title: ClassVar[str]  # as people write it
-    module: Any  # the layers: the engine's own Sequential
+    layers: ClassVar[Any]  # the namespace of the engine's layers
+    module: Any  # the assembled layers
 
-    def __init__(self, spec: ResNetSpec, dtype: np.dtype[Any]) -> None:
-        self.spec = spec
-        self.dtype = dtype
-        self.device = "cpu"
-        self.threads = 1
-        self.precision: str | None = None
-        self.compile = False
-        self.channels_last = True
-        self.kernels = "fast"  # of the NumPy engine
-        self.processes = ALONE
+    def __init__(self, spec: ResNetSpec, compute: Compute, processes: ProcessGroup = SINGLE_PROCESS) -> None:
+        self.spec, self.compute, self.processes = spec, compute, processes
+
+    def __repr__(self) -> str:
+        return f"{self.module!r}\n{self.engine_title} engine, {self.dtype}, on {self.device_description}"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.compute.dtype)
+
+    @property
+    def device(self) -> str:
+        return self.compute.device
+
+    @property
+    def threads(self) -> int:
+        return self.compute.threads or 1
+
+    @property
+    def precision(self) -> str | None:
+        return self.compute.precision
+
+    @property
+    def kernels(self) -> str:
+        return self.compute.kernels
 
     @property
     def device_description(self) -> str:
-        """Where it computes, for people: ``cpu, 2 processes, 1 thread each``."""
-        several = self.processes.count > 1
+        """Device, processes and threads as text: ``cpu, 2 processes, 1 thread each``."""
+        several = self.processes.world_size > 1
         parts = [self.device.partition(":")[0] if several else self.device]
         if several:
-            parts.append(f"{self.processes.count} processes")
+            parts.append(f"{self.processes.world_size} processes")
         if self.device == "cpu":
             parts.append(f"{self.threads} thread{'s' * (self.threads > 1)}{' each' * several}")
         return ", ".join(parts)
@@ -111,10 +132,12 @@ class Network(ABC):
         :raises ShapeError: images that do not fit the network; names the layer.
         """
         images = self._checked(images)
-        return self._joined(self._logits(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK))
+        return self._joined(
+            self._logits(images[start : start + EVAL_BATCH_SIZE]) for start in range(0, len(images), EVAL_BATCH_SIZE)
+        )
 
     def activations(self, images: Array, names: Iterable[str] | None = None) -> dict[str, Array]:
-        """The outputs of all leaf layers and residual blocks, or what of ``tensor_names`` is named, in forward order.
+        """Return the outputs of all leaf layers and residual blocks, or of some ``tensor_names``, in forward order.
 
         Evaluation mode; images (N, C, H, W) float. Names are dotted, such as ``layer1.0.conv1``.
 
@@ -130,7 +153,7 @@ class Network(ABC):
         return self._activations(self._checked(images), wanted)
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, dict[str, Array]]:
-        """The loss in training mode and its gradient with respect to every parameter, under torch's keys.
+        """Return the loss in training mode and its gradient with respect to every parameter, under torch's keys.
 
         Weights, running statistics and generators stay as they are. Images (N, C, H, W) float, labels (N,) integers.
         """
@@ -138,20 +161,18 @@ class Network(ABC):
         return traced.loss, traced.gradients
 
     def trace(self, images: Array, labels: Array) -> Trace:
-        """What a training step computes before it moves the weights, every array under ``tensor_names`` included.
+        """Return what a training step computes before it updates the weights, with every array of ``tensor_names``.
 
         Weights, running statistics and generators stay as they are. Images (N, C, H, W) float, labels (N,) integers.
         """
         names = self.tensor_names
         return self._trace(self._checked(images), self._checked_labels(labels, len(images)), names)
 
-    def evaluate(self, placed: Any) -> Evaluation:
-        """Loss and accuracy over a placed split."""
-        labels = self._placed_labels(placed)
-        batches = (
-            Batch(placed, np.arange(start, min(start + CHUNK, len(labels)))) for start in range(0, len(labels), CHUNK)
-        )
-        return Evaluation.of(self._joined(self._logits(self._gather(batch)[0]) for batch in batches), labels)
+    def evaluate(self, device_split: Any) -> Evaluation:
+        """Return loss and accuracy over a split from ``to_device``."""
+        labels = self._labels_of(device_split)
+        batches = (Batch(device_split, np.arange(rows.start, rows.stop)) for rows in _eval_slices(len(labels)))
+        return Evaluation.from_logits(self._joined(self._logits(self._gather(batch)[0]) for batch in batches), labels)
 
     def __repr__(self) -> str:
         return repr(self.module)
@@ -192,9 +213,9 @@ class Network(ABC):
         return labels
 
     @property
-    @abstractmethod
     def activation_names(self) -> list[str]:
         """The dotted names of all leaf layers and residual blocks, in forward order."""
+        return names_in_forward_order(self.module, self.layers.Residual)
 
     @property
     def tensor_names(self) -> list[str]:
@@ -209,7 +230,7 @@ class Network(ABC):
     @property
     @abstractmethod
     def parameter_count(self) -> int:
-        """How many numbers are trained."""
+        """The number of trained values."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Array]:
@@ -224,15 +245,15 @@ class Network(ABC):
         """
 
     def trainer(self, recipe: Recipe, freeze: str | None = None) -> Trainer:
-        """What trains this network by the recipe's optimizer, one step at a time.
+        """Return an optimizer for this network that takes one step at a time.
 
         With ``freeze="backbone"`` only the head learns (``fc``, behind its dropout); the layers before it stay as they
         are, running statistics included.
 
-        :raises ConfigError: no Recipe, or something else to freeze.
+        :raises ConfigError: if recipe or freeze is something else.
         """
         if not isinstance(recipe, Recipe):
-            raise ConfigError(f"A trainer needs a Recipe, as in glassnet.Recipe(lr=0.1). Got {recipe!r}.")
+            raise ConfigError(f"recipe must be a Recipe, as in glassnet.Recipe(lr=0.1). Got {recipe!r}.")
         if freeze not in (None, "backbone"):
             raise ConfigError(f"freeze must be None or 'backbone'. Got {freeze!r}.")
         return self._trainer(recipe, freeze)
@@ -241,12 +262,30 @@ class Network(ABC):
     def _trainer(self, recipe: Recipe, freeze: str | None) -> Trainer: ...
 
     @abstractmethod
-    def place(self, split: Split, normalization: Normalization) -> Any:
-        """The engine's own handle of a split: uint8 images and labels where the engine computes, once."""
+    def to_device(self, split: Split, normalization: Normalization) -> Any:
+        """Return a split with its uint8 images and labels where the engine computes."""
 
-    @abstractmethod
     def seed_dropout(self, generator: np.random.Generator) -> None:
         """Draw the dropout masks from ``generator`` from now on."""
+        for dropout in self._dropouts():
+            dropout.generator = generator
+
+    def _dropouts(self) -> list[Any]:
+        return [layer for layer in self.module.modules() if isinstance(layer, self.layers.Dropout)]
+
+    @contextmanager
+    def _state_preserved(self) -> Iterator[None]:
+        """Restore parameters, buffers and dropout generators at the end, in evaluation mode: the next step of a
+        training switches back to training mode."""
+        state = self.state_dict()
+        rng_states = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
+        try:
+            yield
+        finally:
+            self.module.eval()
+            self.load_state_dict(state)
+            for dropout, rng_state in zip(self._dropouts(), rng_states, strict=True):
+                dropout.generator.bit_generator.state = rng_state
 
     @abstractmethod
     def _logits(self, images: Any) -> Array: ...
@@ -261,7 +300,11 @@ class Network(ABC):
     def _gather(self, batch: Batch) -> tuple[Any, Any]: ...
 
     @abstractmethod
-    def _placed_labels(self, placed: Any) -> Array: ...
+    def _labels_of(self, device_split: Any) -> Array: ...
+
+
+def _eval_slices(count: int) -> list[slice]:
+    return [slice(start, min(start + EVAL_BATCH_SIZE, count)) for start in range(0, count, EVAL_BATCH_SIZE)]
 
 
 def names_in_forward_order(module: Any, residual: type, prefix: str = "") -> list[str]:
@@ -274,10 +317,10 @@ def names_in_forward_order(module: Any, residual: type, prefix: str = "") -> lis
     return names if names and not isinstance(module, residual) else [*names, prefix]
 
 
-def shown(layer: str, entering: Any, leaving: Any, names: Collection[str]) -> dict[str, Any]:
-    """What of ``names`` a layer lets see: its output, and a block's last ReLU its input too, which is the sum."""
-    seen = {f"{layer.removesuffix('relu')}sum": entering, layer: leaving}
-    return {name: value for name, value in seen.items() if name in names}
+def captured_outputs(layer: str, entering: Any, leaving: Any, names: Collection[str]) -> dict[str, Any]:
+    """Return what a layer computes of ``names``: its output, and a block's last ReLU also its input, the sum."""
+    captured = {f"{layer.removesuffix('relu')}sum": entering, layer: leaving}
+    return {name: value for name, value in captured.items() if name in names}
 
 
 class Trainer(ABC):
@@ -285,33 +328,41 @@ class Trainer(ABC):
 
     @abstractmethod
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> Any:
-        """One optimizer step on a batch, or on float images (N, C, H, W) with labels (N,).
+        """Take an optimizer step on a batch, or on float images (N, C, H, W) with labels (N,).
 
-        Returns the loss before the step, as the engine's own scalar: ``float`` of it waits for the device.
-        ``lr`` overrides the recipe's for this step.
+        :param lr: the learning rate of this step, in place of the recipe's.
+        :returns: the loss before the step, as the engine's own scalar: ``float`` of it waits for the device.
         """
 
     @abstractmethod
-    def totals(self) -> TrainStats:
-        """What the steps since the last call add up to."""
+    def pop_stats(self) -> TrainStats:
+        """Return the statistics of the steps since the last call."""
 
     @abstractmethod
     def state(self) -> dict[str, Array]:
-        """Copies of the optimizer's arrays under parameter keys: ``conv1.weight/momentum_buffer``, ..."""
+        """Return copies of the optimizer's arrays under parameter keys: ``conv1.weight/momentum_buffer``, ..."""
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Go on from what ``state`` gave, on this engine or another; the arrays are copied.
+        """Copy in what ``state`` returned, on this engine or another.
 
         :raises GlassnetError: a key of no parameter, an array of another shape than its parameter, another optimizer's
             arrays or a part of them, or numbers that this one never has; nothing has changed then.
         """
 
 
+def param_groups(recipe: Recipe, parameters: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the groups of an optimizer: the parameters with weight decay, and those without."""
+    groups: dict[float, list[Any]] = {recipe.weight_decay: [], 0.0: []}
+    for parameter in parameters:
+        groups[recipe.weight_decay if recipe.decays(parameter.data.ndim) else 0.0].append(parameter)
+    return [{"params": group, "weight_decay": decay} for decay, group in groups.items() if group]
+
+
 def check_optimizer_state(
     recipe: Recipe, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], state: Mapping[str, Array]
 ) -> dict[str, dict[str, Array]]:
-    """A trainer's ``state`` by parameter and name, cast, for parameters of these ``shapes``.
+    """Return a trainer's ``state`` by parameter and name, cast, for parameters of these ``shapes``.
 
     :raises GlassnetError: as ``Trainer.load_state``.
     """

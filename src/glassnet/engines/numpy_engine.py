@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glassnet import nn
 from glassnet.architecture import ResNetSpec
+from glassnet.compute import Compute
 from glassnet.data import Normalization, Split
 from glassnet.engines.base import (
-    HEAD,
+    HEAD_LAYERS,
     Batch,
     Network,
     Trace,
     Trainer,
     TrainStats,
+    captured_outputs,
     check_optimizer_state,
-    names_in_forward_order,
-    shown,
+    param_groups,
 )
 from glassnet.engines.threads import limit_blas_threads, usable_cores
 from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
-from glassnet.nn.checks import check_int
 from glassnet.nn.kernels import Kernels
 from glassnet.nn.kernels.array_pool import ArrayPool
 from glassnet.nn.kernels.layout import channels_last
@@ -37,7 +37,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Placed:
+class DeviceSplit:
     """Memory is where this engine computes."""
 
     split: Split
@@ -49,21 +49,15 @@ class NumpyNetwork(Network):
 
     engine = "numpy"
     engine_title = "NumPy"
+    layers: ClassVar[Any] = nn
 
-    def __init__(
-        self, spec: ResNetSpec, dtype: np.dtype[Any], threads: int | None = None, kernels: str = "fast"
-    ) -> None:
-        super().__init__(spec, dtype)
-        self.threads = usable_cores() if threads is None else check_int("threads", threads)
-        self.kernels = kernels
-        self.module: nn.Module = build_uninitialized(spec).to(dtype)
+    def __init__(self, spec: ResNetSpec, compute: Compute) -> None:
+        threads = usable_cores() if compute.threads is None else compute.threads
+        super().__init__(spec, compute.replace(device="cpu", threads=threads, channels_last=True))
+        self.module: nn.Module = build_uninitialized(spec).to(self.dtype)
         self.array_pool = ArrayPool()  # shapes are the same at each step, so its arrays can be, too
-        functions = Kernels(self.threads, self.array_pool) if kernels == "fast" else cast(Kernels, functional)
+        functions = Kernels(self.threads, self.array_pool) if self.kernels == "fast" else cast(Kernels, functional)
         self.module.use_kernels(functions)
-
-    @property
-    def activation_names(self) -> list[str]:
-        return names_in_forward_order(self.module, nn.Residual)
 
     @property
     def parameter_count(self) -> int:
@@ -78,15 +72,8 @@ class NumpyNetwork(Network):
     def _trainer(self, recipe: Recipe, freeze: str | None) -> NumpyTrainer:
         return NumpyTrainer(self, recipe, freeze)
 
-    def place(self, split: Split, normalization: Normalization) -> Placed:
-        return Placed(split, normalization)
-
-    def seed_dropout(self, generator: np.random.Generator) -> None:
-        for module in self._dropouts():
-            module.generator = generator
-
-    def _dropouts(self) -> list[nn.Dropout]:
-        return [module for module in self.module.modules() if isinstance(module, nn.Dropout)]
+    def to_device(self, split: Split, normalization: Normalization) -> DeviceSplit:
+        return DeviceSplit(split, normalization)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -108,58 +95,54 @@ class NumpyNetwork(Network):
             return self.module.eval()(self._ready(images))
 
     def _activations(self, images: Array, names: Collection[str]) -> dict[str, Array]:
-        seen: dict[str, Array] = {}
+        captured: dict[str, Array] = {}
 
-        def look(name: str, x: Array, y: Array) -> None:
-            seen.update(_copies(shown(name, x, y, names)))
+        def save_output(name: str, x: Array, y: Array) -> None:
+            captured.update(_copies(captured_outputs(name, x, y, names)))
 
-        with nn.module_hooks(self.module, self.activation_names, forward=look):
+        with nn.module_hooks(self.module, self.activation_names, forward=save_output):
             self._logits(images)
-        return seen
+        return captured
 
     def _trace(self, images: Array, labels: Array, names: Collection[str]) -> Trace:
-        seen: dict[str, Array] = {}
-        seen_back: dict[str, Array] = {}
+        captured: dict[str, Array] = {}
+        captured_grads: dict[str, Array] = {}
 
-        def look(name: str, x: Array, y: Array) -> None:
-            seen.update(_copies(shown(name, x, y, names)))
+        def save_output(name: str, x: Array, y: Array) -> None:
+            captured.update(_copies(captured_outputs(name, x, y, names)))
 
-        def look_back(name: str, dy: Array, dx: Array) -> None:
-            seen_back.update(_copies(shown(name, dx, dy, names)))
+        def save_gradient(name: str, dy: Array, dx: Array) -> None:
+            captured_grads.update(_copies(captured_outputs(name, dx, dy, names)))
 
         self.array_pool.start_task(("trace", images.shape))
-        before = self.module.state_dict()
-        drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
-        held = [(parameter, parameter.grad.copy(order="K")) for parameter in self.module.parameters()]
+        saved_grads = [(parameter, parameter.grad.copy(order="K")) for parameter in self.module.parameters()]
         loss = nn.CrossEntropyLoss()
-        try:
-            with (
-                self.computing(),
-                nn.module_hooks(self.module, self.activation_names, forward=look, backward=look_back),
-            ):
-                value = loss(self.module.train()(self._ready(images)), labels)
-                self.module.backward(loss.backward())
-            after = self.module.state_dict()
-            gradients = _copies({key: parameter.grad for key, parameter in self.module.named_parameters()})
-        finally:
-            for parameter, gradient in held:
-                parameter.grad[...] = gradient
-            self.module.eval().load_state_dict(before)  # the next step sets anew who trains
-            for dropout, state in zip(self._dropouts(), drawn, strict=True):
-                dropout.generator.bit_generator.state = state
-        buffers = {key: array for key, array in after.items() if key not in gradients}
-        flow = {name: seen_back[name] for name in seen if name in seen_back}  # a wrong layer may call no backward
-        return Trace(seen, value, flow, gradients, buffers)
+        with self._state_preserved():
+            try:
+                with (
+                    self.computing(),
+                    nn.module_hooks(self.module, self.activation_names, forward=save_output, backward=save_gradient),
+                ):
+                    value = loss(self.module.train()(self._ready(images)), labels)
+                    self.module.backward(loss.backward())
+                gradients = _copies({key: parameter.grad for key, parameter in self.module.named_parameters()})
+                buffers = {key: array for key, array in self.state_dict().items() if key not in gradients}
+            finally:
+                for parameter, gradient in saved_grads:
+                    parameter.grad[...] = gradient
+        # A wrong layer may call no backward.
+        ordered_grads = {name: captured_grads[name] for name in captured if name in captured_grads}
+        return Trace(captured, value, ordered_grads, gradients, buffers)
 
     def _gather(self, batch: Batch) -> tuple[Array, Array]:
-        split, normalization = batch.placed.split, batch.placed.normalization
+        split, normalization = batch.device_split.split, batch.device_split.normalization
         images = split.images[batch.indices]
         if batch.augmentation is not None:
             images = batch.augmentation.apply(images)
         return normalization.apply(images, self.dtype), split.labels[batch.indices]
 
-    def _placed_labels(self, placed: Placed) -> Array:
-        return placed.split.labels
+    def _labels_of(self, device_split: DeviceSplit) -> Array:
+        return device_split.split.labels
 
 
 class NumpyTrainer(Trainer):
@@ -168,16 +151,16 @@ class NumpyTrainer(Trainer):
         self.recipe = recipe
         self.loss = nn.CrossEntropyLoss(recipe.label_smoothing)
         layers = dict(network.module.named_children())
-        frozen = [name for name in layers if freeze is not None and name not in HEAD]
+        frozen = [name for name in layers if freeze is not None and name not in HEAD_LAYERS]
         self.frozen = nn.Sequential({name: layers.pop(name) for name in frozen})
         self.trained = nn.Sequential(layers)
         self.parameters = dict(self.trained.named_parameters())
         network.module.eval()  # the first step, as the first after an evaluation, sets who trains
         self.optimizer = _optimizer(recipe, list(self.parameters.values()))
-        self._clear()
+        self._reset_stats()
 
-    def _clear(self) -> None:
-        self._loss_sum, self._right, self._count = 0.0, 0, 0
+    def _reset_stats(self) -> None:
+        self._loss_sum, self._n_correct, self._count = 0.0, 0, 0
 
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> float:
         network = self.network
@@ -200,7 +183,7 @@ class NumpyTrainer(Trainer):
                 group["lr"] = self.recipe.lr if lr is None else float(lr)  # np.float64 would compute in float64
             self.optimizer.step()
         self._loss_sum += loss * len(labels)
-        self._right += int(np.count_nonzero(logits.argmax(axis=1) == labels))
+        self._n_correct += int(np.count_nonzero(logits.argmax(axis=1) == labels))
         self._count += len(labels)
         return loss
 
@@ -214,11 +197,11 @@ class NumpyTrainer(Trainer):
             for parameter in self.parameters.values():
                 parameter.grad *= scale
 
-    def totals(self) -> TrainStats:
+    def pop_stats(self) -> TrainStats:
         count = max(1, self._count)
-        totals = TrainStats(self._loss_sum / count, self._right / count, self._count, self._norms())
-        self._clear()
-        return totals
+        stats = TrainStats(self._loss_sum / count, self._n_correct / count, self._count, self._norms())
+        self._reset_stats()
+        return stats
 
     def state(self) -> dict[str, Array]:
         return {
@@ -242,10 +225,7 @@ def _copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> nn.Optimizer:
-    groups = [
-        {"params": [p for p in parameters if recipe.decays(p.data.ndim)], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if not recipe.decays(p.data.ndim)], "weight_decay": 0.0},
-    ]
+    groups = param_groups(recipe, parameters)
     if recipe.optimizer == "sgd":
         return nn.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov)
     return {"adam": nn.Adam, "adamw": nn.AdamW}[recipe.optimizer](groups, recipe.lr)

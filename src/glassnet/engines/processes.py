@@ -1,8 +1,8 @@
-"""Several processes that train one network together, each on its share of every batch.
+"""Several processes that train one network together, each on its shard of every batch.
 
-The process that calls ``train`` is the first. It alone evaluates, prints and writes the run folder; it starts the
-others, which take the same steps on their shares and know of no folder. So whichever of them dies, and whenever, the
-folder holds the last epoch that all of them had finished.
+The process that calls ``train`` is the first. It alone evaluates, logs and writes the run folder; it starts the
+workers, which take the same steps on their shards and know no folder. If any process dies, at any time, the folder
+holds the last epoch that all of them had finished.
 """
 
 from __future__ import annotations
@@ -20,128 +20,131 @@ from typing import Any, Self
 
 from glassnet.errors import ConfigError, GlassnetError, RunError
 
-PATIENCE = 1.0  # seconds that a process may take to end after another one noticed
+SHUTDOWN_TIMEOUT = 1.0  # seconds that a process may take to end after another one noticed
 
 
 @dataclass(frozen=True)
-class Processes:
-    """One of ``count`` processes, which meet at a port of this machine."""
+class ProcessGroup:
+    """One of ``world_size`` processes, which meet at a port of this machine."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     port: int = 0
 
     @classmethod
-    def first_of(cls, count: int) -> Self:
-        """The first of ``count``, with a free port.
+    def create(cls, world_size: int) -> Self:
+        """Return the first of ``world_size`` processes, with a free port.
 
-        :raises ConfigError: in a script that one of the others imports, and that trains while it is imported.
+        :raises ConfigError: if a worker imports a script that trains while it is imported.
         """
-        if count == 1:
+        if world_size == 1:
             return cls()
         if getattr(current_process(), "_inheriting", False):  # what multiprocessing itself looks at
             raise ConfigError(
-                "A script that trains on several devices must do so under if __name__ == '__main__': "
-                "each of its processes imports it."
+                "A script that trains on several devices must do so under if __name__ == '__main__'. "
+                "Got a training during import: each worker process imports the script."
             )
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            return cls(0, count, free.getsockname()[1])
+            return cls(0, world_size, free.getsockname()[1])
 
-    def share(self, total: int) -> slice:
-        """Which of ``total`` images are this process's: neighbours, as many as another's or one more or less."""
-        return slice(total * self.rank // self.count, total * (self.rank + 1) // self.count)
-
-
-ALONE = Processes()
+    def shard(self, total: int) -> slice:
+        """Return which of ``total`` images are this process's; shards differ by one image at most."""
+        return slice(total * self.rank // self.world_size, total * (self.rank + 1) // self.world_size)
 
 
-class _Other:
-    """A process beside the first, and what it says."""
+SINGLE_PROCESS = ProcessGroup()
 
-    def __init__(self, processes: Processes, task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+
+class _WorkerProcess:
+    """A process beside the first, and the pipe from it."""
+
+    def __init__(self, group: ProcessGroup, task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         context = get_context("spawn")
-        self.channel, theirs = context.Pipe(duplex=False)
-        # Daemons end with the process that started them, where that one ends in order.
-        self.process = context.Process(target=_work, args=(theirs, task, processes, arguments), daemon=True)
-        self.title = f"Process {processes.rank + 1} of {processes.count}"
+        self.receiver, sender = context.Pipe(duplex=False)
+        # Daemons end with the process that started them, if that one ends in order.
+        self.process = context.Process(target=_run_worker, args=(sender, task, group, arguments), daemon=True)
+        self.title = f"Process {group.rank + 1} of {group.world_size}"
         self.process.start()
-        theirs.close()
+        sender.close()
 
-    def await_beginning(self) -> None:
-        """One that cannot begin would leave the first one waiting at the port."""
+    def wait_until_started(self) -> None:
+        """Wait for the worker's first sign of life: without it, the first process would wait at the port forever.
+
+        :raises GlassnetError: if the worker ended before.
+        """
         try:
-            self.channel.recv()
+            self.receiver.recv()
         except EOFError:
-            raise GlassnetError(f"{self.title} did not begin.") from None
+            raise GlassnetError(f"{self.title} did not start.") from None
 
     def check(self, cause: Exception | None = None) -> None:
-        """:raises RunError: where it failed."""
+        """:raises RunError: if the worker failed."""
         if self.process.exitcode:
             with suppress(EOFError):
-                raise RunError(f"{self.title} failed: {self.channel.recv()}") from cause
+                raise RunError(f"{self.title} failed: {self.receiver.recv()}") from cause
             raise RunError(f"{self.title} ended with exit code {self.process.exitcode}.") from cause
 
     def end(self) -> None:
         self.process.kill()
         self.process.join()
-        self.channel.close()
+        self.receiver.close()
 
 
 @contextmanager
-def beside(first: Processes, task: Callable[..., None], *arguments: Any) -> Iterator[None]:
-    """While the context lasts, the other processes run ``task(processes, *arguments)``. Its end waits for theirs; an
-    error ends them.
+def worker_processes(first: ProcessGroup, task: Callable[..., None], *arguments: Any) -> Iterator[None]:
+    """Run ``task(group, *arguments)`` in the other processes while the context lasts.
 
-    They are new interpreters (Python's "spawn"), which work from a notebook, too; arguments are pickled.
+    Its end waits for theirs; an error ends them. They are new interpreters (Python's "spawn"), so that this works in a
+    notebook, too; arguments are pickled.
 
-    :raises RunError: where one of them failed.
+    :raises RunError: if one of them failed.
     """
-    others: list[_Other] = []
+    workers: list[_WorkerProcess] = []
     in_order = False
     try:
-        for rank in range(1, first.count):
-            others.append(_Other(replace(first, rank=rank), task, arguments))
-        for other in others:
-            other.await_beginning()
+        for rank in range(1, first.world_size):
+            workers.append(_WorkerProcess(replace(first, rank=rank), task, arguments))
+        for worker in workers:
+            worker.wait_until_started()
         yield
     except Exception as error:
-        ended = wait([other.process.sentinel for other in others], PATIENCE)
-        for other in others:
-            if other.process.sentinel in ended:
-                other.process.join()  # its exit code comes a moment after its sentinel
-            other.check(error)
+        ended = wait([worker.process.sentinel for worker in workers], SHUTDOWN_TIMEOUT)
+        for worker in workers:
+            if worker.process.sentinel in ended:
+                worker.process.join()  # its exit code comes a moment after its sentinel
+            worker.check(error)
         raise
     else:
-        for other in others:
-            other.process.join()
-            other.check()
+        for worker in workers:
+            worker.process.join()
+            worker.check()
         in_order = True
     finally:
-        for other in others:
-            other.end()
+        for worker in workers:
+            worker.end()
         _leave_group(first, in_order=in_order)
 
 
-def _work(channel: Connection, task: Callable[..., None], processes: Processes, arguments: tuple[Any, ...]) -> None:
+def _run_worker(sender: Connection, task: Callable[..., None], group: ProcessGroup, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one decides
-    channel.send("begun")
+    sender.send("started")
     try:
-        task(processes, *arguments)
+        task(group, *arguments)
     except Exception as error:
-        with suppress(OSError):  # the first one is gone
-            channel.send(next(iter(str(error).splitlines()), type(error).__name__))
+        with suppress(OSError):  # the first process has ended
+            sender.send(next(iter(str(error).splitlines()), type(error).__name__))
         sys.exit(1)
-    _leave_group(processes)
+    _leave_group(group)
 
 
-def _leave_group(processes: Processes, *, in_order: bool = True) -> None:
-    if processes.count > 1:
+def _leave_group(group: ProcessGroup, *, in_order: bool = True) -> None:
+    if group.world_size > 1:
         import torch.distributed
 
         if torch.distributed.is_initialized():
             if not in_order:
-                # Its end would wait for its threads and hold Python's lock meanwhile (PyTorch 2.13), and one that is
-                # just letting go of failed work waits for that lock. So this group stays until the process ends.
+                # The group's end would wait for its threads while it holds Python's lock (PyTorch 2.13), and a thread
+                # that is just dropping failed work waits for that lock. So the group stays until the process ends.
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(torch.distributed.group.WORLD))
             torch.distributed.destroy_process_group()

@@ -6,34 +6,36 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 
-from glassnet.engines.processes import Processes
+from glassnet.compute import Compute
+from glassnet.engines.processes import ProcessGroup
 from glassnet.engines.threads import usable_cores
 from glassnet.errors import ConfigError, choice_error
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
-
-def choose_device(name: str, processes: Processes) -> torch.device:
+def choose_device(compute: Compute, processes: ProcessGroup) -> torch.device:
     """Return the device of this process: ``auto`` is the first kind of cuda, mps and cpu that is available.
 
     Several processes have a GPU each, or share a CPU.
 
-    :raises ConfigError: if the device is not available, or there are more processes than GPUs or usable cores.
+    :raises ConfigError: if the device is not available or does not have the precision, or there are more processes
+        than GPUs or usable cores.
     """
-    counts = _device_counts()
-    kind, _, number = (next(iter(counts)) if name == "auto" else str(name)).partition(":")
+    name, counts = compute.device, _device_counts()
+    kind, _, number = (next(iter(counts)) if name == "auto" else name).partition(":")
     if kind not in counts or number not in ("", *map(str, range(counts[kind]))):
         gpus = [f"{kind}:{index}" for kind, count in counts.items() if kind != "cpu" for index in range(count)]
         raise choice_error("device", ["auto", *counts, *gpus], name)
-    if processes.count > 1:
+    count = processes.world_size
+    if count > 1:
         if number:
-            raise ConfigError(f"device must be a kind, such as {kind!r}, for {processes.count} devices. Got {name!r}.")
+            raise ConfigError(f"device must be a kind, such as {kind!r}, for {count} devices. Got {name!r}.")
         limit = usable_cores() if kind == "cpu" else counts[kind]
-        if processes.count > limit and processes.rank == 0:  # the first process checks for all of them
-            raise ConfigError(f"devices must be at most {limit} on {kind}. Got {processes.count}.")
+        if count > limit and processes.rank == 0:  # the first process checks for all of them
+            raise ConfigError(f"devices must be at most {limit} on {kind}. Got {count}.")
+    if (kind, compute.precision) == ("cpu", "16-mixed"):
+        raise ConfigError("precision must be 32-true or bf16-mixed on a CPU. Got '16-mixed'.")
     return torch.device(kind) if kind == "cpu" else torch.device(kind, int(number or processes.rank))
 
 
@@ -49,23 +51,13 @@ def _device_counts() -> dict[str, int]:
     return {kind: count for kind, count in counts.items() if count}
 
 
-def check_precision(precision: str | None, dtype: np.dtype[Any], device: torch.device) -> None:
-    """:raises ConfigError: if the precision is unknown, or needs another dtype or device."""
-    if precision not in (None, *PRECISIONS):
-        raise choice_error("precision", PRECISIONS, precision)
-    if dtype == np.float64 and precision not in (None, "32-true"):
-        raise ConfigError(f"precision must be 32-true with dtype float64. Got {precision!r}.")
-    if (device.type, precision) == ("cpu", "16-mixed"):
-        raise ConfigError("precision must be 32-true or bf16-mixed on a CPU. Got '16-mixed'.")
-
-
 def autocast(precision: str | None, device: torch.device) -> AbstractContextManager[Any]:
     """Return a context in which torch computes in the precision's shorter numbers, where they are safe."""
     dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision or "")
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
-def join_processes(processes: Processes, device: torch.device) -> None:
+def join_processes(processes: ProcessGroup, device: torch.device) -> None:
     """Wait until all processes of a training have met, at a port of this machine."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -73,5 +65,5 @@ def join_processes(processes: Processes, device: torch.device) -> None:
         "nccl" if device.type == "cuda" else "gloo",
         init_method=f"tcp://127.0.0.1:{processes.port}",
         rank=processes.rank,
-        world_size=processes.count,
+        world_size=processes.world_size,
     )

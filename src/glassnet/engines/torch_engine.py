@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,24 +19,24 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from glassnet.architecture import ResNetSpec, assemble
+from glassnet.compute import Compute
 from glassnet.data import Augmentation, Normalization, Split
 from glassnet.engines import torch_layers
 from glassnet.engines.base import (
-    HEAD,
+    HEAD_LAYERS,
     Batch,
     Network,
     Trace,
     Trainer,
     TrainStats,
+    captured_outputs,
     check_optimizer_state,
-    names_in_forward_order,
-    shown,
+    param_groups,
 )
-from glassnet.engines.processes import ALONE, Processes
+from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
 from glassnet.engines.threads import usable_cores
-from glassnet.engines.torch_device import autocast, check_precision, choose_device, join_processes
+from glassnet.engines.torch_device import autocast, choose_device, join_processes
 from glassnet.errors import GlassnetError
-from glassnet.nn.checks import check_int
 from glassnet.nn.module import match_state_dict
 from glassnet.recipe import Recipe
 
@@ -44,7 +44,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Placed:
+class DeviceSplit:
     """A split on the device: images uint8 (N, H, W, C), labels int64 (N,), mean and std in the network's dtype."""
 
     images: Tensor
@@ -55,44 +55,32 @@ class Placed:
 
 
 class TorchNetwork(Network):
-    """``module`` is the bare network; ``compiled`` is what torch.compile makes of it, where that was asked for."""
+    """``module`` is the bare network; ``compiled`` is what torch.compile makes of it, if compute.compile is set."""
 
     engine = "torch"
     engine_title = "PyTorch"
+    layers: ClassVar[Any] = torch_layers
 
-    def __init__(
-        self,
-        spec: ResNetSpec,
-        dtype: np.dtype[Any],
-        device: str = "auto",
-        precision: str | None = None,
-        compile: bool = False,
-        threads: int | None = None,
-        channels_last: bool | None = None,
-        processes: Processes = ALONE,
-    ) -> None:
-        super().__init__(spec, dtype)
-        if threads is not None:
-            torch.set_num_threads(check_int("threads", threads))
-        elif processes.count > 1:  # they share the cores
-            torch.set_num_threads(max(1, usable_cores() // processes.count))
-        self.torch_device = choose_device(device, processes)
-        check_precision(precision, dtype, self.torch_device)
-        self.device, self.precision, self.threads = str(self.torch_device), precision, torch.get_num_threads()
-        self.compile, self.processes = compile, processes
-        self.torch_dtype = getattr(torch, dtype.name)
-        self.module: torch.nn.Module = assemble(spec, torch_layers)
+    def __init__(self, spec: ResNetSpec, compute: Compute, processes: ProcessGroup = SINGLE_PROCESS) -> None:
+        self.torch_device = choose_device(compute, processes)
+        if compute.threads is not None:
+            torch.set_num_threads(compute.threads)
+        elif processes.world_size > 1:  # they share the cores
+            torch.set_num_threads(max(1, usable_cores() // processes.world_size))
         # Channels-last is what tensor cores want. On CPUs PyTorch 2.13 can corrupt memory in float32 convolutions of
         # few channels in that order; torch_layers.Conv2d avoids the case we know, and the default all cases.
-        on_gpu = self.torch_device.type == "cuda"
-        self.channels_last = on_gpu if channels_last is None else channels_last
-        self.memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
+        channels_last = compute.channels_last
+        values = {
+            "device": str(self.torch_device),
+            "threads": torch.get_num_threads(),
+            "channels_last": self.torch_device.type == "cuda" if channels_last is None else channels_last,
+        }
+        super().__init__(spec, compute.replace(**values), processes)
+        self.torch_dtype = getattr(torch, compute.dtype)
+        self.memory_format = torch.channels_last if self.compute.channels_last else torch.contiguous_format
+        self.module: torch.nn.Module = assemble(spec, torch_layers)
         self.module.to(self.torch_device, self.torch_dtype, memory_format=self.memory_format)
-        self.compiled: Any = torch.compile(self.module) if compile else self.module
-
-    @property
-    def activation_names(self) -> list[str]:
-        return names_in_forward_order(self.module, torch_layers.Residual)
+        self.compiled: Any = torch.compile(self.module) if compute.compile else self.module
 
     @property
     def parameter_count(self) -> int:
@@ -112,9 +100,9 @@ class TorchNetwork(Network):
     def _trainer(self, recipe: Recipe, freeze: str | None) -> TorchTrainer:
         return TorchTrainer(self, recipe, freeze)
 
-    def place(self, split: Split, normalization: Normalization) -> Placed:
+    def to_device(self, split: Split, normalization: Normalization) -> DeviceSplit:
         device = self.torch_device
-        return Placed(
+        return DeviceSplit(
             torch.from_numpy(split.images).to(device),
             torch.from_numpy(split.labels).to(device),
             normalization.scale,
@@ -122,86 +110,73 @@ class TorchNetwork(Network):
             torch.tensor(normalization.std, dtype=self.torch_dtype, device=device),
         )
 
-    def seed_dropout(self, generator: np.random.Generator) -> None:
-        for module in self._dropouts():
-            module.generator = generator
-
-    def _dropouts(self) -> list[torch_layers.Dropout]:
-        return [module for module in self.module.modules() if isinstance(module, torch_layers.Dropout)]
-
     def _ready(self, images: Array | Tensor) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
         return tensor.to(self.torch_device, self.torch_dtype).contiguous(memory_format=self.memory_format)
 
     def _logits(self, images: Array | Tensor) -> Array:
         self.module.eval()
-        with torch.inference_mode(), _stated():
-            return _array(self._computed(self.compiled, images))
+        with torch.inference_mode(), _as_glassnet_error():
+            return _array(self._forward(self.compiled, images))
 
-    def _bare_logits(self, images: Array) -> Tensor:
-        """For looking: compiled code has no place to look."""
-        return self._computed(self.module, images)
+    def _uncompiled_logits(self, images: Array) -> Tensor:
+        """Return the logits of the uncompiled network, in which forward hooks run."""
+        return self._forward(self.module, images)
 
-    def _computed(self, module: Any, images: Array | Tensor) -> Tensor:
+    def _forward(self, module: Any, images: Array | Tensor) -> Tensor:
         with autocast(self.precision, self.torch_device):
             logits: Tensor = module(self._ready(images)).to(self.torch_dtype)
         return logits
 
     @contextmanager
-    def _watched(self, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
-        """What ``names`` say, as tensors of the graph, once the network has run inside the context."""
-        seen: dict[str, Tensor] = {}
+    def _forward_hooks(self, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
+        """Collect the tensors of ``names`` while the network runs inside the context."""
+        captured: dict[str, Tensor] = {}
 
-        def look(name: str, x: Tensor, y: Tensor) -> Tensor:
-            own = y.view_as(y)  # Identity hands on x itself, and the gradient of x has more than this one's part
-            seen.update(shown(name, x, own, names))
+        def save_output(name: str, x: Tensor, y: Tensor) -> Tensor:
+            own = y.view_as(y)  # Identity returns x itself, whose gradient has other parts as well
+            captured.update(captured_outputs(name, x, own, names))
             return own
 
         layers = self.activation_names
         hooks = [
-            module.register_forward_hook(lambda _module, inputs, y, name=name: look(name, inputs[0], y))
+            module.register_forward_hook(lambda _module, inputs, y, name=name: save_output(name, inputs[0], y))
             for name, module in self.module.named_modules()
             if name in layers
         ]
         try:
-            yield seen
+            yield captured
         finally:
             for hook in hooks:
                 hook.remove()
 
     def _activations(self, images: Array, names: Collection[str]) -> dict[str, Array]:
         self.module.eval()
-        with torch.inference_mode(), _stated(), self._watched(names) as seen:
-            self._bare_logits(images)
-        return self._arrays(seen, seen.values())
+        with torch.inference_mode(), _as_glassnet_error(), self._forward_hooks(names) as captured:
+            self._uncompiled_logits(images)
+        return self._arrays(captured, captured.values())
 
     def _trace(self, images: Array, labels: Array, names: Collection[str]) -> Trace:
-        before = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
-        drawn = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
         parameters = dict(self.module.named_parameters())
         frozen = [parameter for parameter in parameters.values() if not parameter.requires_grad]
-        self.module.train().requires_grad_(True)
-        try:
-            with _stated(), self._watched(names) as seen:
-                logits = self._bare_logits(images)
-                targets = torch.from_numpy(labels).to(logits.device, torch.int64)
-                loss = torch.nn.functional.cross_entropy(logits, targets)
-                tensors = [*seen.values(), *parameters.values()]
-                gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
-            buffers = {key: _array(buffer) for key, buffer in self.module.named_buffers()}
-        finally:
-            self.module.eval()  # the next step sets anew who trains
-            for parameter in frozen:
-                parameter.requires_grad_(False)
-            for buffer, value in before:
-                buffer.copy_(value)
-            for dropout, state in zip(self._dropouts(), drawn, strict=True):
-                dropout.generator.bit_generator.state = state
+        with self._state_preserved():
+            self.module.train().requires_grad_(True)
+            try:
+                with _as_glassnet_error(), self._forward_hooks(names) as captured:
+                    logits = self._uncompiled_logits(images)
+                    targets = torch.from_numpy(labels).to(logits.device, torch.int64)
+                    loss = torch.nn.functional.cross_entropy(logits, targets)
+                    tensors = [*captured.values(), *parameters.values()]
+                    gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
+                buffers = {key: _array(buffer) for key, buffer in self.module.named_buffers()}
+            finally:
+                for parameter in frozen:
+                    parameter.requires_grad_(False)
         return Trace(
-            self._arrays(seen, seen.values()),
+            self._arrays(captured, captured.values()),
             loss.item(),
-            self._arrays(seen, gradients[: len(seen)]),
-            self._arrays(parameters, gradients[len(seen) :]),
+            self._arrays(captured, gradients[: len(captured)]),
+            self._arrays(parameters, gradients[len(captured) :]),
             buffers,
         )
 
@@ -209,48 +184,48 @@ class TorchNetwork(Network):
         return {name: _array(tensor.to(self.torch_dtype)) for name, tensor in zip(names, tensors, strict=True)}
 
     def _gather(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        placed: Placed = batch.placed
-        indices = torch.from_numpy(batch.indices).to(placed.labels.device)
-        images = placed.images[indices]
+        device_split: DeviceSplit = batch.device_split
+        indices = torch.from_numpy(batch.indices).to(device_split.labels.device)
+        images = device_split.images[indices]
         if batch.augmentation is not None:
             images = _augmented(images, batch.augmentation)
-        x = (images.to(self.torch_dtype) / placed.scale - placed.mean) / placed.std
-        return x.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format), placed.labels[indices]
+        x = (images.to(self.torch_dtype) / device_split.scale - device_split.mean) / device_split.std
+        return x.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format), device_split.labels[indices]
 
-    def _placed_labels(self, placed: Placed) -> Array:
-        return _array(placed.labels)
+    def _labels_of(self, device_split: DeviceSplit) -> Array:
+        return _array(device_split.labels)
 
 
 class TorchTrainer(Trainer):
     def __init__(self, network: TorchNetwork, recipe: Recipe, freeze: str | None = None) -> None:
         self.network, self.recipe = network, recipe
         children = dict(network.module.named_children())
-        self.frozen = [layer for name, layer in children.items() if freeze is not None and name not in HEAD]
+        self.frozen = [layer for name, layer in children.items() if freeze is not None and name not in HEAD_LAYERS]
         for name, layer in children.items():
-            layer.requires_grad_(freeze is None or name in HEAD)
+            layer.requires_grad_(freeze is None or name in HEAD_LAYERS)
         self.parameters = {key: p for key, p in network.module.named_parameters() if p.requires_grad}
-        network.module.eval()  # the first step, as the first after an evaluation, sets who trains
+        network.module.eval()  # the first step, as the first after an evaluation, switches to training mode
         self.scaler = torch.amp.GradScaler(network.torch_device.type, enabled=network.precision == "16-mixed")
-        with _stated():
-            self.module = self._distributed() if network.processes.count > 1 else network.compiled
+        with _as_glassnet_error():
+            self.module = self._distributed() if network.processes.world_size > 1 else network.compiled
         self.dropouts = network._dropouts()
         self.loss = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self.optimizer = _optimizer(recipe, list(self.parameters.values()))
-        self._clear()
+        self._reset_stats()
 
     def _distributed(self) -> Any:
         """Return the network as one of several that add up their gradients; the processes meet here."""
         network = self.network
         join_processes(network.processes, network.torch_device)
         module = DistributedDataParallel(network.module)
-        return torch.compile(module) if network.compile else module
+        return torch.compile(module) if network.compute.compile else module
 
-    def _clear(self) -> None:
-        # Sums stay on the device: nothing waits for it between two readings. Apple's GPU has no float64.
+    def _reset_stats(self) -> None:
+        # Sums stay on the device, so that no step waits for it. Apple's GPU has no float64.
         device = self.network.torch_device
         precise = torch.float32 if device.type == "mps" else torch.float64
         self._loss_sum = torch.zeros((), dtype=precise, device=device)
-        self._right = torch.zeros((), dtype=torch.int64, device=device)
+        self._n_correct = torch.zeros((), dtype=torch.int64, device=device)
         self._count = 0
 
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> Tensor:
@@ -259,25 +234,25 @@ class TorchTrainer(Trainer):
             batch = network._checked(batch)
             labels = network._checked_labels(np.asarray(labels), len(batch))
         total = len(batch)
-        share = network.processes.share(total)
-        count = share.stop - share.start
-        # With fewer images than processes some have none; they compute all of them, and it counts nothing.
-        rows = share if count else slice(total)
-        images, targets = self._taken(batch, labels, rows)
+        shard = network.processes.shard(total)
+        count = shard.stop - shard.start
+        # With fewer images than processes some have none; they compute all images with weight 0.
+        rows = shard if count else slice(total)
+        images, targets = self._load_rows(batch, labels, rows)
         if not network.module.training:
             network.module.train()
             for layer in self.frozen:
                 layer.eval()
-        with _stated(), self._share_of_dropout(total, rows):
-            logits = network._computed(self.module, images)
+        with _as_glassnet_error(), self._dropout_shard(total, rows):
+            logits = network._forward(self.module, images)
             loss: Tensor = self.loss(logits, targets)
             self.optimizer.zero_grad()
             # The mean over processes of their gradients is that of the whole batch when each counts by its images.
-            weight = count * network.processes.count / max(1, total)
+            weight = count * network.processes.world_size / max(1, total)
             self._backward(loss if weight == 1 else loss * weight)
         if self.recipe.clip_grad_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip_grad_norm)
+            torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.recipe.clip_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.lr if lr is None else lr
         self.scaler.step(self.optimizer)
@@ -285,46 +260,46 @@ class TorchTrainer(Trainer):
         loss = loss.detach()
         if count:
             self._loss_sum += loss * count
-            self._right += (logits.argmax(dim=1) == targets).sum()
+            self._n_correct += (logits.argmax(dim=1) == targets).sum()
             self._count += count
         return loss
 
     def _backward(self, loss: Tensor) -> None:
         with warnings.catch_warnings():
-            if self.network.processes.count > 1:  # said of kernels of one channel, whose memory orders are the same
+            if self.network.processes.world_size > 1:  # kernels of one channel have equal memory orders
                 warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     @contextmanager
-    def _share_of_dropout(self, total: int, rows: slice) -> Iterator[None]:
-        """Draw masks for ``total`` images and use these rows of them: what one process would use there."""
+    def _dropout_shard(self, total: int, rows: slice) -> Iterator[None]:
+        """Draw dropout masks for ``total`` images and use these rows, as a single process would."""
         for dropout in self.dropouts:
-            dropout.share = total, rows
+            dropout.shard = total, rows
         try:
             yield
         finally:
             for dropout in self.dropouts:
-                dropout.share = None
+                dropout.shard = None
 
-    def _taken(self, batch: Any, labels: Array | None, rows: slice) -> tuple[Tensor, Tensor]:
-        """Images and labels of these rows of a batch, where and as the network computes."""
+    def _load_rows(self, batch: Any, labels: Array | None, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return images and labels of these rows of a batch, on the device and in the network's dtype."""
         if labels is None:
             return self.network._gather(batch.take(rows))
         images = self.network._ready(batch[rows])
         return images, torch.from_numpy(labels[rows]).to(images.device, torch.int64)
 
-    def totals(self) -> TrainStats:
+    def pop_stats(self) -> TrainStats:
         norms = {
             key: 0.0 if p.grad is None else float(torch.linalg.vector_norm(p.grad))
             for key, p in self.parameters.items()
         }
-        sums = torch.stack([self._loss_sum, self._right.to(self._loss_sum), self._loss_sum.new_tensor(self._count)])
-        with _stated():
-            if self.network.processes.count > 1:
+        sums = torch.stack([self._loss_sum, self._n_correct.to(self._loss_sum), self._loss_sum.new_tensor(self._count)])
+        with _as_glassnet_error():
+            if self.network.processes.world_size > 1:
                 torch.distributed.all_reduce(sums)
-            loss, right, count = sums.tolist()
-        self._clear()
-        return TrainStats(loss / max(1, count), right / max(1, count), int(count), norms)
+            loss, n_correct, count = sums.tolist()
+        self._reset_stats()
+        return TrainStats(loss / max(1, count), n_correct / max(1, count), int(count), norms)
 
     def state(self) -> dict[str, Array]:
         return {
@@ -348,8 +323,8 @@ class TorchTrainer(Trainer):
 
 
 @contextmanager
-def _stated() -> Iterator[None]:
-    """What torch says of shapes that do not fit, and of processes that do not meet, as a stated failure."""
+def _as_glassnet_error() -> Iterator[None]:
+    """Raise torch's errors, of shapes that do not fit or processes that do not meet, as a GlassnetError."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
@@ -376,11 +351,7 @@ def _augmented(images: Tensor, augmentation: Augmentation) -> Tensor:
 
 
 def _optimizer(recipe: Recipe, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if recipe.decays(p.ndim)], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if not recipe.decays(p.ndim)], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    groups = param_groups(recipe, parameters)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov)
     if recipe.optimizer == "adam":

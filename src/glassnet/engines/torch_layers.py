@@ -96,12 +96,12 @@ class Dropout(Module):
         super().__init__()
         self.p = p
         self.generator: Any = np.random.default_rng()
-        self.share: tuple[int, slice] | None = None  # of how many images x is which rows; None: x is all
+        self.shard: tuple[int, slice] | None = None  # number of images of the batch, and those in x; None: all
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
         scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        total, rows = self.share or (len(x), slice(None))
+        total, rows = self.shard or (len(x), slice(None))
         mask = torch.from_numpy(self.generator.random((total, *x.shape[1:]))[rows] >= self.p)
         return x * (mask.to(x.device, x.dtype) * scale)

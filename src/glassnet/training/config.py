@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
-from glassnet.data import Normalization
+from glassnet.data import Dataset, Normalization
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe
@@ -104,15 +104,7 @@ def run_config(network: Network, seed: int, data: DataConfig, **settings: Any) -
     :param settings: further fields of ``RunConfig``, such as ``recipe``.
     """
     config = RunConfig(
-        engine=network.engine,  # type: ignore[arg-type]
-        dtype=network.dtype.name,  # type: ignore[arg-type]
-        device=network.device,
-        devices=network.processes.count,
-        precision=network.precision,  # type: ignore[arg-type]
-        threads=network.threads,
-        compile=network.compile,
-        channels_last=network.channels_last,
-        kernels=network.kernels,  # type: ignore[arg-type]
+        **network.compute.to_dict(),
         format=FORMAT,
         seed=seed,
         spec=network.spec,
@@ -129,21 +121,18 @@ def run_config(network: Network, seed: int, data: DataConfig, **settings: Any) -
     return config.to_dict()
 
 
-def data_config(
-    source: Mapping[str, Any], normalization: Normalization, classes: Sequence[str], **counts: Any
-) -> DataConfig:
-    """Return the data of a run.
-
-    :param source: the arguments that load the images again.
-    :param counts: fingerprint, train, test and unreadable_files.
-    """
+def data_config(data: Dataset, normalization: Normalization) -> DataConfig:
+    """Return the configuration of a run's data."""
     return DataConfig(
-        **source,
-        classes=tuple(classes),
+        **data.source,
+        fingerprint=data.fingerprint,
+        classes=tuple(data.classes),
         scale=normalization.scale,
         mean=normalization.mean,
         std=normalization.std,
-        **counts,
+        train=len(data.train),
+        test=len(data.test),
+        unreadable_files=tuple(data.unreadable_files),
     )
 
 

@@ -1,4 +1,4 @@
-"""A run folder around weights that were trained elsewhere."""
+"""Run folders of weights that were trained elsewhere."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import numpy as np
 
 from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as preset
-from glassnet.data import Normalization
 from glassnet.engines import build
 from glassnet.errors import ConfigError, DataError
-from glassnet.training.config import data_config, run_config
+from glassnet.training.config import DataConfig, run_config
 from glassnet.training.model import Model, load
 from glassnet.training.run_files import Checkpoint
 from glassnet.training.run_folder import RunFolder
@@ -36,14 +35,17 @@ def import_weights(
 ) -> Model:
     """Make a run folder of foreign weights, so that evaluate, predict and report work on it.
 
-    ``weights`` is a file that ``load_weights`` reads, of the preset or spec ``model``. ``classes`` are the names in the
-    order of the outputs. A pixel p is normalized to (p / scale − mean) / std, with ``mean`` and ``std`` per channel.
-    ``image_size`` is the side of the images where it is not the preset's.
+    A pixel p is normalized to (p / scale − mean) / std.
 
-    :raises DataError: a file that cannot be read, or with numbers too large for float32.
-    :raises ConfigError: an unknown model, or a number of means or deviations that is not that of the channels.
-    :raises GlassnetError: weights of another architecture; lists missing, unexpected and wrongly shaped keys.
-    :raises RunError: a folder in use.
+    :param weights: a file that ``load_weights`` reads.
+    :param model: the preset or spec of the weights.
+    :param classes: class names in the order of the outputs.
+    :param mean: a number for each channel, as ``std``.
+    :param image_size: height and width of the images in pixels, if it is not the preset's.
+    :raises DataError: if the file cannot be read, or has numbers too large for float32.
+    :raises ConfigError: if the model is unknown, or mean or std do not have a number for each channel.
+    :raises GlassnetError: if the weights are of another architecture; lists the keys.
+    :raises RunError: if the folder is in use.
     """
     classes, mean, std = list(map(str, classes)), list(map(float, mean)), list(map(float, std))
     folder = RunFolder(run)
@@ -51,25 +53,25 @@ def import_weights(
     state = load_weights(Path(weights))
     spec = preset(model) if isinstance(model, str) else model
     spec = spec.replace(classes=len(classes), **({} if image_size is None else {"image_size": image_size}))
-    numbers = [*mean, *std]
-    if not (len(mean) == len(std) == spec.in_channels) or not all(map(isfinite, numbers)) or not min(std) > 0:
+    if not (len(mean) == len(std) == spec.in_channels) or not all(map(isfinite, [*mean, *std])) or not min(std) > 0:
         raise ConfigError(
-            f"mean and std need one number for each of the {spec.in_channels} channels, std above 0. "
-            f"Got mean {list(mean)} and std {list(std)}."
+            f"mean and std must have one number for each of {spec.in_channels} channels, std above 0. "
+            f"Got mean {mean} and std {std}."
         )
-    twice = [name for name, count in Counter(classes).items() if count > 1]
-    if twice:
-        raise ConfigError(f"The classes must have different names. {twice[0]!r} stands twice.")
+    if duplicates := [name for name, count in Counter(classes).items() if count > 1]:
+        raise ConfigError(f"classes must be unique. Got {duplicates[0]!r} twice.")
     if not (isfinite(scale) and scale > 0):
-        raise ConfigError(f"The scale must be a finite number above 0. Got {scale!r}.")
+        raise ConfigError(f"scale must be a finite number above 0. Got {scale!r}.")
     network = build(spec)
     network.load_state_dict(state)
     for key, array in network.state_dict().items():
         if not np.isfinite(array).all():  # the file's own numbers are finite
-            wrong = state[key][~np.isfinite(array)]
-            raise DataError(f"{weights} holds {wrong.flat[0]} in {key}, which is too large for {array.dtype}.")
-    source = {"source": "imported", "weights": str(Path(weights).resolve())}
-    data = data_config(source, Normalization(scale, tuple(mean), tuple(std)), classes)
+            too_large = state[key][~np.isfinite(array)].flat[0]
+            raise DataError(f"{key} in {weights} must be finite in {array.dtype}. Got {too_large}.")
+    path = str(Path(weights).resolve())
+    data = DataConfig(
+        source="imported", weights=path, classes=tuple(classes), scale=scale, mean=tuple(mean), std=tuple(std)
+    )
     folder.create(run_config(network, 0, data, recipe=None))
     folder.save_epoch(Checkpoint(0, None, network.state_dict(), {}))
     folder.unlock()

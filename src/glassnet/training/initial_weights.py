@@ -1,4 +1,4 @@
-"""What a training starts from, where it does not start from nothing."""
+"""Initial weights for fine-tuning, read from a run folder or a weights file."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ from glassnet.weights import load_weights
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Weights to start from, without their head; empty, it changes nothing. A file knows no more than its weights,
-    a run also its model and how its images were normalized."""
+    """The initial weights of a backbone; without any, a network keeps its own.
 
-    body: dict[str, NDArray[Any]] = field(default_factory=dict)
+    A run also has its model and the normalization of its images; a weights file has neither.
+    """
+
+    backbone: dict[str, NDArray[Any]] = field(default_factory=dict)
     spec: ResNetSpec | None = None
     normalization: Normalization | None = None
-    described: dict[str, Any] | None = None  # for config.json: where from, and a digest of the weights
+    metadata: dict[str, Any] | None = None  # for config.json: the path, and a digest of the weights
 
     @classmethod
     def load(cls, source: str | PathLike[str]) -> Self:
-        """From a run folder, or from a file that ``load_weights`` reads.
+        """Load the weights of a run folder, or of a file that ``load_weights`` reads.
 
-        :raises ConfigError: a path that does not exist.
-        :raises GlassnetError: whatever ``load`` and ``load_weights`` have to object.
+        :raises ConfigError: if the path does not exist.
+        :raises GlassnetError: if ``load`` or ``load_weights`` cannot read it.
         """
         path = as_path("init", source)
         if not path.exists():
@@ -45,30 +47,32 @@ class InitialWeights:
             state, spec, normalization = model.network.state_dict(), model.network.spec, model.normalization
         else:
             state, spec, normalization = load_weights(path), None, None
-        body = {key: array for key, array in state.items() if not key.startswith("fc.")}
+        backbone = {key: array for key, array in state.items() if not key.startswith("fc.")}
         digest = hashlib.sha256()
-        for key, array in sorted(body.items()):
+        for key, array in sorted(backbone.items()):
             digest.update(key.encode() + array.tobytes())
-        return cls(body, spec, normalization, {"from": str(path.resolve()), "sha256": digest.hexdigest()})
+        return cls(backbone, spec, normalization, {"from": str(path.resolve()), "sha256": digest.hexdigest()})
 
-    def model(self, asked: str | ResNetSpec | None, classes: int) -> str | ResNetSpec | None:
-        """The model to train: the run's with as many classes as the data has, or else what was asked for.
+    def resolve_model(self, requested: str | ResNetSpec | None, classes: int) -> str | ResNetSpec | None:
+        """Return the model to train: the run's with as many classes as the data has, or else the requested one.
 
-        :raises ConfigError: another model was asked for than the run's.
+        :raises ConfigError: if another model is requested than the run's.
         """
         if self.spec is None:
-            return asked
-        if asked is not None and asked != self.spec.preset:
-            raise ConfigError(f"The run that init names holds a {self.spec.preset}. Leave model out. Got {asked!r}.")
+            return requested
+        if requested is not None and requested != self.spec.preset:
+            raise ConfigError(f"model must be {self.spec.preset}, that of init, or None. Got {requested!r}.")
         return self.spec.replace(classes=classes)
 
-    def lay(self, network: Network) -> None:
-        """Give a network these weights; its head keeps its own."""
+    def apply_to(self, network: Network) -> None:
+        """Copy the weights into a network; its head keeps its own."""
+        if not self.backbone:
+            return
         head = {key: array for key, array in network.state_dict().items() if key.startswith("fc.")}
-        network.load_state_dict({**self.body, **head})
+        network.load_state_dict({**self.backbone, **head})
 
     def normalization_for(self, data: Dataset) -> Normalization:
-        """The run's mean and std, which its weights expect, in the data's scale; or else the data's own."""
+        """Return the run's mean and std, which its weights expect, in the data's scale, or else the data's own."""
         if self.normalization is None:
             return data.normalization
         return dataclasses.replace(self.normalization, scale=data.scale)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.architecture import ResNetSpec
 from glassnet.data import (
-    Dataset,
     Normalization,
     Split,
     make_rng,
@@ -19,7 +20,7 @@ from glassnet.data import (
     shuffled_batches,
     stratified_split,
 )
-from glassnet.engines import Batch, Network, Processes, Trainer, TrainStats
+from glassnet.engines import Batch, Compute, Network, ProcessGroup, Trainer, TrainStats, build_network
 from glassnet.errors import DivergedError
 from glassnet.progress import Progress, format_duration
 from glassnet.recipe import Recipe
@@ -30,88 +31,99 @@ from glassnet.training.schedule import learning_rates
 Array = NDArray[Any]
 
 
-class Course:
-    """The steps of a training, epoch by epoch: the same for each of the processes that take them together."""
+@dataclass(frozen=True)
+class TrainingTask:
+    """A training as each of its processes gets it."""
 
-    def __init__(
-        self, network: Network, recipe: Recipe, split: Split, normalization: Normalization, freeze: str | None
-    ) -> None:
-        self.network, self.recipe = network, recipe
-        self.placed = network.place(split, normalization)
-        self.count = len(split)
-        self.steps = math.ceil(self.count / recipe.batch_size)
-        self.rates = learning_rates(recipe, recipe.epochs * self.steps)
-        self.trainer: Trainer = network.trainer(recipe, freeze)
+    spec: ResNetSpec
+    compute: Compute
+    recipe: Recipe
+    split: Split  # the training images
+    normalization: Normalization
+    freeze: str | None
 
-    def take(self, done: int, after_step: Callable[[], None] = lambda: None) -> tuple[TrainStats, float]:
-        """The epoch after ``done`` epochs: what its steps add up to, and the last learning rate."""
-        recipe, epoch = self.recipe, done + 1
-        augmentation = make_rng(recipe.seed, "augment", epoch)
+    def build(self, processes: ProcessGroup) -> Network:
+        """Return the network with its initial weights, as that of one of the processes."""
+        return build_network(self.spec, self.compute, self.recipe.seed, processes)
+
+
+class EpochLoop:
+    """The steps of an epoch: the same in each of the processes that take them together."""
+
+    def __init__(self, network: Network, task: TrainingTask) -> None:
+        self.network, self.recipe, self.normalization = network, task.recipe, task.normalization
+        self.device_split = network.to_device(task.split, task.normalization)
+        self.n_images = len(task.split)
+        self.n_steps = math.ceil(self.n_images / task.recipe.batch_size)
+        self.learning_rates = learning_rates(task.recipe, task.recipe.epochs * self.n_steps)
+        self.trainer: Trainer = network.trainer(task.recipe, task.freeze)
+
+    def run_epoch(self, epoch: int, after_step: Callable[[], None] = lambda: None) -> tuple[TrainStats, float]:
+        """Take the steps of ``epoch``, which counts from 1.
+
+        :returns: the statistics of its steps, and the last learning rate.
+        """
+        recipe = self.recipe
+        augmentation_rng = make_rng(recipe.seed, "augment", epoch)
         self.network.seed_dropout(make_rng(recipe.seed, "dropout", epoch))
-        rates = self.rates[done * self.steps : epoch * self.steps]
-        batches = shuffled_batches(self.count, recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch))
+        rates = self.learning_rates[(epoch - 1) * self.n_steps : epoch * self.n_steps]
+        batches = shuffled_batches(self.n_images, recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch))
         for rate, indices in zip(rates, batches, strict=True):
-            changes = sample_augmentation(recipe.augment, len(indices), augmentation)
-            self.trainer.step(Batch(self.placed, indices, changes), lr=float(rate))
+            augmentation = sample_augmentation(recipe.augment, len(indices), augmentation_rng)
+            self.trainer.step(Batch(self.device_split, indices, augmentation), lr=float(rate))
             after_step()
-        return self.trainer.totals(), float(rates[-1])
+        return self.trainer.pop_stats(), float(rates[-1])
 
 
-def take_part(
-    processes: Processes,
-    network: Callable[..., Network],
-    course: tuple[Recipe, Split, Normalization, str | None],
-    begun: Checkpoint | None,
-    epochs: range,
-) -> None:
-    """What each process beside the first does: the same steps. The weights come from the first one."""
-    steps = Course(network(processes=processes), *course)
-    if begun:
-        steps.trainer.load_state(begun.optimizer)
-    for done in epochs:
-        steps.take(done)
+def train_worker(processes: ProcessGroup, task: TrainingTask, checkpoint: Checkpoint | None, epochs: range) -> None:
+    """Take the same steps as the first process, whose weights are broadcast when the processes meet.
+
+    :param epochs: the epochs to run, from 1.
+    """
+    loop = EpochLoop(task.build(processes), task)
+    if checkpoint:
+        loop.trainer.load_state(checkpoint.optimizer)
+    for epoch in epochs:
+        loop.run_epoch(epoch)
 
 
-class Loop:
-    """One training: where it stands, and how it takes the next epoch."""
+class FitLoop:
+    """A training in the first process: epochs, evaluations, and what is saved of them."""
 
     def __init__(
         self,
-        course: Course,
-        data: Dataset,
+        epoch_loop: EpochLoop,
+        test: Split,
         validation: Split | None,
-        normalization: Normalization,
         folder: RunFolder,
         progress: Progress,
         evaluate_train: bool,
     ) -> None:
-        self.course, self.network, self.folder = course, course.network, folder
-        self.evaluate_train, self.progress = evaluate_train, progress
-        self.validation = validation and self.network.place(validation, normalization)
-        self.test = self.network.place(data.test, normalization)
+        self.epoch_loop, self.network, self.recipe = epoch_loop, epoch_loop.network, epoch_loop.recipe
+        self.test = self.network.to_device(test, epoch_loop.normalization)
+        self.validation = validation and self.network.to_device(validation, epoch_loop.normalization)
+        self.folder, self.progress, self.evaluate_train = folder, progress, evaluate_train
         self.epoch = 0
         self.best_epoch: int | None = None
         self.records: list[Record] = []
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from here; the network has the checkpoint's weights already."""
+        """Continue from a checkpoint, whose weights the network has already."""
         self.epoch, self.best_epoch, self.records = checkpoint.epoch, checkpoint.best_epoch, checkpoint.records
-        self.course.trainer.load_state(checkpoint.optimizer)
+        self.epoch_loop.trainer.load_state(checkpoint.optimizer)
 
     def run(self, epochs: int) -> None:
-        """Take the epochs up to this one, then let other processes into the folder.
+        """Run the epochs up to this one, then unlock the folder.
 
-        :raises KeyboardInterrupt: says what the folder keeps.
+        :raises KeyboardInterrupt: with a line that says what the folder keeps.
         """
-        if self.epoch >= epochs:
-            return
-        start = perf_counter()
-        title, steps = self.network.engine_title, self.course.steps
-        self.progress.start(title, self.course.recipe.epochs * steps, self.epoch * steps)
+        start, n_steps = perf_counter(), self.epoch_loop.n_steps
+        title, total = self.network.engine_title, self.recipe.epochs
+        self.progress.start(title, total * n_steps, self.epoch * n_steps)
         try:
             while self.epoch < epochs:
-                self._take_epoch()
-                self.progress.log(f"[{title}] {_epoch_line(self.records[-1], self.course.recipe.epochs)}")
+                self._run_epoch()
+                self.progress.log(f"[{title}] {_epoch_line(self.records[-1], total)}")
         except KeyboardInterrupt as stop:
             stop.args = (self.folder.interrupt_message(),)
             raise
@@ -120,12 +132,12 @@ class Loop:
         self.progress.log(f"[{title}] {format_duration(perf_counter() - start)} in all")
         self.folder.unlock()
 
-    def _take_epoch(self) -> None:
+    def _run_epoch(self) -> None:
         start = perf_counter()
         epoch = self.epoch + 1
-        record = self._measured(epoch, *self.course.take(self.epoch, self.progress.advance))
+        record = self._epoch_metrics(epoch, *self.epoch_loop.run_epoch(epoch, self.progress.advance))
         record["seconds"] = perf_counter() - start
-        state, optimizer = self.network.state_dict(), self.course.trainer.state()
+        state, optimizer = self.network.state_dict(), self.epoch_loop.trainer.state()
         self._check_finite(record, state | optimizer)
         if self.validation is not None and self._is_best(record):
             self.best_epoch = epoch
@@ -133,27 +145,27 @@ class Loop:
         self.folder.save_epoch(Checkpoint(epoch, self.best_epoch, state, optimizer, records))
         self.epoch, self.records = epoch, records
 
-    def _measured(self, epoch: int, totals: TrainStats, lr: float) -> Record:
+    def _epoch_metrics(self, epoch: int, stats: TrainStats, lr: float) -> Record:
         test = self.network.evaluate(self.test)
         record = {
             "epoch": epoch,
-            "loss": totals.loss,
-            "train_accuracy": totals.accuracy,
+            "loss": stats.loss,
+            "train_accuracy": stats.accuracy,
             "test_loss": test.loss,
             "test_accuracy": test.accuracy,
             "lr": lr,
-            "gradient_norms": totals.gradient_norms,
+            "gradient_norms": stats.gradient_norms,
         }
         if self.validation is not None:
             validation = self.network.evaluate(self.validation)
             record |= {"validation_loss": validation.loss, "validation_accuracy": validation.accuracy}
         if self.evaluate_train:
-            evaluated = self.network.evaluate(self.course.placed)
-            record |= {"train_evaluated_loss": evaluated.loss, "train_evaluated_accuracy": evaluated.accuracy}
+            train = self.network.evaluate(self.epoch_loop.device_split)
+            record |= {"train_evaluated_loss": train.loss, "train_evaluated_accuracy": train.accuracy}
         return record
 
     def _check_finite(self, record: Record, state: Mapping[str, Array]) -> None:
-        """Of each array of the state its first number that is not finite, where there is one, stands for it."""
+        """Raise DivergedError for the first value of the metrics or the state that is not finite."""
         numbers = {name.replace("_", " "): value for name, value in record.items() if isinstance(value, float)}
         numbers |= {f"gradient norm of {key}": norm for key, norm in record["gradient_norms"].items()}
         numbers |= {key: array.flat[np.isfinite(array).argmin()] for key, array in state.items()}
@@ -161,15 +173,16 @@ class Loop:
             if not math.isfinite(value):
                 failure = {"epoch": record["epoch"], "name": name, "value": str(value), "lr": record["lr"]}
                 self.folder.write_failure(failure)
-                kept = f"{self.folder.path} keeps the state after epoch {self.epoch}"
+                kept = (
+                    f"{self.folder.path} keeps the state after epoch {self.epoch}" if self.epoch else "Nothing was kept"
+                )
                 raise DivergedError(
-                    f"The {name} became {value} in epoch {record['epoch']} at a learning rate of {record['lr']:g}; it "
-                    f"must stay finite. {kept if self.epoch else 'Nothing was kept'}. "
-                    "Try a lower lr, or clip_grad_norm."
+                    f"Training diverged in epoch {record['epoch']}: the {name} became {value} at a learning rate of "
+                    f"{record['lr']:g}. {kept}. Try a lower lr, or clip_grad_norm."
                 )
 
     def _is_best(self, record: Record) -> bool:
-        """The highest validation accuracy, then the lowest validation loss, then the earliest epoch."""
+        """Whether the epoch has the highest validation accuracy, then the lowest loss; the earlier one wins a tie."""
         if self.best_epoch is None:
             return True
         best = self.records[self.best_epoch - 1]
@@ -188,7 +201,7 @@ def _epoch_line(record: Record, epochs: int) -> str:
 
 
 def split_validation(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, Split | None]:
-    """The training split without, and with only, the validation share."""
+    """Return the training split without the validation images, and the validation images."""
     if not recipe.validation_fraction:
         return split, None
     rest, share = stratified_split(

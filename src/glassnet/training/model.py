@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from glassnet.data import Dataset, Normalization, decode_image, load_data
 from glassnet.engines import Network, build
-from glassnet.errors import DataError, RunError
+from glassnet.errors import DataError, RunError, choice_error
 from glassnet.nn.checks import check_int
 from glassnet.nn.functional import softmax
 from glassnet.training.config import RunConfig
@@ -27,7 +27,7 @@ Images = str | PathLike[str] | NDArray[np.uint8] | Sequence[str | PathLike[str] 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest class of an image, its probability, and the likeliest few, best first."""
+    """The predicted class of an image, its probability, and the most probable classes, best first."""
 
     label: str
     probability: float
@@ -35,13 +35,20 @@ class Prediction:
 
 
 class Model:
-    """What a run folder holds: ``network``, ``config``, ``classes``, ``normalization`` and ``history``."""
+    """The model of a run folder: ``network``, ``config``, ``classes``, ``normalization`` and ``history``."""
 
     def __init__(self, path: Path, config: dict[str, Any], network: Network, history: list[Record]) -> None:
         self.path, self.config, self.network, self.history = path, config, network, history
         data = config["data"]
         self.classes: list[str] = data["classes"]
         self.normalization = Normalization(data["scale"], tuple(data["mean"]), tuple(data["std"]))
+
+    def __repr__(self) -> str:
+        network, epochs = self.network, len(self.history)
+        return (
+            f"Model({str(self.path)!r}, {network.spec.preset}, {len(self.classes)} classes, "
+            f"{network.parameter_count:,} parameters, {epochs} {'epoch' if epochs == 1 else 'epochs'})"
+        )
 
     def predict(self, images: Images, top: int = 5) -> list[Prediction]:
         """Classify image files, or uint8 arrays (H, W, C) or (N, H, W, C) in the pixel values of the training data.
@@ -56,12 +63,12 @@ class Model:
         spec = self.network.spec
         shape = (*spec.size, spec.in_channels)
         of_files, dtype = self._normalization(scale=255.0), self.network.dtype
-        chosen = images if isinstance(images, Sequence) else _single(images, shape)
+        inputs_list = images if isinstance(images, Sequence) else _single(images, shape)
         inputs = [
             of_files.apply(decode_image(image, spec.size, spec.in_channels)[np.newaxis], dtype)
             if isinstance(image, str | PathLike)
             else self.normalization.apply(_checked(image, shape)[np.newaxis], dtype)
-            for image in chosen
+            for image in inputs_list
         ]
         if not inputs:
             return []
@@ -69,7 +76,7 @@ class Model:
         return [self._prediction(row, top) for row in probabilities]
 
     def _normalization(self, scale: float) -> Normalization:
-        """The training's, for images of another ``scale``: its mean and std are in units of 1."""
+        """Return the training's normalization for images of another ``scale``; mean and std are in units of 1."""
         return dataclasses.replace(self.normalization, scale=scale)
 
     def _prediction(self, probabilities: NDArray[Any], top: int) -> Prediction:
@@ -78,41 +85,41 @@ class Model:
         return Prediction(*ranked[0], ranked)
 
     def evaluate(self, data: Dataset) -> dict[str, Any]:
-        """Loss, accuracy and count over the data's test split.
+        """Return loss, accuracy and count over the data's test split.
 
-        :raises DataError: data of other classes, channels or, for a flatten head, another size.
+        :raises DataError: if the data has other classes, channels or, for a flatten head, another size.
         """
         if not isinstance(data, Dataset):
-            raise DataError(f"A model is evaluated on a Dataset, as glassnet.load_data gives it. Got {data!r}.")
+            raise DataError(f"data must be a Dataset, as glassnet.load_data returns. Got {data!r}.")
         if data.classes != self.classes:
-            raise DataError(f"The data's classes are {data.classes}, the model's {self.classes}; they must be equal.")
-        placed = self.network.place(data.test, self._normalization(data.scale))
-        evaluation = self.network.evaluate(placed)
+            raise DataError(f"classes of the data must be {self.classes}, as in the model. Got {data.classes}.")
+        device_split = self.network.to_device(data.test, self._normalization(data.scale))
+        evaluation = self.network.evaluate(device_split)
         return {"loss": evaluation.loss, "accuracy": evaluation.accuracy, "count": evaluation.count}
 
     def load_dataset(self) -> Dataset:
-        """The data that the model was trained on, loaded again.
+        """Load the data that the model was trained on.
 
-        :raises DataError: where it cannot be loaded again, or is no longer the same.
+        :raises DataError: if it cannot be loaded again, or is no longer the same.
         """
         return load_run_dataset(self.path, self.config)
 
 
 def load(run: str | PathLike[str], weights: str | None = None, engine: str = "numpy") -> Model:
-    """The model of a run folder, with its best weights where validation chose some, otherwise the last.
+    """Load the model of a run folder.
 
-    ``weights`` is "best" or "last", to choose. ``engine`` computes, whichever trained, in the training's dtype.
-
-    :raises RunError: a folder that is missing, holds no run, no finished epoch or a run of another format.
+    :param weights: ``best`` or ``last``; None means the best weights if validation selected some, otherwise the last.
+    :param engine: computes, whichever engine trained, in the training's dtype.
+    :raises RunError: if the folder is missing, or holds no run, no finished epoch or a run of another format.
     """
     folder = RunFolder(run)
     config = folder.read_config()
     name = weights or ("best" if folder.best_path.is_file() else "last")
     path = {"best": folder.best_path, "last": folder.last_path}.get(name)
     if path is None:
-        raise RunError(f"The weights of a run are 'best' or 'last'. Got {weights!r}.")
+        raise choice_error("weights", ("best", "last"), weights, RunError)
     if not path.is_file():
-        raise RunError(f"{folder.path} has no {path.name}: no epoch of this run was finished, or none was chosen.")
+        raise RunError(f"{folder.path} must have {path.name}. Got a run without a finished, or a selected, epoch.")
     settings = RunConfig.parse(config, folder.config_path)
     network = build(settings.spec, engine, settings.seed, settings.dtype)
     model = Model(folder.path, config, network, folder.read_records())
@@ -141,10 +148,10 @@ def load_run_dataset(path: Path, config: dict[str, Any]) -> Dataset:
 
 
 def _single(image: Any, shape: tuple[int, ...]) -> list[Any]:
-    """An array of one image or of several, as a list of images."""
+    """Return an array of one image or of several as a list of images."""
     image = np.asarray(image)
     if not image.ndim:
-        raise DataError(f"Images are paths or uint8 arrays. Got {image.item()!r}.")
+        raise DataError(f"images must be paths or uint8 arrays. Got {image.item()!r}.")
     return [image] if image.ndim == len(shape) else list(image)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from os import PathLike
 from pathlib import Path
@@ -14,22 +12,23 @@ from typing import Any
 import numpy as np
 
 from glassnet.architecture import ResNetSpec, default_preset
-from glassnet.architecture import spec as preset
-from glassnet.data import Dataset, Normalization, load_data
-from glassnet.engines import Network, Processes, build
-from glassnet.engines.processes import beside
+from glassnet.architecture import spec as get_spec
+from glassnet.data import Dataset, load_data
+from glassnet.engines import Compute, Network, ProcessGroup
+from glassnet.engines.processes import worker_processes
 from glassnet.errors import ConfigError, choice_error
 from glassnet.nn.checks import check_int
 from glassnet.progress import Progress, TerminalProgress
 from glassnet.recipe import Recipe, get_recipe
-from glassnet.training.config import DataConfig, check_resumable, data_config, run_config
+from glassnet.settings import Settings
+from glassnet.training.config import check_resumable, data_config, run_config
 from glassnet.training.initial_weights import InitialWeights
-from glassnet.training.loop import Course, Loop, split_validation, take_part
-from glassnet.training.run_files import Record
+from glassnet.training.loop import EpochLoop, FitLoop, TrainingTask, split_validation, train_worker
+from glassnet.training.run_files import Checkpoint, Record
 from glassnet.training.run_folder import RunFolder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A training's run folder and its records, one for each epoch."""
 
@@ -41,6 +40,11 @@ class Run:
         """The record of the last epoch."""
         return self.history[-1]
 
+    def __repr__(self) -> str:
+        epochs = RunFolder(self.path).read_config()["recipe"]["epochs"]
+        accuracy = self.metrics["test_accuracy"]
+        return f"Run({str(self.path)!r}, epoch {len(self.history)} of {epochs}, test accuracy {accuracy:.4f})"
+
 
 def train(
     model: str | ResNetSpec | None,
@@ -49,14 +53,6 @@ def train(
     *,
     run: str | PathLike[str] | None = None,
     recipe: str | Recipe = "default",
-    dtype: str = "float32",
-    device: str = "auto",
-    precision: str | None = None,
-    compile: bool = False,
-    threads: int | None = None,
-    channels_last: bool | None = None,
-    kernels: str = "fast",
-    devices: int = 1,
     init: str | PathLike[str] | None = None,
     freeze: str | None = None,
     resume: bool = False,
@@ -70,163 +66,161 @@ def train(
     before: Callable[[Network, Dataset], None] | None = None,
     **fields: Any,
 ) -> Run:
-    """Train a model on data and leave a run folder.
+    """Train a model on data and write a run folder.
 
-    ``model`` is a preset's name, which takes channels, size and classes from the data, or a spec, which must agree
-    with it; None takes the preset that suits the images' size. ``data`` is a Dataset, or what ``load_data`` takes,
-    with ``image_size``, ``samples`` and ``max_unreadable``. ``recipe`` is a Recipe or the name of one of the preset's;
-    further keywords are fields of Recipe or ResNetSpec. ``run`` is the folder, by default a new one in ``runs/``.
-    ``init`` is a run folder or a weights file to start from: all but the head (``fc``) is taken over, and from a run
-    its model, its image size and its mean and std as well (a file has none; ``import_weights`` makes a run of it);
-    ``freeze="backbone"`` then trains the head alone.
-    ``devices`` is how many GPUs, or on a CPU processes, of the torch engine share each batch: their gradients add up to
-    the whole batch's, and so the training is the one of a single device, but for BatchNorm, which normalizes each
-    share by itself and keeps the first one's running statistics. A script then trains under
-    ``if __name__ == "__main__":``.
-    ``stop_after_epoch`` ends early, after so many epochs of the whole schedule; ``resume`` continues.
-    ``evaluate_train`` also measures the training split in evaluation mode after each epoch. ``before`` is
-    called with the network and the data before the first epoch; what it raises ends the training before anything is
-    written. ``progress`` shows what happens, by default on stderr.
+    Several ``devices`` (a field of Compute) of the torch engine share each batch. Their gradients add up to the whole
+    batch's, so that the training is that of a single device, except for BatchNorm, which normalizes each shard by
+    itself and keeps the first one's running statistics. A script then trains under ``if __name__ == "__main__":``.
 
-    :raises ConfigError: an unknown model, recipe or field, or values that are not allowed.
-    :raises DataError: data that cannot be used.
-    :raises RunError: a folder in use, a resume with other settings, or a loss that is not finite; the folder then
-        holds the last good epoch.
+    :param model: a preset's name, which takes channels, size and classes from the data; a spec, which must agree with
+        the data; or None for the preset that suits the images' size.
+    :param data: a Dataset, or what ``load_data`` takes, with ``image_size``, ``samples`` and ``max_unreadable``.
+    :param run: the run folder; None means a new one in ``runs/``.
+    :param recipe: a Recipe, or the name of one of the preset's.
+    :param init: a run folder or a weights file with the initial weights of all layers but the head (``fc``). A run also
+        gives its model, its image size and its mean and std; a file has none (``import_weights`` makes a run of it).
+    :param freeze: ``backbone`` trains the head alone, together with ``init``.
+    :param resume: continue the run in the folder, if it has a finished epoch.
+    :param overwrite: replace the run in the folder.
+    :param stop_after_epoch: stop early, after this epoch of the whole schedule.
+    :param evaluate_train: evaluate the training images, too, after each epoch.
+    :param progress: receives log lines and steps; None shows them on stderr.
+    :param before: called with the network and the data before the first epoch; what it raises ends the training before
+        anything is written.
+    :param fields: further fields of Compute, Recipe and ResNetSpec.
+    :raises ConfigError: if a model, recipe or field is unknown, or a value is not allowed.
+    :raises DataError: if the data cannot be used.
+    :raises RunError: if the folder is in use, a resumed run has other settings, or the training diverges; the folder
+        then has the last finished epoch.
     """
-    if stop_after_epoch is not None:
-        check_int("stop_after_epoch", stop_after_epoch)
-    evaluate_train = bool(evaluate_train)
-    if resume and overwrite:
-        raise ConfigError("resume and overwrite exclude each other.")
-    if resume and run is None:
-        raise ConfigError("resume needs run, the folder of the run that is to go on.")
-    devices = check_int("devices", devices)
-    if freeze not in (None, "backbone") or (freeze and init is None):
-        raise ConfigError(f"freeze must be None, or 'backbone' together with init. Got {freeze!r}.")
-    if run is not None:
-        RunFolder(run).check_available(resume=resume, overwrite=overwrite)
+    _check_options(run, init, freeze, resume, overwrite, stop_after_epoch)
     initial_weights = InitialWeights() if init is None else InitialWeights.load(init)
-    if not isinstance(data, Dataset):
-        size = image_size if image_size is not None or initial_weights.spec is None else initial_weights.spec.size
-        data = load_data(data, image_size=size, samples=samples, max_unreadable=max_unreadable)
-    normalization = initial_weights.normalization_for(data)
-    spec_fields, recipe_fields = split_fields(fields)
-    spec = spec_for_data(initial_weights.model(model, len(data.classes)), data, **spec_fields)
-    if not isinstance(recipe, Recipe):
-        recipe = get_recipe(spec.preset, recipe)
-    recipe = recipe.replace(**recipe_fields)
-    folder = RunFolder(_new_path(spec, data) if run is None else run)
-    compute: dict[str, Any] = {"device": device, "precision": precision, "compile": compile, "threads": threads}
-    compute |= {"channels_last": channels_last, "kernels": kernels}
-    built = partial(build, spec, engine, recipe.seed, dtype, **compute)
-    network = built(processes=Processes.first_of(devices))
-    if init is not None:
-        initial_weights.lay(network)
-    config = run_config(
-        network,
-        recipe.seed,
-        _described(data, normalization),
-        recipe=recipe,
-        evaluate_train=evaluate_train,
-        init=initial_weights.described,
-        freeze=freeze,
-    )
-    training, validation = split_validation(data.train, recipe, data.classes)
-    begun = None
-    if resume and folder.has_checkpoint:
-        check_resumable(folder.read_config(), config, folder.path)
-        begun = folder.restore()
-        network.load_state_dict(begun.network)
-        if begun.epoch < recipe.epochs:
-            folder.write_config(config)
+    if isinstance(data, Dataset):
+        dataset = data
     else:
-        smallest = len(training) % recipe.batch_size or recipe.batch_size
-        _check_fit(network, data, normalization, max(1, smallest // network.processes.count))
+        size = image_size if image_size is not None or initial_weights.spec is None else initial_weights.spec.size
+        dataset = load_data(data, image_size=size, samples=samples, max_unreadable=max_unreadable)
+    spec_fields, recipe_fields, compute_fields = split_fields(fields, ResNetSpec, Recipe, Compute)
+    spec = spec_for_data(initial_weights.resolve_model(model, len(dataset.classes)), dataset, **spec_fields)
+    recipe = (recipe if isinstance(recipe, Recipe) else get_recipe(spec.preset, recipe)).replace(**recipe_fields)
+    compute = Compute().replace(engine=engine, **compute_fields)
+
+    folder = RunFolder(_new_path(spec, dataset) if run is None else run)
+    normalization = initial_weights.normalization_for(dataset)
+    training, validation = split_validation(dataset.train, recipe, dataset.classes)
+    task = TrainingTask(spec, compute, recipe, training, normalization, freeze)
+    network = task.build(ProcessGroup.create(compute.devices))
+    initial_weights.apply_to(network)
+    options = {"evaluate_train": bool(evaluate_train), "init": initial_weights.metadata, "freeze": freeze}
+    config = run_config(network, recipe.seed, data_config(dataset, normalization), recipe=recipe, **options)
+
+    checkpoint = None
+    if resume and folder.has_checkpoint:
+        checkpoint = _restore(folder, config, network, recipe)
+    else:
+        _dry_run(network, task)
         if before is not None:
-            before(network, data)
+            before(network, dataset)
         folder.check_available(resume=resume, overwrite=overwrite)  # it was, before the data were loaded
         folder.create(config)
-    epochs = range(begun.epoch if begun else 0, min(recipe.epochs, stop_after_epoch or recipe.epochs))
-    if begun and not epochs:
+    epochs = range(
+        1 + (checkpoint.epoch if checkpoint else 0), 1 + min(recipe.epochs, stop_after_epoch or recipe.epochs)
+    )
+    if checkpoint and not epochs:
         folder.unlock()
-        return Run(folder.path, begun.records)
-    course = (recipe, training, normalization, freeze)
+        return Run(folder.path, checkpoint.records)
     progress = progress or TerminalProgress()
-    progress.log(f"[{network.engine_title}] on {network.device_description}")
-    if data.unreadable_files:
-        count = len(data.train) + len(data.test) + len(data.unreadable_files)
-        first = "; ".join(data.unreadable_files[:3]) + ("; ..." if len(data.unreadable_files) > 3 else "")
-        progress.log(
-            f"[{network.engine_title}] {len(data.unreadable_files):,} of {count:,} images could not be read and "
-            f"were left out: {first}"
-        )
-    if init is not None and initial_weights.normalization is None:
-        progress.log(
-            f"[{network.engine_title}] {init} is a file of weights, which says nothing of mean and std: the data's are "
-            "used. To keep others, make a run of it with glassnet import."
-        )
     try:
-        with beside(network.processes, take_part, built, course, begun, epochs):
-            loop = Loop(Course(network, *course), data, validation, normalization, folder, progress, evaluate_train)
-            if begun:
-                loop.restore(begun)
-            loop.run(epochs.stop)
+        _log_start(progress, network, dataset, initial_weights)
+        with worker_processes(network.processes, train_worker, task, checkpoint, epochs):
+            loop = FitLoop(EpochLoop(network, task), dataset.test, validation, folder, progress, bool(evaluate_train))
+            if checkpoint:
+                loop.restore(checkpoint)
+            loop.run(epochs[-1])
     except (Exception, KeyboardInterrupt):
         folder.discard()
         raise
     return Run(folder.path, loop.records)
 
 
-def spec_for_data(model: str | ResNetSpec | None, data: Dataset, **fields: Any) -> ResNetSpec:
-    """A preset with the data's channels, size and classes, or the given spec where it agrees with them; then changed.
+def _check_options(run: Any, init: Any, freeze: Any, resume: bool, overwrite: bool, stop_after_epoch: Any) -> None:
+    if stop_after_epoch is not None:
+        check_int("stop_after_epoch", stop_after_epoch)
+    if resume and overwrite:
+        raise ConfigError("resume and overwrite must not be given together. Got both.")
+    if resume and run is None:
+        raise ConfigError("run must be the folder to resume. Got None.")
+    if freeze not in (None, "backbone") or (freeze and init is None):
+        raise ConfigError(f"freeze must be None, or 'backbone' together with init. Got {freeze!r}.")
+    if run is not None:
+        RunFolder(run).check_available(resume=resume, overwrite=overwrite)
 
-    :raises ConfigError: an unknown preset or field, or a spec that disagrees with the data; names the field.
+
+def _restore(folder: RunFolder, config: dict[str, Any], network: Network, recipe: Recipe) -> Checkpoint:
+    """Give the network the weights of the last finished epoch, and the folder today's machine in its configuration."""
+    check_resumable(folder.read_config(), config, folder.path)
+    checkpoint = folder.restore()
+    network.load_state_dict(checkpoint.network)
+    if checkpoint.epoch < recipe.epochs:
+        folder.write_config(config)
+    return checkpoint
+
+
+def _dry_run(network: Network, task: TrainingTask) -> None:
+    """Refuse images, or a last batch, too small for the network before anything is written; this trains nothing."""
+    last_batch = len(task.split) % task.recipe.batch_size or task.recipe.batch_size
+    n_images = min(2, max(1, last_batch // network.processes.world_size))
+    first_images = task.split.take(np.arange(n_images))
+    network.gradients(task.normalization.apply(first_images.images, network.dtype), first_images.labels)
+
+
+def _log_start(progress: Progress, network: Network, data: Dataset, initial_weights: InitialWeights) -> None:
+    lines = [f"on {network.device_description}"]
+    if unreadable := data.unreadable_files:
+        total = len(data.train) + len(data.test) + len(unreadable)
+        first = "; ".join(unreadable[:3]) + ("; ..." if len(unreadable) > 3 else "")
+        lines.append(f"{len(unreadable):,} of {total:,} images could not be read and were left out: {first}")
+    if initial_weights.metadata and initial_weights.normalization is None:
+        lines.append(
+            f"{initial_weights.metadata['from']} is a weights file without mean and std: those of the data are used. "
+            "To set others, make a run of it with glassnet import."
+        )
+    for line in lines:
+        progress.log(f"[{network.engine_title}] {line}")
+
+
+def spec_for_data(model: str | ResNetSpec | None, data: Dataset, **fields: Any) -> ResNetSpec:
+    """Return a preset with the data's channels, size and classes, or the given spec, with changed ``fields``.
+
+    :raises ConfigError: if a preset or field is unknown, or the spec disagrees with the data; names the field.
     """
     measured = {"in_channels": data.channels, "image_size": data.image_size, "classes": len(data.classes)}
     if isinstance(model, ResNetSpec):
         spec = model.replace(**fields)
     else:
         name = default_preset(data.image_size) if model is None else model
-        spec = preset(name, **{**measured, **fields})
+        spec = get_spec(name, **{**measured, **fields})
     own = {"in_channels": spec.in_channels, "image_size": spec.size, "classes": spec.classes}
     for name, value in measured.items():
         if own[name] != value:
-            raise ConfigError(f"The {name} of the model is {own[name]}, of the data {value}; they must be equal.")
+            raise ConfigError(f"{name} of the model must be {value}, as in the data. Got {own[name]}.")
     return spec
 
 
-def split_fields(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keywords that are ResNetSpec's, and those that are Recipe's."""
-    of_spec, of_recipe = ([field.name for field in dataclasses.fields(kind)] for kind in (ResNetSpec, Recipe))
+def split_fields(fields: dict[str, Any], *kinds: type[Settings]) -> list[dict[str, Any]]:
+    """Return the keywords that are fields of each kind of settings.
+
+    :raises ConfigError: if a keyword is a field of none.
+    """
+    known = [name for kind in kinds for name in kind.types()]
     for name in fields:
-        if name not in of_spec + of_recipe:
-            raise choice_error("A field of a model or a recipe", of_spec + of_recipe, name)
-    return (
-        {name: value for name, value in fields.items() if name in of_spec},
-        {name: value for name, value in fields.items() if name in of_recipe},
-    )
+        if name not in known:
+            raise choice_error("A setting", known, name)
+    return [{name: value for name, value in fields.items() if name in kind.types()} for kind in kinds]
 
 
 def _new_path(spec: ResNetSpec, data: Dataset) -> Path:
-    """The first of runs/MODEL-DATA, runs/MODEL-DATA-2, ... that does not exist."""
+    """Return the first of runs/MODEL-DATA, runs/MODEL-DATA-2, ... that does not exist."""
     name = f"{spec.preset}-{Path(data.source['source']).name}"
     candidates = (Path("runs", name if number == 1 else f"{name}-{number}") for number in count(1))
     return next(path for path in candidates if not path.exists())
-
-
-def _described(data: Dataset, normalization: Normalization) -> DataConfig:
-    return data_config(
-        data.source,
-        normalization,
-        data.classes,
-        fingerprint=data.fingerprint,
-        train=len(data.train),
-        test=len(data.test),
-        unreadable_files=tuple(data.unreadable_files),
-    )
-
-
-def _check_fit(network: Network, data: Dataset, normalization: Normalization, smallest: int) -> None:
-    """Refuse images, or a last batch, too small for the network before anything is written; they train nothing."""
-    few = data.train.take(np.arange(min(smallest, 2)))
-    network.gradients(normalization.apply(few.images, network.dtype), few.labels)

@@ -176,7 +176,7 @@ class _TorchTensors:
     """The numbers of the PyTorch engine."""
 
     def __init__(self, case: GoldenCase) -> None:
-        self.groups = compute_groups(build(case.spec, "torch", case.seed, case.dtype, "cpu"), case)
+        self.groups = compute_groups(build(case.spec, "torch", case.seed, case.dtype, device="cpu"), case)
 
     def tensors_of(self, group: TensorGroup) -> Mapping[str, Array]:
         """Return the tensors of the same group.

@@ -196,7 +196,7 @@ def run_study(
 def _train(network: Network, data: Dataset, depth: int, compared: ComparedNetworks) -> GradientNorms:
     """Train for some steps, and measure before the first, after a quarter of them and after the last."""
     images, labels = _first_images(data, data.normalization, network, NORM_BATCH_SIZE)
-    trainer, split = network.trainer(RECIPE), network.place(data.train, data.normalization)
+    trainer, split = network.trainer(RECIPE), network.to_device(data.train, data.normalization)
     batches = cycle_batches(len(data.train), RECIPE.batch_size, compared.seed)
     measured = {}
     for step in range(compared.steps + 1):

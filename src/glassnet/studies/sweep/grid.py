@@ -117,7 +117,7 @@ def make_trial(
 
     :raises ConfigError: if the combination is impossible; the error names it.
     """
-    spec_fields, recipe_fields = split_fields({**fixed, **dict(point.values)})
+    spec_fields, recipe_fields = split_fields({**fixed, **dict(point.values)}, ResNetSpec, Recipe)
     try:
         spec = spec_for_data(model, data, **spec_fields)
         trial_recipe = get_recipe(spec.preset, recipe, **recipe_fields, seed=seed)
