@@ -174,9 +174,6 @@ class Network(ABC):
         batches = (Batch(device_split, np.arange(rows.start, rows.stop)) for rows in _eval_slices(len(labels)))
         return Evaluation.from_logits(self._joined(self._logits(self._gather(batch)[0]) for batch in batches), labels)
 
-    def __repr__(self) -> str:
-        return repr(self.module)
-
     def _joined(self, chunks: Iterator[Array]) -> Array:
         return np.concatenate([np.empty((0, self.spec.classes), self.dtype), *chunks])
 
