@@ -4,8 +4,8 @@
 
 ``beside training`` is the time of ``glassnet train digits --epochs 1 --no-report`` without the seconds that the run's
 metrics.jsonl counts for its epoch. The torch engine is timed over a bare ``import torch``. Prints a table with the wall
-time, the processor time, which a busy machine changes less, and the goals, and the machine. Exits with 1 if a median of the
-wall time misses its goal. One untimed round compiles and reads everything into the system's file cache.
+time, the processor time, which a busy machine changes less, and the goals, and the machine. Exits with 1 if a median of
+the wall time misses its goal. One untimed round compiles and reads everything into the file cache of the system.
 """
 
 from __future__ import annotations
