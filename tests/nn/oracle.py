@@ -79,7 +79,7 @@ def parity(layer: nn.Module, oracle: torch.nn.Module, x: Array, *, seed: int = 0
 
 
 @st.composite
-def pictures(
+def images(
     draw: st.DrawFn,
     *,
     channels: int | None = None,
@@ -96,3 +96,16 @@ def pictures(
     x = rng.integers(-2, 3, shape) if tied else rng.standard_normal(shape)
     x = x.astype(draw(st.sampled_from(dtypes)))
     return layout.channels_last(x) if draw(st.booleans()) else x
+
+
+class TorchZeroPad(torch.nn.Module):
+    """He et al.'s option A in autograd's words."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.new = stride, after - before
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        front = self.new // 2
+        pixels = x[:, :, :: self.stride, :: self.stride]
+        return torch.nn.functional.pad(pixels, (0, 0, 0, 0, front, self.new - front))

@@ -4,11 +4,11 @@ import torch
 from hypothesis import given
 
 from glassnet import nn
-from tests.nn.oracle import FLOATS, Array, examples, parity, pictures, tensor
+from tests.nn.oracle import FLOATS, Array, examples, images, parity, tensor
 
 
 @examples
-@given(pictures())
+@given(images())
 def test_relu_is_torchs(x: Array) -> None:
     parity(nn.ReLU(), torch.nn.ReLU(), x)
 

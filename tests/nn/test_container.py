@@ -5,12 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
-from tests.nn.oracle import Array, examples, parity, pictures
+from tests.nn.oracle import Array, TorchZeroPad, parity
 
 
 def normal(*shape: int, seed: int = 0) -> Array:
@@ -36,17 +34,6 @@ class TorchResidual(torch.nn.Module):
             y = self.get_submodule(name)(y)
         y = y if self.carry is None else y + self.carry(x)
         return y if self.activation is None else self.activation(y)
-
-
-class TorchZeroPad(torch.nn.Module):
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.stride, self.new = stride, after - before
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        front = self.new // 2
-        pixels = x[:, :, :: self.stride, :: self.stride]
-        return torch.nn.functional.pad(pixels, (0, 0, 0, 0, front, self.new - front))
 
 
 def blocks(layers: Any, residual: Any, zero_pad: Any, kind: str) -> Any:
@@ -112,19 +99,6 @@ def test_the_children_of_a_residual_block() -> None:
         *["conv1", "bn1", "shortcut", "relu"]
     ]
     assert [name for name, _ in nn.Residual(body, None, None).named_children()] == ["conv1", "bn1"]
-
-
-@examples
-@given(pictures(), st.integers(0, 5), st.integers(1, 3))
-def test_zero_pad_shortcut_is_what_autograd_makes_of_it(x: Array, more: int, stride: int) -> None:
-    before = x.shape[1]
-    parity(nn.ZeroPadShortcut(before, before + more, stride), TorchZeroPad(before, before + more, stride), x)
-
-
-def test_zero_pad_shortcut_puts_half_of_the_new_channels_before() -> None:
-    y = nn.ZeroPadShortcut(1, 4, 2)(np.arange(1.0, 10).reshape(1, 1, 3, 3))
-    np.testing.assert_array_equal(y[0, [0, 2, 3]], 0)
-    np.testing.assert_array_equal(y[0, 1], [[1, 3], [7, 9]])
 
 
 def networks(layers: Any) -> Any:
@@ -193,12 +167,3 @@ def test_a_body_that_takes_the_name_of_another_part() -> None:
     message = "names in body of Residual must not be ['shortcut', 'relu']. Got ['relu']."
     with pytest.raises(ConfigError, match=re.escape(message)):
         nn.Residual(nn.Sequential(OrderedDict(relu=nn.ReLU())), nn.Identity(), nn.ReLU())
-
-
-def test_a_zero_pad_shortcut_that_loses_channels() -> None:
-    with pytest.raises(ConfigError, match=r"out_channels of ZeroPadShortcut must be an integer of at least 4. Got 3"):
-        nn.ZeroPadShortcut(4, 3)
-    with pytest.raises(ConfigError, match=r"stride of ZeroPadShortcut must be an integer of at least 1. Got 0"):
-        nn.ZeroPadShortcut(4, 4, 0)
-    with pytest.raises(ShapeError, match=re.escape("input of ZeroPadShortcut must have shape (N, 2, H, W).")):
-        nn.ZeroPadShortcut(2, 4)(np.zeros((1, 3, 4, 4)))

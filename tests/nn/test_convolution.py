@@ -11,7 +11,7 @@ from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
 from glassnet.nn.kernels import layout
 from glassnet.verify.naive_convolution import convolution as by_definition
-from tests.nn.oracle import Array, compare, examples, parity, pictures
+from tests.nn.oracle import Array, compare, examples, images, parity
 
 # torch says that it pads a copy; it is the oracle all the same.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
@@ -27,7 +27,7 @@ def both(value: Any) -> tuple[int, int]:
 
 @st.composite
 def convolutions(draw: st.DrawFn) -> tuple[dict[str, Any], Array]:
-    """Arguments of a Conv2d, and pictures on which at least one window fits."""
+    """Arguments of a Conv2d, and images on which at least one window fits."""
     arguments: dict[str, Any] = {
         "out_channels": draw(st.integers(1, 4)),
         "kernel_size": draw(int_or_pair(1, 4)),
@@ -39,7 +39,7 @@ def convolutions(draw: st.DrawFn) -> tuple[dict[str, Any], Array]:
     padding = (0, 0) if isinstance(arguments["padding"], str) else both(arguments["padding"])
     extents = zip(both(arguments["kernel_size"]), both(arguments["dilation"]), padding, strict=True)
     height, width = (max(1, dilation * (kernel - 1) + 1 - 2 * border) for kernel, dilation, border in extents)
-    x = draw(pictures(smallest=(height, width), integers=False))
+    x = draw(images(smallest=(height, width), integers=False))
     return {"in_channels": x.shape[1], **arguments}, x
 
 
@@ -138,7 +138,7 @@ def test_arguments_that_are_not_allowed(arguments: dict[str, Any], message: str)
         nn.Conv2d(**{"in_channels": 2, "out_channels": 3, "kernel_size": 3, **arguments})
 
 
-def test_pictures_of_another_shape() -> None:
+def test_images_of_another_shape() -> None:
     conv = nn.Conv2d(2, 3, 3)
     with pytest.raises(ShapeError, match=re.escape("input of Conv2d must have shape (N, 2, H, W). Got (1, 3, 8, 8).")):
         conv(np.zeros((1, 3, 8, 8)))

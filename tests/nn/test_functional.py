@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from glassnet.nn import functional
 from glassnet.verify.naive_convolution import convolution as by_definition
-from tests.nn.oracle import FLOATS, Array, compare, examples, pictures, tensor
+from tests.nn.oracle import FLOATS, Array, compare, examples, images, tensor
 
 TF = torch.nn.functional
 
@@ -51,7 +51,7 @@ def compare_with_torch(
 
 
 @examples
-@given(pictures(smallest=(3, 3)), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2))
+@given(images(smallest=(3, 3)), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2))
 def test_im2col_and_col2im_are_torchs(x: Array, stride: int, dilation: int, padding: int) -> None:
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     columns = functional.im2col(x, 2, **options)
@@ -71,7 +71,7 @@ def test_output_size_counts_the_windows_that_fit() -> None:
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @examples
 @given(
-    pictures(smallest=(5, 5), integers=False),
+    images(smallest=(5, 5), integers=False),
     st.integers(1, 3),
     st.tuples(st.integers(1, 3), st.integers(1, 3)),
     st.tuples(st.integers(1, 3), st.integers(1, 2)),
@@ -109,7 +109,7 @@ def test_conv2d_backward_params_is_a_part_of_conv2d_backward() -> None:
 
 
 @examples
-@given(pictures(smallest=(2, 2), integers=False), st.sampled_from([1e-5, 1e-2]))
+@given(images(smallest=(2, 2), integers=False), st.sampled_from([1e-5, 1e-2]))
 def test_batch_norm_is_torchs(x: Array, eps: float) -> None:
     C = x.shape[1]
     gamma, beta = normal(C, seed=1).astype(x.dtype), normal(C, seed=2).astype(x.dtype)
@@ -131,7 +131,7 @@ def test_batch_norm_is_torchs(x: Array, eps: float) -> None:
 
 
 @examples
-@given(pictures())
+@given(images())
 def test_relu_is_torchs(x: Array) -> None:
     compare_with_torch(functional.relu, functional.relu_backward, TF.relu, x)
 
@@ -148,7 +148,7 @@ def test_relu_is_torchs_at_zero_and_nan() -> None:
 
 @examples
 @given(
-    pictures(smallest=(5, 5)),
+    images(smallest=(5, 5)),
     st.tuples(st.integers(2, 3), st.integers(2, 3)),
     st.sampled_from([None, 1, (2, 3)]),
     st.integers(0, 1),
@@ -187,7 +187,7 @@ def torch_zero_pad(x: torch.Tensor, out_channels: int, stride: int) -> torch.Ten
 
 
 @examples
-@given(pictures(), st.integers(0, 5), st.integers(1, 3))
+@given(images(), st.integers(0, 5), st.integers(1, 3))
 def test_zero_pad_shortcut_is_what_autograd_makes_of_it(x: Array, more: int, stride: int) -> None:
     channels = x.shape[1] + more
     compare_with_torch(
@@ -199,7 +199,7 @@ def test_zero_pad_shortcut_is_what_autograd_makes_of_it(x: Array, more: int, str
 
 
 @examples
-@given(pictures())
+@given(images())
 def test_flatten_add_and_identity_are_torchs(x: Array) -> None:
     compare_with_torch(functional.flatten, functional.flatten_backward, lambda x: torch.flatten(x, 1), x)
     compare("sum", functional.add(x, np.cos(x)), tensor(x) + tensor(np.cos(x)))

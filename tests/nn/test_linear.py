@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
 from glassnet.nn.kernels import layout
-from tests.nn.oracle import FLOATS, Array, examples, parity, pictures
+from tests.nn.oracle import FLOATS, Array, examples, images, parity
 
 
 @examples
@@ -20,15 +20,9 @@ def test_linear_is_torchs(batch: int, before: int, after: int, bias: bool, dtype
 
 
 @examples
-@given(pictures())
+@given(images())
 def test_flatten_is_torchs(x: Array) -> None:
     parity(nn.Flatten(), torch.nn.Flatten(), x)
-
-
-@examples
-@given(pictures())
-def test_identity_is_torchs(x: Array) -> None:
-    parity(nn.Identity(), torch.nn.Identity(), x)
 
 
 def test_flatten_counts_through_columns_then_rows_then_channels() -> None:

@@ -45,7 +45,7 @@ def network() -> nn.Sequential:
     return nn.Sequential(named).to(np.float64)
 
 
-def pictures(seed: int = 0, count: int = 3) -> Array:
+def images(seed: int = 0, count: int = 3) -> Array:
     return layout.channels_last(np.random.default_rng(seed).standard_normal((count, 2, 6, 6)))
 
 
@@ -252,7 +252,7 @@ def test_shared_kernels_change_no_number(threads: int, monkeypatch: pytest.Monke
     shared.load_state_dict(own.state_dict())
     shared.use_kernels(Kernels(threads))
     for seed, count in enumerate((3, 5, 2)):
-        x = pictures(seed, count)
+        x = images(seed, count)
         y, expected = shared(x), own(x)
         np.testing.assert_array_equal(y, expected)
         np.testing.assert_array_equal(shared.backward(upstream(y)), own.backward(upstream(expected)))
@@ -265,7 +265,7 @@ def test_shared_kernels_change_no_number(threads: int, monkeypatch: pytest.Monke
 
 def test_a_state_dict_is_an_independent_copy_and_goes_to_and_fro() -> None:
     net, other = network(), network()
-    net(pictures())
+    net(images())
     state = net.state_dict()
     for value in state.values():
         assert value.flags.c_contiguous
@@ -274,7 +274,7 @@ def test_a_state_dict_is_an_independent_copy_and_goes_to_and_fro() -> None:
     assert list(other.state_dict()) == list(state)
     for key, value in other.state_dict().items():
         np.testing.assert_array_equal(value, state[key])
-    np.testing.assert_array_equal(net.eval()(pictures(1)), other.eval()(pictures(1)))
+    np.testing.assert_array_equal(net.eval()(images(1)), other.eval()(images(1)))
     for value in state.values():
         value[...] = 0
     assert net.state_dict()["conv1.weight"].any()
@@ -293,7 +293,7 @@ def test_loading_casts_to_the_networks_dtype_and_keeps_the_arrays() -> None:
 
 def test_a_file_without_num_batches_tracked_is_accepted() -> None:
     net = network()
-    net(pictures())
+    net(images())
     state = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
     net.load_state_dict(state)
     assert net.state_dict()["bn1.num_batches_tracked"] == 1
@@ -425,7 +425,7 @@ def test_a_parameter_tells_its_shape() -> None:
 def test_the_decisions_of_a_forward_pass() -> None:
     net = network()
     assert list(net.activation_pattern()) == []
-    net(pictures())
+    net(images())
     decided = {name: module.activation_pattern() for name, module in net.named_modules()}
     made = {name: [array.dtype.kind for array in arrays] for name, arrays in decided.items() if arrays}
     assert made == {"relu": ["b"], "layer1.relu1": ["b"], "layer1.relu": ["b"], "pool": ["i"]}
@@ -447,14 +447,14 @@ def test_observers_see_outputs_and_gradients_in_order() -> None:
         forward=lambda name, x, y: outputs.append((name, y.copy())),
         backward=lambda name, dy, dx: gradients.append((name, dy.copy())),
     ):
-        y = net(pictures())
+        y = net(images())
         dx = net.backward(upstream(y))
     assert [name for name, _ in outputs] == ["conv1", "relu", "layer1.conv1", "layer1", "fc", ""]
     assert [name for name, _ in gradients] == ["fc", "layer1.conv1", "layer1", "relu", "conv1", ""]
 
     # The same walk by hand, through layers that nobody looks at.
     hidden = dict(twin.named_modules())
-    a = hidden["bn1"](hidden["conv1"](pictures()))
+    a = hidden["bn1"](hidden["conv1"](images()))
     b = hidden["layer1"](hidden["relu"](a))
     z = hidden["fc"](hidden["flatten"](hidden["pool"](b)))
     np.testing.assert_array_equal(dict(outputs)["layer1"], b)
@@ -472,7 +472,7 @@ def test_observers_see_what_goes_in_and_what_comes_out() -> None:
         seen[name] = entering.copy(), leaving.copy()
 
     with nn.module_hooks(net, ["bn1", "relu"], forward=look):
-        y = net(pictures())
+        y = net(images())
     np.testing.assert_array_equal(seen["relu"][0], seen["bn1"][1])
     np.testing.assert_array_equal(seen["relu"][1], np.maximum(seen["relu"][0], 0))
     x = seen["relu"][0]
@@ -486,7 +486,7 @@ def test_observers_see_the_gradient_at_the_first_layer_though_nobody_needs_its_d
     net = network()
     seen: list[str] = []
     with nn.module_hooks(net, ["conv1", "bn1"], backward=lambda name, dy, dx: seen.append(name)):
-        net.backward_params(upstream(net(pictures())))
+        net.backward_params(upstream(net(images())))
     assert seen == ["bn1", "conv1"]
 
 
@@ -503,11 +503,11 @@ def test_observers_stand_inside_each_other_and_leave_no_trace() -> None:
 
     with nn.module_hooks(net, ["relu", "fc"], forward=outer):
         with nn.module_hooks(net, ["relu"], forward=inner):
-            net.eval()(pictures())
+            net.eval()(images())
         assert seen == ["outer relu", "inner relu", "outer fc"]
-        net(pictures())
+        net(images())
         assert seen[3:] == ["outer relu", "outer fc"]
-    net.train()(pictures())
+    net.train()(images())
     assert len(seen) == 5
     for module, attributes in zip(net.modules(), before, strict=True):
         assert list(vars(module)) == list(attributes)
@@ -521,6 +521,6 @@ def test_an_error_while_looking_leaves_no_trace() -> None:
         raise RuntimeError(name)
 
     with pytest.raises(RuntimeError, match="relu"), nn.module_hooks(net, ["relu"], forward=stop):
-        net(pictures())
-    net(pictures())
+        net(images())
+    net(images())
     assert all("forward" not in vars(module) and "backward" not in vars(module) for module in net.modules())

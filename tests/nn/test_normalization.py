@@ -10,7 +10,7 @@ from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
 from glassnet.nn import functional
 from glassnet.nn.kernels import layout, parallel
-from tests.nn.oracle import Array, compare, examples, parity, pictures, tensor
+from tests.nn.oracle import Array, compare, examples, images, parity, tensor
 
 
 def normal(*shape: int, seed: int = 0) -> Array:
@@ -19,7 +19,7 @@ def normal(*shape: int, seed: int = 0) -> Array:
 
 @examples
 @given(
-    pictures(integers=False, batch=4, smallest=(2, 2)),
+    images(integers=False, batch=4, smallest=(2, 2)),
     st.booleans(),
     st.booleans(),
     st.sampled_from([0.1, None, 0.0, 1.0, 0.75]),
@@ -38,7 +38,7 @@ def test_batch_norm_is_torchs(
 
 
 def test_it_is_torchs_over_blocks_of_different_means(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)  # each picture is a block
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)  # each image is a block
     x = normal(5, 3, 2, 4) + 3 * normal(5, 3, 1, 1, seed=1)
     parity(nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3), x, batches=2)
 
@@ -160,7 +160,7 @@ def test_running_statistics_of_any_size_evaluate_without_a_warning() -> None:
 
 @pytest.mark.parametrize("count", [64, 4096])
 @pytest.mark.parametrize("one", [100.0, 1e6, -1e6])
-def test_one_picture_unlike_the_others_costs_no_digits(one: float, count: int) -> None:
+def test_one_image_unlike_the_others_costs_no_digits(one: float, count: int) -> None:
     x = np.random.default_rng(0).standard_normal((count, 4, 4, 3)).astype(np.float32).transpose(0, 3, 1, 2)
     x[0] += np.float32(one)
     layer, exact = nn.BatchNorm2d(3, momentum=1.0), nn.BatchNorm2d(3, momentum=1.0, dtype=np.float64)
@@ -170,7 +170,7 @@ def test_one_picture_unlike_the_others_costs_no_digits(one: float, count: int) -
     np.testing.assert_allclose(y, expected, rtol=3e-4, atol=3e-4 * np.abs(expected).max() / np.sqrt(count))
 
 
-def test_pictures_without_a_value_have_no_mean() -> None:
+def test_images_without_a_value_have_no_mean() -> None:
     layer = nn.BatchNorm2d(3, track_running_stats=False).eval()
     with pytest.raises(ShapeError, match="input of BatchNorm2d must have at least 1 value per channel"):
         layer(np.zeros((0, 3, 4, 4), np.float32))
@@ -205,7 +205,7 @@ def test_reset_parameters_starts_anew() -> None:
     nn.BatchNorm2d(2, affine=False, track_running_stats=False).reset_parameters(np.random.default_rng())
 
 
-@given(x=pictures(integers=False, batch=1, smallest=(1, 1)))
+@given(x=images(integers=False, batch=1, smallest=(1, 1)))
 @examples
 def test_training_needs_two_values_per_channel(x: Array) -> None:
     assume(x[0, 0].size > 1)
@@ -216,7 +216,7 @@ def test_training_needs_two_values_per_channel(x: Array) -> None:
     nn.BatchNorm2d(x.shape[1]).eval()(x[:, :, :1, :1])
 
 
-def test_arguments_and_pictures_that_are_not_allowed() -> None:
+def test_arguments_and_images_that_are_not_allowed() -> None:
     with pytest.raises(ConfigError, match=re.escape("eps of BatchNorm2d must be above 0. Got 0.")):
         nn.BatchNorm2d(3, eps=0)
     with pytest.raises(ConfigError, match=re.escape("momentum of BatchNorm2d must be a number between 0 and 1.")):

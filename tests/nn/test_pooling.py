@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from glassnet import nn
 from glassnet.errors import ConfigError, ShapeError
 from glassnet.nn.kernels import layout
-from tests.nn.oracle import Array, examples, parity, pictures
+from tests.nn.oracle import Array, examples, images, parity
 
 
 @st.composite
 def pools(draw: st.DrawFn, *, dilated: bool) -> tuple[dict[str, Any], Array]:
-    """Arguments of a pool, and pictures (half of them full of ties) on which at least one window fits."""
+    """Arguments of a pool, and images (half of them full of ties) on which at least one window fits."""
     pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
     kernel = draw(pairs)
     padding = tuple(draw(st.integers(0, size // 2)) for size in kernel)
@@ -26,9 +26,9 @@ def pools(draw: st.DrawFn, *, dilated: bool) -> tuple[dict[str, Any], Array]:
     dilation = draw(pairs) if dilated else (1, 1)
     if dilated:
         arguments["dilation"] = dilation
-    # A dilated window must not lie in the padding altogether: there torch reads past its picture.
+    # A dilated window must not lie in the padding altogether: there torch reads past its image.
     height, width = (d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
-    return arguments, draw(pictures(smallest=(height, width)))
+    return arguments, draw(images(smallest=(height, width)))
 
 
 @examples
@@ -46,7 +46,7 @@ def test_avg_pool_is_torchs(case: tuple[dict[str, Any], Array]) -> None:
 
 
 @examples
-@given(pictures(), st.sampled_from([1, (1, 1)]))
+@given(images(), st.sampled_from([1, (1, 1)]))
 def test_adaptive_avg_pool_is_torchs(x: Array, output_size: Any) -> None:
     parity(nn.AdaptiveAvgPool2d(output_size), torch.nn.AdaptiveAvgPool2d(output_size), x)
 
@@ -115,7 +115,7 @@ def test_a_dilation_or_output_size_that_is_not_allowed() -> None:
 
 
 @pytest.mark.parametrize("layer", [nn.MaxPool2d(3), nn.AvgPool2d(3), nn.AdaptiveAvgPool2d()])
-def test_arrays_that_are_no_pictures(layer: nn.Module) -> None:
+def test_arrays_that_are_no_images(layer: nn.Module) -> None:
     name = type(layer).__name__
     with pytest.raises(ShapeError, match=re.escape(f"input of {name} must have shape (N, C, H, W). Got (4, 9).")):
         layer(np.zeros((4, 9)))

@@ -5,15 +5,16 @@ the machine. A layer has parameters, and calls one of the two.
 """
 
 from glassnet.nn.activation import ReLU
-from glassnet.nn.container import Residual, Sequential, ZeroPadShortcut
+from glassnet.nn.container import Residual, Sequential
 from glassnet.nn.convolution import Conv2d
 from glassnet.nn.dropout import Dropout
-from glassnet.nn.linear import Flatten, Identity, Linear
+from glassnet.nn.linear import Flatten, Linear
 from glassnet.nn.loss import CrossEntropyLoss
 from glassnet.nn.module import Module, Parameter, module_hooks
 from glassnet.nn.normalization import BatchNorm2d
 from glassnet.nn.optimizer import SGD, Adam, AdamW, Optimizer
 from glassnet.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from glassnet.nn.shortcut import Identity, ZeroPadShortcut
 
 __all__ = [
     "SGD",

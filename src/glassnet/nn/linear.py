@@ -1,4 +1,4 @@
-"""Fully connected layers and the layers that lead into them."""
+"""The fully connected layer and the one that leads into it."""
 
 from __future__ import annotations
 
@@ -78,16 +78,3 @@ class Flatten(Module):
 
     def extra_repr(self) -> str:
         return "start_dim=1, end_dim=-1"
-
-
-class Identity(Module):
-    """y = x and dx = dy, as copies."""
-
-    def forward(self, x: Array) -> Array:
-        y = self.kernels.identity(x)
-        self.save_for_backward((), y.shape)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        self.pop_saved(dy)
-        return self.kernels.identity(dy)

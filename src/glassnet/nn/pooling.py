@@ -15,23 +15,37 @@ from glassnet.nn.module import Module
 Array = NDArray[Any]
 
 
-def _pooling_window(
-    layer: str, kernel_size: int | Pair, stride: int | Pair | None, padding: int | Pair, dilation: int | Pair = 1
-) -> SlidingWindow:
-    kernel = check_pair(f"kernel_size of {layer}", kernel_size)
-    strides = kernel if stride is None else check_pair(f"stride of {layer}", stride)
-    vertical, horizontal = check_pair(f"padding of {layer}", padding, minimum=0)
-    if vertical > kernel[0] // 2 or horizontal > kernel[1] // 2:
-        half = f"at most half of kernel_size {kernel}"
-        raise ConfigError(f"padding of {layer} must be {half}. Got {(vertical, horizontal)}.")
-    borders = (vertical, vertical), (horizontal, horizontal)
-    return SlidingWindow(kernel, strides, borders, check_pair(f"dilation of {layer}", dilation))
+Size = int | Pair
 
 
-class MaxPool2d(Module):
+class _WindowPool2d(Module):
+    """The arguments that MaxPool2d and AvgPool2d have in common."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__()
+        name = type(self).__name__
+        arguments["stride"] = arguments["kernel_size"] if arguments["stride"] is None else arguments["stride"]
+        self.arguments = arguments
+        pairs = {key: check_pair(f"{key} of {name}", value, int(key != "padding")) for key, value in arguments.items()}
+        (kh, kw), (vertical, horizontal) = pairs["kernel_size"], pairs["padding"]
+        if vertical > kh // 2 or horizontal > kw // 2:
+            half = f"at most half of kernel_size {(kh, kw)}"
+            raise ConfigError(f"padding of {name} must be {half}. Got {(vertical, horizontal)}.")
+        borders = (vertical, vertical), (horizontal, horizontal)
+        self.window = SlidingWindow((kh, kw), pairs["stride"], borders, pairs.get("dilation", (1, 1)))
+
+    def _check(self, x: Array) -> None:
+        check_images(type(self).__name__, x)
+        self.window.output_size(x.shape[2:])
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.arguments.items())
+
+
+class MaxPool2d(_WindowPool2d):
     """The largest value under each window, with torch.nn.MaxPool2d's arguments (stride None: the kernel's size)::
 
-        y[n,c,i,j] = max_u max_v x[n, c, s·i + d·u, s·j + d·v]
+        y[n,c,i,j] = max_{u,v} x[n, c, s·i + d·u, s·j + d·v]
 
     dy goes to the pixel that was the maximum, the first of them, row by row, if several are equal. NaN counts as the
     largest. The padding is −∞, sizes round down. Undefined is where dy goes at a NaN, and under a window that reaches
@@ -40,27 +54,13 @@ class MaxPool2d(Module):
     :raises ShapeError: if x is not (N, C, H, W) or is too small for one window.
     """
 
-    def __init__(
-        self,
-        kernel_size: int | Pair,
-        stride: int | Pair | None = None,
-        padding: int | Pair = 0,
-        dilation: int | Pair = 1,
-    ) -> None:
-        super().__init__()
-        self.window = _pooling_window("MaxPool2d", kernel_size, stride, padding, dilation)
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "stride": kernel_size if stride is None else stride,
-            "padding": padding,
-            "dilation": dilation,
-        }
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> None:
+        super().__init__(kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation)
 
     def forward(self, x: Array) -> Array:
-        check_images("MaxPool2d", x)
-        self.window.output_size(x.shape[2:])
-        window = self.window
-        y, saved = self.kernels.max_pool2d(x, window.kernel_size, window.stride, window.padding, window.dilation)
+        self._check(x)
+        w = self.window
+        y, saved = self.kernels.max_pool2d(x, w.kernel_size, w.stride, w.padding, w.dilation)
         self.save_for_backward(saved, y.shape)
         return y
 
@@ -71,10 +71,10 @@ class MaxPool2d(Module):
         return [] if self._saved is None else [self.kernels.max_pool2d_winner(self._saved)]
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.arguments.items()) + ", ceil_mode=False"
+        return super().extra_repr() + ", ceil_mode=False"
 
 
-class AvgPool2d(Module):
+class AvgPool2d(_WindowPool2d):
     """The mean under each window, with torch.nn.AvgPool2d's arguments; the padding's zeros count::
 
         y[n,c,i,j] = Σ_{u,v} x[n, c, s·i + u, s·j + v] / (kh·kw)        dx = Σ over windows of dy / (kh·kw)
@@ -82,27 +82,17 @@ class AvgPool2d(Module):
     :raises ShapeError: if x is not (N, C, H, W) or is too small for one window.
     """
 
-    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> None:
-        super().__init__()
-        self.window = _pooling_window("AvgPool2d", kernel_size, stride, padding)
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "stride": kernel_size if stride is None else stride,
-            "padding": padding,
-        }
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+        super().__init__(kernel_size=kernel_size, stride=stride, padding=padding)
 
     def forward(self, x: Array) -> Array:
-        check_images("AvgPool2d", x)
-        self.window.output_size(x.shape[2:])
+        self._check(x)
         y, saved = self.kernels.avg_pool2d(x, self.window.kernel_size, self.window.stride, self.window.padding)
         self.save_for_backward(saved, y.shape)
         return y
 
     def backward(self, dy: Array) -> Array:
         return self.kernels.avg_pool2d_backward(dy, self.pop_saved(dy))
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.arguments.items())
 
 
 class AdaptiveAvgPool2d(Module):
@@ -113,7 +103,7 @@ class AdaptiveAvgPool2d(Module):
     :raises ConfigError: if output_size is not 1.
     """
 
-    def __init__(self, output_size: int | Pair = 1) -> None:
+    def __init__(self, output_size: Size = 1) -> None:
         super().__init__()
         if output_size not in (1, (1, 1)):
             raise ConfigError(f"output_size of AdaptiveAvgPool2d must be 1. Got {output_size!r}.")

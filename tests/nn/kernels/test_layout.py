@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 
 from glassnet.nn.kernels import layout
-from tests.nn.oracle import Array, compare, examples, pictures
+from tests.nn.oracle import Array, compare, examples, images
 
 
 @examples
-@given(pictures())
+@given(images())
 def test_the_views_go_to_and_fro_without_a_copy(x: Array) -> None:
     N, C, H, W = x.shape
     assert layout.nhwc(x).shape == (N, H, W, C)
@@ -19,7 +19,7 @@ def test_the_views_go_to_and_fro_without_a_copy(x: Array) -> None:
 
 
 @examples
-@given(pictures())
+@given(images())
 def test_channels_last_is_the_same_numbers_over_another_memory(x: Array) -> None:
     y = layout.channels_last(x)
     compare("channels-last", y, x)
@@ -48,36 +48,36 @@ def test_zeros_are_channels_last(dtype: type) -> None:
     assert not y.any()
 
 
-def picture(lines: Array, shape: tuple[int, ...]) -> Array:
+def image(lines: Array, shape: tuple[int, ...]) -> Array:
     """The inverse of ``layout.as_rows``."""
     N, C, H, W = shape
     return layout.nchw(lines.reshape(N, H, W, C))
 
 
 @examples
-@given(pictures())
-def test_lines_are_a_matrix_of_the_picture(x: Array) -> None:
+@given(images())
+def test_lines_are_a_matrix_of_the_image(x: Array) -> None:
     N, C, H, W = x.shape
     lines = layout.as_rows(x)
     assert lines.shape == (N * H, W * C)
     for n, h, w in np.ndindex(N, H, W):
         np.testing.assert_array_equal(lines[n * H + h, w * C : (w + 1) * C], x[n, :, h, w])
-    np.testing.assert_array_equal(picture(lines, x.shape), x)
+    np.testing.assert_array_equal(image(lines, x.shape), x)
     last = layout.channels_last(x)
     assert np.shares_memory(layout.as_rows(last), last)
 
 
 @examples
-@given(pictures())
+@given(images())
 def test_one_number_per_channel_meets_the_lines(x: Array) -> None:
     _, C, _, W = x.shape
     weight = np.arange(1, C + 1).astype(x.dtype)
-    y = picture(layout.as_rows(x) * layout.repeat_per_pixel(weight, W), x.shape)
+    y = image(layout.as_rows(x) * layout.repeat_per_pixel(weight, W), x.shape)
     compare("product", y, x * weight[:, None, None])
 
 
 @examples
-@given(pictures())
+@given(images())
 def test_channel_sum_adds_the_pixels_of_each_channel(x: Array) -> None:
     total = layout.channel_sum(layout.as_rows(x), x.shape[1])
     expected = x.astype(np.float64).sum(axis=(0, 2, 3)).astype(x.dtype)

@@ -52,7 +52,7 @@ def test_a_border_is_there_and_comes_back() -> None:
             assert (padded[outside] == value).all()
 
 
-def test_pictures_of_different_borders_values_and_types_do_not_meet() -> None:
+def test_images_of_different_borders_values_and_types_do_not_meet() -> None:
     workspace = Workspace()
     shape, border = (2, 3, 4, 2), ((1, 1), (1, 1))
     arrays = [

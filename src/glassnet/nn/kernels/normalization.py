@@ -117,7 +117,8 @@ def _sums(executor: BlockExecutor, a: Array, b: Array) -> Array:
             np.matmul(ones[: len(x)], x, out=groups[0, whole])
             np.einsum("rk,rk->k", x, y, out=groups[1, whole])
         total = np.add.reduce(groups, axis=1, dtype=np.float64)  # (2, groups, W·C) -> (2, W·C)
-        return np.add.reduce(total.reshape(2, W, C), axis=1)  # (2, W, C) -> (2, C)
+        channels: Array = np.add.reduce(total.reshape(2, W, C), axis=1)  # (2, W, C) -> (2, C)
+        return channels
 
     sums: Array = executor.sum(compute_block, len(a), a[:1].nbytes)
     return sums
