@@ -228,6 +228,24 @@ def test_dropout_multiplies_by_its_mask() -> None:
     assert not functional.dropout_mask(random, 1.0, np.float64).any()
 
 
+# A block, as the docstring of the module writes it.
+
+
+def test_the_block_of_the_docstring_is_what_autograd_makes_of_it() -> None:
+    shapes = [(3, 2, 5, 4), (2, 2, 3, 3), (2,), (2,), (3, 2, 5, 4)]
+    x, w, gamma, beta, dy = (normal(*shape, seed=seed) for seed, shape in enumerate(shapes))
+    assert functional.__doc__ is not None
+    code = functional.__doc__.partition("there and back::")[2].partition("**Letters.**")[0]
+    names: dict[str, Any] = {"x": x, "w": w, "gamma": gamma, "beta": beta, "dy": dy}
+    exec(inspect.cleandoc(code), vars(functional) | {}, names)
+    tensors = [tensor(array).requires_grad_() for array in (x, w, gamma, beta)]
+    f = TF.batch_norm(TF.conv2d(tensors[0], tensors[1], padding=1), None, None, *tensors[2:], training=True)
+    y = TF.relu(tensors[0] + f)
+    compare("y", names["y"], y)
+    for name, theirs in zip(("dx", "dw", "dgamma", "dbeta"), torch.autograd.grad(y, tensors, tensor(dy)), strict=True):
+        compare(name, names[name], theirs)
+
+
 # The loss.
 
 

@@ -2,21 +2,31 @@
 
 **How to read it.** From top to bottom, as an image goes through the network: convolution, normalization, activation,
 pooling, the residual connection, the last layer, the loss; then the optimizers, which use the gradients. A function
-returns its result and ``saved``, the arrays that its ``_backward`` needs. That function takes ``dy``, the gradient of
-the loss L with respect to y (dy = ∂L/∂y, of y's shape), and ``saved``, and returns the gradients with respect to the
-arguments: dx = ∂L/∂x, dw = ∂L/∂w, ... Backward functions run in the opposite order, each on the dx of the layer behind
-it: that is backpropagation (Rumelhart, Hinton & Williams 1986).
+returns its result and ``saved``, the arrays that its ``_backward`` needs (``batch_norm`` returns the batch's statistics
+as well). The backward function takes ``dy``, the gradient of the loss L with respect to y (dy = ∂L/∂y, of y's shape),
+and ``saved``. It returns the gradients with respect to the arguments: dx = ∂L/∂x, dw = ∂L/∂w, ... Backward functions
+run in the opposite order, each on the dx of the layer behind it: that is backpropagation (Rumelhart, Hinton & Williams
+1986). One residual block with a single convolution, there and back::
+
+    f, s1 = conv2d(x, w, padding=1)
+    f, s2, stats = batch_norm(f, gamma, beta)
+    y, s3 = relu(add(x, f))
+
+    g = relu_backward(dy, s3)
+    df, dgamma, dbeta = batch_norm_backward(g, s2)
+    dx, dw, db = conv2d_backward(df, s1)
+    dx = add(g, dx)
 
 **Letters.** Images are x (N, C, H, W): N of a batch, C channels, H rows, W columns. A convolution has O output channels
 and kernels (kh, kw); its output has Ho rows and Wo columns. Stride s, dilation d; M = N·H·W is how many values one
 channel has in a batch. Indices: n, c, o as above, (i, j) a pixel of the output, (u, v) a place in the kernel.
 A comment behind a line is the shape of its result.
 
-**Contract.** Names, arguments and semantics are those of torch.nn.functional where it has the function.
-``kernel_size``, ``stride``, ``padding`` and ``dilation`` are ints or (vertical, horizontal) pairs; an axis of
-``padding`` may itself be a (before, after) pair, as in np.pad. No function changes an array that it is given. float32
-and float64 stay what they are. ``glassnet.nn.kernels`` has the same functions at the speed of the machine; tests hold
-them to these.
+**Contract.** Names, arguments and semantics are those of torch.nn.functional where it has the function. A ``Size``
+(``kernel_size``, ``stride``, ``dilation``) is an int or a (vertical, horizontal) pair. So is ``padding``, of which an
+axis may itself be a (before, after) pair, as in np.pad. No function changes an array that it is given. float32 and
+float64 stay what they are. ``glassnet.nn.kernels`` has the same functions at the speed of the machine; tests hold them
+to these.
 """
 
 from __future__ import annotations
@@ -30,7 +40,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Saved = tuple[Any, ...]
 Pair = tuple[int, int]
-Padding = int | tuple[int | Pair, int | Pair]
+Size = int | Pair
+Padding = int | tuple[Size, Size]
 
 
 # Windows: the pixels that lie under a kernel. Convolution and pooling both slide one over the image.
@@ -41,19 +52,19 @@ def pair(value: Any) -> Any:
     return tuple(value) if isinstance(value, tuple | list) else (value, value)
 
 
-def output_size(
-    size: Pair, kernel_size: int | Pair, stride: int | Pair = 1, padding: Padding = 0, dilation: int | Pair = 1
-) -> Pair:
+def output_size(size: Pair, kernel_size: Size, stride: Size = 1, padding: Padding = 0, dilation: Size = 1) -> Pair:
     """Return (Ho, Wo), how many windows fit on an image of (H, W) ``size``, per axis::
 
-    Ho = ⌊(H + before + after − d·(kh − 1) − 1) / s⌋ + 1
+        Ho = ⌊(H + before + after − d·(kh − 1) − 1) / s⌋ + 1
+
+    Pixels at the end that no whole window covers are left out.
     """
     axes = zip(size, pair(kernel_size), pair(stride), pair(padding), pair(dilation), strict=True)
     Ho, Wo = ((length + sum(pair(p)) - d * (k - 1) - 1) // s + 1 for length, k, s, p, d in axes)
     return Ho, Wo
 
 
-def pixels_under(place: Pair, count: Pair, stride: int | Pair, dilation: int | Pair) -> tuple[slice, slice]:
+def pixels_under(place: Pair, count: Pair, stride: Size, dilation: Size) -> tuple[slice, slice]:
     """Return the rows and columns of the padded image that lie under one ``place`` (u, v) of the kernel, as slices.
 
     Window (i, j) of the ``count`` (Ho, Wo) windows has pixel (s·i + d·u, s·j + d·v) there.
@@ -64,7 +75,7 @@ def pixels_under(place: Pair, count: Pair, stride: int | Pair, dilation: int | P
 
 
 def windows_of(
-    x: Array, kernel_size: int | Pair, stride: int | Pair, padding: Padding, dilation: int | Pair, border: float = 0.0
+    x: Array, kernel_size: Size, stride: Size, padding: Padding, dilation: Size, border: float = 0.0
 ) -> Array:
     """Return the pixels under every window: (N, C, H, W) -> (N, C, kh, kw, Ho, Wo); ``border`` is the padding's value.
 
@@ -81,7 +92,7 @@ def windows_of(
     return windows
 
 
-def add_windows(windows: Array, shape: Any, stride: int | Pair, padding: Padding, dilation: int | Pair) -> Array:
+def add_windows(windows: Array, shape: Any, stride: Size, padding: Padding, dilation: Size) -> Array:
     """Add every window's pixels back to where they came from: (N, C, kh, kw, Ho, Wo) -> ``shape`` (N, C, H, W).
 
     This is the transpose of ``windows_of``, and so its backward pass: a pixel that several windows read gets the sum of
@@ -97,9 +108,7 @@ def add_windows(windows: Array, shape: Any, stride: int | Pair, padding: Padding
     return padded[:, :, top : top + H, left : left + W]  # (N, C, H, W)
 
 
-def im2col(
-    x: Array, kernel_size: int | Pair, stride: int | Pair = 1, padding: Padding = 0, dilation: int | Pair = 1
-) -> Array:
+def im2col(x: Array, kernel_size: Size, stride: Size = 1, padding: Padding = 0, dilation: Size = 1) -> Array:
     """Return each window as a row: (N, C, H, W) -> (N·Ho·Wo, C·kh·kw)."""
     windows = windows_of(x, kernel_size, stride, padding, dilation)
     N, C, kh, kw, Ho, Wo = windows.shape
@@ -108,12 +117,7 @@ def im2col(
 
 
 def col2im(
-    columns: Array,
-    shape: Any,
-    kernel_size: int | Pair,
-    stride: int | Pair = 1,
-    padding: Padding = 0,
-    dilation: int | Pair = 1,
+    columns: Array, shape: Any, kernel_size: Size, stride: Size = 1, padding: Padding = 0, dilation: Size = 1
 ) -> Array:
     """Add each row back to the pixels of its window: (N·Ho·Wo, C·kh·kw) -> ``shape`` (N, C, H, W)."""
     kh, kw = pair(kernel_size)
@@ -127,12 +131,7 @@ def col2im(
 
 
 def conv2d(
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    stride: int | Pair = 1,
-    padding: Padding = 0,
-    dilation: int | Pair = 1,
+    x: Array, w: Array, b: Array | None = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1
 ) -> tuple[Array, Saved]:
     """Slide O kernels w (O, C, kh, kw) over x, padded by zeros, and add the bias b (O,)::
 
@@ -152,9 +151,10 @@ def conv2d(
 
 
 def conv2d_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
-    """Return dx, dw and db, with the columns X of ``im2col``, W = w as a matrix (O, C·kh·kw), Y = X Wᵀ + b::
+    """Return dx, dw and db, from the matrices of the forward pass: Y = X Wᵀ + b, with the columns X of ``im2col``::
 
-        dW = dYᵀ X        db = Σ_{n,i,j} dy[n,:,i,j]        dX = dY W,   and dx is col2im(dX)
+        Y[r,o] = b[o] + Σ_k X[r,k]·W[o,k]
+        dW = dYᵀ X        db = Σ_r dY[r,:]        dX = dY W        dx = col2im(dX)
 
     In indices, dw[o,c,u,v] = Σ_{n,i,j} dy[n,o,i,j] · x[n, c, s·i + d·u, s·j + d·v], and a pixel of dx collects
     w[o,c,u,v] · dy[n,o,i,j] from every window (i, j) under whose place (u, v) it lies.
@@ -250,7 +250,7 @@ def relu(x: Array) -> tuple[Array, Saved]:
 
 
 def relu_backward(dy: Array, saved: Saved) -> Array:
-    """Return dx = dy where x > 0, and 0 elsewhere. At x = 0, where there is a kink, torch and we choose 0."""
+    """Return dx = dy where x > 0, and 0 elsewhere. At x = 0, where there is a kink, torch chooses 0, too."""
     (positive,) = saved
     return np.where(positive, dy, np.zeros_like(dy))
 
@@ -259,11 +259,7 @@ def relu_backward(dy: Array, saved: Saved) -> Array:
 
 
 def max_pool2d(
-    x: Array,
-    kernel_size: int | Pair,
-    stride: int | Pair | None = None,
-    padding: Padding = 0,
-    dilation: int | Pair = 1,
+    x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, dilation: Size = 1
 ) -> tuple[Array, Saved]:
     """Return the largest value under each window; ``stride`` None is ``kernel_size``, and the padding is −∞::
 
@@ -296,12 +292,12 @@ def max_pool2d_winner(saved: Saved) -> Array:
     return winner[:, :, 0]  # (N, C, 1, Ho, Wo) -> (N, C, Ho, Wo)
 
 
-def avg_pool2d(
-    x: Array, kernel_size: int | Pair, stride: int | Pair | None = None, padding: Padding = 0
-) -> tuple[Array, Saved]:
-    """Return the mean under each window; ``stride`` None is ``kernel_size``, and the padding's zeros count::
+def avg_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0) -> tuple[Array, Saved]:
+    """Return the mean under each window::
 
-    y[n,c,i,j] = Σ_{u,v} x[n, c, s·i + u, s·j + v] / (kh·kw)
+        y[n,c,i,j] = Σ_{u,v} x[n, c, s·i + u, s·j + v] / (kh·kw)
+
+    ``stride`` None is ``kernel_size``, and the padding's zeros count.
     """
     stride = kernel_size if stride is None else stride
     windows = windows_of(x, kernel_size, stride, padding, dilation=1)  # (N, C, kh, kw, Ho, Wo)
@@ -450,7 +446,10 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float = 0.0) ->
 
 
 def cross_entropy_backward(dloss: float, saved: Saved) -> Array:
-    """Return dz = dloss · (softmax(z) − q) / N: what is predicted minus what should be. ``dloss`` is 1 for the loss."""
+    """Return dz = dloss · (softmax(z) − q) / N: what is predicted minus what should be. ``dloss`` is ∂L/∂L = 1.
+
+    It follows from ∂ log softmax(z)_k / ∂z_j = [j = k] − softmax(z)_j, and Σ_k q_k = 1.
+    """
     log_p, q = saved
     dlogits: Array = dloss * (np.exp(log_p) - q) / len(log_p)  # (N, K)
     return dlogits
