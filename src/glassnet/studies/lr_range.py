@@ -245,15 +245,7 @@ def build_page(study: LearningRateStudy) -> Page:
 
 def learning_rate_figure(study: LearningRateStudy) -> go.Figure:
     """Draw the loss of each step and the smoothed curve over the learning rate, with the points of the curve."""
-    points = [
-        (name, rate, marker)
-        for name, rate, marker in (
-            ("steepest", study.steepest, {"color": VALIDATION, "symbol": "square"}),
-            ("nine tenths of the fall", study.near_minimum, {"color": TEST, "symbol": "star"}),
-            ("lowest", study.minimum, {"color": TEXT, "symbol": "diamond"}),
-        )
-        if rate is not None
-    ]
+    points = _points(study)
     described = ", ".join(f"{name} at {rate:.2g}" for name, rate, _ in points) or "it hardly falls anywhere"
     figure = new_figure(
         "Loss by learning rate",
@@ -284,3 +276,13 @@ def learning_rate_figure(study: LearningRateStudy) -> go.Figure:
     figure.update_xaxes(title_text="learning rate", type="log", dtick=1, exponentformat="power", zeroline=False)
     figure.update_yaxes(title_text="cross-entropy (nats per image)", range=[0, top])
     return figure.update_layout(legend=legend())
+
+
+def _points(study: LearningRateStudy) -> list[tuple[str, float, dict[str, str]]]:
+    """Return name, learning rate and marker of the points of the curve; none where the loss never fell."""
+    points = (
+        ("steepest", study.steepest, {"color": VALIDATION, "symbol": "square"}),
+        ("nine tenths of the fall", study.near_minimum, {"color": TEST, "symbol": "star"}),
+        ("lowest", study.minimum, {"color": TEXT, "symbol": "diamond"}),
+    )
+    return [(name, rate, marker) for name, rate, marker in points if rate is not None]
