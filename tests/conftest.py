@@ -54,7 +54,7 @@ def snapshot() -> Snapshot:
 def trained(tmp_path_factory) -> Model:
     """Two epochs of the tutorial's network on the digits; not to be written into."""
     path = tmp_path_factory.mktemp("runs") / "digits"
-    gn.train("tiny", data="digits", epochs=2, seed=3, run=path, progress=Progress())
+    gn.train("tiny", data="digits", epochs=2, seed=3, run=path, progress=Progress(), report=False)
     return gn.load(path)
 
 

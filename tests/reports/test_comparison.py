@@ -78,7 +78,16 @@ def test_compare_loads_the_data_from_any_run_that_still_finds_it(compare_fakes):
 
 def test_compare_measures_runs_of_both_engines_and_changes_nothing(trained, tmp_path, snapshot):
     pytest.importorskip("torch")
-    gn.train("tiny", data="digits", engine="torch", epochs=2, seed=3, run=tmp_path / "torch", progress=Progress())
+    gn.train(
+        "tiny",
+        data="digits",
+        engine="torch",
+        epochs=2,
+        seed=3,
+        run=tmp_path / "torch",
+        progress=Progress(),
+        report=False,
+    )
     before = snapshot(tmp_path), snapshot(trained.path)
     comparison = compare([trained, gn.load(tmp_path / "torch")])
     assert (snapshot(tmp_path), snapshot(trained.path)) == before

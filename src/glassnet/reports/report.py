@@ -69,7 +69,7 @@ def build_page(model: "Model", dataset: "Dataset | None", missing: str = "") -> 
             f"maps are missing. {missing}"
         )
         sections = [_training(model), _network(model, []), _settings(model)]
-        return Page(title, _key_figures(model, None), [*_summary(model, None), sentence], sections)
+        return Page(title, _key_figures(model, None), [*_summary(model, None, None), sentence], sections)
     outcome = measures.outcome(model, dataset.test, dataset.scale)
     sections = [
         _samples(dataset),
@@ -79,47 +79,54 @@ def build_page(model: "Model", dataset: "Dataset | None", missing: str = "") -> 
         _network(model, _feature_maps(model, dataset, outcome)),
         _settings(model),
     ]
-    return Page(title, _key_figures(model, outcome), _summary(model, outcome), sections)
+    return Page(title, _key_figures(model, outcome), _summary(model, dataset, outcome), sections)
 
 
-def _summary(model: "Model", outcome: measures.Outcome | None) -> list[str]:
+def _summary(model: "Model", dataset: "Dataset | None", outcome: measures.Outcome | None) -> list[str]:
     data, recipe, history = model.config["data"], model.config.get("recipe") or {}, model.history
-    network = f"{_model_name(model)} is a residual network with {model.network.parameter_count:,} parameters"
-    if not history:
-        sentences = [f"{network} for {len(model.classes)} classes. The run has no training record."]
-    else:
-        held_out = recipe.get("validation_fraction")
-        sentences = [
-            f"{network}. It was trained on {data['train']:,} images of {len(model.classes)} classes"
-            + (f" ({held_out:.0%} of them held out for validation)" if held_out else "")
-            + f" for {pluralize(len(history), 'epoch')} on the {engine_title(model)} engine, in "
-            f"{format_duration(training_seconds(model))}."
-        ]
+    sentences = [_describe_training(model)]
     accuracy = _last_accuracy(model)
-    n_correct = None if accuracy is None else round(accuracy * data["test"])
-    if accuracy is not None and n_correct is not None:
-        low, high = measures.accuracy_interval(n_correct, data["test"])
-        sentences.append(
-            f"The network classifies {n_correct:,} of {data['test']:,} test images correctly after the last epoch: "
-            f"accuracy {accuracy:.1%} (95% confidence interval {low:.1%} to {high:.1%}). The test set was not used to "
-            "select the epoch."
-        )
-    if outcome is not None and (outcome.n_correct, len(outcome.labels)) != (n_correct, data["test"]):
-        weights = (
-            "weights selected on the validation set"
-            if recipe.get("validation_fraction")
-            else "weights of the run folder"
-        )
-        sentences.append(
-            f"All sections below use the {weights}, which classify {outcome.n_correct:,} of {len(outcome.labels):,} "
-            f"test images correctly ({outcome.accuracy:.1%})."
-        )
+    last = None if accuracy is None else (round(accuracy * data["test"]), data["test"])
+    if last is not None:
+        sentence = _describe_accuracy(*last, "after the last epoch")
+        sentences.append(f"{sentence} The test set was not used to select the epoch.")
+    if dataset is not None and outcome is not None and last != (outcome.n_correct, len(outcome.labels)):
+        if dataset.fingerprint != data["fingerprint"]:
+            which = "of the data given for this report"
+        elif recipe.get("validation_fraction"):
+            which = "with the weights selected on the validation set"
+        else:
+            which = "with the weights of the run folder"
+        sentence = _describe_accuracy(outcome.n_correct, len(outcome.labels), which)
+        sentences.append(f"{sentence} The sections below show these results.")
     planned = recipe.get("epochs", len(history))
     if 0 < len(history) < planned:
         sentences.append(f"The run is not finished: {len(history)} of {planned} epochs are recorded.")
     if any(not math.isfinite(record["loss"]) for record in history if record.get("loss") is not None):
         sentences.append("The training diverged: some losses are not finite. A lower learning rate may help.")
     return sentences
+
+
+def _describe_training(model: "Model") -> str:
+    classes, n_parameters = len(model.classes), model.network.parameter_count
+    network = f"{_model_name(model)} is a residual network with {n_parameters:,} parameters"
+    if not model.history:
+        return f"{network} for {classes} classes. The run has no training record."
+    fraction = (model.config.get("recipe") or {}).get("validation_fraction")
+    held_out = f" ({fraction:.0%} of them held out for validation)" if fraction else ""
+    return (
+        f"{network}. It was trained on {model.config['data']['train']:,} images of {classes} classes{held_out} for "
+        f"{pluralize(len(model.history), 'epoch')} on the {engine_title(model)} engine, in "
+        f"{format_duration(training_seconds(model))}."
+    )
+
+
+def _describe_accuracy(n_correct: int, count: int, which: str) -> str:
+    low, high = measures.accuracy_interval(n_correct, count)
+    return (
+        f"The network classifies {n_correct:,} of {count:,} test images correctly {which}: accuracy "
+        f"{n_correct / count:.1%} (95% confidence interval {low:.1%} to {high:.1%})."
+    )
 
 
 def _key_figures(model: "Model", outcome: measures.Outcome | None) -> list[tuple[str, str]]:
