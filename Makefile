@@ -34,9 +34,10 @@ help:  ## list the targets
 	@$(COMPILE) .venv/lib >/dev/null || true
 	@touch $@
 
-# Sphinx and JupyterLab are a hundred packages that the tests do without.
+# The tests do not need Sphinx and JupyterLab, which are a hundred packages.
 .venv/.docs: .venv/.development requirements-docs.lock
 	$(PIP) --requirement requirements-docs.lock
+	@$(COMPILE) .venv/lib >/dev/null || true
 	@touch $@
 
 install: .venv/.development  ## make .venv with everything that requirements.lock pins, and glassnet itself, editable
@@ -53,7 +54,7 @@ test: install  ## run all tests
 quick: install  ## run the tests without the slow ones
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
-lint: install  ## style, formatting, types and the rooms' import rules
+lint: install  ## style, formatting, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -118,6 +118,12 @@ def test_readme_names_every_command() -> None:
         assert any(tuple(words[: len(name)]) == name for words in used), " ".join(name)
 
 
+def test_changelog_describes_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## \[(\d[^]]*)\] - \d{4}-\d\d-\d\d$", changelog, flags=re.MULTILINE)
+    assert versions[0] == glassnet.__version__
+
+
 def test_commands_page_documents_every_command_and_option() -> None:
     """The site adds this text to docs/commands.md."""
     sections = re.split(r"^#+ `glassnet ([^`]+)`$", program("docs/commands.py").commands_page(), flags=re.MULTILINE)[1:]
