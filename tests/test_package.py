@@ -123,6 +123,24 @@ def test_train_evaluate_and_predict_do_not_import_statistics_or_figures(tmp_path
     assert not {"scipy.stats", "plotly"} & set(loaded)
 
 
+TORCH_TRAINING = """
+import sys
+import numpy as np
+import glassnet as gn
+
+network = gn.build("tiny", engine="torch")
+for optimizer in ("sgd", "adam", "adamw"):
+    trainer = network.trainer(gn.Recipe(optimizer=optimizer, clip_grad_norm=1.0))
+    trainer.step(np.zeros((4, 1, 8, 8), np.float32), np.arange(4))
+print(*sys.modules)
+"""
+
+
+def test_the_torch_engine_does_not_import_the_compiler() -> None:
+    pytest.importorskip("torch")
+    assert not {"torch._dynamo", "sympy"} & set(python(TORCH_TRAINING).split())
+
+
 @pytest.mark.slow
 def test_the_wheel_trains_in_an_environment_of_its_own(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}

@@ -132,6 +132,7 @@ def train(
     progress = progress or TerminalProgress()
     try:
         _log_start(progress, network, dataset, initial_weights)
+        _log_changes(progress, network, fields)
         with worker_processes(network.processes, train_worker, task, checkpoint, epochs):
             loop = FitLoop(EpochLoop(network, task), dataset.test, validation, folder, progress, bool(evaluate_train))
             if checkpoint:
@@ -187,6 +188,12 @@ def _log_start(progress: Progress, network: Network, data: Dataset, initial_weig
         )
     for line in lines:
         progress.log(f"[{network.engine_title}] {line}")
+
+
+def _log_changes(progress: Progress, network: Network, fields: dict[str, Any]) -> None:
+    if fields:
+        changes = ", ".join(f"{name} {value}" for name, value in fields.items())
+        progress.log(f"[{network.engine_title}] settings other than the defaults: {changes}")
 
 
 def spec_for_data(model: str | ResNetSpec | None, data: Dataset, **fields: Any) -> ResNetSpec:
