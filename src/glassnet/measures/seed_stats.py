@@ -41,7 +41,7 @@ class PairedDifference:
 
     @property
     def sign(self) -> int:
-        """1 or −1 where the interval lies on one side of 0, otherwise 0; of a single seed the sign of the mean."""
+        """1 or −1 where the interval is on one side of 0, otherwise 0; of a single seed the sign of the mean."""
         low, high = (self.mean if end is None else end for end in (self.low, self.high))
         return (low > 0) - (high < 0)
 

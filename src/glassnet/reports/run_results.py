@@ -50,7 +50,7 @@ class RunResult:
 
     @property
     def multiply_adds(self) -> int:
-        """For one image."""
+        """Multiply-adds for one image."""
         return sum(layer.multiply_adds for layer in self.layers)
 
     @property

@@ -5,8 +5,8 @@ function sizeFor({ layout }, room) {
   if (!layout.width) return { width: Math.max(room, layout.meta.min_width), height: layout.height };
   const { l, r, t, b } = layout.margin;
   const width = Math.max(Math.min(room, layout.width), layout.meta.min_width);
-  const share = (width - l - r) / (layout.width - l - r);
-  return { width, height: Math.round(t + b + (layout.height - t - b) * share) };
+  const scale = (width - l - r) / (layout.width - l - r);
+  return { width, height: Math.round(t + b + (layout.height - t - b) * scale) };
 }
 
 for (const plot of document.querySelectorAll(".plot")) {
