@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_info
 
 from glassnet import nn
 from glassnet.architecture import assemble, spec
+from glassnet.engines.threads import _blas as blas_libraries
 from glassnet.errors import ConfigError, GlassnetError, ShapeError
 from glassnet.initialization import initial_state_dict
 from glassnet.verify import (
@@ -356,10 +357,11 @@ def test_checks_follow_from_the_seed() -> None:
 
 def test_checks_limit_blas_to_one_thread() -> None:
     threads = []
+    limited = {library.filepath for library in blas_libraries()}  # SciPy's own may have been loaded later
 
     class Listening(nn.Linear):
         def forward(self, x: Array) -> Array:
-            threads.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+            threads.extend(lib["num_threads"] for lib in threadpool_info() if lib["filepath"] in limited)
             return super().forward(x)
 
     check_layer(Listening(2, 3), (4, 2))
