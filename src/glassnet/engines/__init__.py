@@ -11,8 +11,10 @@ from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as get_spec
 from glassnet.compute import Compute
 from glassnet.data import make_rng
-from glassnet.engines.base import Batch, Evaluation, Network, Trainer, TrainStats
+from glassnet.engines.base import Network
 from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
+from glassnet.engines.records import Batch, Evaluation, TrainStats
+from glassnet.engines.trainer import Trainer
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.initialization import initial_state_dict
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,68 +12,15 @@ from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
-from glassnet.data import Augmentation, Normalization, Split
+from glassnet.data import Normalization, Split
 from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
-from glassnet.errors import ConfigError, DataError, GlassnetError, choice_error
-from glassnet.nn import CrossEntropyLoss
+from glassnet.engines.records import Batch, Evaluation, Trace
+from glassnet.engines.trainer import Trainer
+from glassnet.errors import ConfigError, DataError, choice_error
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
-HEAD_LAYERS = ("dropout", "fc")  # the layers that learn where the backbone is frozen
 EVAL_BATCH_SIZE = 256
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images of a split on the device, and their augmentation."""
-
-    device_split: Any  # from Network.to_device
-    indices: NDArray[np.int64]
-    augmentation: Augmentation | None = None
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def take(self, rows: slice) -> Batch:
-        """Return these of its images."""
-        changes = self.augmentation
-        return Batch(self.device_split, self.indices[rows], changes and changes.take(rows))
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean cross-entropy and accuracy over ``count`` images, in evaluation mode."""
-
-    loss: float
-    accuracy: float
-    count: int
-
-    @classmethod
-    def from_logits(cls, logits: Array, labels: Array) -> Evaluation:
-        """Return the evaluation of logits (N, classes) with labels (N,)."""
-        loss = CrossEntropyLoss()(logits, labels)
-        return cls(loss, float((logits.argmax(axis=1) == labels).mean()), len(labels))
-
-
-@dataclass(frozen=True)
-class TrainStats:
-    """Statistics of the steps since they were last read."""
-
-    loss: float  # mean over the images
-    accuracy: float  # each image is classified by the network that is about to learn from it
-    count: int
-    gradient_norms: dict[str, float]  # L2 norm of each parameter's gradient at the last step
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Every tensor of one pass in training mode, forward and backward."""
-
-    activations: dict[str, Array]  # in forward order
-    loss: float
-    activation_gradients: dict[str, Array]  # of the loss, with respect to the activations, in the same order
-    gradients: dict[str, Array]  # of the loss, with respect to the parameters
-    buffers: dict[str, Array]  # after the pass
 
 
 class Network(ABC):
@@ -318,71 +264,3 @@ def captured_outputs(layer: str, entering: Any, leaving: Any, names: Collection[
     """Return what a layer computes of ``names``: its output, and a block's last ReLU also its input, the sum."""
     captured = {f"{layer.removesuffix('relu')}sum": entering, layer: leaving}
     return {name: value for name, value in captured.items() if name in names}
-
-
-class Trainer(ABC):
-    """An optimizer at work on one network."""
-
-    @abstractmethod
-    def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> Any:
-        """Take an optimizer step on a batch, or on float images (N, C, H, W) with labels (N,).
-
-        :param lr: the learning rate of this step, in place of the recipe's.
-        :returns: the loss before the step, as the engine's own scalar: ``float`` of it waits for the device.
-        """
-
-    @abstractmethod
-    def pop_stats(self) -> TrainStats:
-        """Return the statistics of the steps since the last call."""
-
-    @abstractmethod
-    def state(self) -> dict[str, Array]:
-        """Return copies of the optimizer's arrays under parameter keys: ``conv1.weight/momentum_buffer``, ..."""
-
-    @abstractmethod
-    def load_state(self, state: Mapping[str, Array]) -> None:
-        """Copy in what ``state`` returned, on this engine or another.
-
-        :raises GlassnetError: a key of no parameter, an array of another shape than its parameter, another optimizer's
-            arrays or a part of them, or numbers that this one never has; nothing has changed then.
-        """
-
-
-def param_groups(recipe: Recipe, parameters: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return the groups of an optimizer: the parameters with weight decay, and those without."""
-    groups: dict[float, list[Any]] = {recipe.weight_decay: [], 0.0: []}
-    for parameter in parameters:
-        groups[recipe.weight_decay if recipe.decays(parameter.data.ndim) else 0.0].append(parameter)
-    return [{"params": group, "weight_decay": decay} for decay, group in groups.items() if group]
-
-
-def check_optimizer_state(
-    recipe: Recipe, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], state: Mapping[str, Array]
-) -> dict[str, dict[str, Array]]:
-    """Return a trainer's ``state`` by parameter and name, cast, for parameters of these ``shapes``.
-
-    :raises GlassnetError: as ``Trainer.load_state``.
-    """
-    names = {"momentum_buffer"} if recipe.optimizer == "sgd" else {"step", "exp_avg", "exp_avg_sq"}
-    loaded: dict[str, dict[str, Array]] = {}
-    for path, array in state.items():
-        key, _, name = path.rpartition("/")
-        if key not in shapes or array.shape != (() if name == "step" else shapes[key]):
-            raise GlassnetError(f"The optimizer's state {path} of shape {array.shape} fits no parameter.")
-        if array.dtype.kind not in "fiu":
-            raise GlassnetError(f"The optimizer's state {path} must hold real numbers. Got an array of {array.dtype}.")
-        with np.errstate(over="ignore"):
-            cast = array.astype(dtype)
-        least = 0 if name in ("step", "exp_avg_sq") else -np.inf
-        fine = np.isfinite(cast) & (cast >= least)
-        if not fine.all():
-            allowed = "finite" if least else "finite and at least 0"
-            raise GlassnetError(f"The optimizer's state {path} must be {allowed}. Got {array[~fine].flat[0]}.")
-        loaded.setdefault(key, {})[name] = cast
-    for key, arrays in loaded.items():
-        if set(arrays) != names:
-            raise GlassnetError(
-                f"The optimizer {recipe.optimizer} keeps {', '.join(sorted(names))} of a parameter. "
-                f"The state has {', '.join(sorted(arrays))} of {key}."
-            )
-    return loaded

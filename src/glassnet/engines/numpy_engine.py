@@ -14,18 +14,10 @@ from glassnet import nn
 from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
 from glassnet.data import Normalization, Split
-from glassnet.engines.base import (
-    HEAD_LAYERS,
-    Batch,
-    Network,
-    Trace,
-    Trainer,
-    TrainStats,
-    captured_outputs,
-    check_optimizer_state,
-    param_groups,
-)
+from glassnet.engines.base import Network, captured_outputs
+from glassnet.engines.records import Batch, Trace, TrainStats
 from glassnet.engines.threads import limit_blas_threads, usable_cores
+from glassnet.engines.trainer import HEAD_LAYERS, Trainer, check_optimizer_state, param_groups
 from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
 from glassnet.nn.kernels import Kernels

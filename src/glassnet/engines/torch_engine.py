@@ -6,11 +6,9 @@ dropout masks come from the same NumPy generators as in the NumPy engine: in flo
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,38 +19,21 @@ from torch.nn.parallel import DistributedDataParallel
 
 from glassnet.architecture import ResNetSpec, assemble
 from glassnet.compute import Compute
-from glassnet.data import Augmentation, Normalization, Split
+from glassnet.data import Normalization, Split
 from glassnet.engines import torch_layers
-from glassnet.engines.base import (
-    HEAD_LAYERS,
-    Batch,
-    Network,
-    Trace,
-    Trainer,
-    TrainStats,
-    captured_outputs,
-    check_optimizer_state,
-    param_groups,
-)
+from glassnet.engines.base import Network, captured_outputs
 from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
+from glassnet.engines.records import Batch, Trace, TrainStats
 from glassnet.engines.threads import usable_cores
 from glassnet.engines.torch_device import autocast, choose_device, join_processes
+from glassnet.engines.torch_optimizer import TorchOptimizer
+from glassnet.engines.torch_split import DeviceSplit, to_array
+from glassnet.engines.trainer import HEAD_LAYERS, Trainer
 from glassnet.errors import GlassnetError
 from glassnet.nn.module import match_state_dict
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class DeviceSplit:
-    """A split on the device: images uint8 (N, H, W, C), labels int64 (N,), mean and std in the network's dtype."""
-
-    images: Tensor
-    labels: Tensor
-    scale: float
-    mean: Tensor
-    std: Tensor
 
 
 class TorchNetwork(Network):
@@ -88,7 +69,7 @@ class TorchNetwork(Network):
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     def state_dict(self) -> dict[str, Array]:
-        return {key: _array(tensor) for key, tensor in self.module.state_dict().items()}
+        return {key: to_array(tensor) for key, tensor in self.module.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         own = self.module.state_dict()
@@ -102,14 +83,7 @@ class TorchNetwork(Network):
         return TorchTrainer(self, recipe, freeze)
 
     def to_device(self, split: Split, normalization: Normalization) -> DeviceSplit:
-        device = self.torch_device
-        return DeviceSplit(
-            torch.from_numpy(split.images).to(device),
-            torch.from_numpy(split.labels).to(device),
-            normalization.scale,
-            torch.tensor(normalization.mean, dtype=self.torch_dtype, device=device),
-            torch.tensor(normalization.std, dtype=self.torch_dtype, device=device),
-        )
+        return DeviceSplit.of(split, normalization, self.torch_dtype, self.torch_device)
 
     def _ready(self, images: Array | Tensor) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
@@ -118,7 +92,7 @@ class TorchNetwork(Network):
     def _logits(self, images: Array | Tensor) -> Array:
         self.module.eval()
         with torch.inference_mode(), _as_glassnet_error():
-            return _array(self._forward(self.compiled, images))
+            return to_array(self._forward(self.compiled, images))
 
     def _uncompiled_logits(self, images: Array) -> Tensor:
         """Return the logits of the uncompiled network, in which forward hooks run."""
@@ -169,7 +143,7 @@ class TorchNetwork(Network):
                     loss = torch.nn.functional.cross_entropy(logits, targets)
                     tensors = [*captured.values(), *parameters.values()]
                     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
-                buffers = {key: _array(buffer) for key, buffer in self.module.named_buffers()}
+                buffers = {key: to_array(buffer) for key, buffer in self.module.named_buffers()}
             finally:
                 for parameter in frozen:
                     parameter.requires_grad_(False)
@@ -182,19 +156,14 @@ class TorchNetwork(Network):
         )
 
     def _arrays(self, names: Iterable[str], tensors: Iterable[Tensor]) -> dict[str, Array]:
-        return {name: _array(tensor.to(self.torch_dtype)) for name, tensor in zip(names, tensors, strict=True)}
+        return {name: to_array(tensor.to(self.torch_dtype)) for name, tensor in zip(names, tensors, strict=True)}
 
     def _gather(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        device_split: DeviceSplit = batch.device_split
-        indices = torch.from_numpy(batch.indices).to(device_split.labels.device)
-        images = device_split.images[indices]
-        if batch.augmentation is not None:
-            images = _augmented(images, batch.augmentation)
-        x = (images.to(self.torch_dtype) / device_split.scale - device_split.mean) / device_split.std
-        return x.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format), device_split.labels[indices]
+        images, labels = batch.device_split.gather(batch)
+        return images.contiguous(memory_format=self.memory_format), labels
 
     def _labels_of(self, device_split: DeviceSplit) -> Array:
-        return _array(device_split.labels)
+        return to_array(device_split.labels)
 
 
 class TorchTrainer(Trainer):
@@ -211,7 +180,7 @@ class TorchTrainer(Trainer):
             self.module = self._distributed() if network.processes.world_size > 1 else network.compiled
         self.dropouts = network._dropouts()
         self.loss = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-        self.optimizer = _optimizer(recipe, list(self.parameters.values()))
+        self.optimizer = TorchOptimizer(recipe, self.parameters)
         self._reset_stats()
 
     def _distributed(self) -> Any:
@@ -247,16 +216,16 @@ class TorchTrainer(Trainer):
         with _as_glassnet_error(), self._dropout_shard(total, rows):
             logits = network._forward(self.module, images)
             loss: Tensor = self.loss(logits, targets)
-            self.optimizer.zero_grad()
+            network.module.zero_grad()
             # The mean over processes of their gradients is that of the whole batch when each counts by its images.
             weight = count * network.processes.world_size / max(1, total)
             self._backward(loss if weight == 1 else loss * weight)
+        optimizer: Any = self.optimizer
         if self.recipe.clip_grad_norm is not None:
-            self.scaler.unscale_(self.optimizer)
+            self.scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.recipe.clip_grad_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.lr if lr is None else lr
-        self.scaler.step(self.optimizer)
+        self.optimizer.lr = self.recipe.lr if lr is None else lr
+        self.scaler.step(optimizer)
         self.scaler.update()
         loss = loss.detach()
         if count:
@@ -303,24 +272,10 @@ class TorchTrainer(Trainer):
         return TrainStats(loss / max(1, count), n_correct / max(1, count), int(count), norms)
 
     def state(self) -> dict[str, Array]:
-        return {
-            f"{key}/{name}": _array(tensor)
-            for key, parameter in self.parameters.items()
-            for name, tensor in self.optimizer.state[parameter].items()
-            if tensor is not None
-        }
+        return self.optimizer.state()
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        shapes = {key: tuple(parameter.shape) for key, parameter in self.parameters.items()}
-        loaded = check_optimizer_state(self.recipe, shapes, self.network.dtype, state)
-        self.optimizer.state.clear()
-        for key, arrays in loaded.items():
-            parameter = self.parameters[key]
-            for name, array in arrays.items():
-                tensor = torch.from_numpy(array)
-                # A step count stays on the CPU in float32, as torch.optim keeps it.
-                own = torch.empty_like(parameter).copy_(tensor) if array.ndim else tensor.to(torch.float32)
-                self.optimizer.state[parameter][name] = own.detach()
+        self.optimizer.load_state(state)
 
 
 @contextmanager
@@ -330,39 +285,3 @@ def _as_glassnet_error() -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         raise GlassnetError(str(error).strip().splitlines()[0]) from error
-
-
-def _array(tensor: Tensor) -> Array:
-    """A C-contiguous copy on the CPU."""
-    return np.array(tensor.detach().cpu().numpy(), order="C")
-
-
-def _augmented(images: Tensor, augmentation: Augmentation) -> Tensor:
-    """``Augmentation.apply`` on the device: pad, crop and flip images (N, H, W, C)."""
-    N, H, W, _ = images.shape
-    border = augmentation.padding
-    padded = torch.nn.functional.pad(images, (0, 0, border, border, border, border))
-    offsets = torch.from_numpy(augmentation.offsets).to(images.device)
-    flips = torch.from_numpy(augmentation.flips).to(images.device)
-    rows = offsets[:, :1] + torch.arange(H, device=images.device)
-    columns = offsets[:, 1:] + torch.arange(W, device=images.device)
-    columns = torch.where(flips[:, None], columns.flip(1), columns)
-    index = torch.arange(N, device=images.device)[:, None, None]
-    return padded[index, rows[:, :, None], columns[:, None, :]]
-
-
-def _optimizer(recipe: Recipe, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    groups = param_groups(recipe, parameters)
-    if recipe.optimizer == "sgd":
-        return _light(torch.optim.SGD)(groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov)
-    return _light({"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer])(groups, recipe.lr)
-
-
-def _light(optimizer: Any) -> Any:
-    """Return the optimizer's class without the wrappers that import torch.compile's machinery, which takes 1.7 s.
-
-    PyTorch 2.13 wraps these methods so that compiled code leaves them out. Ours are never inside compiled code.
-    """
-    bare = {name: inspect.unwrap(getattr(optimizer, name)) for name in ("add_param_group", "zero_grad", "step")}
-    bare["step"] = torch.no_grad()(bare["step"])  # what else the wrapper of step does
-    return type(optimizer.__name__, (optimizer,), bare)

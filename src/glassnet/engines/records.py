@@ -1,0 +1,67 @@
+"""The records that go into an engine and come out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.data import Augmentation
+from glassnet.nn import CrossEntropyLoss
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of a split on the device, and their augmentation."""
+
+    device_split: Any  # from Network.to_device
+    indices: NDArray[np.int64]
+    augmentation: Augmentation | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, rows: slice) -> Batch:
+        """Return these of its images."""
+        changes = self.augmentation
+        return Batch(self.device_split, self.indices[rows], changes and changes.take(rows))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy and accuracy over ``count`` images, in evaluation mode."""
+
+    loss: float
+    accuracy: float
+    count: int
+
+    @classmethod
+    def from_logits(cls, logits: Array, labels: Array) -> Evaluation:
+        """Return the evaluation of logits (N, classes) with labels (N,)."""
+        loss = CrossEntropyLoss()(logits, labels)
+        return cls(loss, float((logits.argmax(axis=1) == labels).mean()), len(labels))
+
+
+@dataclass(frozen=True)
+class TrainStats:
+    """Statistics of the steps since they were last read."""
+
+    loss: float  # mean over the images
+    accuracy: float  # each image is classified by the network that is about to learn from it
+    count: int
+    gradient_norms: dict[str, float]  # L2 norm of each parameter's gradient at the last step
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Every tensor of one pass in training mode, forward and backward."""
+
+    activations: dict[str, Array]  # in forward order
+    loss: float
+    activation_gradients: dict[str, Array]  # of the loss, with respect to the activations, in the same order
+    gradients: dict[str, Array]  # of the loss, with respect to the parameters
+    buffers: dict[str, Array]  # after the pass

@@ -1,0 +1,85 @@
+"""The interface of a trainer, and what the trainers of both engines share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.engines.records import Batch, TrainStats
+from glassnet.errors import GlassnetError
+from glassnet.recipe import Recipe
+
+Array = NDArray[Any]
+HEAD_LAYERS = ("dropout", "fc")  # the layers that learn where the backbone is frozen
+
+
+class Trainer(ABC):
+    """An optimizer at work on one network."""
+
+    @abstractmethod
+    def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> Any:
+        """Take an optimizer step on a batch, or on float images (N, C, H, W) with labels (N,).
+
+        :param lr: the learning rate of this step, in place of the recipe's.
+        :returns: the loss before the step, as the engine's own scalar: ``float`` of it waits for the device.
+        """
+
+    @abstractmethod
+    def pop_stats(self) -> TrainStats:
+        """Return the statistics of the steps since the last call."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Array]:
+        """Return copies of the optimizer's arrays under parameter keys: ``conv1.weight/momentum_buffer``, ..."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Copy in what ``state`` returned, on this engine or another.
+
+        :raises GlassnetError: a key of no parameter, an array of another shape than its parameter, another optimizer's
+            arrays or a part of them, or numbers that this one never has; nothing has changed then.
+        """
+
+
+def param_groups(recipe: Recipe, parameters: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the groups of an optimizer: the parameters with weight decay, and those without."""
+    groups: dict[float, list[Any]] = {recipe.weight_decay: [], 0.0: []}
+    for parameter in parameters:
+        groups[recipe.weight_decay if recipe.decays(parameter.data.ndim) else 0.0].append(parameter)
+    return [{"params": group, "weight_decay": decay} for decay, group in groups.items() if group]
+
+
+def check_optimizer_state(
+    recipe: Recipe, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], state: Mapping[str, Array]
+) -> dict[str, dict[str, Array]]:
+    """Return a trainer's ``state`` by parameter and name, cast, for parameters of these ``shapes``.
+
+    :raises GlassnetError: as ``Trainer.load_state``.
+    """
+    names = {"momentum_buffer"} if recipe.optimizer == "sgd" else {"step", "exp_avg", "exp_avg_sq"}
+    loaded: dict[str, dict[str, Array]] = {}
+    for path, array in state.items():
+        key, _, name = path.rpartition("/")
+        if key not in shapes or array.shape != (() if name == "step" else shapes[key]):
+            raise GlassnetError(f"The optimizer's state {path} of shape {array.shape} fits no parameter.")
+        if array.dtype.kind not in "fiu":
+            raise GlassnetError(f"The optimizer's state {path} must hold real numbers. Got an array of {array.dtype}.")
+        with np.errstate(over="ignore"):
+            cast = array.astype(dtype)
+        least = 0 if name in ("step", "exp_avg_sq") else -np.inf
+        fine = np.isfinite(cast) & (cast >= least)
+        if not fine.all():
+            allowed = "finite" if least else "finite and at least 0"
+            raise GlassnetError(f"The optimizer's state {path} must be {allowed}. Got {array[~fine].flat[0]}.")
+        loaded.setdefault(key, {})[name] = cast
+    for key, arrays in loaded.items():
+        if set(arrays) != names:
+            raise GlassnetError(
+                f"The optimizer {recipe.optimizer} keeps {', '.join(sorted(names))} of a parameter. "
+                f"The state has {', '.join(sorted(arrays))} of {key}."
+            )
+    return loaded
