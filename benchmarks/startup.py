@@ -3,9 +3,10 @@
     python benchmarks/startup.py [ROUNDS]
 
 ``beside training`` is the time of ``glassnet train digits --epochs 1 --no-report`` without the seconds that the run's
-metrics.jsonl counts for its epoch. The torch engine is timed over a bare ``import torch``. Prints a table with the wall
-time, the processor time, which a busy machine changes less, and the goals, and the machine. Exits with 1 if a median of
-the wall time misses its goal. One untimed round compiles and reads everything into the file cache of the system.
+metrics.jsonl counts for its epoch. The torch engine is timed over a bare ``import torch``, its trainer over a bare
+``torch.optim.SGD``. Prints a table with the wall time, the processor time, which a busy machine changes less, and the
+goals, and the machine. Exits with 1 if a median of the wall time misses its goal. One untimed round compiles and reads
+everything into the file cache of the system.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def beside_training(engine: str) -> Seconds:
 
 
 BUILD = "import glassnet as gn; gn.build('tiny', engine={!r})"
+SGD = "import torch; torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)"
 
 MEASUREMENTS: dict[str, Callable[[], Seconds]] = {
     "python -c pass": lambda: python("pass"),
@@ -71,6 +73,8 @@ MEASUREMENTS: dict[str, Callable[[], Seconds]] = {
     "train digits beside training": lambda: beside_training("numpy"),
     "import torch": lambda: python("import torch"),
     "gn.build, torch": lambda: python(BUILD.format("torch")),
+    "torch.optim.SGD": lambda: python(SGD),  # imports torch._dynamo
+    "trainer, torch": lambda: python(f"{BUILD.format('torch')}.trainer(gn.Recipe())"),
     "train digits --engine torch beside training": lambda: beside_training("torch"),
 }
 
@@ -80,6 +84,7 @@ GOALS = {
     "glassnet --help": (0.4, None),
     "train digits beside training": (1.5, None),
     "gn.build, torch": (1.0, "import torch"),
+    "trainer, torch": (1.0, "torch.optim.SGD"),
 }
 
 
