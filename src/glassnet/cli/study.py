@@ -137,7 +137,7 @@ def lr_range(
     from glassnet.training.evaluation_data import data_for_model
     from glassnet.training.run import spec_for_data, split_fields
 
-    spec_fields, recipe_fields = split_fields(settings)
+    spec_fields, recipe_fields = split_fields(settings, ResNetSpec, Recipe)
     if run is not None:
         if spec_fields:
             raise ConfigError(f"{next(iter(spec_fields))} must be left out with --run. Got a run folder, {run}.")
