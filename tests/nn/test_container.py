@@ -61,7 +61,7 @@ def test_residual_is_what_autograd_makes_of_it(kind: str, training: bool) -> Non
     parity(ours, theirs, normal(3, 2, 6, 5), batches=2)
 
 
-def test_a_residual_block_of_identities_doubles_and_its_gradient_is_whole() -> None:
+def test_residual_of_identities_doubles_x_and_dy() -> None:
     block = nn.Residual(nn.Sequential(nn.Identity()), nn.Identity(), None)
     x, dy = normal(2, 3, 4, 4), normal(2, 3, 4, 4, seed=1)
     np.testing.assert_array_equal(block(x), 2 * x)
@@ -69,7 +69,7 @@ def test_a_residual_block_of_identities_doubles_and_its_gradient_is_whole() -> N
 
 
 @pytest.mark.parametrize("shortcut", [nn.Identity(), nn.Sequential(), nn.Sequential(nn.Identity()), None])
-def test_a_block_changes_nothing_that_it_was_given(shortcut: nn.Module | None) -> None:
+def test_residual_leaves_its_arguments_unchanged(shortcut: nn.Module | None) -> None:
     block = nn.Residual(nn.Sequential(nn.Identity()), shortcut, None)
     x, dy = np.random.default_rng(0).standard_normal((2, 2, 3, 4, 4))
     before = x.copy(), dy.copy()
@@ -80,7 +80,7 @@ def test_a_block_changes_nothing_that_it_was_given(shortcut: nn.Module | None) -
     np.testing.assert_array_equal((x, dy), before)
 
 
-def test_an_empty_sequential_is_an_identity_shortcut_that_owns_nothing() -> None:
+def test_residual_takes_an_empty_sequential_as_shortcut() -> None:
     block = nn.Residual(nn.Sequential(nn.Identity()), nn.Sequential(), None)
     x, dy = normal(2, 3, 4, 4), normal(2, 3, 4, 4, seed=1)
     np.testing.assert_array_equal(block(x), 2 * x)
@@ -89,7 +89,7 @@ def test_an_empty_sequential_is_an_identity_shortcut_that_owns_nothing() -> None
     np.testing.assert_array_equal(dy, normal(2, 3, 4, 4, seed=1))
 
 
-def test_the_children_of_a_residual_block() -> None:
+def test_residual_children_have_torchs_names() -> None:
     projection = nn.Sequential(nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4))
     body = nn.Sequential(OrderedDict(conv1=nn.Conv2d(2, 4, 1), bn1=nn.BatchNorm2d(4)))
     assert [name for name, _ in nn.Residual(body, projection, nn.ReLU()).named_modules()] == [
@@ -127,25 +127,25 @@ def test_a_whole_network_is_torchs_keys_order_and_values(dtype: type) -> None:
     ("given", "told"),
     [([[nn.ReLU()]], "Got list as 0."), ([nn.ReLU(), None], "Got NoneType as 1."), ([{"fc": 3}], "Got int as 'fc'.")],
 )
-def test_sequential_of_what_are_no_layers(given: list[Any], told: str) -> None:
+def test_sequential_refuses_arguments_that_are_no_layers(given: list[Any], told: str) -> None:
     told = f"arguments of Sequential must be layers, or one dict of layers. {told}"
     with pytest.raises(ConfigError, match=re.escape(told)):
         nn.Sequential(*given)
 
 
 @pytest.mark.parametrize("name", ["", "_conv", "a.b", "forward", "training", "kernels"])
-def test_names_under_which_a_layer_would_be_lost(name: str) -> None:
+def test_sequential_refuses_reserved_names(name: str) -> None:
     with pytest.raises(ConfigError, match="name of a layer in Sequential must not be empty, ") as error:
         nn.Sequential({name: nn.ReLU()})
     assert str(error.value).endswith(f"Got {name!r}.")
 
 
-def test_layers_without_names_are_numbered() -> None:
+def test_sequential_numbers_layers_without_names() -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     assert [name for name, _ in network.named_children()] == ["0", "1", "2"]
 
 
-def test_a_wrong_shape_tells_the_dotted_path_of_the_layer() -> None:
+def test_shape_error_has_the_dotted_path_of_the_layer() -> None:
     inner = nn.Residual(nn.Sequential(OrderedDict(conv1=nn.Conv2d(3, 3, 3))), None, nn.ReLU())
     network = nn.Sequential(OrderedDict(stem=nn.Identity(), layer1=nn.Sequential(nn.Identity(), inner)))
     message = "layer1.1.conv1: input of Conv2d must have shape (N, 3, H, W). Got (2, 4, 8, 8)."
@@ -156,14 +156,14 @@ def test_a_wrong_shape_tells_the_dotted_path_of_the_layer() -> None:
         nn.Sequential(OrderedDict(block=projected))(np.zeros((2, 4, 8, 8)))
 
 
-def test_a_body_and_a_shortcut_of_different_shapes() -> None:
+def test_residual_refuses_a_body_and_a_shortcut_of_different_shapes() -> None:
     block = nn.Residual(nn.Sequential(nn.Conv2d(3, 3, 3)), nn.Identity(), nn.ReLU())
     message = "0: body and shortcut of Residual must give the same shape. Got (2, 3, 6, 6) and (2, 3, 8, 8)."
     with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
         nn.Sequential(block)(np.zeros((2, 3, 8, 8)))
 
 
-def test_a_body_that_takes_the_name_of_another_part() -> None:
+def test_residual_refuses_a_body_with_a_reserved_name() -> None:
     message = "names in body of Residual must not be ['shortcut', 'relu']. Got ['relu']."
     with pytest.raises(ConfigError, match=re.escape(message)):
         nn.Residual(nn.Sequential(OrderedDict(relu=nn.ReLU())), nn.Identity(), nn.ReLU())

@@ -92,7 +92,7 @@ def test_same_puts_the_odd_pixel_to_the_bottom_and_right() -> None:
     np.testing.assert_array_equal(conv(np.array([[[[1.0, 2.0], [3.0, 4.0]]]])), [[[[10, 6], [7, 4]]]])
 
 
-def test_initial_weights_are_he_normal_and_reproducible() -> None:
+def test_conv2d_initial_weights_are_he_normal_and_reproducible() -> None:
     conv = nn.Conv2d(8, 100, 3, dtype=np.float64, rng=np.random.default_rng(1))
     assert conv.weight.data.std() == pytest.approx(np.sqrt(2 / 72), rel=0.03)
     assert abs(conv.weight.data.mean()) < 0.01
@@ -133,12 +133,12 @@ def test_weights_are_channels_last_and_their_gradient_is_fresh_at_each_step() ->
         ({"padding": "same", "stride": 2}, "stride of Conv2d must be 1 for padding='same'. Got (2, 2)."),
     ],
 )
-def test_arguments_that_are_not_allowed(arguments: dict[str, Any], message: str) -> None:
+def test_conv2d_refuses_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         nn.Conv2d(**{"in_channels": 2, "out_channels": 3, "kernel_size": 3, **arguments})
 
 
-def test_images_of_another_shape() -> None:
+def test_conv2d_refuses_images_of_another_shape() -> None:
     conv = nn.Conv2d(2, 3, 3)
     with pytest.raises(ShapeError, match=re.escape("input of Conv2d must have shape (N, 2, H, W). Got (1, 3, 8, 8).")):
         conv(np.zeros((1, 3, 8, 8)))

@@ -35,7 +35,7 @@ def test_flatten_counts_through_columns_then_rows_then_channels() -> None:
     assert layout.is_channels_last(dx)
 
 
-def test_initial_weights_are_he_normal_and_reproducible() -> None:
+def test_linear_initial_weights_are_he_normal_and_reproducible() -> None:
     linear = nn.Linear(50, 200, dtype=np.float64, rng=np.random.default_rng(1))
     drawn = np.random.default_rng(1).standard_normal((200, 50)) * np.sqrt(2 / 50)
     np.testing.assert_array_equal(linear.weight.data, drawn)
@@ -47,12 +47,12 @@ def test_initial_weights_are_he_normal_and_reproducible() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 4), (5,), (2, 5, 1, 1)])
-def test_features_of_another_shape(shape: tuple[int, ...]) -> None:
+def test_linear_refuses_features_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=re.escape(f"input of Linear must have shape (N, 5). Got {shape}.")):
         nn.Linear(5, 3)(np.zeros(shape))
 
 
-def test_arguments_that_are_not_allowed() -> None:
+def test_linear_refuses_wrong_arguments() -> None:
     with pytest.raises(ConfigError, match=r"in_features of Linear must be an integer of at least 1. Got 0"):
         nn.Linear(0, 3)
     with pytest.raises(ConfigError, match=r"out_features of Linear must be an integer of at least 1. Got 2.5"):

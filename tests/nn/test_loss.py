@@ -44,12 +44,12 @@ def test_cross_entropy_is_torchs(count: int, classes: int, label_smoothing: floa
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-def test_logits_of_ten_thousand_are_exact(dtype: type, label_smoothing: float) -> None:
+def test_cross_entropy_of_large_logits_is_exact(dtype: type, label_smoothing: float) -> None:
     logits = np.array([[1e4, -1e4, 0], [-1e4, 1e4, 1e4], [1e4, 1e4, 1e4]], dtype)
     against_torch(logits, np.array([1, 0, 2]), label_smoothing)
 
 
-def test_a_certain_and_wrong_prediction_costs_what_it_should() -> None:
+def test_cross_entropy_of_a_confident_error_is_exact() -> None:
     # log softmax = (0, −2·10⁴): no epsilon inside the logarithm cuts it off at 16 or 37.
     loss = nn.CrossEntropyLoss()
     assert loss(np.array([[1e4, -1e4]]), np.array([1])) == 2e4
@@ -58,11 +58,11 @@ def test_a_certain_and_wrong_prediction_costs_what_it_should() -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_a_class_that_is_ruled_out_costs_nothing(dtype: type) -> None:
+def test_cross_entropy_takes_an_infinite_logit(dtype: type) -> None:
     against_torch(np.array([[0, 1, -np.inf]], dtype), np.array([1]), 0.0)
 
 
-def test_equal_logits_cost_the_logarithm_of_the_classes() -> None:
+def test_cross_entropy_of_equal_logits_is_the_log_of_the_classes() -> None:
     assert nn.CrossEntropyLoss()(np.zeros((4, 10)), np.arange(4)) == pytest.approx(np.log(10))
 
 
@@ -72,7 +72,7 @@ def test_softmax_is_torchs_over_the_last_axis() -> None:
     compare("log softmax", log_softmax(logits), torch.log_softmax(tensor(logits), dim=-1))
 
 
-def test_what_it_was_given_is_unchanged() -> None:
+def test_cross_entropy_leaves_its_arguments_unchanged() -> None:
     logits, labels = np.random.default_rng(0).standard_normal((4, 3)), np.array([0, 1, 2, 0])
     before = logits.copy()
     loss = nn.CrossEntropyLoss()
@@ -82,7 +82,7 @@ def test_what_it_was_given_is_unchanged() -> None:
     np.testing.assert_array_equal(labels, [0, 1, 2, 0])
 
 
-def test_backward_needs_forward_in_training_mode() -> None:
+def test_cross_entropy_backward_needs_forward_in_training_mode() -> None:
     loss = nn.CrossEntropyLoss()
     loss(np.zeros((1, 2)), np.array([0]))
     loss.backward()
@@ -116,11 +116,13 @@ def test_backward_needs_forward_in_training_mode() -> None:
         ),
     ],
 )
-def test_labels_that_do_not_fit(logits: tuple[int, ...], labels: Any, message: str) -> None:
+def test_cross_entropy_refuses_logits_and_labels_that_do_not_fit(
+    logits: tuple[int, ...], labels: Any, message: str
+) -> None:
     with pytest.raises(ShapeError, match=re.escape(message)):
         nn.CrossEntropyLoss()(np.zeros(logits), labels)
 
 
-def test_a_label_smoothing_that_is_no_probability() -> None:
+def test_cross_entropy_refuses_a_label_smoothing_that_is_no_probability() -> None:
     with pytest.raises(ConfigError, match="label_smoothing of CrossEntropyLoss must be a number between 0 and 1"):
         nn.CrossEntropyLoss(-0.1)

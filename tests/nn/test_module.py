@@ -312,7 +312,7 @@ def test_a_file_without_num_batches_tracked_is_accepted() -> None:
         ),
     ],
 )
-def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Array | None], told: str) -> None:
+def test_load_state_dict_that_does_not_fit_changes_nothing(change: dict[str, Array | None], told: str) -> None:
     net = network()
     before = net.state_dict()
     state = {key: value + 1 for key, value in before.items()} | change
@@ -367,7 +367,7 @@ def test_to_casts_parameters_gradients_and_buffers() -> None:
     assert layout.is_channels_last(conv.weight.grad)
 
 
-def test_a_module_without_passes_says_so() -> None:
+def test_module_without_passes_raises() -> None:
     for call in (nn.Module(), nn.Module().backward):
         with pytest.raises(NotImplementedError, match=r"^Module has no (forward|backward) pass\.$"):
             call(np.zeros(1))
@@ -418,11 +418,11 @@ def test_repr_of_a_network_is_a_tree() -> None:
     )
 
 
-def test_a_parameter_tells_its_shape() -> None:
+def test_parameter_repr_has_shape_and_dtype() -> None:
     assert repr(nn.Parameter(np.zeros((2, 3)))) == "Parameter(shape=(2, 3), dtype=float64)"
 
 
-def test_the_decisions_of_a_forward_pass() -> None:
+def test_activation_pattern_of_a_network() -> None:
     net = network()
     assert list(net.activation_pattern()) == []
     net(images())
@@ -435,7 +435,7 @@ def test_the_decisions_of_a_forward_pass() -> None:
 # Looking.
 
 
-def test_observers_see_outputs_and_gradients_in_order() -> None:
+def test_module_hooks_get_outputs_and_gradients_in_order() -> None:
     net, twin = network(), network()
     twin.load_state_dict(net.state_dict())
     names = ["fc", "layer1.conv1", "conv1", "layer1", "relu", ""]
@@ -465,7 +465,7 @@ def test_observers_see_outputs_and_gradients_in_order() -> None:
     np.testing.assert_array_equal(dx, hidden["conv1"].backward(hidden["bn1"].backward(da)))
 
 
-def test_observers_see_what_goes_in_and_what_comes_out() -> None:
+def test_module_hooks_get_inputs_and_outputs() -> None:
     net, seen = network(), {}
 
     def look(name: str, entering: Array, leaving: Array) -> None:
@@ -482,7 +482,7 @@ def test_observers_see_what_goes_in_and_what_comes_out() -> None:
     np.testing.assert_array_equal(seen["relu"][1], seen["relu"][0] * (x > 0))
 
 
-def test_observers_see_the_gradient_at_the_first_layer_though_nobody_needs_its_dx() -> None:
+def test_module_hooks_get_the_gradient_of_the_first_layer_in_backward_params() -> None:
     net = network()
     seen: list[str] = []
     with nn.module_hooks(net, ["conv1", "bn1"], backward=lambda name, dy, dx: seen.append(name)):
@@ -490,7 +490,7 @@ def test_observers_see_the_gradient_at_the_first_layer_though_nobody_needs_its_d
     assert seen == ["bn1", "conv1"]
 
 
-def test_observers_stand_inside_each_other_and_leave_no_trace() -> None:
+def test_module_hooks_nest_and_are_removed() -> None:
     net = network()
     before = [dict(vars(module)) for module in net.modules()]
     seen: list[str] = []
@@ -514,7 +514,7 @@ def test_observers_stand_inside_each_other_and_leave_no_trace() -> None:
         assert not {"forward", "backward", "backward_params"} & set(vars(module))
 
 
-def test_an_error_while_looking_leaves_no_trace() -> None:
+def test_module_hooks_are_removed_after_an_error() -> None:
     net = network()
 
     def stop(name: str, *arrays: Array) -> None:

@@ -37,14 +37,14 @@ def test_batch_norm_is_torchs(
     parity(ours.train(training), theirs, x, batches=3)
 
 
-def test_it_is_torchs_over_blocks_of_different_means(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_norm_is_torchs_over_blocks_of_different_means(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)  # each image is a block
     x = normal(5, 3, 2, 4) + 3 * normal(5, 3, 1, 1, seed=1)
     parity(nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3), x, batches=2)
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_it_is_torchs_in_evaluation_after_training(momentum: float | None) -> None:
+def test_batch_norm_is_torchs_in_evaluation_after_training(momentum: float | None) -> None:
     ours = nn.BatchNorm2d(3, momentum=momentum, dtype=np.float64)
     theirs = torch.nn.BatchNorm2d(3, momentum=momentum, dtype=torch.float64)
     for batch in range(4):
@@ -54,7 +54,7 @@ def test_it_is_torchs_in_evaluation_after_training(momentum: float | None) -> No
     assert ours.num_batches_tracked == 4  # looking in evaluation mode did not count
 
 
-def test_the_running_variance_is_unbiased() -> None:
+def test_batch_norm_running_var_is_unbiased() -> None:
     norm = nn.BatchNorm2d(1, momentum=0.25, dtype=np.float64)
     norm(np.array([1.0, 2.0, 3.0, 6.0]).reshape(4, 1, 1, 1))
     # Mean 3, squares 4 + 1 + 0 + 9 = 14: biased variance 14/4, unbiased 14/3. Old values 0 and 1, momentum 1/4.
@@ -63,7 +63,7 @@ def test_the_running_variance_is_unbiased() -> None:
     assert norm.num_batches_tracked == 1
 
 
-def test_momentum_none_averages_over_all_batches() -> None:
+def test_batch_norm_momentum_none_averages_over_all_batches() -> None:
     norm = nn.BatchNorm2d(2, momentum=None, dtype=np.float64)
     batches = [normal(3, 2, 4, 4, seed=seed) for seed in range(5)]
     for x in batches:
@@ -74,7 +74,7 @@ def test_momentum_none_averages_over_all_batches() -> None:
     np.testing.assert_allclose(norm.running_var, np.mean(variances, axis=0), rtol=1e-14)
 
 
-def test_a_large_mean_does_not_drown_a_small_variance() -> None:
+def test_batch_norm_is_accurate_with_a_large_mean_and_a_small_variance() -> None:
     x = 1e4 + 1e-3 * normal(4, 3, 8, 8)
     norm = nn.BatchNorm2d(3, eps=1e-12, dtype=np.float64)
     y = norm(x)
@@ -90,7 +90,7 @@ def test_a_large_mean_does_not_drown_a_small_variance() -> None:
 
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("shift", [0, 3.5, 4.5, 100, 1e5])
-def test_wherever_the_mean_is_the_numbers_are_torchs_and_float32_keeps_its_digits(shift: float, affine: bool) -> None:
+def test_batch_norm_is_torchs_whatever_the_mean(shift: float, affine: bool) -> None:
     """Up to CENTERING_LIMIT standard deviations from 0 the sums are of x itself, beyond of x less its mean."""
     x32 = (normal(6, 3, 16, 16) + shift * np.array([1, -1, 0]).reshape(3, 1, 1)).astype(np.float32)
     dy32 = (0.5 + normal(*x32.shape, seed=1)).astype(np.float32)
@@ -111,7 +111,7 @@ def test_wherever_the_mean_is_the_numbers_are_torchs_and_float32_keeps_its_digit
 
 @pytest.mark.parametrize("shape", [(2, 16, 4, 4), (32, 16, 8, 8), (1, 3, 5, 7), (8, 5, 16, 16), (100, 4, 32, 31)])
 @pytest.mark.parametrize("ratio", [0, 0.5, 1, 1.5, 2, 2.4, 2.6, 3, 4, 10, 100, 1e4])
-def test_float32_is_as_accurate_as_torchs(shape: tuple[int, ...], ratio: float) -> None:
+def test_batch_norm_float32_is_as_accurate_as_torchs(shape: tuple[int, ...], ratio: float) -> None:
     """Wherever the mean is: ``ratio`` is |mean| / σ. Errors are relative to each array's largest value."""
     C = shape[1]
     signs = np.random.default_rng(1).choice([-1, 1], C).reshape(1, C, 1, 1)
@@ -145,14 +145,14 @@ def test_float32_is_as_accurate_as_torchs(shape: tuple[int, ...], ratio: float) 
 
 
 @pytest.mark.parametrize("size", [1e17, 1e18])
-def test_numbers_whose_squares_overflow_are_centred_first(size: float) -> None:
+def test_batch_norm_centers_values_whose_squares_overflow(size: float) -> None:
     x = (size * (1 + 0.01 * normal(32, 2, 32, 32))).astype(np.float32)
     quick, exact = (nn.BatchNorm2d(2, momentum=1.0, dtype=d) for d in (np.float32, np.float64))
     np.testing.assert_allclose(quick(x), exact(x.astype(np.float64)), rtol=0, atol=5e-5)
     assert np.isfinite(quick.running_var).all()
 
 
-def test_running_statistics_of_any_size_evaluate_without_a_warning() -> None:
+def test_batch_norm_eval_takes_large_running_stats_without_a_warning() -> None:
     norm = nn.BatchNorm2d(1).eval()
     norm.running_mean[...], norm.running_var[...] = 1e30, 1e38
     np.testing.assert_allclose(norm(np.full((1, 1, 2, 2), 1e30, np.float32)), 0, atol=1e-6)
@@ -160,7 +160,7 @@ def test_running_statistics_of_any_size_evaluate_without_a_warning() -> None:
 
 @pytest.mark.parametrize("count", [64, 4096])
 @pytest.mark.parametrize("one", [100.0, 1e6, -1e6])
-def test_one_image_unlike_the_others_costs_no_digits(one: float, count: int) -> None:
+def test_batch_norm_is_accurate_with_one_outlier_image(one: float, count: int) -> None:
     x = np.random.default_rng(0).standard_normal((count, 4, 4, 3)).astype(np.float32).transpose(0, 3, 1, 2)
     x[0] += np.float32(one)
     layer, exact = nn.BatchNorm2d(3, momentum=1.0), nn.BatchNorm2d(3, momentum=1.0, dtype=np.float64)
@@ -170,13 +170,13 @@ def test_one_image_unlike_the_others_costs_no_digits(one: float, count: int) -> 
     np.testing.assert_allclose(y, expected, rtol=3e-4, atol=3e-4 * np.abs(expected).max() / np.sqrt(count))
 
 
-def test_images_without_a_value_have_no_mean() -> None:
+def test_batch_norm_refuses_a_batch_without_values() -> None:
     layer = nn.BatchNorm2d(3, track_running_stats=False).eval()
     with pytest.raises(ShapeError, match="input of BatchNorm2d must have at least 1 value per channel"):
         layer(np.zeros((0, 3, 4, 4), np.float32))
 
 
-def test_a_constant_channel_gives_its_bias() -> None:
+def test_batch_norm_of_a_constant_channel_is_its_bias() -> None:
     norm = nn.BatchNorm2d(1, dtype=np.float64)
     assert norm.bias is not None
     norm.bias.data[...] = 4
@@ -184,7 +184,7 @@ def test_a_constant_channel_gives_its_bias() -> None:
     assert np.isfinite(norm.backward(normal(3, 1, 2, 2))).all()
 
 
-def test_an_upstream_gradient_of_ones_is_answered_by_zero() -> None:
+def test_batch_norm_backward_of_ones_is_zero() -> None:
     """Shifting all of x changes nothing: such a test passes for a backward that returns zeros, so no other does it."""
     norm = nn.BatchNorm2d(2, dtype=np.float64)
     x = normal(4, 2, 3, 3)
@@ -194,7 +194,7 @@ def test_an_upstream_gradient_of_ones_is_answered_by_zero() -> None:
     assert np.abs(norm.backward(normal(*x.shape, seed=1))).max() > 0.1
 
 
-def test_reset_parameters_starts_anew() -> None:
+def test_batch_norm_reset_parameters_resets_buffers() -> None:
     norm, fresh = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
     norm(normal(4, 2, 3, 3).astype(np.float32))
     for parameter in norm.parameters():
@@ -207,7 +207,7 @@ def test_reset_parameters_starts_anew() -> None:
 
 @given(x=images(integers=False, batch=1, smallest=(1, 1)))
 @examples
-def test_training_needs_two_values_per_channel(x: Array) -> None:
+def test_batch_norm_training_needs_two_values_per_channel(x: Array) -> None:
     assume(x[0, 0].size > 1)
     nn.BatchNorm2d(x.shape[1])(x)
     message = f"input of BatchNorm2d must have at least 2 values per channel. Got (1, {x.shape[1]}, 1, 1). Use a larger"
@@ -216,7 +216,7 @@ def test_training_needs_two_values_per_channel(x: Array) -> None:
     nn.BatchNorm2d(x.shape[1]).eval()(x[:, :, :1, :1])
 
 
-def test_arguments_and_images_that_are_not_allowed() -> None:
+def test_batch_norm_refuses_wrong_arguments_and_shapes() -> None:
     with pytest.raises(ConfigError, match=re.escape("eps of BatchNorm2d must be above 0. Got 0.")):
         nn.BatchNorm2d(3, eps=0)
     with pytest.raises(ConfigError, match=re.escape("momentum of BatchNorm2d must be a number between 0 and 1.")):

@@ -102,7 +102,7 @@ def test_groups_decay_and_learn_at_their_own_rate(name: str) -> None:
     pair.compare()
 
 
-def test_two_sgd_steps_worked_by_hand() -> None:
+def test_sgd_two_steps_by_hand() -> None:
     # w = 2, lr = 0.1, momentum = 0.5, weight_decay = 0.25.
     # Step 1, gradient 1:  g = 1 + 0.25 · 2 = 1.5        v = g = 1.5                  w = 2 − 0.1 · 1.5 = 1.85
     # Step 2, gradient −1: g = −1 + 0.25 · 1.85 = −0.5375  v = 0.5 · 1.5 − 0.5375 = 0.2125  w = 1.85 − 0.02125 = 1.82875
@@ -117,7 +117,7 @@ def test_two_sgd_steps_worked_by_hand() -> None:
     assert sgd.state[w]["momentum_buffer"] == pytest.approx(0.2125, rel=1e-15)
 
 
-def test_a_nesterov_step_worked_by_hand() -> None:
+def test_sgd_nesterov_step_by_hand() -> None:
     # w = 2, gradient 1: v = 1, and the step looks ahead: g + 0.5 · v = 1.5, so w = 2 − 0.1 · 1.5.
     w = nn.Parameter(np.array([2.0]))
     w.grad[...] = 1
@@ -133,7 +133,7 @@ def test_the_first_adam_step_is_the_learning_rate() -> None:
     np.testing.assert_allclose(w.data, [1.9, 2.1], rtol=1e-5)
 
 
-def test_decoupled_decay_stays_out_of_the_gradient() -> None:
+def test_adamw_decay_is_decoupled() -> None:
     # Gradient 0: AdamW only shrinks, w = (1 − 0.1 · 0.5) · 2 = 1.9; Adam takes the decay for a gradient: 2 − 0.1 · 1.
     w, coupled = nn.Parameter(np.array([2.0])), nn.Parameter(np.array([2.0]))
     nn.AdamW([w], lr=0.1, weight_decay=0.5).step()
@@ -152,7 +152,7 @@ def test_the_memory_order_of_weights_and_state_stays() -> None:
         assert {array.dtype for array in optimizer.state[w].values()} == {np.dtype(np.float32)}
 
 
-def test_momentum_owns_its_memory() -> None:
+def test_sgd_momentum_buffer_is_a_copy() -> None:
     w = nn.Parameter(np.zeros(3))
     w.grad[...] = 1
     sgd = nn.SGD([w], lr=0.1, momentum=0.9)
@@ -160,7 +160,7 @@ def test_momentum_owns_its_memory() -> None:
     assert not np.shares_memory(sgd.state[w]["momentum_buffer"], w.grad)
 
 
-def test_an_optimizer_takes_a_generator_and_steps_in_place() -> None:
+def test_optimizer_takes_a_generator_and_steps_in_place() -> None:
     layer = nn.Linear(2, 3)
     data = layer.weight.data
     optimizer = nn.SGD(layer.parameters(), lr=1)
@@ -208,12 +208,12 @@ def test_an_optimizer_takes_a_generator_and_steps_in_place() -> None:
         (lambda p: nn.SGD([("weight", p[0])]), "params of SGD must be Parameters. Got tuple."),
     ],
 )
-def test_settings_that_are_not_allowed(build: Callable[[list[nn.Parameter]], Any], message: str) -> None:
+def test_optimizer_refuses_wrong_settings(build: Callable[[list[nn.Parameter]], Any], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         build([nn.Parameter(np.zeros(2))])
 
 
-def test_an_optimizer_without_an_update_says_so() -> None:
+def test_optimizer_without_an_update_raises() -> None:
     w = nn.Parameter(np.zeros(2))
     with pytest.raises(NotImplementedError, match=r"^Optimizer has no update\.$"):
         nn.Optimizer([w], lr=0.1).step()

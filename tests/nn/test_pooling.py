@@ -33,26 +33,26 @@ def pools(draw: st.DrawFn, *, dilated: bool) -> tuple[dict[str, Any], Array]:
 
 @examples
 @given(pools(dilated=True))
-def test_max_pool_is_torchs(case: tuple[dict[str, Any], Array]) -> None:
+def test_max_pool2d_is_torchs(case: tuple[dict[str, Any], Array]) -> None:
     arguments, x = case
     parity(nn.MaxPool2d(**arguments), torch.nn.MaxPool2d(**arguments), x)
 
 
 @examples
 @given(pools(dilated=False))
-def test_avg_pool_is_torchs(case: tuple[dict[str, Any], Array]) -> None:
+def test_avg_pool2d_is_torchs(case: tuple[dict[str, Any], Array]) -> None:
     arguments, x = case
     parity(nn.AvgPool2d(**arguments), torch.nn.AvgPool2d(**arguments), x)
 
 
 @examples
 @given(images(), st.sampled_from([1, (1, 1)]))
-def test_adaptive_avg_pool_is_torchs(x: Array, output_size: Any) -> None:
+def test_adaptive_avg_pool2d_is_torchs(x: Array, output_size: Any) -> None:
     parity(nn.AdaptiveAvgPool2d(output_size), torch.nn.AdaptiveAvgPool2d(output_size), x)
 
 
 @pytest.mark.parametrize(("kernel_size", "stride", "padding"), [(2, 2, 0), (3, 1, 1), (3, 2, 1)])
-def test_a_nan_is_the_largest(kernel_size: int, stride: int, padding: int) -> None:
+def test_max_pool2d_counts_nan_as_the_largest(kernel_size: int, stride: int, padding: int) -> None:
     x = np.random.default_rng(0).standard_normal((2, 3, 6, 6))
     x[np.random.default_rng(1).random(x.shape) < 0.2] = np.nan
     arguments = (kernel_size, stride, padding)
@@ -65,7 +65,7 @@ def test_the_gradient_goes_to_the_first_of_equal_maxima() -> None:
     np.testing.assert_array_equal(pool.backward(np.array([[[[7.0]]]])), [[[[0, 7], [0, 0]]]])
 
 
-def test_its_decisions_are_the_places_of_the_maxima() -> None:
+def test_max_pool2d_activation_pattern_is_the_index_of_each_maximum() -> None:
     pool = nn.MaxPool2d((2, 3), stride=(2, 1), padding=(0, 1))
     assert pool.activation_pattern() == []
     x = np.random.default_rng(0).permutation(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(float)
@@ -76,7 +76,7 @@ def test_its_decisions_are_the_places_of_the_maxima() -> None:
     np.testing.assert_array_equal(*pool.activation_pattern(), expected)
 
 
-def test_overlapping_windows_add_their_gradients() -> None:
+def test_max_pool2d_backward_adds_gradients_of_overlapping_windows() -> None:
     pool = nn.MaxPool2d(2, stride=1)
     pool(np.array([[[[1.0, 2.0, 1.0], [1.0, 9.0, 1.0], [1.0, 2.0, 1.0]]]]))
     np.testing.assert_array_equal(
@@ -84,7 +84,7 @@ def test_overlapping_windows_add_their_gradients() -> None:
     )
 
 
-def test_negative_numbers_win_against_the_padding() -> None:
+def test_max_pool2d_padding_is_below_negative_numbers() -> None:
     np.testing.assert_array_equal(nn.MaxPool2d(3, 1, 1)(np.full((1, 1, 2, 2), -3.0)), np.full((1, 1, 2, 2), -3.0))
 
 
@@ -93,7 +93,7 @@ def test_the_zeros_of_the_padding_count_in_the_mean() -> None:
 
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d, nn.AvgPool2d])
-def test_arguments_that_are_not_allowed(pool: Any) -> None:
+def test_pools_refuse_wrong_arguments(pool: Any) -> None:
     name = pool.__name__
     for padding in ((1, 2), (2, 1)):
         message = f"padding of {name} must be at most half of kernel_size (2, 3). Got {padding}."
@@ -107,7 +107,7 @@ def test_arguments_that_are_not_allowed(pool: Any) -> None:
         pool(2, padding=-1)
 
 
-def test_a_dilation_or_output_size_that_is_not_allowed() -> None:
+def test_pools_refuse_a_wrong_dilation_or_output_size() -> None:
     with pytest.raises(ConfigError, match="dilation of MaxPool2d must be an integer or a pair of integers of at"):
         nn.MaxPool2d(2, dilation=0)
     with pytest.raises(ConfigError, match=re.escape("output_size of AdaptiveAvgPool2d must be 1. Got (2, 1).")):
@@ -115,7 +115,7 @@ def test_a_dilation_or_output_size_that_is_not_allowed() -> None:
 
 
 @pytest.mark.parametrize("layer", [nn.MaxPool2d(3), nn.AvgPool2d(3), nn.AdaptiveAvgPool2d()])
-def test_arrays_that_are_no_images(layer: nn.Module) -> None:
+def test_pools_refuse_arrays_that_are_no_images(layer: nn.Module) -> None:
     name = type(layer).__name__
     with pytest.raises(ShapeError, match=re.escape(f"input of {name} must have shape (N, C, H, W). Got (4, 9).")):
         layer(np.zeros((4, 9)))
@@ -124,7 +124,7 @@ def test_arrays_that_are_no_images(layer: nn.Module) -> None:
             layer(np.zeros((1, 1, 2, 3)))
 
 
-def test_the_gradient_of_the_mean_is_channels_last() -> None:
+def test_adaptive_avg_pool2d_backward_is_channels_last() -> None:
     pool = nn.AdaptiveAvgPool2d()
     pool(layout.zeros((2, 3, 4, 5), np.float32))
     assert layout.is_channels_last(pool.backward(np.ones((2, 3, 1, 1), np.float32)))

@@ -30,7 +30,7 @@ def test_zero_pad_shortcut_puts_half_of_the_new_channels_before() -> None:
     np.testing.assert_array_equal(y[0, 1], [[1, 3], [7, 9]])
 
 
-def test_a_zero_pad_shortcut_that_loses_channels() -> None:
+def test_zero_pad_shortcut_refuses_fewer_channels() -> None:
     with pytest.raises(ConfigError, match=r"out_channels of ZeroPadShortcut must be an integer of at least 4. Got 3"):
         nn.ZeroPadShortcut(4, 3)
     with pytest.raises(ConfigError, match=r"stride of ZeroPadShortcut must be an integer of at least 1. Got 0"):

@@ -39,7 +39,7 @@ HOLDS: dict[str, Callable[[Array], Any]] = {
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 5), (1000, 7), (4 * MIN_POOLED_BYTES, 3)])
-def test_memory_is_aligned_whatever_its_size_and_dtype(shape: tuple[int, ...], dtype: type) -> None:
+def test_aligned_empty_is_aligned(shape: tuple[int, ...], dtype: type) -> None:
     for make in (aligned_empty, aligned_empty, aligned_empty, ArrayPool().empty):
         array = make(shape, dtype)
         assert (array.shape, array.dtype) == (shape, dtype)
@@ -49,7 +49,7 @@ def test_memory_is_aligned_whatever_its_size_and_dtype(shape: tuple[int, ...], d
             assert array.ctypes.data % ALIGNMENT == 0
 
 
-def test_what_nobody_holds_is_handed_out_again() -> None:
+def test_array_pool_reuses_free_pieces() -> None:
     pool = ArrayPool()
     assert len({pool.empty(SHAPE, np.float32).ctypes.data for _ in range(5)}) == 1
     assert len({pool.empty(SHAPE, np.float64).ctypes.data for _ in range(5)}) == 1
@@ -57,7 +57,7 @@ def test_what_nobody_holds_is_handed_out_again() -> None:
 
 
 @pytest.mark.parametrize("what", HOLDS)
-def test_what_somebody_holds_is_not(what: str) -> None:
+def test_array_pool_does_not_reuse_held_pieces(what: str) -> None:
     pool = ArrayPool()
     held = HOLDS[what](pool.empty(SHAPE, np.float32))
     mine = np.asarray(held)
@@ -72,7 +72,7 @@ def test_what_somebody_holds_is_not(what: str) -> None:
     assert not np.shares_memory(*both)
 
 
-def test_arrays_that_are_held_at_once_lie_apart() -> None:
+def test_array_pool_arrays_held_at_once_do_not_overlap() -> None:
     pool = ArrayPool()
     for _ in range(3):
         arrays = [pool.empty(SHAPE, np.float32) for _ in range(4)]
@@ -83,13 +83,13 @@ def test_arrays_that_are_held_at_once_lie_apart() -> None:
     assert pieces_of(pool) == 4
 
 
-def test_small_arrays_come_from_numpy() -> None:
+def test_array_pool_does_not_keep_small_arrays() -> None:
     pool = ArrayPool()
     pool.empty((MIN_POOLED_BYTES - 1,), np.uint8)
     assert pieces_of(pool) == 0
 
 
-def test_other_work_begins_with_other_pieces() -> None:
+def test_start_task_releases_the_pieces_of_other_tasks() -> None:
     pool = ArrayPool()
     pool.start_task("training")
     held = pool.empty(SHAPE, np.float32)
@@ -102,7 +102,7 @@ def test_other_work_begins_with_other_pieces() -> None:
     assert (held == 3).all()
 
 
-def test_only_the_network_that_worked_last_keeps_pieces() -> None:
+def test_start_task_releases_the_pieces_of_other_pools() -> None:
     first, second = ArrayPool(), ArrayPool()
     first.start_task("training")
     first.empty(SHAPE, np.float32)
@@ -116,7 +116,7 @@ def test_only_the_network_that_worked_last_keeps_pieces() -> None:
     assert pieces_of(second) == 0
 
 
-def test_no_more_is_saved_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_array_pool_keeps_at_most_max_pool_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(array_pool, "MAX_POOL_BYTES", 3 * MIN_POOLED_BYTES)
     pool = ArrayPool()
     for work in ("training", "evaluation"):
@@ -129,14 +129,14 @@ def test_no_more_is_saved_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
         del array, arrays
 
 
-def test_without_a_count_of_references_nothing_is_recycled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_array_pool_keeps_nothing_without_refcounts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(array_pool, "HAS_REFCOUNTS", False)
     pool = ArrayPool()
     pool.empty(SHAPE, np.float32)
     assert pieces_of(pool) == 0
 
 
-def test_a_copy_begins_without_pieces() -> None:
+def test_array_pool_copy_is_empty() -> None:
     pool = ArrayPool()
     pool.empty(SHAPE, np.float32)
     for copy in (deepcopy(pool), pickle.loads(pickle.dumps(pool))):
@@ -144,7 +144,7 @@ def test_a_copy_begins_without_pieces() -> None:
         assert pieces_of(copy) == 0
 
 
-def test_the_count_that_means_nobody_is_no_guess() -> None:
+def test_free_refcount_is_measured() -> None:
     """Python counts its own temporary references differently from version to version."""
     piece = aligned_empty((5,), np.float32)
     assert reference_count(piece) == FREE_REFCOUNT

@@ -8,7 +8,7 @@ from tests.nn.oracle import Array, compare, examples, images
 
 @examples
 @given(images())
-def test_the_views_go_to_and_fro_without_a_copy(x: Array) -> None:
+def test_nhwc_and_nchw_are_inverse_views(x: Array) -> None:
     N, C, H, W = x.shape
     assert layout.nhwc(x).shape == (N, H, W, C)
     assert layout.nchw(layout.nhwc(x)).shape == x.shape
@@ -36,7 +36,7 @@ def test_is_channels_last() -> None:
     assert not layout.is_channels_last(np.zeros((2, 3)))
 
 
-def test_features_stay_as_they_are() -> None:
+def test_channels_last_returns_features_themselves() -> None:
     x = np.zeros((2, 3))
     assert layout.channels_last(x) is x
 
@@ -56,7 +56,7 @@ def image(lines: Array, shape: tuple[int, ...]) -> Array:
 
 @examples
 @given(images())
-def test_lines_are_a_matrix_of_the_image(x: Array) -> None:
+def test_as_rows_is_a_matrix_of_the_image(x: Array) -> None:
     N, C, H, W = x.shape
     lines = layout.as_rows(x)
     assert lines.shape == (N * H, W * C)
@@ -69,7 +69,7 @@ def test_lines_are_a_matrix_of_the_image(x: Array) -> None:
 
 @examples
 @given(images())
-def test_one_number_per_channel_meets_the_lines(x: Array) -> None:
+def test_repeat_per_pixel_matches_rows(x: Array) -> None:
     _, C, _, W = x.shape
     weight = np.arange(1, C + 1).astype(x.dtype)
     y = image(layout.as_rows(x) * layout.repeat_per_pixel(weight, W), x.shape)

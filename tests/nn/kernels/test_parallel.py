@@ -22,7 +22,7 @@ from glassnet.nn.kernels.workspace import Workspace
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize(("items", "item_bytes", "sizes"), [(7, 400, [2, 2, 2, 1]), (3, 10**6, [1, 1, 1]), (4, 0, [4])])
-def test_results_come_in_the_order_of_the_blocks(
+def test_map_results_are_in_the_order_of_the_blocks(
     threads: int, items: int, item_bytes: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1000)
@@ -31,7 +31,7 @@ def test_results_come_in_the_order_of_the_blocks(
     assert [place for block in parts for place in range(items)[block]] == list(range(items))
 
 
-def test_nothing_to_do() -> None:
+def test_map_of_nothing_is_empty() -> None:
     assert BlockExecutor(2).map(lambda block, _: 1 / 0, 0, 8) == []
     assert BlockExecutor(2).sum(lambda block, _: np.zeros(3)[block].sum(), 0, 8) == 0
 
@@ -81,7 +81,7 @@ def test_what_one_thread_raises_is_raised_when_all_have_stopped(bad: int, monkey
 
 
 @pytest.mark.parametrize("in_caller", [True, False])
-def test_an_error_is_raised_whichever_thread_has_it(in_caller: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_map_raises_the_error_of_any_thread(in_caller: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
     both = threading.Barrier(2, timeout=20)
     ended: list[bool] = []
@@ -98,7 +98,7 @@ def test_an_error_is_raised_whichever_thread_has_it(in_caller: bool, monkeypatch
     assert ended == [True]
 
 
-def test_an_error_that_counts_as_false_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_map_raises_an_error_that_is_falsy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
     both = threading.Barrier(2, timeout=20)
 
@@ -115,7 +115,7 @@ def test_an_error_that_counts_as_false_is_an_error(monkeypatch: pytest.MonkeyPat
         BlockExecutor(2).map(compute_block, 2, 1)
 
 
-def test_each_thread_has_its_callers_errstate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_map_threads_have_the_callers_errstate(monkeypatch: pytest.MonkeyPatch) -> None:
     """What overflows warns, raises or is silent as the caller wants it, in whichever thread it happens."""
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
     both = threading.Barrier(2, timeout=20)
@@ -142,7 +142,7 @@ class Held:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_nothing_of_a_work_is_held_when_it_is_done(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_map_holds_no_reference_when_it_is_done(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its arrays' memory is handed out again, which counts on it."""
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
     both = threading.Barrier(2, timeout=20)
@@ -187,7 +187,7 @@ print(sum(thread.name.startswith("glassnet-") for thread in threading.enumerate(
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system sends no signal to a thread")
-def test_an_interrupt_waits_for_the_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_map_waits_for_threads_on_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1)
     both, at_work, main = threading.Barrier(2, timeout=20), [], threading.get_ident()
 
@@ -214,7 +214,7 @@ def test_elementwise_keeps_dtype_and_memory_order(monkeypatch: pytest.MonkeyPatc
     assert (y.dtype, y.strides) == (x.dtype, x.strides)
 
 
-def test_a_copy_of_a_network_may_copy_its_workers() -> None:
+def test_executor_can_be_copied() -> None:
     workers = BlockExecutor(2)
     workers.map(lambda block, workspace: workspace.empty("columns", (3,), np.float32), 10**7, 1)
     assert len(deepcopy(workers).workspaces) == 2

@@ -11,7 +11,7 @@ from tests.nn.oracle import Array
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(3,), (2, 3, 4), (2, 0), ()])
-def test_an_array_of_the_shape_and_dtype_asked_for(shape: tuple[int, ...], dtype: type) -> None:
+def test_workspace_empty_has_the_requested_shape_and_dtype(shape: tuple[int, ...], dtype: type) -> None:
     array = Workspace().empty("columns", shape, dtype)
     assert (array.shape, array.dtype, array.flags.c_contiguous, array.flags.writeable) == (shape, dtype, True, True)
 
@@ -24,13 +24,13 @@ def test_the_same_purpose_gets_the_same_memory_and_another_purpose_its_own() -> 
     assert not np.shares_memory(first, workspace.empty("rows", (4, 5), np.float64))
 
 
-def test_arrays_begin_at_a_line_of_the_cache() -> None:
+def test_workspace_empty_is_aligned() -> None:
     workspace = Workspace()
     for shape in [(4, 5), (1,), (400,), (7, 3)]:
         assert workspace.empty("columns", shape, np.float32).ctypes.data % ALIGNMENT == 0
 
 
-def test_it_grows_and_never_hands_out_less() -> None:
+def test_workspace_empty_grows() -> None:
     workspace = Workspace()
     workspace.empty("columns", (2,), np.float32)
     large = workspace.empty("columns", (100,), np.float64)
@@ -39,7 +39,7 @@ def test_it_grows_and_never_hands_out_less() -> None:
     assert large[-1] == 99
 
 
-def test_a_border_is_there_and_comes_back() -> None:
+def test_padded_buffer_keeps_its_border() -> None:
     workspace = Workspace()
     border = ((1, 2), (0, 3))
     for value in (0.0, -np.inf):
@@ -52,7 +52,7 @@ def test_a_border_is_there_and_comes_back() -> None:
             assert (padded[outside] == value).all()
 
 
-def test_images_of_different_borders_values_and_types_do_not_meet() -> None:
+def test_padded_buffer_is_separate_for_each_border_value_and_dtype() -> None:
     workspace = Workspace()
     shape, border = (2, 3, 4, 2), ((1, 1), (1, 1))
     arrays = [
@@ -67,7 +67,7 @@ def test_images_of_different_borders_values_and_types_do_not_meet() -> None:
     assert np.shares_memory(arrays[0], workspace.padded_buffer((1, 3, 4, 2), border, 0.0, np.float64))
 
 
-def test_a_copy_begins_without_memory() -> None:
+def test_workspace_copy_is_empty() -> None:
     workspace = Workspace()
     workspace.padded_buffer((1, 3, 4, 2), ((1, 1), (1, 1)), 0.0, np.float64)
     workspace.cached_views("key", lambda: workspace.empty("columns", (1000,), np.float64))
