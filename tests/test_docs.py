@@ -22,7 +22,12 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
 COMMANDS: Any = get_command(cli.app)
 
-every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+def page_id(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+every_page = pytest.mark.parametrize("path", PAGES, ids=page_id)
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -77,6 +82,15 @@ def test_page_names_existing_commands_and_options(path: Path) -> None:
         options = options_of(known[names[0]])
         used = {word.partition("=")[0] for word in words if word.startswith("-")}
         assert used <= options, f"glassnet {shlex.join(words)}: {names[0]} has no {used - options}"
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path.name != "CHANGELOG.md"], ids=page_id)
+def test_page_names_existing_options_alone(path: Path) -> None:
+    """The changelog names old options, too."""
+    known = {"--help"}.union(*map(options_of, commands(COMMANDS).values()))
+    texts = [text for text in inline(path.read_text(encoding="utf-8")) if text.startswith("--")]
+    used = {word for text in texts for word in text.split() if word.startswith("--")}
+    assert used <= known
 
 
 @every_page
