@@ -7,6 +7,7 @@ import inspect
 import re
 import shlex
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,15 @@ def test_readme_names_every_command() -> None:
     used = uses((ROOT / "README.md").read_text(encoding="utf-8"), "glassnet")
     for name in commands(COMMANDS):
         assert any(tuple(words[: len(name)]) == name for words in used), " ".join(name)
+
+
+def test_architecture_page_lists_packages_in_import_order() -> None:
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = configuration["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [sorted(re.findall(r"`(\w+)`", cell)) for cell in re.findall(r"^\| (`[^|]+)\|", page, flags=re.MULTILINE)]
+    assert rows == [sorted(layer.split(" | ")) for layer in layers if layer != "__main__"]
 
 
 def test_changelog_describes_the_version() -> None:
