@@ -41,7 +41,7 @@ def limit_blas_threads(count: int = 1) -> Iterator[None]:
         with _changing:
             before = _inside.pop(0)
             if _inside:
-                _inside[0] = before  # whoever leaves last leaves what the first found
+                _inside[0] = before  # the last to leave restores what the first found
             else:
                 _set_threads(before)
 
