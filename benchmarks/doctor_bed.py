@@ -435,7 +435,7 @@ def diagnose_run(bed_run: BedRun, folder: Path) -> dict[str, Any]:
         if not (run / "run" / "config.json").is_file():
             options = {**USUAL, **setting.fields, "run": run / "run", "seed": bed_run.seed}
             try:
-                gn.train(data=setting.data, progress=Progress(), overwrite=True, **options)
+                gn.train(data=setting.data, progress=Progress(), report=False, overwrite=True, **options)
             except RunError as error:  # some runs must diverge
                 print(f"  {error}", file=sys.stderr)
         report = gn.diagnose(run / "run", None if isinstance(setting.data, Path) else setting.data).to_dict()

@@ -33,7 +33,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 @pytest.fixture(scope="module")
 def healthy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("doctor") / "healthy"
-    gn.train("tiny", "digits", samples=400, epochs=3, run=path, progress=Progress())
+    gn.train("tiny", "digits", samples=400, epochs=3, run=path, progress=Progress(), report=False)
     return path
 
 
@@ -45,13 +45,15 @@ def test_doctor_lists_the_passed_checks_and_writes_a_page(doctor: Call, healthy_
     assert f"Checks passed: {', '.join(check.name for check in CHECKS)}.\n" in out
     assert out.endswith(f"Page {run}/doctor.html\n")
     assert (run / "doctor.html").stat().st_size > 1_000_000
-    gn.train("tiny", "digits", samples=400, epochs=1, run=run, overwrite=True, progress=Progress())
+    gn.train("tiny", "digits", samples=400, epochs=1, run=run, overwrite=True, progress=Progress(), report=False)
     assert not (run / "doctor.html").exists()  # the page was of the replaced run
 
 
 def test_doctor_exits_with_0_and_explains_a_failed_run(doctor: Call, tmp_path: Path) -> None:
     with pytest.raises(RunError):
-        gn.train("tiny", "digits", samples=400, lr=1000, epochs=1, run=tmp_path / "run", progress=Progress())
+        gn.train(
+            "tiny", "digits", samples=400, lr=1000, epochs=1, run=tmp_path / "run", progress=Progress(), report=False
+        )
     code, out, _ = doctor(tmp_path / "run")
     assert code == 0
     assert ": learning rate too high (confidence: high)." in out.splitlines()[0]

@@ -14,7 +14,7 @@ from tests.cli.conftest import Call
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("study") / "run"
-    gn.train("tiny-bn", "digits", run=path, recipe="tutorial", epochs=1, samples=200, progress=Progress())
+    gn.train("tiny-bn", "digits", run=path, recipe="tutorial", epochs=1, samples=200, progress=Progress(), report=False)
     return path
 
 

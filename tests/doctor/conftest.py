@@ -17,7 +17,7 @@ MakeContext = Callable[..., CheckContext]
 def healthy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run without faults: three epochs of 400 digits. Tests must not write into it."""
     path = tmp_path_factory.mktemp("doctor") / "healthy"
-    gn.train("tiny", "digits", samples=400, epochs=3, seed=1, run=path, progress=Progress())
+    gn.train("tiny", "digits", samples=400, epochs=3, seed=1, run=path, progress=Progress(), report=False)
     return path
 
 

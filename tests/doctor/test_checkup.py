@@ -66,7 +66,9 @@ def test_diagnose_skips_checks_of_a_run_without_one() -> None:
 
 def test_diagnose_finds_the_learning_rate_of_a_run_that_failed_in_its_first_epoch(tmp_path: Path) -> None:
     with pytest.raises(RunError):
-        gn.train("tiny", "digits", samples=400, lr=1000, epochs=2, run=tmp_path / "run", progress=Progress())
+        gn.train(
+            "tiny", "digits", samples=400, lr=1000, epochs=2, run=tmp_path / "run", progress=Progress(), report=False
+        )
     first = gn.diagnose(tmp_path / "run").findings[0]
     assert first.result is not None
     assert (first.check.name, first.confidence) == ("learning rate too high", "high")

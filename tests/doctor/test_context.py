@@ -109,7 +109,7 @@ def test_context_loads_images_in_the_size_and_channels_of_the_run(healthy_run: P
 
 def test_initial_network_has_the_weights_that_the_run_started_from(healthy_run: Path, tmp_path: Path) -> None:
     given = {"samples": 200, "epochs": 1, "run": tmp_path / "run", "lr": 1e-30, "seed": 7}
-    gn.train("tiny", "digits", init=healthy_run / "last.safetensors", progress=Progress(), **given)
+    gn.train("tiny", "digits", init=healthy_run / "last.safetensors", progress=Progress(), report=False, **given)
     first = CheckContext(tmp_path / "run").initial_network.state_dict()
     last = gn.load(tmp_path / "run").network.state_dict()
     for key, array in first.items():
@@ -119,7 +119,7 @@ def test_initial_network_has_the_weights_that_the_run_started_from(healthy_run: 
 def test_initial_network_raises_if_the_weights_have_changed(healthy_run: Path, tmp_path: Path) -> None:
     shutil.copy(healthy_run / "last.safetensors", tmp_path / "initial.safetensors")
     given = {"samples": 200, "epochs": 1, "run": tmp_path / "run"}
-    gn.train("tiny", "digits", init=tmp_path / "initial.safetensors", progress=Progress(), **given)
+    gn.train("tiny", "digits", init=tmp_path / "initial.safetensors", progress=Progress(), report=False, **given)
     save_tensors(tmp_path / "initial.safetensors", gn.build("tiny", seed=9).state_dict())
     with pytest.raises(RunError, match="are no longer those that the training began with"):
         _ = CheckContext(tmp_path / "run").initial_network

@@ -20,7 +20,15 @@ def test_run_short_training_repeats_the_runs_first_epoch(tmp_path: Path, model: 
     """With a constant rate, the mean loss of an epoch's steps is the loss that the run recorded."""
     recipe = gn.Recipe(lr=0.05, batch_size=50, augment="flip-crop", seed=5)
     run = gn.train(
-        model, "digits", samples=200, recipe=recipe, epochs=1, run=tmp_path / "run", progress=Progress(), seed=5
+        model,
+        "digits",
+        samples=200,
+        recipe=recipe,
+        epochs=1,
+        run=tmp_path / "run",
+        progress=Progress(),
+        report=False,
+        seed=5,
     )
     short_run = run_short_training(CheckContext(tmp_path / "run"), 4, 60)
     assert np.mean(short_run.losses) == pytest.approx(run.history[0]["loss"], rel=1e-5)

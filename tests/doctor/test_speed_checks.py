@@ -75,7 +75,7 @@ def folder(tmp_path: Path) -> Path:
 def test_slow_decoding_compares_with_the_training(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, confidence: str | None
 ) -> None:
-    gn.train("tiny", folder, run=tmp_path / "run", image_size=8, epochs=1, progress=Progress())
+    gn.train("tiny", folder, run=tmp_path / "run", image_size=8, epochs=1, progress=Progress(), report=False)
     times = iter((0.0, 16 * seconds))
     monkeypatch.setattr(speed_checks, "thread_time", lambda: next(times))
     result = speed_checks.SlowDecoding().run(CheckContext(tmp_path / "run"))

@@ -473,7 +473,9 @@ def test_plain_and_fast_kernels_agree_over_ten_epochs_of_digits(preset: str, tmp
     data = gn.load_data("digits")
     states = []
     for kernels in ("fast", "plain"):
-        run = gn.train(preset, data, dtype="float64", kernels=kernels, threads=1, epochs=10, run=tmp_path / kernels)
+        run = gn.train(
+            preset, data, dtype="float64", kernels=kernels, threads=1, epochs=10, run=tmp_path / kernels, report=False
+        )
         assert json.loads((run.path / "config.json").read_text(encoding="utf-8"))["kernels"] == kernels
         states.append(gn.load_weights(run.path / "last.safetensors"))
     assert states[0].keys() == states[1].keys()

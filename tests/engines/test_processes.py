@@ -133,7 +133,7 @@ class Loud(Progress):
 
 if __name__ == "__main__":
     gn.train("tiny-bn", "digits", engine="torch", device="cpu", run=sys.argv[1], resume=True, progress=Loud(), width=4,
-             samples=300, recipe=gn.Recipe(), epochs=12, batch_size=25, dropout=0.25, devices=2, threads=1)
+             report=False,             samples=300, recipe=gn.Recipe(), epochs=12, batch_size=25, dropout=0.25, devices=2, threads=1)
 """
 
 

@@ -30,7 +30,7 @@ def deep(digits: gn.Dataset, tmp_path_factory: pytest.TempPathFactory) -> gn.Mod
     """A small residual network of four blocks that has learned something."""
     path = tmp_path_factory.mktemp("ablation") / "run"
     fields = {"width": 4, "blocks": (2, 2), "epochs": 8, "lr": 0.1, "batch_size": 16, "augment": "none"}
-    gn.train("resnet20", digits, run=path, progress=Progress(), **fields)
+    gn.train("resnet20", digits, run=path, progress=Progress(), report=False, **fields)
     return gn.load(path)
 
 

@@ -23,7 +23,8 @@ EVERYTHING: dict[str, Any] = {
 
 def train(data: Any, run: Path | str | None, **changes: Any) -> gn.Run:
     """A silent training of a few hundredths of a second an epoch."""
-    given = {"model": "tiny", "recipe": gn.Recipe(weight_decay=1e-4), "epochs": 2, "progress": Progress()}
+    given = {"model": "tiny", "recipe": gn.Recipe(weight_decay=1e-4), "epochs": 2}
+    given |= {"progress": Progress(), "report": False}
     return gn.train(**{**given, "data": data, "run": run, **changes})
 
 

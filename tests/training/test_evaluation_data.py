@@ -31,7 +31,7 @@ class TestEvaluationData:
         for number in range(2):
             (own / "cat" / f"bad{number}.png").write_bytes(b"hello")
         train = {"run": tmp_path / "run", "epochs": 1, "max_unreadable": 0.1, "progress": Progress()}
-        return gn.load(gn.train("tiny", own, **train).path)
+        return gn.load(gn.train("tiny", own, report=False, **train).path)
 
     def test_all_of_a_folder_without_a_split(self, model: gn.Model, tmp_path: Path) -> None:
         held = images(tmp_path / "held", 16, seed=1)

@@ -27,7 +27,7 @@ def odd(digits: gn.Dataset) -> gn.Dataset:
 
 
 def tune(data: gn.Dataset, run: Path, **changes: Any) -> gn.Run:
-    return gn.train(None, data, **{"run": run, "epochs": 1, "progress": Progress(), **changes})
+    return gn.train(None, data, **{"run": run, "epochs": 1, "progress": Progress(), "report": False, **changes})
 
 
 def test_all_but_the_head_is_taken_over(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
@@ -84,7 +84,9 @@ def test_without_freeze_the_backbone_learns_too(base: Path, odd: gn.Dataset, tmp
 def test_a_weights_file_leaves_the_model_and_the_data_as_they_are(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_tensors(path, gn.load(base).network.state_dict())
-    run = gn.train("tiny-bn", odd, run=tmp_path / "run", init=path, width=4, epochs=1, progress=Progress())
+    run = gn.train(
+        "tiny-bn", odd, run=tmp_path / "run", init=path, width=4, epochs=1, progress=Progress(), report=False
+    )
     assert gn.load(run.path).normalization == odd.normalization
 
 
@@ -119,5 +121,5 @@ def test_refusals_write_nothing(
     given = {name: base if value == "BASE" else value for name, value in changes.items()}
     model = given.pop("model", None)
     with pytest.raises(error, match=message):
-        gn.train(model, odd, run=tmp_path / "run", epochs=1, progress=Progress(), **given)
+        gn.train(model, odd, run=tmp_path / "run", epochs=1, progress=Progress(), report=False, **given)
     assert not (tmp_path / "run").exists()

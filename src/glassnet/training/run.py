@@ -95,11 +95,7 @@ def train(
     """
     _check_options(run, init, freeze, resume, overwrite, stop_after_epoch)
     initial_weights = InitialWeights() if init is None else InitialWeights.load(init)
-    if isinstance(data, Dataset):
-        dataset = data
-    else:
-        size = image_size if image_size is not None or initial_weights.spec is None else initial_weights.spec.size
-        dataset = load_data(data, image_size=size, samples=samples, max_unreadable=max_unreadable)
+    dataset = _load(data, initial_weights.spec, image_size, samples=samples, max_unreadable=max_unreadable)
     spec_fields, recipe_fields, compute_fields = split_fields(fields, ResNetSpec, Recipe, Compute)
     spec = spec_for_data(initial_weights.resolve_model(model, len(dataset.classes)), dataset, **spec_fields)
     recipe = (recipe if isinstance(recipe, Recipe) else get_recipe(spec.preset, recipe)).replace(**recipe_fields)
@@ -114,18 +110,14 @@ def train(
     options = {"evaluate_train": bool(evaluate_train), "init": initial_weights.metadata, "freeze": freeze}
     config = run_config(network, recipe.seed, data_config(dataset, normalization), recipe=recipe, **options)
 
-    checkpoint = None
-    if resume and folder.has_checkpoint:
-        checkpoint = _restore(folder, config, network, recipe)
-    else:
+    checkpoint = _restore(folder, config, network, recipe) if resume and folder.has_checkpoint else None
+    if checkpoint is None:
         _dry_run(network, task)
         if before is not None:
             before(network, dataset)
         folder.check_available(resume=resume, overwrite=overwrite)  # it was, before the data were loaded
         folder.create(config)
-    epochs = range(
-        1 + (checkpoint.epoch if checkpoint else 0), 1 + min(recipe.epochs, stop_after_epoch or recipe.epochs)
-    )
+    epochs = _remaining_epochs(recipe, checkpoint, stop_after_epoch)
     if checkpoint and not epochs:
         folder.unlock()
         return Run(folder.path, checkpoint.records)
@@ -155,6 +147,19 @@ def _check_options(run: Any, init: Any, freeze: Any, resume: bool, overwrite: bo
         raise ConfigError(f"freeze must be None, or 'backbone' together with init. Got {freeze!r}.")
     if run is not None:
         RunFolder(run).check_available(resume=resume, overwrite=overwrite)
+
+
+def _load(data: str | PathLike[str] | Dataset, spec: ResNetSpec | None, image_size: Any, **options: Any) -> Dataset:
+    """Return the data, its images in the size of the initial weights' model unless another size is given."""
+    if isinstance(data, Dataset):
+        return data
+    size = image_size if image_size is not None or spec is None else spec.size
+    return load_data(data, image_size=size, **options)
+
+
+def _remaining_epochs(recipe: Recipe, checkpoint: Checkpoint | None, stop_after_epoch: int | None) -> range:
+    n_finished = checkpoint.epoch if checkpoint else 0
+    return range(n_finished + 1, min(recipe.epochs, stop_after_epoch or recipe.epochs) + 1)
 
 
 def _restore(folder: RunFolder, config: dict[str, Any], network: Network, recipe: Recipe) -> Checkpoint:
