@@ -133,7 +133,8 @@ class Loud(Progress):
 
 if __name__ == "__main__":
     gn.train("tiny-bn", "digits", engine="torch", device="cpu", run=sys.argv[1], resume=True, progress=Loud(), width=4,
-             report=False,             samples=300, recipe=gn.Recipe(), epochs=12, batch_size=25, dropout=0.25, devices=2, threads=1)
+             report=False, samples=300, recipe=gn.Recipe(), epochs=12, batch_size=25, dropout=0.25,
+             devices=2, threads=1)
 """
 
 
@@ -179,8 +180,9 @@ def test_the_command_prints_one_result(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert lines[0] == "[PyTorch] on cpu, 2 processes, 1 thread each"
-    assert [line.split()[2] for line in lines[1:3]] == ["1/2", "2/2"]
-    assert len(lines) == 4
+    assert lines[1].startswith("[PyTorch] settings other than the defaults: ")
+    assert [line.split()[2] for line in lines[2:4]] == ["1/2", "2/2"]
+    assert len(lines) == 5
     assert len(done.stdout.splitlines()) == 2
 
 

@@ -427,8 +427,8 @@ class Loud(Progress):
             print(line, flush=True)
 
 gn.train("tiny-bn", "digits", engine="torch", device="cpu", run=sys.argv[1], resume=True, progress=Loud(), samples=300,
-         report=False, recipe=gn.Recipe(schedule="one-cycle", optimizer="adamw", lr=1e-3), epochs=20, batch_size=25, width=4,
-         dropout=0.25, augment="flip-crop", validation_fraction=0.2)
+         report=False, recipe=gn.Recipe(schedule="one-cycle", optimizer="adamw", lr=1e-3), epochs=20, batch_size=25,
+         width=4, dropout=0.25, augment="flip-crop", validation_fraction=0.2)
 """
 
 

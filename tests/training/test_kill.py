@@ -164,7 +164,8 @@ class Loud(Progress):
             print(line, flush=True)
 
 gn.train("tiny-bn", "digits", run=sys.argv[1], resume=True, progress=Loud(), recipe=gn.Recipe(schedule="one-cycle"),
-         report=False, samples=300, epochs=12, batch_size=50, width=4, dropout=0.25, augment="flip-crop", validation_fraction=0.2)
+         report=False, samples=300, epochs=12, batch_size=50, width=4, dropout=0.25, augment="flip-crop",
+         validation_fraction=0.2)
 """
 
 
