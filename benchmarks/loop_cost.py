@@ -60,7 +60,7 @@ def main(engine: str = "numpy", model: str = "tiny") -> None:
                 "progress": timer,
                 "report": False,
             }
-            gn.train(model, data, engine, run=f"{folder}/run", threads=1, **options)
+            gn.train(model, data, engine, run=f"{folder}/run", threads=1, report=False, **options)
             epoch_seconds.append(timer.seconds)
             bare_seconds.append(bare(epoch))
     ratio = statistics.median(a / b for a, b in zip(epoch_seconds, bare_seconds, strict=True))

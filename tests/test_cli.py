@@ -72,7 +72,7 @@ def fails(call: Call) -> Callable[..., None]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     path = tmp_path_factory.mktemp("cli") / "run"
-    gn.train("tiny", "digits", run=path, recipe="tutorial", epochs=2, samples=400)
+    gn.train("tiny", "digits", run=path, recipe="tutorial", epochs=2, samples=400, report=False)
     return path
 
 
@@ -263,7 +263,7 @@ def test_report(call: Call, run: Path) -> None:
 
 def test_the_report_of_ones_own_arrays_says_what_is_missing(call: Call, tmp_path: Path) -> None:
     digits = gn.load_data("digits", samples=200)
-    gn.train("tiny", gn.Dataset(digits.train.images, digits.train.labels), run=tmp_path / "run", epochs=1)
+    gn.train("tiny", gn.Dataset(digits.train.images, digits.train.labels), run=tmp_path / "run", epochs=1, report=False)
     assert call("report", tmp_path / "run")[0] == 0
     assert "was trained on arrays" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
@@ -273,7 +273,7 @@ class TestCompare:
         self, call: Call, run: Path, tmp_path: Path, snapshot: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         other = tmp_path / "other"
-        gn.train("tiny", "digits", run=other, recipe="tutorial", epochs=1, samples=400)
+        gn.train("tiny", "digits", run=other, recipe="tutorial", epochs=1, samples=400, report=False)
         before = snapshot(run), snapshot(other)
         monkeypatch.chdir(tmp_path)
         code, out, err = call("compare", run, other)
@@ -296,7 +296,7 @@ class TestCompare:
         assert "at least two runs" in " ".join(err.split())
 
     def test_runs_on_different_data(self, fails: Callable[..., None], run: Path, tmp_path: Path) -> None:
-        gn.train("tiny", "digits", run=tmp_path / "other", recipe="tutorial", epochs=1, samples=300)
+        gn.train("tiny", "digits", run=tmp_path / "other", recipe="tutorial", epochs=1, samples=300, report=False)
         fails("The runs of a comparison must have the same data", "compare", run, tmp_path / "other")
 
     def test_an_output_that_cannot_be_written(self, fails: Callable[..., None], run: Path, tmp_path: Path) -> None:

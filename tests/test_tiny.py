@@ -40,7 +40,7 @@ def test_a_gradient_is_the_slope_of_the_loss(preset: str) -> None:
 
 
 def test_train_load_predict(digits: gn.Dataset, tmp_path: Path) -> None:
-    run = gn.train("tiny", digits, run=tmp_path / "run", recipe="tutorial", epochs=8)
+    run = gn.train("tiny", digits, run=tmp_path / "run", recipe="tutorial", epochs=8, report=False)
     model = gn.load(tmp_path / "run")
     assert model.history == run.history
     assert model.evaluate(digits)["accuracy"] == run.metrics["test_accuracy"] > 0.75
@@ -51,6 +51,15 @@ def test_train_load_predict(digits: gn.Dataset, tmp_path: Path) -> None:
 def test_a_resumed_run_is_the_uninterrupted_one(digits: gn.Dataset, tmp_path: Path) -> None:
     for name, parts in (("whole", [None]), ("parts", [1, None])):
         for stop in parts:
-            gn.train("tiny-bn", digits, run=tmp_path / name, epochs=2, dropout=0.5, stop_after_epoch=stop, resume=True)
+            gn.train(
+                "tiny-bn",
+                digits,
+                run=tmp_path / name,
+                epochs=2,
+                dropout=0.5,
+                stop_after_epoch=stop,
+                resume=True,
+                report=False,
+            )
     first, second = ((tmp_path / name / "last.safetensors").read_bytes() for name in ("whole", "parts"))
     assert first == second
