@@ -220,7 +220,7 @@ class TestTrain:
             goes_on = f"resume with --run {run} --resume."
             fails(f"Stopped. {run} keeps the last finished epoch; {goes_on}", "train", "digits", *SHORT)
         monkeypatch.setattr("glassnet.api._write_report", interrupted)
-        told = f"Stopped. {run} lacks nothing but its report, which glassnet report {run} writes."
+        told = f"Stopped. The training in {run} is finished. Write its report with: glassnet report {run}"
         fails(told, "train", "digits", *SHORT, "--run", run, "--resume")
         assert len(gn.load(run).history) == 2
 
@@ -505,7 +505,7 @@ class TestBadInput:
             ("dropout must be a finite number of at least 0 and below 1. Got 1.0.", ("--dropout", "1")),
             ("engine must be one of 'numpy'", ("--engine", "jax")),
             ("dtype must be one of 'float32', 'float64'. Got 'float16'", ("--dtype", "float16")),
-            ("samples must be 10 (the number of classes) to", ("--samples", "5")),
+            ("samples must be from 10, the number of classes, to", ("--samples", "5")),
             ("max_unreadable must be from 0 to 1. Got 2.0.", ("--max-unreadable", "2")),
             ("image_size must be (8, 8), as the images of 'digits' have it", ("--image-size", "9")),
             ("resume and overwrite must not be given together. Got both.", ("--resume", "--overwrite")),

@@ -173,7 +173,7 @@ def test_load_tensors_raises_for_other_content(content: bytes, tmp_path: Path) -
 
 def test_load_weights_raises_for_a_missing_file(tmp_path: Path) -> None:
     for path in (tmp_path / "none.safetensors", tmp_path):
-        with pytest.raises(DataError, match=re.escape(f"{path} must be an existing file. Got no such file.")):
+        with pytest.raises(DataError, match=re.escape(f"{path} must be an existing file. Got nothing there.")):
             load_tensors(path)
 
 

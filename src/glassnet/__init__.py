@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from glassnet.training import load as load
     from glassnet.weights import load_weights as load_weights
 
-_HOMES = {
+_MODULE_OF_NAME = {
     "Dataset": "glassnet.data",
     "GlassnetError": "glassnet.errors",
     "Model": "glassnet.training",
@@ -55,16 +55,16 @@ _HOMES = {
     "train": "glassnet.api",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULE_OF_NAME)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULE_OF_NAME:
         raise AttributeError(f"module 'glassnet' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_MODULE_OF_NAME[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+    return [*globals(), *_MODULE_OF_NAME]

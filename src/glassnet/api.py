@@ -1,4 +1,4 @@
-"""Public functions that join packages: what trains, what evaluates, what makes pages. Nothing else imports them."""
+"""Public functions that join packages: training, reports and comparisons. No other module imports them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def train(
         try:
             _write_report(run.path)
         except KeyboardInterrupt as stop:
-            stop.args = (f"{run.path} lacks nothing but its report, which glassnet report {run.path} writes.",)
+            stop.args = (f"The training in {run.path} is finished. Write its report with: glassnet report {run.path}",)
             raise
     return run
 

@@ -1,7 +1,7 @@
-"""What a residual network is: its spec, the presets as a table, and how layers are put together.
+"""Residual networks: the spec, the table of presets, and the layers that a spec stands for.
 
-This is the only place that knows. ``assemble`` composes layers from the namespace it is handed and never
-asks which engine that belongs to.
+No other module decides which layers a network has. ``assemble`` composes them from a namespace of layers, and works
+with that of any engine.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class ResNetSpec(Settings):
     block: Literal["basic", "bottleneck"] = setting(
         "basic", "Residual block: two 3×3 convolutions, or 1×1, 3×3, 1×1 with four times the channels."
     )
-    stem: Literal["3x3", "7x7"] = setting("3x3", "First convolution: 3×3, or 7×7 of stride 2 with the pool after it.")
-    norm: Literal["batch", "none"] = setting("batch", "Normalization; without one, convolutions have biases.")
+    stem: Literal["3x3", "7x7"] = setting("3x3", "First convolution: 3×3, or 7×7 with stride 2, followed by --pool.")
+    norm: Literal["batch", "none"] = setting("batch", "Normalization: BatchNorm; none gives convolutions biases.")
     bn_eps: float = setting(1e-5, "Number that BatchNorm adds to each variance.", above=0)
     bn_momentum: float | None = setting(
         0.1,
@@ -54,7 +54,7 @@ class ResNetSpec(Settings):
         below=1,
     )
     preactivation: bool = setting(False, "Normalize and rectify before each convolution (He et al. 2016).")
-    skip: bool = setting(True, "Residual network; without skips it is the plain network with the same keys.")
+    skip: bool = setting(True, "Use skip connections; without them: the plain network.")
     shortcut: Literal["zero-pad", "projection"] = setting(
         "zero-pad", "Shortcut where the shape changes: option A or option B of He et al. 2015."
     )
@@ -73,6 +73,10 @@ class ResNetSpec(Settings):
             object.__setattr__(self, "image_size", self.size[0])
 
     def check(self) -> None:
+        """Check that the network can run on images of its size.
+
+        :raises ConfigError: if two fields exclude each other, or the images are too small.
+        """
         if not self.blocks:
             raise invalid("blocks", "a list of integers of at least 1", self.blocks)
         if self.zero_init and (self.norm != "batch" or self.preactivation):
@@ -147,14 +151,14 @@ PRESETS: dict[str, ResNetSpec] = {
 
 
 def default_preset(size: tuple[int, int]) -> str:
-    """The preset for images of (height, width) where nobody chose one."""
+    """Return the name of the preset for images of (height, width) if none was given."""
     return "tiny" if max(size) <= 16 else "resnet20"
 
 
 def spec(name: str, **changes: Any) -> ResNetSpec:
-    """The spec of a preset, changed by field: ``spec("resnet20", classes=4)``.
+    """Return the spec of a preset, changed by field: ``spec("resnet20", classes=4)``.
 
-    :raises ConfigError: an unknown preset or field.
+    :raises ConfigError: if the preset or a field is unknown, or a value is out of its range.
     """
     if not isinstance(name, str) or name not in PRESETS:
         raise choice_error("model", PRESETS, name)
@@ -235,7 +239,7 @@ def _shortcut(spec: ResNetSpec, nn: Any, before: int, channels: int, stride: int
 
 
 def _pool(spec: ResNetSpec, nn: Any, channels: int, kernel_size: int) -> dict[str, Any]:
-    """What halves the image: windows of 2 side by side, or of 3 that overlap."""
+    """Return the pooling layer, which halves the image: windows of 2 side by side, or of 3 that overlap."""
     if spec.pool == "none":
         return {}
     if spec.pool == "stride":  # Springenberg et al. 2015: a convolution learns what the pool would do

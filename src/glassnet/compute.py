@@ -1,4 +1,4 @@
-"""The settings of the machine: which engine computes a network, on what and in which numbers."""
+"""The settings of the computation: engine, device, dtype and precision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from glassnet.settings import Settings, setting
 
 @dataclass(frozen=True)
 class Compute(Settings):
-    """The way a network is computed. It changes the speed and the rounding of a training, not its meaning.
+    """Settings of the computation. They change the speed and the rounding of a training, not its meaning.
 
     :raises ConfigError: if a field is out of its range, or belongs to the other engine.
     """
@@ -19,13 +19,13 @@ class Compute(Settings):
     title: ClassVar[str] = "compute"
 
     engine: Literal["numpy", "torch"] = setting(
-        "numpy", "Engine: NumPy with gradients written by hand, or PyTorch where it scales."
+        "numpy", "Engine: NumPy with gradients written by hand, or PyTorch (GPU, several devices)."
     )
     dtype: Literal["float32", "float64"] = setting(
-        "float32", "Type of the numbers: float32 to train, float64 to prove."
+        "float32", "Type of the numbers: float32 for training, float64 for gradient checks."
     )
     kernels: Literal["fast", "plain"] = setting(
-        "fast", "Code of the NumPy engine's layers: fast kernels, or the plain functions of nn/functional.py."
+        "fast", "Functions of the NumPy engine's layers: fast kernels, or the plain ones of nn/functional.py."
     )
     threads: int | None = setting(None, "Number of threads on a CPU. Default: all cores.", minimum=1)
     device: str = setting("auto", "Device of the PyTorch engine: auto, cpu, cuda, cuda:1 or mps.")
@@ -33,7 +33,7 @@ class Compute(Settings):
         1, "Number of GPUs, or of processes on a CPU, that share each batch (PyTorch engine).", minimum=1
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = setting(
-        None, "Precision of the PyTorch engine: float32 alone or mixed with shorter numbers. Default: 32-true."
+        None, "Precision of the PyTorch engine: float32, or float32 mixed with bfloat16 or float16. Default: 32-true."
     )
     compile: bool = setting(False, "Compile the network with torch.compile first (PyTorch engine).")
     channels_last: bool | None = setting(
@@ -41,6 +41,10 @@ class Compute(Settings):
     )
 
     def check(self) -> None:
+        """Check that the engine has every setting.
+
+        :raises ConfigError: if a setting belongs to the other engine, or precision contradicts dtype.
+        """
         allowed = _NUMPY_ALLOWED if self.engine == "numpy" else {"kernels": ("fast",)}
         for name, values in allowed.items():
             if getattr(self, name) not in values:

@@ -40,7 +40,7 @@ class ConfigError(GlassnetError, ValueError):
 
 
 class RunError(GlassnetError):
-    """A run folder that is missing, unfinished, in the way or of another format; or a run that failed."""
+    """A run folder that is missing, unfinished, already existing or of another format; or a run that failed."""
 
 
 class DivergedError(RunError):

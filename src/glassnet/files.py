@@ -31,7 +31,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def add_path_to_error(path: Path) -> Iterator[None]:
-    """Add the path to an OSError inside; the system names none if a disk is full."""
+    """Add the path to an OSError inside; the system names none if a disk is full.
+
+    :raises OSError: if the block raises one, with the path as its ``filename``.
+    """
     try:
         yield
     except OSError as error:
@@ -39,5 +42,5 @@ def add_path_to_error(path: Path) -> Iterator[None]:
 
 
 def temporary_path(path: Path) -> Path:
-    """Return the file beside ``path`` that a kill may leave."""
+    """Return the path of the temporary file beside ``path``. A killed process may leave it."""
     return path.with_name(f".{path.name}.tmp")

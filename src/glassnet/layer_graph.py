@@ -1,4 +1,4 @@
-"""The graph of a network as plain data: what the layer table, an exporter or a page needs to know of it.
+"""The graph of a network as plain data: all that the layer table, an exporter or a page needs.
 
 ``assemble`` composes a network from a namespace of layers. Here the layers of the namespace are records: they compute
 nothing, but know their attributes, the shapes of their parameters and the shape of their output.

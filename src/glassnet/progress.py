@@ -10,7 +10,7 @@ ETA_AFTER_STEPS = 20
 
 
 class Progress:
-    """Silent base class. Code that takes time calls these methods; a subclass shows what it wants to show."""
+    """Silent base class. Code that takes time calls these methods; a subclass displays them."""
 
     def log(self, line: str) -> None:
         """Write one line."""
@@ -26,7 +26,7 @@ class Progress:
 
 
 class TerminalProgress(Progress):
-    """Log lines on stderr, an estimate of the time once some units are done, and on a terminal a bar."""
+    """Log lines on stderr and, on a terminal, a bar; an estimate of the remaining time is logged after 20 units."""
 
     def __init__(self) -> None:
         self.bar: Any = None

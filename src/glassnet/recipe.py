@@ -1,4 +1,4 @@
-"""How a network is trained: the recipe, and the named recipes as a table."""
+"""Recipes: the settings of a training, and the table of the named recipes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from glassnet.settings import Settings, invalid, setting
 
 @dataclass(frozen=True)
 class Recipe(Settings):
-    """The way a network is trained: everything but the network, the data and the machine.
+    """Settings of a training: everything but the network, the data and the machine.
 
     :raises ConfigError: if a field is out of its range.
     """
@@ -20,7 +20,7 @@ class Recipe(Settings):
     default_source: ClassVar[str | None] = "the preset's"
 
     optimizer: Literal["sgd", "adam", "adamw"] = setting("sgd", "Optimizer, as torch.optim computes it.")
-    lr: float = setting(0.05, "Learning rate, the largest of its schedule.", above=0)
+    lr: float = setting(0.05, "Peak learning rate of the schedule.", above=0)
     momentum: float = setting(0.9, "Momentum of SGD.", minimum=0, below=1)
     nesterov: bool = setting(False, "Use Nesterov's momentum in SGD.")
     weight_decay: float = setting(0.0, "Weight decay.", minimum=0)
@@ -28,28 +28,36 @@ class Recipe(Settings):
         "weights", "Parameters that decay: kernels and matrices only, or all."
     )
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = setting("constant", "Schedule of the learning rate.")
-    batch_size: int = setting(64, "Number of images of a step.", minimum=1)
+    batch_size: int = setting(64, "Number of images per step.", minimum=1)
     epochs: int = setting(10, "Number of passes over the training images.", minimum=1)
-    label_smoothing: float = setting(0.0, "Probability that is spread over all classes.", minimum=0, below=1)
+    label_smoothing: float = setting(
+        0.0, "Probability moved from the true class to all classes equally.", minimum=0, below=1
+    )
     validation_fraction: float = setting(
         0.0, "Fraction of the training images that is held out to choose the best epoch.", minimum=0, below=1
     )
-    clip_grad_norm: float | None = setting(None, "Largest L2 norm of the whole gradient.", above=0)
+    clip_grad_norm: float | None = setting(
+        None, "Scale the whole gradient down to at most this L2 norm. Default: no clipping.", above=0
+    )
     augment: Literal["none", "flip-crop"] = setting("none", "Augmentation of the training images (He et al. 2015).")
     seed: int = setting(42, "Seed of initial weights, batches, augmentation and dropout.", minimum=0, below=2**32)
 
     def check(self) -> None:
+        """Check that nesterov has a momentum.
+
+        :raises ConfigError: if it has none.
+        """
         if self.nesterov and self.momentum == 0:
             raise invalid("momentum", "above 0 with nesterov", self.momentum)
 
     def decays(self, ndim: int) -> bool:
-        """Whether a parameter of ``ndim`` axes decays: biases and BatchNorm's scales have one, weights more."""
+        """Whether a parameter of ``ndim`` axes decays. Biases and BatchNorm's parameters are 1-d."""
         return self.weight_decay_scope == "all" or ndim > 1
 
 
 _ONE_CYCLE: dict[str, Any] = {"schedule": "one-cycle", "nesterov": True}
 _CIFAR = _ONE_CYCLE | {"lr": 0.1, "weight_decay": 1e-4, "batch_size": 128, "augment": "flip-crop"}
-# He et al.'s 0.1 at 256 images, in proportion; so many of 224×224 fit into a few GiB in every preset.
+# He et al.'s lr of 0.1 for 256 images, in proportion: 32 images of 224×224 fit into a few GiB with every preset.
 _IMAGENET = _ONE_CYCLE | {"lr": 0.0125, "weight_decay": 1e-4, "batch_size": 32, "augment": "flip-crop"}
 
 # What differs from Recipe's own defaults, by preset and name. "tutorial" is the teaching example's and never changes.
@@ -76,9 +84,9 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def get_recipe(preset: str, name: str = "default", **changes: Any) -> Recipe:
-    """The named recipe of a preset, changed by field. A network that is no preset starts from Recipe's defaults.
+    """Return the named recipe of a preset, changed by field. Other networks start from Recipe's defaults.
 
-    :raises ConfigError: an unknown name or field.
+    :raises ConfigError: if the name or a field is unknown, or a value is out of its range.
     """
     named = RECIPES.get(preset, {"default": {}})
     if not isinstance(name, str) or name not in named:

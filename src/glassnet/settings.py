@@ -34,6 +34,7 @@ class Limits:
     below: float = inf
 
     def allow(self, number: float) -> bool:
+        """Whether the number is finite and in the range."""
         return self.minimum <= number and self.above < number < self.below and abs(number) <= float_info.max
 
     def __str__(self) -> str:
@@ -55,9 +56,9 @@ def setting(
     """Declare a field of a class of settings.
 
     :param default: the value where none is given, or ``REQUIRED``.
-    :param help: a phrase that names the thing and its unit, for the option of the command line.
-    :param minimum: the least number, for fields of numbers; ``above`` and ``below`` are limits that it may not reach.
-    :param form: the words for what is allowed, where those that follow from type and limits do not suffice.
+    :param help: help text of the command-line option: a phrase that names the thing and its unit.
+    :param minimum: the smallest allowed number; ``above`` and ``below`` are limits that are not allowed themselves.
+    :param form: text of the allowed values in errors; by default it follows from the type and the limits.
     """
     metadata = {"help": help, "limits": Limits(minimum, above, below), "form": form}
     return dataclasses.field(default=default, metadata=metadata)

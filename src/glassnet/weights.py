@@ -27,7 +27,11 @@ _NUMPY_DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, Any] | None = None) -> None:
-    """Write tensors and a JSON object as safetensors, atomically; equal content gives equal bytes."""
+    """Write tensors and a JSON object as safetensors, atomically; equal content gives equal bytes.
+
+    :param tensors: arrays of any shape, memory order and dtype that safetensors knows.
+    :raises OSError: if the file cannot be written.
+    """
     contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
     # ascontiguousarray makes 0-d arrays 1-d
     shaped = {key: array.reshape(np.shape(tensors[key])) for key, array in contiguous.items()}
@@ -35,7 +39,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read the tensors of a safetensors file and the metadata given to ``save_tensors`` (empty for foreign files).
+    """Read the tensors and the metadata of a safetensors file.
+
+    :returns: arrays in the dtypes of the file, but float32 for bfloat16; and the metadata that ``save_tensors`` was
+        given, which is empty for files of other projects.
 
     :raises DataError: if the file is missing or is not a whole safetensors file.
     """
@@ -50,8 +57,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             tensors |= _bfloat16_to_float32(path.read_bytes(), bfloat16)
     except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path} must be a whole safetensors file. Got: {error}.") from None
-    if odd := next((key for key in keys if key not in tensors), None):
-        raise DataError(f"{path} must hold tensors of {', '.join(_NUMPY_DTYPES)} or BF16. Got {odd} of {dtypes[odd]}.")
+    if unsupported := next((key for key in keys if key not in tensors), None):
+        allowed = f"{', '.join(_NUMPY_DTYPES)} or BF16"
+        raise DataError(f"{path} must hold tensors of {allowed}. Got {unsupported} of {dtypes[unsupported]}.")
     return {key: tensors[key] for key in keys}, metadata
 
 
@@ -88,11 +96,11 @@ def load_weights(path: str | Path) -> dict[str, Array]:
 
 def _check_exists(path: Path) -> None:
     if not path.is_file():
-        raise DataError(f"{path} must be an existing file. Got no such file.")
+        raise DataError(f"{path} must be an existing file. Got nothing there.")
 
 
 def _bfloat16_to_float32(content: bytes, keys: Collection[str]) -> dict[str, Array]:
-    """Widen bfloat16, which NumPy has not, to float32, of which it is the upper half."""
+    """Return bfloat16 tensors, which NumPy lacks, as float32: their bits are its upper 16."""
     return {
         key: (np.frombuffer(tensor["data"], "<u2").astype("<u4") << 16).view("<f4").reshape(tensor["shape"])
         for key, tensor in deserialize(content)  # type: ignore[no-untyped-call]
@@ -113,7 +121,7 @@ def _load_pytorch(path: Path) -> dict[str, Array]:
     except (RuntimeError, OSError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(f"{path} must be a whole PyTorch file. Got: {reason.rstrip('.')}.") from None
-    except Exception:  # a damaged pickle may end in any, whose text says nothing of the file
+    except Exception:  # a damaged pickle may raise anything, with a text that does not help
         raise DataError(f"{path} must be a whole PyTorch file. Got content that torch.save does not write.") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(

@@ -115,7 +115,7 @@ def test_load_data_takes_samples_of_the_training_images(split_animals):
     data = load_data(split_animals, samples=6)
     assert np.bincount(data.train.labels).tolist() == [3, 3]
     assert len(data.test) == 6
-    with pytest.raises(ConfigError, match="samples must be 2 .* Got 17."):
+    with pytest.raises(ConfigError, match="samples must be from 2, .* Got 17."):
         load_data(split_animals, samples=17)
 
 

@@ -61,7 +61,7 @@ def test_load_data_takes_samples_of_the_digits():
     assert data.normalization == Normalization(16.0, (0.0,), (1.0,))
     assert data.scale == 16.0
     assert load_data("digits", samples=200, seed=2).fingerprint != data.fingerprint
-    with pytest.raises(ConfigError, match=r"samples must be 10 .* to 1337, or 1347, all training images\. Got 1340\."):
+    with pytest.raises(ConfigError, match=r"samples must be from 10, .* to 1337, or all 1347 images\. Got 1340\."):
         load_data("digits", samples=1340)
 
 
@@ -209,7 +209,7 @@ def test_load_data_raises_for_a_device():
         ({"image_size": (8, -1)}, r"image_size must be .* Got \(8, -1\)\."),
         ({"image_size": (8, 8, 1)}, r"image_size must be .* Got \(8, 8, 1\)\."),
         ({"samples": 0}, "samples must be an integer of at least 1. Got 0."),
-        ({"samples": 9}, "samples must be 10 .* Got 9."),
+        ({"samples": 9}, "samples must be from 10, .* Got 9."),
         ({"seed": -1}, "seed must be an integer from 0 to 4294967295. Got -1."),
         (
             {"channels": 3},
@@ -245,6 +245,6 @@ def test_load_data_imports_neither_scikit_learn_nor_pillow_for_digits_and_idx(tm
 def test_load_data_raises_for_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(
-        DataError, match=r"^digits must be installed with scikit-learn\. Got no package of that name\.$"
+        DataError, match=r"^digits must be installed, as part of scikit-learn\. Got no scikit-learn here\.$"
     ):
         load_data("digits")

@@ -79,7 +79,7 @@ def test_stratified_sample_of_all_is_all():
 def test_stratified_sample_raises_for_too_few_images():
     labels = np.tile([0, 1, 2], 20)
     for samples in (2, 58, 61):
-        with pytest.raises(ConfigError, match=rf"samples must be 3 .* to 57, or 60, .* Got {samples}\."):
+        with pytest.raises(ConfigError, match=rf"samples must be from 3, .* to 57, or all 60 images\. Got {samples}\."):
             stratified_sample(labels, samples, 0)
     with pytest.raises(DataError, match="Class 'b' must have at least 2 images to take samples. Got 1."):
         stratified_sample(np.repeat([0, 1], [20, 1]), 10, 0, ["a", "b"])

@@ -31,7 +31,7 @@ def test_small_batch(make_context: Any, set_seconds: Any, batch: int, ratio: flo
     result = speed_checks.SmallBatch().run(make_context(recipe__batch_size=batch))
     assert result.confidence == confidence
     if confidence:
-        assert result.message == f"Batches of 4 take {ratio:.1f} times as long for an image as in batches of 64."
+        assert result.message == f"Batches of 4 take {ratio:.1f} times the time per image of batches of 64."
 
 
 @pytest.mark.parametrize(

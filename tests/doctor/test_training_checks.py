@@ -159,7 +159,7 @@ class TestTooLittleCapacity:
         ("losses", "reason"),
         [
             ((2.3,) * 5, "the network learned nothing, which a lack of capacity does not explain"),
-            ((1.3,), "the run has 13 steps, too few to exhaust a network's capacity"),
+            ((1.3,), "the run has 13 steps, too few to judge its capacity"),
         ],
     )
     def test_is_skipped(self, make_context: Any, losses: Any, reason: str) -> None:

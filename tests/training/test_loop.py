@@ -536,7 +536,7 @@ class TestWhatDoesNotFit:
         ({"resume": True}, ConfigError, "resume and overwrite must not be given together. Got both."),
         ({"seed": 2**32}, ConfigError, "seed must be an integer of at least 0"),
         ({"data": "no such folder"}, DataError, "Got 'no such folder'."),
-        ({"samples": 3}, ConfigError, "samples must be 10 (the number of classes) to"),
+        ({"samples": 3}, ConfigError, "samples must be from 10, the number of classes, to"),
         ({"classes": 3}, ConfigError, "classes of the model must be 10, as in the data. Got 3."),
         ({"model": None, "classes": 12}, ConfigError, "classes of the model must be 10, as in the data. Got 12."),
         ({"in_channels": 3}, ConfigError, "in_channels of the model must be 1, as in the data."),

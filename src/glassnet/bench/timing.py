@@ -16,7 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-MIN_RUN_TIME = 0.1  # seconds of a turn; shorter tasks are repeated
+MIN_RUN_TIME = 0.1  # seconds per turn; shorter tasks are repeated
 MAX_REPEATS = 30
 COOLDOWN_SECONDS = 0.05  # before a turn: threads of the turn before may still spin
 
@@ -31,6 +31,7 @@ class Quartiles:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Quartiles:
+        """Return the quartiles of the values (linear between them); a single value is all three."""
         return cls(*(statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3))
 
     def format(self) -> str:
@@ -51,8 +52,8 @@ class TimedTask:
 def time_interleaved(tasks: Mapping[str, TimedTask], rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each task in each round: the median of the repeats in its turn.
 
-    Two runs before the first round make memory and caches, and say how often to repeat. The first run of each turn is
-    not counted: other tasks have used memory and caches in the meantime.
+    Two runs before the first round warm up, and determine the number of repeats. The first run of each turn is not
+    counted: other tasks have used memory and caches in the meantime.
     """
     repeats = {}
     for name, task in tasks.items():

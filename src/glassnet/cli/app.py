@@ -1,4 +1,4 @@
-"""The program and what its commands have in common: options, and how a result is shown."""
+"""The program, and the options and the output that its commands share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 check = typer.Typer(
-    help="Prove that the numbers are right.", epilog="Example: glassnet check gradients tiny", no_args_is_help=True
+    help="Check gradients, and the agreement of the engines.",
+    epilog="Example: glassnet check gradients tiny",
+    no_args_is_help=True,
 )
 app.add_typer(check, name="check")
 study = typer.Typer(
@@ -64,7 +66,7 @@ OtherData = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(metavar="best|last", help="Weights to load. Default: best if validation selected them, or last."),
+    typer.Option(metavar="best|last", help="Weights to load. Default: best if the run has them, else last."),
 ]
 Engine = Annotated[str, typer.Option(metavar="numpy|torch", help="Engine that computes.")]
 ImageSize = Annotated[
@@ -75,7 +77,8 @@ Samples = Annotated[
 ]
 MaxUnreadable = Annotated[float, typer.Option(help="Largest fraction of a folder's images that may be unreadable.")]
 StudyOutput = Annotated[
-    Path | None, typer.Option(help="File to write the page to. Default: study-NAME-SUBJECT.html in this folder.")
+    Path | None,
+    typer.Option(help="HTML page to write. Default: study-NAME-SUBJECT.html in the current directory."),
 ]
 
 
@@ -104,7 +107,7 @@ def model_spec(model: str, settings: Mapping[str, Any]) -> ResNetSpec:
 
 
 def show(data: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print the text for people, or the data as one JSON object."""
+    """Print the text, or the data as one JSON object."""
     typer.echo(json.dumps(_to_json_safe(data), allow_nan=False) if as_json else text)
 
 
@@ -118,7 +121,10 @@ def _to_json_safe(value: Any) -> Any:
 
 
 def integers(name: str, text: str) -> list[int]:
-    """Return the integers between commas."""
+    """Return the integers between commas.
+
+    :raises ConfigError: if there is anything else between them.
+    """
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
@@ -133,7 +139,7 @@ def show_study(
     rows: list[dict[str, Any]] | None = None,
     markdown: str | None = None,
 ) -> None:
-    """Write a study's page; print what it says, below a table of ``rows`` or one in Markdown, or its numbers."""
+    """Write a study's page; print its summary below a table of ``rows`` or one in Markdown, or its numbers as JSON."""
     from glassnet.pages.page import write_page
 
     written = str(write_page(page, output))

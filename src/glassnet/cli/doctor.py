@@ -26,7 +26,7 @@ def doctor(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Find faults of a run or its images, with the evidence and what to do next. Exit code 0 with or without faults."""
+    """Find faults of a run or its images, with evidence and what to do next. Exits with 0 even if there are faults."""
     from glassnet.doctor import diagnose, write_doctor_report
     from glassnet.progress import TerminalProgress
 

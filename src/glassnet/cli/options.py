@@ -54,9 +54,9 @@ def _option(cls: type[Settings], name: str, help: str) -> inspect.Parameter:
     members = set(get_args(kind) or (kind,))
     source = f" (default: {cls.default_source})" if cls.default_source else ""
     details: dict[str, Any] = {
-        "help": help,
+        "help": help if default is None or source else f"{help} Default: {_to_text(default)}.",
         "rich_help_panel": f"{cls.title.capitalize()} settings{source}",
-        "show_default": str(default) if default is not None and not source else False,
+        "show_default": False,  # None stands for an option that was not given
     }
     option: Any = str
     if bool in members or kind is bool:
@@ -72,8 +72,15 @@ def _option(cls: type[Settings], name: str, help: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
+def _to_text(default: Any) -> str:
+    return ("no", "yes")[default] if isinstance(default, bool) else str(default)
+
+
 def _integers(name: str, text: str) -> int | tuple[int, ...]:
-    """Return one integer, or several that stand between commas."""
+    """Return the integer, or the integers that commas separate.
+
+    :raises ConfigError: if there is anything else between the commas.
+    """
     try:
         numbers = tuple(int(number) for number in str(text).split(","))
     except ValueError:

@@ -34,19 +34,20 @@ def train(
     max_unreadable: MaxUnreadable = 0.01,
     init: Annotated[
         Path | None,
-        typer.Option(help="Run folder or weights file with initial weights for all layers but the head."),
+        typer.Option(help="Run folder or weights file with the initial weights of all layers but the head."),
     ] = None,
     freeze: Annotated[
         str | None,
-        typer.Option(metavar="backbone", help="Layers that keep their weights of --init: all but the head."),
+        typer.Option(metavar="LAYERS", help="backbone: keep the weights of --init in all layers but the head."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
     stop_after_epoch: Annotated[
-        int | None, typer.Option(help="Number of epochs after which to stop early; the schedule stays whole.")
+        int | None,
+        typer.Option(help="Stop early, after this many epochs. The schedule is still that of --epochs."),
     ] = None,
     evaluate_train: Annotated[
-        bool, typer.Option("--evaluate-train", help="Evaluate the training images after each epoch, too.")
+        bool, typer.Option("--evaluate-train", help="Also evaluate the training images after each epoch.")
     ] = False,
     check_gradients: Annotated[
         bool, typer.Option("--check-gradients", help="Check the gradients of the network before the training.")
@@ -91,12 +92,15 @@ def _check_network(network: Network, data: Dataset) -> None:
     checked = check_state(network.spec, network.state_dict(), images, data.train.labels[:2])
     checked.raise_if_failed()
     typer.echo(
-        f"The gradients are right: {len(checked.rows)} tensors, worst error {checked.worst.error:.1e}.", err=True
+        f"The gradients are correct: {len(checked.rows)} tensors, worst error {checked.worst.error:.1e}.", err=True
     )
 
 
 def _class_names(text: str) -> list[str]:
-    """Return the lines of a file, or the names between commas."""
+    """Return the lines of a file, or the names between commas.
+
+    :raises ConfigError: if the file is not text.
+    """
     path = Path(text)
     try:
         return path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
@@ -126,7 +130,7 @@ def import_(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a run folder of weights trained elsewhere, to evaluate, predict with and report on."""
+    """Create a run folder from weights that were trained elsewhere."""
     imported = gn.import_weights(
         weights,
         gn.spec(model, **settings),
@@ -142,7 +146,10 @@ def import_(
 
 
 def _numbers(name: str, text: str) -> list[float]:
-    """Return the numbers between commas."""
+    """Return the numbers between commas.
+
+    :raises ConfigError: if there is anything else between them.
+    """
     try:
         return [float(number) for number in text.split(",")]
     except ValueError:

@@ -49,6 +49,6 @@ def shuffled_batches(count: int, batch_size: int, rng: np.random.Generator) -> I
 
 
 def cycle_batches(count: int, batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Return the batches of a training from ``seed``, epoch after epoch without an end."""
+    """Return the batches of a training from ``seed``, epoch after epoch, endlessly."""
     for epoch in itertools.count(1):
         yield from shuffled_batches(count, batch_size, make_rng(seed, "shuffle", epoch))

@@ -31,10 +31,11 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: NDArray[np.int64]) -> Split:
-        """Return a copy of the images at these indices."""
+        """Return a split with copies of the images and labels at these indices, (M,)."""
         return Split(self.images[indices], self.labels[indices])
 
     def copy(self) -> Split:
+        """Return a split with copies of both arrays."""
         return Split(self.images.copy(), self.labels.copy())
 
 
@@ -52,7 +53,8 @@ class Dataset:
     :param test_images: the test split, with ``test_labels``; without them a stratified part, ``test_size`` of the
         images drawn with ``seed``, is held out.
     :raises DataError: if the arrays cannot be trained on.
-    :raises ConfigError: if ``scale``, ``test_size`` or ``seed`` is out of range, or a half of the test split missing.
+    :raises ConfigError: if ``scale``, ``test_size`` or ``seed`` is out of range, or only one of ``test_images`` and
+        ``test_labels`` is given.
     """
 
     def __init__(
@@ -122,7 +124,10 @@ class Dataset:
 
     @cached_property
     def normalization(self) -> Normalization:
-        """The normalization by scale, mean and standard deviation of the training images."""
+        """The normalization by scale, mean and standard deviation of the training images.
+
+        All of them are measured, also those that a training holds out with ``validation_fraction``.
+        """
         return Normalization.from_images(self.train.images, self.scale)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Image files decoded to uint8 arrays: the one way in, for training folders and for predict."""
+"""Image files decoded to uint8 arrays: the only decoder, for training folders and for predict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from glassnet.errors import ConfigError, DataError, choice_error
 if TYPE_CHECKING:
     from PIL import Image
 
-# What people keep images in; others of Pillow's formats (EPS for one) start other programs.
+# Accepted formats: others of Pillow's (EPS for one) start other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _GRAY_MODES = ("1", "L", "LA", "I", "F")
 _ORIENTATION = 0x0112  # EXIF's tag
@@ -35,8 +35,8 @@ def decode_image(path: str | os.PathLike[str], image_size: int | tuple[int, int]
 
     EXIF rotation is applied, the shorter side resized with antialiasing (bilinear, as torchvision's default) and the
     rest cropped around the middle. JPEGs are reduced while they are decoded, to at least twice the requested size.
-    Transparency is laid on white, 16-bit gray is scaled to 8 bits, colour profiles are ignored, and the first image
-    of an animation is taken.
+    Transparent images are composited on white, 16-bit gray is scaled to 8 bits, colour profiles are ignored, and the
+    first image of an animation is taken.
 
     :param image_size: the side, or (H, W), in pixels.
     :param channels: 1 (gray) or 3 (red, green, blue).
@@ -118,7 +118,7 @@ def _decode(path: Path, image_size: tuple[int, int], channels: int) -> NDArray[n
     from PIL import ImageOps
 
     with _open_image(path) as image:
-        # Twice the size leaves the antialiasing to `resize`; Pillow draws no less than is asked for.
+        # Twice the size leaves the antialiasing to `resize`; draft() never goes below the requested size.
         image.draft(None, (2 * max(image_size), 2 * max(image_size)))
         image.load()
         if _orientation(image) != 1:

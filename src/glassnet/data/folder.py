@@ -167,12 +167,12 @@ def _size_and_channels(
 
 
 def _check_same_size(first: tuple[Path, Size], other: tuple[Path, Size]) -> None:
-    one, another = (f"{path} of {height}×{width}" for path, (height, width) in (first, other))
+    first_text, other_text = (f"{path} of {height}×{width}" for path, (height, width) in (first, other))
     if first[1] != other[1]:
-        raise ConfigError(f"Images must have the same size. Got {one} and {another}. {_SET_SIZE}")
+        raise ConfigError(f"Images must have the same size. Got {first_text} and {other_text}. {_SET_SIZE}")
     if max(other[1]) > _MAX_UNRESIZED_SIDE:
         raise ConfigError(
-            f"Images must be at most {_MAX_UNRESIZED_SIDE} pixels high and wide. Got {another}. {_SET_SIZE}"
+            f"Images must be at most {_MAX_UNRESIZED_SIDE} pixels high and wide. Got {other_text}. {_SET_SIZE}"
         )
 
 

@@ -58,15 +58,15 @@ def _read(file: BinaryIO, path: Path, dimensions: int, available: int) -> NDArra
     if 0 in shape:
         raise DataError(f"{path} must have dimensions of at least 1. Got {shape}.")
     length = math.prod(shape)
-    promise = f"{path} must hold {length} bytes of data, {' × '.join(map(str, shape))}, as its header says. Got"
+    expected_text = f"{path} must hold {length} bytes of data, {' × '.join(map(str, shape))}, as its header says. Got"
     if header_size + length > available:
-        raise DataError(f"{promise} a file too small for them.")
+        raise DataError(f"{expected_text} a file too small for them.")
     data = np.empty(length, np.uint8)
     received = file.readinto(data.data)  # type: ignore[attr-defined]
     if received < length:
-        raise DataError(f"{promise} {received}.")
+        raise DataError(f"{expected_text} {received}.")
     if file.read(1):  # at the end of a gzip stream this also checks its checksum
-        raise DataError(f"{promise} more.")
+        raise DataError(f"{expected_text} more.")
     return data.reshape(shape)
 
 

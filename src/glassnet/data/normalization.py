@@ -37,7 +37,7 @@ class Normalization:
         return cls(float(scale), tuple(mean.tolist()), tuple(std.tolist()))
 
     def apply(self, images: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
-        """Return a fresh float array (N, C, H, W) of images, uint8 (N, H, W, C), channels-last in memory.
+        """Return images, uint8 (N, H, W, C), as a new float array (N, C, H, W), still channels-last in memory.
 
         Divided by scale, less the mean, divided by std: in that order and in ``dtype``, as the engines do it.
 

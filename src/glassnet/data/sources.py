@@ -107,7 +107,7 @@ def _digits() -> Dataset:
     """scikit-learn's digits from its file, in the order and split of its own loader and ``train_test_split``."""
     package = find_spec("sklearn")  # found but not imported: that would take 2.5 s
     if package is None or package.origin is None:
-        raise DataError("digits must be installed with scikit-learn. Got no package of that name.")
+        raise DataError("digits must be installed, as part of scikit-learn. Got no scikit-learn here.")
     table = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", np.uint8, delimiter=",")
     images = table[:, :-1].reshape(-1, 8, 8, 1)  # (1797, 8, 8, 1), values 0..16
     labels = table[:, -1].astype(np.int64)

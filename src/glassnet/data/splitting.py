@@ -24,7 +24,7 @@ def stratified_split(
 ) -> tuple[Indices, Indices]:
     """Return sorted indices (rest, held_out), with the fraction of each class held out as scikit-learn draws it.
 
-    A class of very few members may be missing in the held-out part.
+    A class with very few images may be missing in the held-out part.
 
     :param classes: the names of the classes for errors, by default their labels.
     :param name: the name of the fraction in errors.
@@ -62,7 +62,7 @@ def stratified_sample(
     fewest = len(np.unique(labels))
     if not fewest <= samples <= count - fewest:
         raise ConfigError(
-            f"samples must be {fewest} (the number of classes) to {count - fewest}, or {count}, all training images. "
+            f"samples must be from {fewest}, the number of classes, to {count - fewest}, or all {count} images. "
             f"Got {samples}."
         )
     values = _check_pairs(labels, classes, "take samples")
@@ -84,10 +84,10 @@ def draw_stratified(labels: NDArray[np.int64], size: int, seed: int) -> tuple[In
     n_drawn = _apportion(counts - n_rest, size, rng)
     classes = np.split(np.argsort(class_of, kind="stable"), np.cumsum(counts)[:-1])
     rest, drawn = [], []
-    for members, stop, more in zip(classes, n_rest, n_drawn, strict=True):
+    for members, n_kept, n_taken in zip(classes, n_rest, n_drawn, strict=True):
         shuffled = members[rng.permutation(len(members))]
-        rest.append(shuffled[:stop])
-        drawn.append(shuffled[stop : stop + more])
+        rest.append(shuffled[:n_kept])
+        drawn.append(shuffled[n_kept : n_kept + n_taken])
     return rng.permutation(np.concatenate(rest)), rng.permutation(np.concatenate(drawn))
 
 
@@ -101,9 +101,9 @@ def _apportion(counts: Indices, total: int, rng: np.random.RandomState) -> Indic
         if missing == 0:
             break
         equal = np.flatnonzero(remainders == remainder)
-        raised = rng.choice(equal, min(len(equal), missing), replace=False)
-        shares[raised] += 1
-        missing -= len(raised)
+        incremented = rng.choice(equal, min(len(equal), missing), replace=False)
+        shares[incremented] += 1
+        missing -= len(incremented)
     return shares
 
 

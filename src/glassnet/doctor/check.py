@@ -22,7 +22,7 @@ class CheckResult:
 
     value: float
     measured: str
-    confidence: str | None = None  # that there is a fault: one of CONFIDENCE_LEVELS
+    confidence: str | None = None  # confidence that there is a fault: one of CONFIDENCE_LEVELS
     message: str = ""  # a sentence about the fault
 
 
@@ -32,13 +32,13 @@ class Check(ABC):
     ``benchmarks/doctor.md`` measures the limits: one half of its runs chose them, the other half is reported.
     """
 
-    name: ClassVar[str]  # of the fault
+    name: ClassVar[str]  # name of the fault
     requires: ClassVar[tuple[str, ...]]  # keys of ``context.PARTS``
     expected: ClassVar[str]  # values without a fault
-    source: ClassVar[str]  # of the limits
-    advice: ClassVar[tuple[str, ...]]  # in the order to try
-    medium: ClassVar[float]  # lower limits of the values that are a fault with medium and with high confidence
-    high: ClassVar[float]
+    source: ClassVar[str]  # origin of the limits
+    advice: ClassVar[tuple[str, ...]]  # remedies, in the order to try them
+    medium: ClassVar[float]  # values from here on are a fault with medium confidence
+    high: ClassVar[float]  # and from here on with high confidence
 
     @abstractmethod
     def run(self, context: CheckContext) -> CheckResult:

@@ -31,7 +31,11 @@ def build_page(report: DoctorReport) -> Page:
     if history:
         sections.append(Section("The training", [figures.loss_curve(history), figures.accuracy_curve(history)]))
     if report.passed:
-        rows = [[one.check.name, one.result.measured, one.check.expected] for one in report.passed if one.result]
+        rows = [
+            [passed.check.name, passed.result.measured, passed.check.expected]
+            for passed in report.passed
+            if passed.result
+        ]
         sections.append(Section("Checks passed", [Table("Faults not found", ["Fault", "Measured", "Expected"], rows)]))
     if report.skipped:
         rows = [[reason, ", ".join(names)] for reason, names in report.skipped_by_reason.items()]

@@ -28,7 +28,7 @@ class SmallBatch(SpeedCheck):
     """Time for an image in the run's batches and in larger ones."""
 
     name = "slow training: small batches"
-    expected = "an image takes less than 1.5 times as long as in a batch of 64"
+    expected = "time per image below 1.5 times that of batches of 64"
     advice = ("train with batch_size=64, and with lr larger in proportion up to the preset's (Goyal et al. 2017)",)
     max_suspect, large = 8, 64  # images in a batch
 
@@ -38,7 +38,7 @@ class SmallBatch(SpeedCheck):
             return CheckResult(1.0, f"batches of {batch_size}")
         network = _build_network(context)
         ratio = seconds_per_image(network, context, batch_size) / seconds_per_image(network, context, self.large)
-        measured = f"{ratio:.1f} times as long for an image as in batches of {self.large}"
+        measured = f"{ratio:.1f} times the time per image of batches of {self.large}"
         return self.grade(ratio, measured, f"Batches of {batch_size} take {measured}.")
 
 
@@ -47,7 +47,7 @@ class Float64(SpeedCheck):
 
     name = "slow training: float64"
     expected = "float32, or less than 1.15 times as long as in float32"
-    advice = ("train with dtype='float32'; float64 is for proofs",)
+    advice = ("train with dtype='float32'; float64 is for gradient checks",)
     medium, high = 1.15, 1.3
 
     def run(self, context: CheckContext) -> CheckResult:

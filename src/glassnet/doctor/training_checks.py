@@ -161,7 +161,7 @@ class TooLittleCapacity(Check):
             raise CheckSkippedError("the network learned nothing, which a lack of capacity does not explain")
         steps = min(self.max_steps, count_steps(context))
         if steps < self.min_steps:
-            raise CheckSkippedError(f"the run has {pluralize(steps, 'step')}, too few to exhaust a network's capacity")
+            raise CheckSkippedError(f"the run has {pluralize(steps, 'step')}, too few to judge its capacity")
         spec = context.spec.replace(width=self.width_factor * context.spec.width)
         wide = run_short_training(context, steps, self.max_seconds, spec=spec)
         gain = wide.accuracy - accuracy

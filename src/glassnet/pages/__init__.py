@@ -1,1 +1,1 @@
-"""Pages: HTML that opens offline, and the figures, texts and theme that pages share. Nothing here knows a network."""
+"""Pages: HTML that opens offline, and the figures, texts and theme that pages share. They do not depend on networks."""

@@ -91,7 +91,7 @@ class AblationStudy(Study):
             effect = f"Without {first.block} it is {self._accuracy(first.accuracy)}, {drop}."
         else:
             effect = "It does not fall without any single block."
-        smallest = [f"To remove {last.block} costs least: {self._change(last)}."] * (len(self.blocks) > 1)
+        smallest = [f"Removing {last.block} costs least: {self._change(last)}."] * (len(self.blocks) > 1)
         return [f"{whole} {effect}", *smallest, self._significance(), *self._compare_shapes()]
 
     def _accuracy(self, accuracy: float) -> str:

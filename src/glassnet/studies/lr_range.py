@@ -24,11 +24,11 @@ from glassnet.training.run import spec_for_data
 
 FloatArray = npt.NDArray[np.float64]
 
-DIVERGED = 4.0  # times the lowest running mean of the loss; there the test stops, as fastai's does
-SMOOTHING = 0.9  # of that running mean
-WINDOW = 0.15  # decades: the standard deviation of the Gaussian that smooths the curve
-NEAR_MINIMUM = 0.9  # of the fall: on the digits this point varies least, and it is close to the best constant rate
-MIN_FALL = 0.02  # of the first loss: a curve that falls less says nothing about learning rates
+DIVERGED = 4.0  # factor: the test stops at this multiple of the lowest running mean of the loss, as fastai's does
+SMOOTHING = 0.9  # weight of the earlier losses in that running mean
+WINDOW = 0.15  # standard deviation, in decades, of the Gaussian that smooths the curve
+NEAR_MINIMUM = 0.9  # fraction of the fall: on digits this point varies least and is close to the best constant rate
+MIN_FALL = 0.02  # fraction of the first loss: a curve that falls less shows nothing about learning rates
 LOSS_FLOOR = 1e-6  # a loss of 0 has no logarithm
 
 

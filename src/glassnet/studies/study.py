@@ -20,7 +20,7 @@ class Study(ABC):
     @property
     @abstractmethod
     def summary(self) -> list[str]:
-        """Sentences computed from the numbers, the opposite ones where the numbers are opposite."""
+        """Sentences about the numbers, worded by the sign of each result."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.summary[0]!r})"

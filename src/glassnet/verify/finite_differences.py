@@ -62,7 +62,7 @@ class GradientComparison:
 class GradientChecker:
     """A float64 copy of a module in training mode, which draws the same dropout masks in every forward pass.
 
-    :param rng: moves all tensors a small random step aside, at first and after each comparison that crosses a kink.
+    :param rng: perturbs all tensors slightly, at first and after each comparison that crosses a kink.
     """
 
     def __init__(

@@ -29,15 +29,15 @@ FORMAT = 1
 
 
 def dump_groups(groups: Iterable[TensorGroup], case: GoldenCase, folder: Path) -> Iterator[TensorGroup]:
-    """Hand ``groups`` on, and write their tensors to a new folder; ``index.json`` last, so that no half is valid.
+    """Yield the groups and write their tensors to a new folder, ``index.json`` last: without it a dump is not valid.
 
     :raises RunError: if the folder holds anything but what a killed dump left.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"A dump must be a new or empty folder. Got the file {folder}.")
-    remains = {".index.json.tmp", "inputs", "eval", "train", "steps"}
-    if strangers := sorted({path.name for path in folder.glob("*")} - remains):
-        raise RunError(f"A dump must be a new or empty folder. Got {folder}, which holds {strangers[0]}.")
+    leftovers = {".index.json.tmp", "inputs", "eval", "train", "steps"}
+    if unexpected := sorted({path.name for path in folder.glob("*")} - leftovers):
+        raise RunError(f"A dump must be a new or empty folder. Got {folder}, which holds {unexpected[0]}.")
     index: list[dict[str, Any]] = []
     for group in groups:
         tolerance = group.tolerance(case.dtype)
@@ -45,9 +45,10 @@ def dump_groups(groups: Iterable[TensorGroup], case: GoldenCase, folder: Path) -
             name = f"{group.name}/{key}"
             path = folder / f"{name}.npy"
             path.parent.mkdir(parents=True, exist_ok=True)
-            little = np.array(array, array.dtype.newbyteorder("<"), order="C")
-            np.save(path, little, allow_pickle=False)
-            entry = {"name": name, "file": f"{name}.npy", "shape": little.shape, "dtype": little.dtype.str}
+            little_endian = np.array(array, array.dtype.newbyteorder("<"), order="C")
+            np.save(path, little_endian, allow_pickle=False)
+            dtype = little_endian.dtype.str
+            entry = {"name": name, "file": f"{name}.npy", "shape": little_endian.shape, "dtype": dtype}
             rule = {"scale": group.scales[key], "tolerance": tolerance if isfinite(tolerance) else None}
             index.append({**entry, "what": f"{key}: {group.meaning}", **rule})
         yield group

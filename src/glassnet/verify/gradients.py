@@ -1,11 +1,11 @@
-"""Gradient checks: what ``backward`` returns against central differences of what ``forward`` returns.
+"""Gradient checks: the gradients of ``backward`` against central differences of the results of ``forward``.
 
 In float64, with the numerical derivative of ``finite_differences`` along d::
 
     analytical = ∇L · d        error = |numerical − analytical| / max(1e-4, |numerical| + |analytical|) < 1e-6
 
-Where the difference crosses a kink, another point is drawn, and a tensor that has only kinks to offer is an error,
-not a pass. Checks work on a copy: the network that they are given is not changed.
+Where the difference crosses a kink, another point is drawn. A tensor for which no differentiable point is found is an
+error, not a pass. Checks work on a copy: the network that they are given is not changed.
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ def check_field(name: str) -> None:
     if name in _NOT_SWEEPABLE:
         raise ConfigError(f"A field of the grid must be one that may vary. Got {name!r}. {_NOT_SWEEPABLE[name]}")
     if name not in _SETTINGS:
-        raise choice_error("A field of a model or a recipe", _SETTINGS, name)
+        sweepable = [field for field in _SETTINGS if field not in _NOT_SWEEPABLE]
+        raise choice_error("A field of the grid", sweepable, name)
 
 
 def _parse_value(name: str, text: str) -> Any:
