@@ -548,7 +548,7 @@ class TestBadInput:
         refused("must be a whole safetensors file", *command, copy)
 
     def test_a_run_that_is_none(self, refused: Callable[..., None], tmp_path: Path, digit: Path) -> None:
-        told = "must be a run folder. Got a path without config.json."
+        told = "must be a run folder. Got nothing there."
         for command in ("evaluate", "report"):
             refused(f"{tmp_path / 'none'} {told}", command, tmp_path / "none")
         refused(f"{tmp_path} {told}", "predict", tmp_path, digit)
@@ -610,8 +610,8 @@ class TestRealProcesses:
     def test_a_failure_with_and_without_its_traceback(self, tmp_path: Path) -> None:
         plain = self.started("evaluate", "nowhere", cwd=tmp_path)
         assert (plain.returncode, plain.stdout) == (1, "")
-        assert plain.stderr == "Error: nowhere must be a run folder. Got a path without config.json.\n"
+        assert plain.stderr == "Error: nowhere must be a run folder. Got nothing there.\n"
         shown = self.started("evaluate", "nowhere", "--debug", cwd=tmp_path)
         assert (shown.returncode, shown.stdout) == (1, "")
         assert "Traceback (most recent call last)" in shown.stderr
-        assert shown.stderr.endswith("RunError: nowhere must be a run folder. Got a path without config.json.\n")
+        assert shown.stderr.endswith("RunError: nowhere must be a run folder. Got nothing there.\n")

@@ -24,7 +24,10 @@ def train(
     report: bool = True,
     **settings: Any,
 ) -> training.Run:
-    """Train a model on data; leave a run folder with its report.
+    """Train a model on data and write a run folder with its report.
+
+    The mean and std that normalize images are measured on all training images, before ``validation_fraction`` holds
+    some of them out.
 
     :param model: the name of a preset, which takes channels, size and classes from the data; a spec, which must agree
         with them; or None for the preset that suits the image size.

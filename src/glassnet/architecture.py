@@ -119,7 +119,7 @@ class ResNetSpec(Settings):
 
 
 def _digits(preset: str, width: int, norm: Literal["batch", "none"]) -> ResNetSpec:
-    """The tutorial's size: one stage on 8×8 gray images, then a 2×2 pool and a flatten head."""
+    """Return a spec of the tutorial's size: one stage on 8×8 gray images, then a 2×2 pool and a flatten head."""
     return ResNetSpec(preset, 1, 8, 10, width, (1,), norm=norm, pool="max", head="flatten")
 
 
@@ -166,7 +166,7 @@ def spec(name: str, **changes: Any) -> ResNetSpec:
 
 
 def assemble(spec: ResNetSpec, nn: Any) -> Any:
-    """The network of ``spec`` as an ``nn.Sequential`` of named children, from (N, C, H, W) to logits (N, classes).
+    """Return the network of ``spec``, an ``nn.Sequential`` of named children from (N, C, H, W) to logits (N, classes).
 
     ``nn`` is ``glassnet.nn`` or another namespace with torch.nn's names and ours.
     """
@@ -208,7 +208,7 @@ def _normalization(spec: ResNetSpec, nn: Any, name: str, channels: int) -> dict[
 
 
 def _block(spec: ResNetSpec, nn: Any, before: int, channels: int, stride: int) -> Any:
-    """Convolutions around a shortcut (He et al. 2015, fig. 5; pre-activation: He et al. 2016, fig. 1b)."""
+    """Return a residual block (He et al. 2015, fig. 5; pre-activation: He et al. 2016, fig. 1b)."""
     after = channels * spec.expansion
     if spec.block == "basic":
         convolutions = [(before, channels, stride, 3), (channels, channels, 1, 3)]

@@ -29,7 +29,7 @@ _NUMPY_DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "
 def save_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, Any] | None = None) -> None:
     """Write tensors and a JSON object as safetensors, atomically; equal content gives equal bytes.
 
-    :param tensors: arrays of any shape, memory order and dtype that safetensors knows.
+    :param tensors: arrays of any shape and memory order, in a dtype that safetensors has.
     :raises OSError: if the file cannot be written.
     """
     contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from glassnet import bench as benching
 from glassnet import cli
-from glassnet.bench import backends, timing
+from glassnet.bench import available, timing
 from tests.bench.small import report, timings
 
 Result = tuple[int, str, str]
@@ -129,7 +129,7 @@ def test_bench_refuses_fields_without_a_model(call: Call, arguments: list[str], 
 @pytest.mark.slow
 def test_bench_measures_digits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(timing, "MIN_RUN_TIME", 1e-9)
-    monkeypatch.setattr(backends, "usable_cores", lambda: 1)
+    monkeypatch.setattr(available, "usable_cores", lambda: 1)
     assert run_main(monkeypatch, "digits", "--rounds", "1", "--json") == 0
     ratios = json.loads(capsys.readouterr().out)["workloads"]["digits"]["ratios"]
     measures = ("time",) if sys.platform != "linux" else ("time", "peak_memory")

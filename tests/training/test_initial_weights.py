@@ -103,12 +103,12 @@ def test_a_tuned_run_resumes_to_the_same_bits(base: Path, odd: gn.Dataset, tmp_p
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"freeze": "backbone"}, ConfigError, "freeze must be None, or 'backbone' together with init. Got 'backbone'"),
-        ({"init": "BASE", "freeze": "head"}, ConfigError, "Got 'head'"),
+        ({"freeze": "backbone"}, ConfigError, "freeze must come with init, the weights to keep. Got no init."),
+        ({"init": "BASE", "freeze": "head"}, ConfigError, "freeze must be None or 'backbone'. Got 'head'."),
         (
             {"init": "nowhere"},
             ConfigError,
-            "init is 'nowhere', which does not exist; allowed is a run folder",
+            "init must be a run folder or a weights file. Got 'nowhere', which does not exist.",
         ),
         ({"init": "BASE", "model": "tiny"}, ConfigError, "model must be tiny-bn, that of init, or None. Got 'tiny'"),
         ({"init": "BASE", "width": 8}, GlassnetError, "wrongly shaped: conv1.weight"),

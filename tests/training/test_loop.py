@@ -448,7 +448,7 @@ class TestResume:
 
     def test_needs_a_folder(self, digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(ConfigError, match="run must be the folder to resume. Got None"):
+        with pytest.raises(ConfigError, match="resume must come with run, the folder to resume. Got no run"):
             train(digits, None, resume=True)
         assert not list(tmp_path.iterdir())
 
@@ -740,7 +740,7 @@ def test_one_training_at_a_time_in_a_folder(digits: gn.Dataset, tmp_path: Path, 
             before = snapshot(run)
             for again in ({}, {"resume": True}, {"overwrite": True}):
                 with pytest.raises(
-                    RunError, match=re.escape(f"{run} must be free. Got a folder in which another process")
+                    RunError, match=re.escape(f"{run} must not be in use. Got a folder in which another process")
                 ):
                     train(digits, run, **again)
                 refused.append(again)

@@ -293,8 +293,8 @@ class TestWhatIsNoWholeRun:
         assert "\n" not in str(caught.value)
 
     def test_missing(self, tmp_path: Path) -> None:
-        for path in (tmp_path / "none", tmp_path):
-            self.told(path, f"{path} must be a run folder. Got a path without config.json.")
+        for path, received in ((tmp_path / "none", "nothing there"), (tmp_path, "a path without config.json")):
+            self.told(path, f"{path} must be a run folder. Got {received}.")
 
     def test_before_its_first_epoch_was_done(self, copied: Path) -> None:
         (copied / "last.safetensors").unlink()

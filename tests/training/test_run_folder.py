@@ -175,8 +175,8 @@ def test_a_config_that_is_none(folder: RunFolder, content: bytes, told: str) -> 
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(RunError, match=re.escape(f"{path} must be a run folder. Got a path without config.json.")):
+    for path, received in ((tmp_path, "a path without config.json"), (tmp_path / "none", "nothing there")):
+        with pytest.raises(RunError, match=re.escape(f"{path} must be a run folder. Got {received}.")):
             RunFolder(path).read_config()
 
 
@@ -373,7 +373,7 @@ class TestOneProcessAtATime:
 
     def told(self, folder: RunFolder) -> str:
         return re.escape(
-            f"{folder.path} must be free. Got a folder in which another process trains. Choose another folder"
+            f"{folder.path} must not be in use. Got a folder in which another process is training. Choose another"
         )
 
     def test_a_second_one_is_refused_until_the_first_is_killed(self, unlocked: RunFolder, snapshot: Any) -> None:

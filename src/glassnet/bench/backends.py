@@ -37,11 +37,13 @@ class Backend(ABC):
 
     @property
     def name(self) -> str:
+        """The implementation, the layout and the threads: ``PyTorch, channels_last, 2 threads``."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return ", ".join(filter(None, (self.implementation, self.layout, threads)))
 
     @abstractmethod
-    def prepare(self, workload: Workload, dtype: str = "float32") -> TimedTask: ...
+    def prepare(self, workload: Workload, dtype: str = "float32") -> TimedTask:
+        """Return the workload as a task that is ready to run."""
 
     @abstractmethod
     def thread_limits(self) -> AbstractContextManager[None]:

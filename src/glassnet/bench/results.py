@@ -38,6 +38,7 @@ class TaskTimings:
     values: Mapping[str, Mapping[str, Sequence[float]]]
 
     def quartiles(self, measure: str, backend: str) -> Quartiles:
+        """Return the quartiles of one backend over the rounds, in seconds or bytes."""
         return Quartiles.of(self.values[measure][backend])
 
     def best(self, measure: str, implementation: str) -> str:
@@ -59,6 +60,7 @@ class TaskTimings:
 
     @property
     def all_ratios(self) -> list[Ratio]:
+        """The ratios of time, and of memory if it was measured."""
         return [ratio for measure in self.values for ratio in self.ratios(measure)]
 
     @property
@@ -84,6 +86,7 @@ class TaskTimings:
         return rows
 
     def to_dict(self) -> dict[str, Any]:
+        """Return quartiles and ratios as JSON takes them."""
         backends = [
             {
                 "backend": backend.name,

@@ -23,10 +23,14 @@ class SavedComparison:
     note: str | None
 
     def to_dict(self) -> dict[str, Any]:
+        """Return note and rows as JSON takes them."""
         return {"note": self.note, "rows": self.rows}
 
     def raise_if_worse(self) -> None:
-        """Raise a GlassnetError that names the worst ratio, if one grew by more than a quarter."""
+        """Check that no ratio grew by more than a quarter.
+
+        :raises GlassnetError: if one did; the error names the worst.
+        """
         worse = [row for row in self.rows if row["result"] == "worse"]
         if worse:
             row = max(worse, key=lambda row: row["growth"])

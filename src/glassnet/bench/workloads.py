@@ -35,7 +35,7 @@ class Workload:
 
 
 def training_step(spec: ResNetSpec, batch_size: int) -> Workload:
-    """Return the training step of any network as a workload, with a title that says which."""
+    """Return the training step of any network as a workload, with the network's name in its title."""
     shape = "×".join(map(str, (spec.in_channels, *spec.size)))
     return Workload(f"Training step of {spec.preset} on {shape}, batch {batch_size}", spec, batch_size)
 

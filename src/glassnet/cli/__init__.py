@@ -29,7 +29,7 @@ __all__ = ["app", "bench", "check", "doctor", "main", "models", "runs", "study",
 
 
 def main() -> None:
-    """The ``glassnet`` command. ``--debug`` may stand anywhere."""
+    """Run the ``glassnet`` command. ``--debug`` may be anywhere in it."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

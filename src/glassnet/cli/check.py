@@ -1,4 +1,4 @@
-"""Commands that prove that the numbers are right."""
+"""Commands that check gradients and the agreement of the engines."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: glassnet doctor runs/a")
 def doctor(
-    run: Annotated[Path | None, typer.Argument(help="A run folder. Without one, only the images of --data.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder. Without one, only the images of --data are checked.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Images to check, with or without a run. Default: the images of the run.")
     ] = None,

@@ -55,7 +55,7 @@ def train(
     report: Annotated[bool, typer.Option(help="Write report.html into the run folder.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Train a model and leave a run folder with its report."""
+    """Train a model and write a run folder with its report."""
     try:
         finished = gn.train(
             model,

@@ -80,8 +80,8 @@ class Dataset:
             train, test = train.copy(), _make_split(test_images, test_labels, "test_").copy()
         elif test_images is None and test_labels is None:
             _check_labels(train, classes, "labels")
-            rest, held_out = stratified_split(train.labels, test_size, seed, classes)
-            train, test = train.take(rest), train.take(held_out)
+            kept, held_out = stratified_split(train.labels, test_size, seed, classes)
+            train, test = train.take(kept), train.take(held_out)
         else:
             alone = "test_labels" if test_images is None else "test_images"
             raise ConfigError(f"test_images and test_labels must be given together. Got {alone} alone.")

@@ -209,7 +209,7 @@ def _resize_and_crop(image: Image.Image, image_size: tuple[int, int]) -> Image.I
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Silence Pillow's warnings about odd files, which are either decoded or listed with the reason."""
+    """Silence Pillow's warnings about unusual files, which are either decoded or listed with the reason."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

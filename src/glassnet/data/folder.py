@@ -77,8 +77,8 @@ def _select_splits(folder: Path, test_size: float, seed: int) -> tuple[_FileList
         return files, files
     if train is None:
         raise DataError(f"{folder} must have train beside test. Got test alone, which can be evaluated only.")
-    rest, held_out = stratified_split(train.labels, test_size, seed, train.classes)
-    return train.take(rest), train.take(held_out)
+    kept, held_out = stratified_split(train.labels, test_size, seed, train.classes)
+    return train.take(kept), train.take(held_out)
 
 
 def _list_splits(folder: Path) -> tuple[_FileList | None, _FileList | None]:

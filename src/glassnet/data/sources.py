@@ -104,7 +104,7 @@ def _check_conversion(option: str, requested: object, actual: object, name: str)
 
 
 def _digits() -> Dataset:
-    """scikit-learn's digits from its file, in the order and split of its own loader and ``train_test_split``."""
+    """Load digits from scikit-learn's file, in the order and split of its own loader and ``train_test_split``."""
     package = find_spec("sklearn")  # found but not imported: that would take 2.5 s
     if package is None or package.origin is None:
         raise DataError("digits must be installed, as part of scikit-learn. Got no scikit-learn here.")
@@ -146,8 +146,8 @@ def _idx(
         return Dataset.from_splits(train, Split(extra_images, _shift_labels(labels, first, last, test_images)), names)
     if test_size == 1:
         return Dataset.from_splits(train, train, names)
-    rest, held_out = stratified_split(train.labels, test_size, seed, names)
-    return Dataset.from_splits(train.take(rest), train.take(held_out), names)
+    kept, held_out = stratified_split(train.labels, test_size, seed, names)
+    return Dataset.from_splits(train.take(kept), train.take(held_out), names)
 
 
 def _shift_labels(labels: NDArray[np.int64], first: int, last: int, images: Path) -> NDArray[np.int64]:

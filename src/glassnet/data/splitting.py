@@ -22,7 +22,7 @@ def stratified_split(
     *,
     name: str = "test_size",
 ) -> tuple[Indices, Indices]:
-    """Return sorted indices (rest, held_out), with the fraction of each class held out as scikit-learn draws it.
+    """Return sorted indices (kept, held_out), with the fraction of each class held out as scikit-learn draws it.
 
     A class with very few images may be missing in the held-out part.
 
@@ -30,22 +30,22 @@ def stratified_split(
     :param name: the name of the fraction in errors.
     :raises ConfigError: if the fraction is outside 0..1.
     :raises DataError: if a class has fewer than two members, if a part would have fewer members than there are
-        classes, or if a class would be missing in the rest.
+        classes, or if a class would be missing in the kept part.
     """
     if not isinstance(fraction, int | float | np.floating) or not 0 < fraction < 1:
         raise ConfigError(f"{name} must be a number above 0 and below 1. Got {fraction!r}.")
     values = _check_pairs(labels, classes, f"hold out a {name} of {fraction}")
-    held_out = math.ceil(fraction * len(labels))
-    kept = len(labels) - held_out
-    if min(held_out, kept) < len(values):
+    n_held_out = math.ceil(fraction * len(labels))
+    n_kept = len(labels) - n_held_out
+    if min(n_held_out, n_kept) < len(values):
         raise DataError(
             f"{name} must leave an image for each of the {len(values)} classes in both parts. "
-            f"Got {fraction}, for parts of {kept} and {held_out}."
+            f"Got {fraction}, for parts of {n_kept} and {n_held_out}."
         )
-    rest, part = map(np.sort, draw_stratified(labels, held_out, seed))
-    if absent := _absent(values, labels[rest], classes):
+    kept, held_out = map(np.sort, draw_stratified(labels, n_held_out, seed))
+    if absent := _absent(values, labels[kept], classes):
         raise DataError(f"{name} must leave an image of class {absent}. Got {fraction}, which leaves none.")
-    return rest, part
+    return kept, held_out
 
 
 def stratified_sample(
@@ -66,29 +66,29 @@ def stratified_sample(
             f"Got {samples}."
         )
     values = _check_pairs(labels, classes, "take samples")
-    part = np.sort(draw_stratified(labels, samples, seed)[1])
-    if absent := _absent(values, labels[part], classes):
+    drawn = np.sort(draw_stratified(labels, samples, seed)[1])
+    if absent := _absent(values, labels[drawn], classes):
         raise DataError(f"samples must take an image of class {absent}. Got {samples} of {count}, which take none.")
-    return part
+    return drawn
 
 
 def draw_stratified(labels: NDArray[np.int64], size: int, seed: int) -> tuple[Indices, Indices]:
-    """Draw ``size`` members, each class in proportion, and return the indices (rest, drawn), both in random order.
+    """Draw ``size`` members, each class in proportion, and return the indices (kept, drawn), both in random order.
 
     The same indices, in the same order, as scikit-learn's ``train_test_split(stratify=labels)``, whose import alone
     takes 2.5 s. NumPy never changes the numbers of its legacy ``RandomState``, which both draw from.
     """
     rng = np.random.RandomState(validate_seed(seed))
     _, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    n_rest = _apportion(counts, len(labels) - size, rng)
-    n_drawn = _apportion(counts - n_rest, size, rng)
+    n_kept = _apportion(counts, len(labels) - size, rng)
+    n_drawn = _apportion(counts - n_kept, size, rng)
     classes = np.split(np.argsort(class_of, kind="stable"), np.cumsum(counts)[:-1])
-    rest, drawn = [], []
-    for members, n_kept, n_taken in zip(classes, n_rest, n_drawn, strict=True):
+    kept, drawn = [], []
+    for members, start, count in zip(classes, n_kept, n_drawn, strict=True):
         shuffled = members[rng.permutation(len(members))]
-        rest.append(shuffled[:n_kept])
-        drawn.append(shuffled[n_kept : n_kept + n_taken])
-    return rng.permutation(np.concatenate(rest)), rng.permutation(np.concatenate(drawn))
+        kept.append(shuffled[:start])
+        drawn.append(shuffled[start : start + count])
+    return rng.permutation(np.concatenate(kept)), rng.permutation(np.concatenate(drawn))
 
 
 def _apportion(counts: Indices, total: int, rng: np.random.RandomState) -> Indices:

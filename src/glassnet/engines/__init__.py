@@ -39,7 +39,7 @@ def build(
 
     :param spec: a ResNetSpec, or the name of a preset.
     :param engine: ``numpy``, with gradients written by hand, or ``torch``.
-    :param dtype: ``float32`` to train, or ``float64`` to prove.
+    :param dtype: ``float32`` for training, or ``float64`` for gradient checks.
     :param compute: further fields of ``Compute``: ``kernels`` (``fast`` or ``plain``: NumPy engine), ``threads`` (the
         NumPy engine computes the same bits with any number; PyTorch takes it for the whole process), and of the
         PyTorch engine ``device``, ``precision``, ``compile`` and ``channels_last``.
@@ -97,7 +97,7 @@ def clone_network(network: Network, **changes: Any) -> Network:
 def _check_torch() -> None:
     try:
         import torch  # noqa: F401
-    except Exception as error:  # whatever a broken installation ends in
+    except Exception as error:  # a broken installation may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name == "torch":
             raise GlassnetError("The torch engine needs PyTorch: pip install 'glassnet[torch]'") from error
         reason = next(iter(str(error).splitlines()), type(error).__name__)

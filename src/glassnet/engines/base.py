@@ -1,4 +1,4 @@
-"""The interface of an engine: a network that trains, and shows what it computes, the same on every engine."""
+"""The interface of an engine: a network that computes, trains and shows its tensors, the same on every engine."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ EVAL_BATCH_SIZE = 256
 
 
 class Network(ABC):
-    """A residual network on one engine. Every array that goes in or comes out is the caller's own.
+    """A residual network on one engine. It keeps no reference to the arrays that it receives and returns.
 
     ``compute`` has the values in use: the device that ``auto`` stands for, the number of threads, the memory order.
     """
 
     engine: ClassVar[str]
-    engine_title: ClassVar[str]  # as people write it
+    engine_title: ClassVar[str]  # name of the engine in texts
     layers: ClassVar[Any]  # the namespace of the engine's layers
     module: Any  # the assembled layers
 
@@ -42,22 +42,27 @@ class Network(ABC):
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The dtype of weights and logits: float32 or float64."""
         return np.dtype(self.compute.dtype)
 
     @property
     def device(self) -> str:
+        """The device in use: ``cpu``, ``cuda:0`` or ``mps``."""
         return self.compute.device
 
     @property
     def threads(self) -> int:
+        """The number of threads on the CPU."""
         return self.compute.threads or 1
 
     @property
     def precision(self) -> str | None:
+        """The precision of the PyTorch engine, such as ``bf16-mixed``; None stands for ``32-true``."""
         return self.compute.precision
 
     @property
     def kernels(self) -> str:
+        """The functions of the NumPy engine's layers: ``fast`` or ``plain``."""
         return self.compute.kernels
 
     @property
@@ -72,10 +77,10 @@ class Network(ABC):
         return ", ".join(parts)
 
     def logits(self, images: Array) -> Array:
-        """Logits (N, classes) of float images (N, C, H, W), in evaluation mode, computed in chunks.
+        """Return the logits (N, classes) of float images (N, C, H, W), in evaluation mode, computed in chunks.
 
-        :raises DataError: images that are not floats, or not finite in the network's dtype.
-        :raises ShapeError: images that do not fit the network; names the layer.
+        :raises DataError: if the images are not floats, or not finite in the network's dtype.
+        :raises ShapeError: if the images do not fit the network; the error names the layer.
         """
         images = self._checked(images)
         return self._joined(
@@ -87,7 +92,8 @@ class Network(ABC):
 
         Evaluation mode; images (N, C, H, W) float. Names are dotted, such as ``layer1.0.conv1``.
 
-        :raises ConfigError: an unknown name, with the near ones.
+        :raises ConfigError: if a name is unknown; the error names the closest one.
+        :raises DataError: if the images are not finite floats of the network's channels.
         """
         known = self.tensor_names
         if isinstance(names, str) or not isinstance(names, Iterable | None):
@@ -102,6 +108,8 @@ class Network(ABC):
         """Return the loss in training mode and its gradient with respect to every parameter, under torch's keys.
 
         Weights, running statistics and generators stay as they are. Images (N, C, H, W) float, labels (N,) integers.
+
+        :raises DataError: if there is no image, or images or labels are not of this kind.
         """
         traced = self._trace(self._checked(images), self._checked_labels(labels, len(images)), ())
         return traced.loss, traced.gradients
@@ -110,12 +118,14 @@ class Network(ABC):
         """Return what a training step computes before it updates the weights, with every array of ``tensor_names``.
 
         Weights, running statistics and generators stay as they are. Images (N, C, H, W) float, labels (N,) integers.
+
+        :raises DataError: if there is no image, or images or labels are not of this kind.
         """
         names = self.tensor_names
         return self._trace(self._checked(images), self._checked_labels(labels, len(images)), names)
 
     def evaluate(self, device_split: Any) -> Evaluation:
-        """Return loss and accuracy over a split from ``to_device``."""
+        """Return loss and accuracy over a split from ``to_device``, in evaluation mode."""
         labels = self._labels_of(device_split)
         batches = (Batch(device_split, np.arange(rows.start, rows.stop)) for rows in _eval_slices(len(labels)))
         return Evaluation.from_logits(self._joined(self._logits(self._gather(batch)[0]) for batch in batches), labels)
@@ -177,21 +187,24 @@ class Network(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and buffers under torch's keys, C-contiguous."""
+        """Return copies of all parameters and buffers under torch's keys, C-contiguous.
+
+        They have the network's dtype; num_batches_tracked is an int64 array of shape ().
+        """
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy ``state`` in, cast to the network's dtype; every key but num_batches_tracked must be there.
+        """Copy ``state`` in, cast to the network's dtype. Only num_batches_tracked may be missing.
 
-        :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; or names a key without real numbers;
-            nothing has changed then.
+        :raises GlassnetError: if keys are missing, unexpected or wrongly shaped, or an array does not hold real
+            numbers. The network is unchanged then.
         """
 
     def trainer(self, recipe: Recipe, freeze: str | None = None) -> Trainer:
         """Return an optimizer for this network that takes one step at a time.
 
-        With ``freeze="backbone"`` only the head learns (``fc``, behind its dropout); the layers before it stay as they
-        are, running statistics included.
+        With ``freeze="backbone"`` only the head is trained (``fc``, behind its dropout); the layers before it stay as
+        they are, running statistics included.
 
         :raises ConfigError: if recipe or freeze is something else.
         """
@@ -206,7 +219,7 @@ class Network(ABC):
 
     @abstractmethod
     def to_device(self, split: Split, normalization: Normalization) -> Any:
-        """Return a split with its uint8 images and labels where the engine computes."""
+        """Return a split with its uint8 images and labels on the device, for ``Batch`` and ``evaluate``."""
 
     def seed_dropout(self, generator: np.random.Generator) -> None:
         """Draw the dropout masks from ``generator`` from now on."""
@@ -218,8 +231,10 @@ class Network(ABC):
 
     @contextmanager
     def _state_preserved(self) -> Iterator[None]:
-        """Restore parameters, buffers and dropout generators at the end, in evaluation mode: the next step of a
-        training switches back to training mode."""
+        """Restore parameters, buffers and dropout generators at the end, and switch to evaluation mode.
+
+        The next step of a training switches back.
+        """
         state = self.state_dict()
         rng_states = [dropout.generator.bit_generator.state for dropout in self._dropouts()]
         try:
@@ -251,7 +266,7 @@ def _eval_slices(count: int) -> list[slice]:
 
 
 def names_in_forward_order(module: Any, residual: type, prefix: str = "") -> list[str]:
-    """The dotted names of leaves and ``residual`` blocks below a module, a block after what it is made of."""
+    """Return the dotted names of leaves and ``residual`` blocks below a module, a block after its layers."""
     names = [
         name
         for child_name, child in module.named_children()

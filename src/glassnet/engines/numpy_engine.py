@@ -30,14 +30,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class DeviceSplit:
-    """Memory is where this engine computes."""
+    """A split and its normalization. Nothing is copied: this engine computes in the same memory."""
 
     split: Split
     normalization: Normalization
 
 
 class NumpyNetwork(Network):
-    """``module``, the assembled layers, is the network; all else is the way in and out."""
+    """The network of the NumPy engine: ``module`` holds the layers, the methods convert inputs and outputs."""
 
     engine = "numpy"
     engine_title = "NumPy"
@@ -47,7 +47,7 @@ class NumpyNetwork(Network):
         threads = usable_cores() if compute.threads is None else compute.threads
         super().__init__(spec, compute.replace(device="cpu", threads=threads, channels_last=True))
         self.module: nn.Module = build_uninitialized(spec).to(self.dtype)
-        self.array_pool = ArrayPool()  # shapes are the same at each step, so its arrays can be, too
+        self.array_pool = ArrayPool()  # shapes are the same at each step, so arrays are reused
         functions = Kernels(self.threads, self.array_pool) if self.kernels == "fast" else cast(Kernels, functional)
         self.module.use_kernels(functions)
 
@@ -69,8 +69,7 @@ class NumpyNetwork(Network):
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Compute on this network's threads. A value that overflows or turns NaN shows in the loss, which is checked
-        once an epoch."""
+        """Compute on this network's threads, without warnings of overflow: it shows in the loss, which is checked."""
         # The fast kernels have threads of their own; the plain functions have those of BLAS.
         threads = 1 if self.kernels == "fast" else self.threads
         with limit_blas_threads(threads), np.errstate(over="ignore", invalid="ignore"):
@@ -122,7 +121,7 @@ class NumpyNetwork(Network):
             finally:
                 for parameter, gradient in saved_grads:
                     parameter.grad[...] = gradient
-        # A wrong layer may call no backward.
+        # A faulty container may skip a layer's backward.
         ordered_grads = {name: captured_grads[name] for name in captured if name in captured_grads}
         return Trace(captured, value, ordered_grads, gradients, buffers)
 
@@ -138,6 +137,8 @@ class NumpyNetwork(Network):
 
 
 class NumpyTrainer(Trainer):
+    """The trainer of the NumPy engine, with glassnet's own optimizers; ``step`` returns a float."""
+
     def __init__(self, network: NumpyNetwork, recipe: Recipe, freeze: str | None = None) -> None:
         self.network = network
         self.recipe = recipe
@@ -147,7 +148,7 @@ class NumpyTrainer(Trainer):
         self.frozen = nn.Sequential({name: layers.pop(name) for name in frozen})
         self.trained = nn.Sequential(layers)
         self.parameters = dict(self.trained.named_parameters())
-        network.module.eval()  # the first step, as the first after an evaluation, sets who trains
+        network.module.eval()  # the first step, as the first after an evaluation, switches layers to training mode
         self.optimizer = _optimizer(recipe, list(self.parameters.values()))
         self._reset_stats()
 
@@ -182,10 +183,10 @@ class NumpyTrainer(Trainer):
     def _norms(self) -> dict[str, float]:
         return {key: float(np.linalg.norm(p.grad.ravel(order="K"))) for key, p in self.parameters.items()}
 
-    def _clip(self, largest: float) -> None:
-        """Shorten the whole gradient to ``largest`` where it is longer (torch.nn.utils.clip_grad_norm_)."""
+    def _clip(self, max_norm: float) -> None:
+        """Scale the whole gradient down to at most this L2 norm (torch.nn.utils.clip_grad_norm_)."""
         total = float(np.sqrt(sum(norm**2 for norm in self._norms().values())))
-        if (scale := largest / (total + 1e-6)) < 1:
+        if (scale := max_norm / (total + 1e-6)) < 1:
             for parameter in self.parameters.values():
                 parameter.grad *= scale
 

@@ -1,8 +1,8 @@
 """Several processes that train one network together, each on its shard of every batch.
 
 The process that calls ``train`` is the first. It alone evaluates, logs and writes the run folder; it starts the
-workers, which take the same steps on their shards and know no folder. If any process dies, at any time, the folder
-holds the last epoch that all of them had finished.
+workers, which take the same steps on their shards and do not access the run folder. If any process dies, at any time,
+the folder holds the last epoch that all of them had finished.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ProcessGroup:
         """
         if world_size == 1:
             return cls()
-        if getattr(current_process(), "_inheriting", False):  # what multiprocessing itself looks at
+        if getattr(current_process(), "_inheriting", False):  # multiprocessing itself checks this
             raise ConfigError(
                 "A script that trains on several devices must do so under if __name__ == '__main__'. "
                 "Got a training during import: each worker process imports the script."
@@ -49,7 +49,7 @@ class ProcessGroup:
             return cls(0, world_size, free.getsockname()[1])
 
     def shard(self, total: int) -> slice:
-        """Return which of ``total`` images are this process's; shards differ by one image at most."""
+        """Return the slice of ``total`` images that this process computes; shards differ by one image at most."""
         return slice(total * self.rank // self.world_size, total * (self.rank + 1) // self.world_size)
 
 
@@ -62,14 +62,14 @@ class _WorkerProcess:
     def __init__(self, group: ProcessGroup, task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         context = get_context("spawn")
         self.receiver, sender = context.Pipe(duplex=False)
-        # Daemons end with the process that started them, if that one ends in order.
+        # Daemons end with the process that started them, if that one exits cleanly.
         self.process = context.Process(target=_run_worker, args=(sender, task, group, arguments), daemon=True)
         self.title = f"Process {group.rank + 1} of {group.world_size}"
         self.process.start()
         sender.close()
 
     def wait_until_started(self) -> None:
-        """Wait for the worker's first sign of life: without it, the first process would wait at the port forever.
+        """Wait for the worker's first message: if it died before, the first process would wait at the port forever.
 
         :raises GlassnetError: if the worker ended before.
         """
@@ -79,7 +79,10 @@ class _WorkerProcess:
             raise GlassnetError(f"{self.title} did not start.") from None
 
     def check(self, cause: Exception | None = None) -> None:
-        """:raises RunError: if the worker failed."""
+        """Check that the worker did not fail.
+
+        :raises RunError: if it failed.
+        """
         if self.process.exitcode:
             with suppress(EOFError):
                 raise RunError(f"{self.title} failed: {self.receiver.recv()}") from cause
@@ -101,7 +104,7 @@ def worker_processes(first: ProcessGroup, task: Callable[..., None], *arguments:
     :raises RunError: if one of them failed.
     """
     workers: list[_WorkerProcess] = []
-    in_order = False
+    clean_exit = False
     try:
         for rank in range(1, first.world_size):
             workers.append(_WorkerProcess(replace(first, rank=rank), task, arguments))
@@ -119,11 +122,11 @@ def worker_processes(first: ProcessGroup, task: Callable[..., None], *arguments:
         for worker in workers:
             worker.process.join()
             worker.check()
-        in_order = True
+        clean_exit = True
     finally:
         for worker in workers:
             worker.end()
-        _leave_group(first, in_order=in_order)
+        _leave_group(first, clean_exit=clean_exit)
 
 
 def _run_worker(sender: Connection, task: Callable[..., None], group: ProcessGroup, arguments: tuple[Any, ...]) -> None:
@@ -138,12 +141,12 @@ def _run_worker(sender: Connection, task: Callable[..., None], group: ProcessGro
     _leave_group(group)
 
 
-def _leave_group(group: ProcessGroup, *, in_order: bool = True) -> None:
+def _leave_group(group: ProcessGroup, *, clean_exit: bool = True) -> None:
     if group.world_size > 1:
         import torch.distributed
 
         if torch.distributed.is_initialized():
-            if not in_order:
+            if not clean_exit:
                 # The group's end would wait for its threads while it holds Python's lock (PyTorch 2.13), and a thread
                 # that is just dropping failed work waits for that lock. So the group stays until the process ends.
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(torch.distributed.group.WORLD))

@@ -26,14 +26,14 @@ class Batch:
         return len(self.indices)
 
     def take(self, rows: slice) -> Batch:
-        """Return these of its images."""
+        """Return the batch of some of its images."""
         changes = self.augmentation
         return Batch(self.device_split, self.indices[rows], changes and changes.take(rows))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy and accuracy over ``count`` images, in evaluation mode."""
+    """Mean cross-entropy and accuracy (a fraction) over ``count`` images, in evaluation mode."""
 
     loss: float
     accuracy: float
@@ -51,7 +51,7 @@ class TrainStats:
     """Statistics of the steps since they were last read."""
 
     loss: float  # mean over the images
-    accuracy: float  # each image is classified by the network that is about to learn from it
+    accuracy: float  # of the predictions before the step that uses the image
     count: int
     gradient_norms: dict[str, float]  # L2 norm of each parameter's gradient at the last step
 

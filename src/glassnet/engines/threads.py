@@ -1,4 +1,7 @@
-"""Threads: how many there may be, and BLAS held to one, so that sums have one order whatever the number of cores."""
+"""Threads: the number of usable cores, and a limit for BLAS.
+
+With one BLAS thread sums have the same order, and results the same bits, for any number of cores.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,24 @@ from threadpoolctl import ThreadpoolController
 
 
 def usable_cores() -> int:
-    """Those that this process may run on."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def _blas() -> list[Any]:
-    """Found once: looking for the loaded libraries takes milliseconds, a training step on digits hardly more."""
+    """Return the loaded BLAS libraries. To find them takes milliseconds, as long as a training step on digits."""
     libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
     return libraries
 
 
 _changing = threading.Lock()
-_inside: list[list[int]] = []  # for each that is inside, how many threads there were before it came
+_inside: list[list[int]] = []  # for each active context, the thread counts at its entry
 
 
 @contextmanager
 def limit_blas_threads(count: int = 1) -> Iterator[None]:
-    """Hold BLAS to ``count`` threads until the last that is inside, of all Python's threads, has left."""
+    """Limit BLAS to ``count`` threads until the last Python thread that uses this context manager exits."""
     # ThreadpoolController.limit does the same in five times the time, and for the first of Python's threads only.
     with _changing:
         _inside.append([library.get_num_threads() for library in _blas()])
@@ -41,7 +44,7 @@ def limit_blas_threads(count: int = 1) -> Iterator[None]:
         with _changing:
             before = _inside.pop(0)
             if _inside:
-                _inside[0] = before  # the last to leave restores what the first found
+                _inside[0] = before  # the last context to exit restores the counts that the first one saved
             else:
                 _set_threads(before)
 

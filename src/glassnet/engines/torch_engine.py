@@ -1,4 +1,4 @@
-"""The PyTorch engine: the same architecture from torch.nn's layers, gradients by autograd, where it scales.
+"""The PyTorch engine: the same architecture from torch.nn's layers, gradients by autograd.
 
 Device, mixed precision and processes are torch's own (torch_device.py). Weights, batches, augmentation and
 dropout masks come from the same NumPy generators as in the NumPy engine: in float64 the two engines' trainings agree.
@@ -37,7 +37,7 @@ Array = NDArray[Any]
 
 
 class TorchNetwork(Network):
-    """``module`` is the bare network; ``compiled`` is what torch.compile makes of it, if compute.compile is set."""
+    """The network of the PyTorch engine. ``compiled`` is ``module``, compiled if ``compute.compile`` is set."""
 
     engine = "torch"
     engine_title = "PyTorch"
@@ -49,8 +49,8 @@ class TorchNetwork(Network):
             torch.set_num_threads(compute.threads)
         elif processes.world_size > 1:  # they share the cores
             torch.set_num_threads(max(1, usable_cores() // processes.world_size))
-        # Channels-last is what tensor cores want. On CPUs PyTorch 2.13 can corrupt memory in float32 convolutions of
-        # few channels in that order; torch_layers.Conv2d avoids the case we know, and the default all cases.
+        # Tensor cores are fastest on channels-last arrays. On CPUs PyTorch 2.13 can corrupt memory in float32
+        # convolutions of few channels in that order; torch_layers.Conv2d avoids the known case, the default all cases.
         channels_last = compute.channels_last
         values = {
             "device": str(self.torch_device),
@@ -167,6 +167,11 @@ class TorchNetwork(Network):
 
 
 class TorchTrainer(Trainer):
+    """The trainer of the PyTorch engine; ``step`` returns a tensor of shape () on the device.
+
+    With several processes each takes the step on its shard of the batch.
+    """
+
     def __init__(self, network: TorchNetwork, recipe: Recipe, freeze: str | None = None) -> None:
         self.network, self.recipe = network, recipe
         children = dict(network.module.named_children())

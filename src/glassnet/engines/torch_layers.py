@@ -38,10 +38,10 @@ __all__ = [
 
 
 class Conv2d(torch.nn.Conv2d):
-    """torch.nn.Conv2d, around a mistake of oneDNN that writes where it must not (uxlfoundation/oneDNN#6035).
+    """torch.nn.Conv2d with a workaround for an out-of-bounds write in oneDNN (uxlfoundation/oneDNN#6035).
 
-    It lies in the gradient of a strided 1×1 kernel, where channels-last images have fewer channels than a register
-    (16 at most). To take every stride-th pixel first is the same convolution without a stride.
+    The gradient of a strided 1×1 kernel writes out of bounds if channels-last images have fewer channels than a
+    register (16 at most). To take every stride-th pixel first gives the same convolution without a stride.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 class TorchOptimizer:
     """SGD, Adam or AdamW with a recipe's hyperparameters and torch's other defaults.
 
-    ``param_groups`` and ``step`` are what torch.amp.GradScaler needs of an optimizer.
+    torch.amp.GradScaler needs ``param_groups`` and ``step`` of an optimizer.
     """
 
     def __init__(self, recipe: Recipe, parameters: Mapping[str, torch.nn.Parameter]) -> None:
@@ -35,6 +35,7 @@ class TorchOptimizer:
 
     @torch.no_grad()
     def step(self) -> None:
+        """Update the parameters that have a gradient."""
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             gradients = [parameter.grad for parameter in parameters]
@@ -73,7 +74,10 @@ class TorchOptimizer:
         }
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Copy in a state, or raise as ``Trainer.load_state`` does."""
+        """Copy in a state.
+
+        :raises GlassnetError: as ``Trainer.load_state``.
+        """
         shapes = {key: tuple(parameter.shape) for key, parameter in self.parameters.items()}
         dtype = to_array(next(iter(self.parameters.values()))[:0]).dtype
         loaded = check_optimizer_state(self.recipe, shapes, dtype, state)

@@ -1,4 +1,4 @@
-"""The interface of a trainer, and what the trainers of both engines share."""
+"""The interface of a trainer, and functions that the trainers of both engines share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glassnet.errors import GlassnetError
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
-HEAD_LAYERS = ("dropout", "fc")  # the layers that learn where the backbone is frozen
+HEAD_LAYERS = ("dropout", "fc")  # the layers that are trained with freeze="backbone"
 
 
 class Trainer(ABC):
@@ -25,7 +25,8 @@ class Trainer(ABC):
         """Take an optimizer step on a batch, or on float images (N, C, H, W) with labels (N,).
 
         :param lr: the learning rate of this step, in place of the recipe's.
-        :returns: the loss before the step, as the engine's own scalar: ``float`` of it waits for the device.
+        :returns: the loss before the step, as the engine's own scalar; ``float(loss)`` waits for the device.
+        :raises DataError: if images and labels are not finite floats and integers of these shapes.
         """
 
     @abstractmethod
@@ -34,14 +35,18 @@ class Trainer(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Array]:
-        """Return copies of the optimizer's arrays under parameter keys: ``conv1.weight/momentum_buffer``, ..."""
+        """Return copies of the optimizer's arrays under parameter keys: ``conv1.weight/momentum_buffer``, ...
+
+        They have the shape and dtype of their parameter; ``step`` is an array of shape ().
+        """
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Copy in what ``state`` returned, on this engine or another.
 
-        :raises GlassnetError: a key of no parameter, an array of another shape than its parameter, another optimizer's
-            arrays or a part of them, or numbers that this one never has; nothing has changed then.
+        :raises GlassnetError: if a key belongs to no parameter, an array has another shape than its parameter, arrays
+            are missing or those of another optimizer, or a number is impossible for this one (NaN, a negative second
+            moment). The trainer is unchanged then.
         """
 
 
@@ -70,11 +75,11 @@ def check_optimizer_state(
             raise GlassnetError(f"The optimizer's state {path} must hold real numbers. Got an array of {array.dtype}.")
         with np.errstate(over="ignore"):
             cast = array.astype(dtype)
-        least = 0 if name in ("step", "exp_avg_sq") else -np.inf
-        fine = np.isfinite(cast) & (cast >= least)
-        if not fine.all():
-            allowed = "finite" if least else "finite and at least 0"
-            raise GlassnetError(f"The optimizer's state {path} must be {allowed}. Got {array[~fine].flat[0]}.")
+        minimum = 0 if name in ("step", "exp_avg_sq") else -np.inf
+        is_valid = np.isfinite(cast) & (cast >= minimum)
+        if not is_valid.all():
+            allowed = "finite" if minimum else "finite and at least 0"
+            raise GlassnetError(f"The optimizer's state {path} must be {allowed}. Got {array[~is_valid].flat[0]}.")
         loaded.setdefault(key, {})[name] = cast
     for key, arrays in loaded.items():
         if set(arrays) != names:

@@ -46,10 +46,12 @@ class Outcome:
 
     @property
     def n_correct(self) -> int:
+        """The number of images that are classified correctly."""
         return int(self.correct.sum())
 
     @property
     def accuracy(self) -> float:
+        """The fraction of images that are classified correctly."""
         return float(self.correct.mean())
 
     @property

@@ -15,10 +15,12 @@ class SeedStats:
 
     @property
     def mean(self) -> float:
+        """The mean over the seeds."""
         return fmean(self.values)
 
     @property
     def std(self) -> float | None:
+        """The standard deviation over the seeds (n − 1), or None for a single seed."""
         return stdev(self.values) if len(self.values) > 1 else None
 
     def format(self, digits: int = 4) -> str:
@@ -56,7 +58,7 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Paired
 
     :param first, second: one number for each seed, in the same order of seeds.
     """
-    gaps = [one - other for one, other in zip(first, second, strict=True)]
+    gaps = [x - y for x, y in zip(first, second, strict=True)]
     mean = fmean(gaps)
     if len(gaps) < 2:
         return PairedDifference(mean)

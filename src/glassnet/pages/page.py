@@ -67,6 +67,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
+        """The id of the heading in the HTML file."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
 

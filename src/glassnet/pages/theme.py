@@ -15,7 +15,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 TICK_SIZE, LABEL_SIZE = 11, 10
 TITLE_HEIGHT, BUTTONS_HEIGHT, COLOUR_BAR_HEIGHT = 52, 36, 60  # pixels
 CATEGORY_AXIS = {"ticks": "outside", "ticklen": 4, "tickcolor": "rgba(0,0,0,0)", "showgrid": False, "zeroline": False}
-"""An axis of names: no lines, and a gap between a name and what it names."""
+"""An axis of names: no lines, and a gap between a name and its bar or point."""
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": ""}
 """Plotly's configuration for every figure: no link to its makers, no upload, and no server to upload to."""
 _REMOVED_BUTTONS = ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Comparison:
     """Runs measured on the same test images.
 
-    Without a dataset there are neither pairs nor disagreements; ``missing`` says why there is none.
+    Without a dataset there are neither pairs nor disagreements; ``missing`` gives the reason.
     """
 
     results: Sequence[RunResult]

@@ -34,10 +34,12 @@ class RunResult:
 
     @property
     def accuracy(self) -> float | None:
+        """The test accuracy, a fraction."""
         return self._last_record.get("test_accuracy") if self.outcome is None else self.outcome.accuracy
 
     @property
     def loss(self) -> float | None:
+        """The mean cross-entropy on the test images."""
         return self._last_record.get("test_loss") if self.outcome is None else self.outcome.loss
 
     @property
@@ -46,6 +48,7 @@ class RunResult:
 
     @property
     def parameters(self) -> int:
+        """The number of parameters."""
         return self.model.network.parameter_count
 
     @property
@@ -60,11 +63,12 @@ class RunResult:
 
     @property
     def epoch_seconds(self) -> float | None:
-        """The median; the first epoch often takes longer."""
+        """The median seconds of an epoch, as the first one often takes longer."""
         return median(record["seconds"] for record in self.model.history) if self.model.history else None
 
     @property
     def seconds(self) -> float | None:
+        """Seconds of all epochs; None for imported weights."""
         return training_seconds(self.model) if self.model.history else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,6 +103,7 @@ class PairTest:
 
     @property
     def is_significant(self) -> bool:
+        """Whether the adjusted p-value is below 0.05."""
         return self.p_value < SIGNIFICANT
 
 
@@ -171,10 +176,12 @@ def _flatten(config: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
 
 
 def training_seconds(model: "Model") -> float:
+    """Return the seconds of all epochs."""
     return sum(record.get("seconds") or 0.0 for record in model.history)
 
 
 def engine_title(model: "Model") -> str:
+    """Return the name of the run's engine in texts."""
     name = model.config["engine"]
     return ENGINES.get(name, str(name))
 

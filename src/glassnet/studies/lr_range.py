@@ -44,6 +44,10 @@ class RangeTest(Settings):
     seed: int = setting(42, "Seed of initial weights, batches and dropout.", minimum=0, below=2**32)
 
     def check(self) -> None:
+        """Check that the range is not empty.
+
+        :raises ConfigError: if max_lr is not above min_lr.
+        """
         if self.max_lr <= self.min_lr:
             raise invalid("max_lr", f"above min_lr ({self.min_lr:g})", self.max_lr)
 
@@ -67,6 +71,7 @@ class LearningRateStudy(Study):
 
     @property
     def diverged(self) -> bool:
+        """Whether the loss diverged before or at the last learning rate."""
         return len(self.rates) < self.steps or not math.isfinite(self.losses[-1])
 
     @property
@@ -101,6 +106,7 @@ class LearningRateStudy(Study):
         ]
 
     def to_dict(self) -> dict[str, Any]:
+        """Return fields, summary, ``diverged`` and ``suggestion`` as JSON takes them."""
         return super().to_dict() | {"diverged": self.diverged, "suggestion": self.suggestion}
 
 

@@ -56,6 +56,7 @@ class ParameterStudy(Study):
 
     @property
     def convolutions(self) -> list[LayerParameters]:
+        """The convolutions, in forward order."""
         return [layer for layer in self.layers if layer.kind == "convolution"]
 
     def total(self, kind: str) -> int:

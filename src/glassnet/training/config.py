@@ -1,4 +1,4 @@
-"""The content of ``config.json``: everything that a run was made of, and what of it may change on resume."""
+"""The content of ``config.json``: everything that a run was made of, and the settings that may differ on resume."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ class DataConfig(Settings):
     unreadable_files: tuple[str, ...] = setting((), "Images that could not be read, with the reason.")
 
     def check(self) -> None:
+        """Check that classes have different names.
+
+        :raises ConfigError: if two have the same.
+        """
         if len(set(self.classes)) < len(self.classes):
             raise invalid("classes", "different names", list(self.classes))
 
@@ -74,6 +78,10 @@ class RunConfig(Compute):
     versions: dict[str, str] = setting(REQUIRED, "Versions of the libraries and the platform.")
 
     def check(self) -> None:
+        """Check the data's settings against the model's.
+
+        :raises ConfigError: if a number of classes, channels or images does not fit.
+        """
         channels = self.spec.in_channels
         if len(self.data.classes) != self.spec.classes:
             raise invalid("data.classes", f"{self.spec.classes} names, one for each output", list(self.data.classes))
@@ -88,9 +96,9 @@ class RunConfig(Compute):
 
     @classmethod
     def parse(cls, values: Any, path: Path) -> RunConfig:
-        """Return the configuration that a ``config.json`` holds; people edit the file.
+        """Return the configuration that a ``config.json`` holds, checked: it may be edited by hand.
 
-        :raises RunError: if no run writes this; names the file, the first wrong setting and what is allowed.
+        :raises RunError: if no run writes this; the error names the file, the first wrong setting and what is allowed.
         """
         try:
             return cls.from_dict(values, f"{path}: ")
@@ -136,7 +144,7 @@ def data_config(data: Dataset, normalization: Normalization) -> DataConfig:
     )
 
 
-# Where and how it is computed, not what.
+# Settings of the computation, which do not change the training.
 _CHANGEABLE_ON_RESUME = {*Compute.types(), "versions"} - {"dtype"}
 
 

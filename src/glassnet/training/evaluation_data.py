@@ -12,7 +12,10 @@ from glassnet.training.model import Model
 
 
 def data_for_model(model: Model, source: str | None) -> Dataset:
-    """Load a source as the model takes it, or the run's own data where no source is given."""
+    """Load a source, resized and converted for the model, or the run's own data if no source is given.
+
+    :raises DataError: if the data cannot be used.
+    """
     return model.load_dataset() if source is None else _load_for(model, source)
 
 
@@ -21,6 +24,7 @@ def evaluation_data(model: Model, source: str | None) -> Dataset:
 
     :param source: the run's own data by default. All images of a source without a split are taken; of the run's own
         data, wherever it is now, only those that were held out from the training.
+    :raises DataError: if the data cannot be used.
     """
     if source is None:
         return model.load_dataset()
@@ -30,7 +34,7 @@ def evaluation_data(model: Model, source: str | None) -> Dataset:
     if is_unsplit and loaded.source["source"] == own.source:
         return model.load_dataset()
     if len(loaded.train) >= own.train:  # with fewer they cannot be the run's own
-        with suppress(GlassnetError, TypeError):  # a foreign source need not take the run's settings
+        with suppress(GlassnetError, TypeError):  # another source need not accept the run's settings
             again = load_data(**{**own.load_arguments(), "source": source})
             if again.fingerprint == own.fingerprint:
                 return again

@@ -33,7 +33,7 @@ def import_weights(
     image_size: int | None = None,
     overwrite: bool = False,
 ) -> Model:
-    """Make a run folder of foreign weights, so that evaluate, predict and report work on it.
+    """Create a run folder from weights that were trained elsewhere, so that evaluate, predict and report work on it.
 
     A pixel p is normalized to (p / scale − mean) / std.
 

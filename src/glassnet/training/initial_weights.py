@@ -39,9 +39,7 @@ class InitialWeights:
         """
         path = as_path("init", source)
         if not path.exists():
-            raise ConfigError(
-                f"init is {str(path)!r}, which does not exist; allowed is a run folder or a weights file."
-            )
+            raise ConfigError(f"init must be a run folder or a weights file. Got {str(path)!r}, which does not exist.")
         if path.is_dir():
             model = load(path)
             state, spec, normalization = model.network.state_dict(), model.network.spec, model.normalization

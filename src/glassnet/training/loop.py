@@ -201,10 +201,13 @@ def _epoch_line(record: Record, epochs: int) -> str:
 
 
 def split_validation(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, Split | None]:
-    """Return the training split without the validation images, and the validation images."""
+    """Return the training split without the validation images, and the validation images.
+
+    :raises DataError: if a class has too few images for both.
+    """
     if not recipe.validation_fraction:
         return split, None
-    rest, share = stratified_split(
+    train_indices, validation_indices = stratified_split(
         split.labels, recipe.validation_fraction, recipe.seed, classes, name="validation_fraction"
     )
-    return split.take(rest), split.take(share)
+    return split.take(train_indices), split.take(validation_indices)

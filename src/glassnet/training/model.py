@@ -55,7 +55,7 @@ class Model:
 
         Files may have any size and mode; they are decoded as the images of a training folder are.
 
-        :raises DataError: a file that cannot be read, or an array of another dtype or shape.
+        :raises DataError: if a file cannot be read, or an array has another dtype or shape.
         """
         if isinstance(images, str | PathLike):
             images = [images]

@@ -1,4 +1,4 @@
-"""``train``: a model, data and a recipe become a run folder."""
+"""``train``, which makes a run folder from a model, data and a recipe."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ from glassnet.training.run_folder import RunFolder
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A training's run folder and its records, one for each epoch."""
+    """A training's run folder and its records, one for each epoch.
+
+    A record has ``epoch`` (from 1), ``loss`` and ``train_accuracy`` (means over the images of the epoch, each before
+    the step that uses it), ``test_loss`` and ``test_accuracy``, ``lr`` (of the last step), ``gradient_norms`` (the L2
+    norm of each parameter's gradient at the last step) and ``seconds`` (of steps and evaluations). Further keys are
+    ``validation_loss`` and ``validation_accuracy`` with a validation split, ``train_evaluated_loss`` and
+    ``train_evaluated_accuracy`` with ``evaluate_train``. Accuracies are fractions, losses mean cross-entropies.
+    """
 
     path: Path
     history: list[Record]
@@ -72,6 +79,9 @@ def train(
     batch's, so that the training is that of a single device, except for BatchNorm, which normalizes each shard by
     itself and keeps the first one's running statistics. A script then trains under ``if __name__ == "__main__":``.
 
+    The mean and std that normalize images are measured on all training images, before ``validation_fraction`` holds
+    some of them out.
+
     :param model: a preset's name, which takes channels, size and classes from the data; a spec, which must agree with
         the data; or None for the preset that suits the images' size.
     :param data: a Dataset, or what ``load_data`` takes, with ``image_size``, ``samples`` and ``max_unreadable``.
@@ -79,14 +89,14 @@ def train(
     :param recipe: a Recipe, or the name of one of the preset's.
     :param init: a run folder or a weights file with the initial weights of all layers but the head (``fc``). A run also
         gives its model, its image size and its mean and std; a file has none (``import_weights`` makes a run of it).
-    :param freeze: ``backbone`` trains the head alone, together with ``init``.
+    :param freeze: ``backbone`` keeps the weights of ``init`` and trains the head alone.
     :param resume: continue the run in the folder, if it has a finished epoch.
     :param overwrite: replace the run in the folder.
     :param stop_after_epoch: stop early, after this epoch of the whole schedule.
-    :param evaluate_train: evaluate the training images, too, after each epoch.
+    :param evaluate_train: also evaluate the training images after each epoch.
     :param progress: receives log lines and steps; None shows them on stderr.
-    :param before: called with the network and the data before the first epoch; what it raises ends the training before
-        anything is written.
+    :param before: a function that is called as ``before(network, dataset)`` before a new run is written. An error that
+        it raises ends the training, and nothing is written.
     :param fields: further fields of Compute, Recipe and ResNetSpec.
     :raises ConfigError: if a model, recipe or field is unknown, or a value is not allowed.
     :raises DataError: if the data cannot be used.
@@ -115,7 +125,7 @@ def train(
         _dry_run(network, task)
         if before is not None:
             before(network, dataset)
-        folder.check_available(resume=resume, overwrite=overwrite)  # it was, before the data were loaded
+        folder.check_available(resume=resume, overwrite=overwrite)  # again: loading the data may have taken minutes
         folder.create(config)
     epochs = _remaining_epochs(recipe, checkpoint, stop_after_epoch)
     if checkpoint and not epochs:
@@ -142,9 +152,11 @@ def _check_options(run: Any, init: Any, freeze: Any, resume: bool, overwrite: bo
     if resume and overwrite:
         raise ConfigError("resume and overwrite must not be given together. Got both.")
     if resume and run is None:
-        raise ConfigError("run must be the folder to resume. Got None.")
-    if freeze not in (None, "backbone") or (freeze and init is None):
-        raise ConfigError(f"freeze must be None, or 'backbone' together with init. Got {freeze!r}.")
+        raise ConfigError("resume must come with run, the folder to resume. Got no run.")
+    if freeze not in (None, "backbone"):
+        raise ConfigError(f"freeze must be None or 'backbone'. Got {freeze!r}.")
+    if freeze and init is None:
+        raise ConfigError("freeze must come with init, the weights to keep. Got no init.")
     if run is not None:
         RunFolder(run).check_available(resume=resume, overwrite=overwrite)
 
@@ -163,7 +175,7 @@ def _remaining_epochs(recipe: Recipe, checkpoint: Checkpoint | None, stop_after_
 
 
 def _restore(folder: RunFolder, config: dict[str, Any], network: Network, recipe: Recipe) -> Checkpoint:
-    """Give the network the weights of the last finished epoch, and the folder today's machine in its configuration."""
+    """Load the weights of the last finished epoch, and write the present machine into the configuration."""
     check_resumable(folder.read_config(), config, folder.path)
     checkpoint = folder.restore()
     network.load_state_dict(checkpoint.network)
@@ -173,7 +185,7 @@ def _restore(folder: RunFolder, config: dict[str, Any], network: Network, recipe
 
 
 def _dry_run(network: Network, task: TrainingTask) -> None:
-    """Refuse images, or a last batch, too small for the network before anything is written; this trains nothing."""
+    """Compute gradients once, so that too small images or a too small last batch fail before anything is written."""
     last_batch = len(task.split) % task.recipe.batch_size or task.recipe.batch_size
     n_images = min(2, max(1, last_batch // network.processes.world_size))
     first_images = task.split.take(np.arange(n_images))

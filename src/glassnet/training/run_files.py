@@ -25,7 +25,7 @@ from glassnet.weights import load_tensors, save_tensors
 FORMAT = 2
 _FIELDS = ("dtype", "seed", "spec", "recipe", "data")
 Arrays = dict[str, NDArray[Any]]
-Record = dict[str, Any]
+Record = dict[str, Any]  # the numbers of one epoch, with the keys that Run describes
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,15 @@ class RunFiles:
 
     @property
     def has_checkpoint(self) -> bool:
+        """Whether at least one epoch is finished."""
         return self.checkpoint_path.is_file()
 
     @property
     def is_finished(self) -> bool:
+        """Whether all epochs of the recipe are finished; imported weights are.
+
+        :raises RunError: if the configuration or the checkpoint is missing or damaged.
+        """
         recipe = self.read_config()["recipe"]  # imported weights have none
         try:
             return recipe is None or self.read_checkpoint().epoch >= int(recipe["epochs"])
@@ -66,7 +71,7 @@ class RunFiles:
             raise RunError(f"{self.config_path}: recipe must have a number of epochs. Got {recipe!r}.") from None
 
     def start(self, config: Mapping[str, Any]) -> None:
-        """Write what a run has before its first epoch is finished."""
+        """Write the files of a run whose first epoch is not finished yet: configuration and empty metrics."""
         self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
         self.failure_path.unlink(missing_ok=True)
         self.diagnosis_path.unlink(missing_ok=True)
@@ -74,6 +79,7 @@ class RunFiles:
         self.metrics_path.write_text("", encoding="utf-8")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the configuration as JSON, atomically."""
         write_atomically(self.config_path, (json.dumps(config, indent=2) + "\n").encode())
 
     def read_config(self) -> dict[str, Any]:
@@ -82,7 +88,8 @@ class RunFiles:
         :raises RunError: if the folder is missing, holds no run, or a run of another format.
         """
         if not self.config_path.is_file():
-            raise RunError(f"{self.path} must be a run folder. Got a path without config.json.")
+            received = "a path without config.json" if self.path.exists() else "nothing there"
+            raise RunError(f"{self.path} must be a run folder. Got {received}.")
         try:
             config = json.loads(self.config_path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -93,7 +100,10 @@ class RunFiles:
         return dict(config)
 
     def save_epoch(self, checkpoint: Checkpoint) -> None:
-        """Write the epoch that just ended: its line of metrics, the checkpoint, the weights."""
+        """Write the epoch that just ended: its line of metrics, the checkpoint, the weights.
+
+        :raises OSError: if a file cannot be written.
+        """
         with add_path_to_error(self.metrics_path), self.metrics_path.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(map(_to_line, checkpoint.records[-1:]))
         tensors = {f"network/{key}": array for key, array in checkpoint.network.items()}
@@ -145,11 +155,11 @@ class RunFiles:
         return checkpoint
 
     def read_records(self) -> list[Record]:
-        """Return one record for each epoch; a last line that a kill tore is left out."""
+        """Return one record for each epoch, without an incomplete last line that a killed process left."""
         if not self.metrics_path.is_file():
             return []
         lines = self.metrics_path.read_text(encoding="utf-8", errors="replace").split("\n")
-        # What follows the last line end is torn, or empty.
+        # The text after the last line end is incomplete, or empty.
         return [self._parse_line(line, number) for number, line in enumerate(lines[:-1], start=1)]
 
     def _parse_line(self, line: str, number: int) -> Record:
@@ -169,7 +179,10 @@ class RunFiles:
         write_atomically(self.failure_path, _to_line(failure).encode())
 
     def read_failure(self) -> Record | None:
-        """Return what ``write_failure`` wrote; None if the training did not fail, or was resumed beyond the failure."""
+        """Return what ``write_failure`` wrote; None if the training did not fail, or was resumed beyond the failure.
+
+        :raises RunError: if the file is damaged.
+        """
         try:
             failure = dict(json.loads(self.failure_path.read_text(encoding="utf-8")))
             return failure if failure["epoch"] > len(self.read_records()) else None
@@ -186,7 +199,7 @@ def _check_format(path: Path, metadata: Any) -> None:
 
 
 def _is_record(record: Any) -> bool:
-    """Whether these are an epoch's numbers by name; None is a number that is not known."""
+    """Whether these are an epoch's numbers by name; None stands for a missing value."""
     if not isinstance(record, dict) or type(record.get("epoch")) is not int:
         return False
     norms = record.get("gradient_norms", {})

@@ -31,15 +31,15 @@ class RunFolder(RunFiles):
         self._held_lock: Any = None
 
     def check_available(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Refuse a folder whose files a new run would overwrite, or mix with its own.
+        """Check that a run may be written to the folder: its files must not be overwritten, or mixed with others.
 
         The files that a run leaves if it is killed before its first epoch is finished are ignored.
 
         :raises RunError: if the folder holds a run with a finished epoch that is neither resumed nor replaced, or files
-            that are no run's; if another process trains in it; or if it is a file.
+            that are not a run's; if another process is training in it; or if it is a file.
         """
         if self.path.is_dir() and self._held_lock is None:
-            with self._unlock_if_it_fails():
+            with self._keep_lock_on_success():
                 if RunFiles(self.staging_path).has_checkpoint:  # killed while it replaced the old run
                     self._promote_staging()
             self.unlock()
@@ -59,7 +59,7 @@ class RunFolder(RunFiles):
             self._check_leftovers()
 
     def _check_leftovers(self) -> None:
-        """Refuse files that no run writes before its first epoch is finished; the configuration is written first."""
+        """Check that there are only files that a run writes before its first epoch is finished, configuration first."""
         state = self.checkpoint_path.parent
         leftovers = {temporary_path(self.config_path), temporary_path(self.checkpoint_path)}
         leftovers |= {state, self.staging_path, self.lock_path}
@@ -78,7 +78,7 @@ class RunFolder(RunFiles):
 
         :raises RunError: if another process trains here.
         """
-        with self._unlock_if_it_fails():
+        with self._keep_lock_on_success():
             files: RunFiles = self
             if self.has_checkpoint:
                 shutil.rmtree(self.staging_path, ignore_errors=True)
@@ -90,7 +90,7 @@ class RunFolder(RunFiles):
 
         :raises RunError: if the run is damaged, or another process trains here.
         """
-        with self._unlock_if_it_fails():
+        with self._keep_lock_on_success():
             return self.repair()
 
     def save_epoch(self, checkpoint: Checkpoint) -> None:
@@ -103,7 +103,7 @@ class RunFolder(RunFiles):
             self._staging = None
 
     def _promote_staging(self) -> None:
-        """Replace the old run; if a kill interrupts that, do it again. No moment shows a mixture of both."""
+        """Replace the old run; if a kill interrupts that, do it again. A reader never sees files of both runs."""
         new = RunFiles(self.staging_path)
         self.checkpoint_path.unlink(missing_ok=True)
         self.config_path.unlink(missing_ok=True)
@@ -137,12 +137,12 @@ class RunFolder(RunFiles):
                 with suppress(PermissionError):  # Windows: a lock that is held
                     path.unlink(missing_ok=True)
             for folder in (self.checkpoint_path.parent, self.path):
-                with suppress(OSError):  # somebody else's files
+                with suppress(OSError):  # the folder is not empty
                     folder.rmdir()
         self.unlock()
 
     def interrupt_message(self) -> str:
-        """Return what an interrupt now leaves in the folder."""
+        """Return the message after Ctrl-C: what the folder keeps."""
         if (self._staging or self).has_checkpoint:
             return f"{self.path} keeps the last finished epoch; resume with --run {self.path} --resume."
         if self._staging is None:
@@ -150,8 +150,11 @@ class RunFolder(RunFiles):
         return f"No epoch was finished; {self.path} keeps the run that was to be replaced."
 
     @contextmanager
-    def _unlock_if_it_fails(self) -> Iterator[None]:
-        """Lock the folder. A notebook keeps an error, and with it this object: the next attempt must find no lock."""
+    def _keep_lock_on_success(self) -> Iterator[None]:
+        """Lock the folder; unlock it if the block fails.
+
+        A notebook keeps an error, and with it this object: the next attempt must find no lock.
+        """
         self._lock()
         try:
             yield
@@ -173,7 +176,7 @@ class RunFolder(RunFiles):
                 lock.acquire()
             except Timeout:
                 raise RunError(
-                    f"{self.path} must be free. Got a folder in which another process trains. "
+                    f"{self.path} must not be in use. Got a folder in which another process is training. "
                     "Choose another folder, or wait until that training ends."
                 ) from None
             except FileNotFoundError:  # another process has just removed the folder

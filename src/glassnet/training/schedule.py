@@ -11,13 +11,13 @@ from glassnet.recipe import Recipe
 
 
 def learning_rates(recipe: Recipe, steps: int) -> NDArray[np.float64]:
-    """The learning rate of each of ``steps`` steps, float64 (steps,), by the recipe's ``schedule``; lr is the largest.
+    """Return the learning rate of each of ``steps`` steps, float64 (steps,). The recipe's ``lr`` is the peak.
 
     - constant: lr.
     - step: a tenth after half of the steps, a hundredth after three quarters (He et al. 2015, sec. 4.2).
     - cosine: from lr to 0 along half a cosine (Loshchilov & Hutter 2017, eq. 5), as torch's CosineAnnealingLR.
     - one-cycle: up from lr/25 over 30 % of the steps, then down to lr/250,000 (Smith & Topin 2018), as torch's
-      OneCycleLR with its defaults, the momentum left alone.
+      OneCycleLR with its defaults, but without cycling the momentum.
     """
     step = np.arange(steps, dtype=np.float64)
     if recipe.schedule == "step":
@@ -33,6 +33,6 @@ def learning_rates(recipe: Recipe, steps: int) -> NDArray[np.float64]:
     return np.full(steps, recipe.lr)
 
 
-def _cosine(start: float, end: float, part: NDArray[Any]) -> NDArray[Any]:
-    """From start to end as part goes from 0 to 1, slow at both ends."""
-    return end + (start - end) / 2 * (1 + np.cos(np.pi * part))
+def _cosine(start: float, end: float, fraction: NDArray[Any]) -> NDArray[Any]:
+    """Return values from start to end along half a cosine, as fraction goes from 0 to 1."""
+    return end + (start - end) / 2 * (1 + np.cos(np.pi * fraction))

@@ -1,4 +1,4 @@
-"""The folder of golden numbers, for those who write the network anew elsewhere.
+"""The folder of golden numbers, for implementations of the network in other languages or libraries.
 
 It has one ``.npy`` file for each tensor, C-ordered and little-endian, and an ``index.json`` that lists them in the
 order of the dataflow; ``inputs/`` has weights and batch. Another implementation returns its numbers in the same kind

@@ -184,8 +184,8 @@ class _TorchTensors:
         :raises GlassnetError: if only one of the engines has a tensor.
         """
         tensors = next(self.groups).tensors
-        if odd := group.tensors.keys() ^ tensors.keys():
-            raise GlassnetError(f"Both engines must have {group.name}/{min(odd)}. Got it from one alone.")
+        if unpaired := group.tensors.keys() ^ tensors.keys():
+            raise GlassnetError(f"Both engines must have {group.name}/{min(unpaired)}. Got it from one alone.")
         return {key: tensors[key] for key in group.tensors}
 
     def check_no_extra(self, known: Iterable[str]) -> None:

@@ -48,14 +48,17 @@ class DegradationStudy(Study):
 
     @property
     def norms(self) -> list[str]:
+        """The normalizations, in the order of the curves."""
         return list(dict.fromkeys(curve.norm for curve in self.curves))
 
     @property
     def depths(self) -> list[int]:
+        """The depths, from the smallest."""
         return sorted({curve.depth for curve in self.curves})
 
     @property
     def seeds(self) -> list[int]:
+        """The seeds, from the smallest."""
         return sorted({curve.seed for curve in self.curves})
 
     def select(self, norm: str, residual: bool, depth: int) -> list[TrainingCurve]:

@@ -45,6 +45,10 @@ class ComparedNetworks(Settings):
     seed: int = setting(42, "Seed of initial weights and batches.", minimum=0, below=2**32)
 
     def check(self) -> None:
+        """Check that depths and normalizations can be compared.
+
+        :raises ConfigError: if one is given twice or there is none, or a depth is not 6n + 2.
+        """
         for name, values in (("depths", self.depths), ("norms", self.norms)):
             if not values or len(set(values)) < len(values) or any(depth % 6 != 2 for depth in self.depths):
                 raise invalid(name, allowed_text(type(self), name), values)
@@ -64,6 +68,7 @@ class GradientNorms:
 
     @property
     def name(self) -> str:
+        """The kind and the depth: ``residual, 56 layers``."""
         return f"{'residual' if self.residual else 'plain'}, {self.depth} layers"
 
 
@@ -78,6 +83,7 @@ class GradientFlowStudy(Study):
 
     @property
     def depths(self) -> list[int]:
+        """The depths, from the smallest."""
         return sorted({network.depth for network in self.networks})
 
     @property

@@ -37,6 +37,7 @@ class Setting:
 
     @property
     def name(self) -> str:
+        """The fields and their values: ``norm=none, pool=max``."""
         return str(GridPoint(self.values))
 
     @property
@@ -71,6 +72,7 @@ class Effect:
 
     @property
     def is_significant(self) -> bool:
+        """Whether the corrected p-value is below 0.05; False for a single seed, which is not tested."""
         return self.difference.p_value is not None and self.difference.p_value < SIGNIFICANT
 
     def __str__(self) -> str:
@@ -130,7 +132,7 @@ class SweepStudy(Study):
 
     @property
     def means(self) -> dict[str, dict[str, list[float]]]:
-        """By field and value: for each seed the mean accuracy of all settings that have it and did not diverge."""
+        """Accuracies by field and value: for each seed the mean of the settings that have it and did not diverge."""
         return {
             name: {
                 format_setting(value): _mean_by_seed(self._by_other_values(name, value).values()) for value in values
