@@ -192,7 +192,7 @@ class TestTrain:
         code, _, err = call(*arguments)
         assert code == 0
         first, *rest = err.splitlines()
-        assert re.match(r"The gradients are right: \d+ \w+, worst error \d\.\de-\d\d\.", first)
+        assert re.match(r"The gradients are correct: \d+ \w+, worst error \d\.\de-\d\d\.", first)
         assert all(line.startswith("[NumPy]") for line in rest)
         shutil.rmtree(tmp_path / "run")
         plain = gn.nn.ReLU.backward
@@ -509,7 +509,7 @@ class TestBadInput:
             ("max_unreadable must be from 0 to 1. Got 2.0.", ("--max-unreadable", "2")),
             ("image_size must be (8, 8), as the images of 'digits' have it", ("--image-size", "9")),
             ("resume and overwrite must not be given together. Got both.", ("--resume", "--overwrite")),
-            ("resume needs run, the folder", ("--resume",)),
+            ("resume must come with run, the folder to resume", ("--resume",)),
             (
                 "stop_after_epoch must be an integer of at least 1. Got 0.",
                 ("--stop-after-epoch", "0"),
@@ -548,10 +548,9 @@ class TestBadInput:
         refused("must be a whole safetensors file", *command, copy)
 
     def test_a_run_that_is_none(self, refused: Callable[..., None], tmp_path: Path, digit: Path) -> None:
-        told = "must be a run folder. Got nothing there."
         for command in ("evaluate", "report"):
-            refused(f"{tmp_path / 'none'} {told}", command, tmp_path / "none")
-        refused(f"{tmp_path} {told}", "predict", tmp_path, digit)
+            refused(f"{tmp_path / 'none'} must be a run folder. Got nothing there.", command, tmp_path / "none")
+        refused(f"{tmp_path} must be a run folder. Got a path without config.json.", "predict", tmp_path, digit)
 
     def test_images_that_are_none(self, refused: Callable[..., None], run: Path, digit: Path, tmp_path: Path) -> None:
         (tmp_path / "text.png").write_text("no image", encoding="utf-8")
@@ -560,7 +559,7 @@ class TestBadInput:
 
     def test_data_of_other_classes(self, refused: Callable[..., None], run: Path, tmp_path: Path) -> None:
         data = save_images(tmp_path / "data", "cat", "dog")
-        refused("The data's classes are ['cat', 'dog'], the model's ['0', ", "evaluate", run, "--data", data)
+        refused("classes of the data must be ['0', ", "evaluate", run, "--data", data)
 
     def test_weights_that_were_not_chosen(self, refused: Callable[..., None], run: Path) -> None:
         refused("must have best.safetensors", "evaluate", run, "--weights", "best")
@@ -579,8 +578,8 @@ class TestBadInput:
     def test_a_loss_that_is_not_finite(self, call: Call, tmp_path: Path) -> None:
         code, out, err = call("train", "digits", *SHORT, "--lr", "1e30", "--run", tmp_path / "run")
         assert (code, out) == (1, "")
-        begun, last = err.splitlines()
-        assert begun.startswith("[NumPy] on cpu, ")
+        first, *_, last = err.splitlines()
+        assert first.startswith("[NumPy] on cpu, ")
         assert last.startswith("Error: ")
         assert "Nothing was kept. Try a lower lr" in last
         assert not list((tmp_path / "run").rglob("*.safetensors"))

@@ -53,7 +53,10 @@ def test_train_has_every_field_as_an_option(cls: type[Settings]) -> None:
     for field in fields(cls):  # type: ignore[arg-type]
         if field.name != "preset":
             assert options[field.name].opts == [f"--{field.name.replace('_', '-')}"]
-            assert options[field.name].help == field.metadata["help"]
+            text, default = field.metadata["help"], field.default
+            if cls.default_source is None and default is not None:
+                text += f" Default: {'no' if default is False else default}."
+            assert options[field.name].help == text
 
 
 def test_every_option_has_a_help_text_that_is_a_phrase() -> None:

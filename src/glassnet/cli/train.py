@@ -38,7 +38,9 @@ def train(
     ] = None,
     freeze: Annotated[
         str | None,
-        typer.Option(metavar="LAYERS", help="backbone: keep the weights of --init in all layers but the head."),
+        typer.Option(
+            metavar="LAYERS", help="Layers that keep the weights of --init: backbone, all layers but the head."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
