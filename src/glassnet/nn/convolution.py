@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from glassnet.errors import ConfigError
 from glassnet.nn.checks import check_images, check_int, check_pair
-from glassnet.nn.functional import Pair
+from glassnet.nn.functional import IntOrPair, Pair
 from glassnet.nn.kernels import layout
 from glassnet.nn.kernels.window import SlidingWindow
 from glassnet.nn.module import Module, Parameter
@@ -21,16 +21,16 @@ Array = NDArray[Any]
 class Conv2d(Module):
     """2-D convolution (a cross-correlation: the kernel is not flipped), with torch.nn.Conv2d's arguments.
 
-    With w (O, C, kh, kw), b (O,), stride s, dilation d and x padded by zeros::
+    With w (O, C, kh, kw), b (O,), stride s, dilation d and x̃, which is x padded with zeros::
 
-        y[n,o,i,j]  = b[o] + Σ_{c,u,v} w[o,c,u,v] · x[n, c, s·i + d·u, s·j + d·v]      (N, O, Ho, Wo)
+        y[n,o,i,j]  = b[o] + Σ_{c,u,v} w[o,c,u,v] · x̃[n, c, s·i + d·u, s·j + d·v]      (N, O, Ho, Wo)
 
-        dw[o,c,u,v] = Σ_{n,i,j} dy[n,o,i,j] · x[n, c, s·i + d·u, s·j + d·v]
+        dw[o,c,u,v] = Σ_{n,i,j} dy[n,o,i,j] · x̃[n, c, s·i + d·u, s·j + d·v]
         db[o]       = Σ_{n,i,j} dy[n,o,i,j]
-        dx[n,c,p,q] = Σ_{o,u,v} w[o,c,u,v] · dy[n,o,i,j]   over all i, j with s·i + d·u = p, s·j + d·v = q
+        dx̃[n,c,p,q] = Σ_{o,u,v} w[o,c,u,v] · dy[n,o,i,j]   over all i, j with s·i + d·u = p, s·j + d·v = q
 
-    With stride 1 the last line is itself a correlation: of dy, padded by d·(k−1) − padding, with the
-    kernel turned by 180° and its channels exchanged.
+    dx is dx̃ without the padding. With stride 1 it is itself a correlation: of dy, padded by d·(k−1) − padding, with
+    the kernel turned by 180° and its channels exchanged.
 
     ``padding`` is an int, a pair, ``"valid"`` (0) or ``"same"`` (stride 1 only; the odd pixel goes to the
     bottom and right). Weights start He-normal, std √(2/(C·kh·kw)) (He et al. 2015, "Delving Deep into
@@ -44,10 +44,10 @@ class Conv2d(Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | Pair,
-        stride: int | Pair = 1,
-        padding: int | Pair | Literal["same", "valid"] = 0,
-        dilation: int | Pair = 1,
+        kernel_size: IntOrPair,
+        stride: IntOrPair = 1,
+        padding: IntOrPair | Literal["same", "valid"] = 0,
+        dilation: IntOrPair = 1,
         groups: int = 1,
         bias: bool = True,
         *,

@@ -2,31 +2,34 @@
 
 **How to read it.** From top to bottom, as an image goes through the network: convolution, normalization, activation,
 pooling, the residual connection, the last layer, the loss; then the optimizers, which use the gradients. A function
-returns its result and ``saved``, the arrays that its ``_backward`` needs (``batch_norm`` returns the batch's statistics
-as well). The backward function takes ``dy``, the gradient of the loss L with respect to y (dy = ∂L/∂y, of y's shape),
-and ``saved``. It returns the gradients with respect to the arguments: dx = ∂L/∂x, dw = ∂L/∂w, ... Backward functions
-run in the opposite order, each on the dx of the layer behind it: that is backpropagation (Rumelhart, Hinton & Williams
-1986). One residual block with a single convolution, there and back::
+with a ``_backward`` function returns its result y and ``saved``, the arrays that the backward function needs
+(``batch_norm`` returns the batch's statistics as well). The backward function takes ``saved`` and ``dy``, the gradient
+of the loss L with respect to y (dy = ∂L/∂y, of y's shape). It returns the gradients with respect to the arguments:
+dx = ∂L/∂x, dw = ∂L/∂w, ... Backward functions run in the opposite order; the dx that one returns is the dy of the layer
+before it. That is backpropagation (Rumelhart, Hinton & Williams 1986). One residual block with a single convolution,
+there and back::
 
-    f, s1 = conv2d(x, w, padding=1)
-    f, s2, stats = batch_norm(f, gamma, beta)
-    y, s3 = relu(add(x, f))
+    a, saved_a = conv2d(x, w, padding=1)
+    f, saved_f, stats = batch_norm(a, gamma, beta)
+    y, saved_y = relu(add(identity(x), f))
 
-    g = relu_backward(dy, s3)
-    df, dgamma, dbeta = batch_norm_backward(g, s2)
-    dx, dw, db = conv2d_backward(df, s1)
-    dx = add(g, dx)
+    df = relu_backward(dy, saved_y)  # the gradient of both terms of the sum
+    da, dgamma, dbeta = batch_norm_backward(df, saved_f)
+    dx, dw, db = conv2d_backward(da, saved_a)
+    dx = add(identity(df), dx)
 
-**Letters.** Images are x (N, C, H, W): N of a batch, C channels, H rows, W columns. A convolution has O output channels
-and kernels (kh, kw); its output has Ho rows and Wo columns. Stride s, dilation d; M = N·H·W is how many values one
-channel has in a batch. Indices: n, c, o as above, (i, j) a pixel of the output, (u, v) a place in the kernel.
-A comment behind a line is the shape of its result.
+**Letters.** Images are x (N, C, H, W): N images, C channels, H rows, W columns. A convolution has O output channels
+and kernels of kh rows and kw columns; its output has Ho rows and Wo columns. Stride s and dilation d are those of the
+axis where they stand. x̃ is x with its padding around it: x̃[n, c, top + h, left + w] = x[n, c, h, w]. M = N·H·W is the
+number of values per channel in a batch. Indices: n, c, o as above, (i, j) a pixel of the output, which belongs to one
+window of x̃, and (u, v) an offset within the kernel. The comment at the end of a line gives the result's shape, or
+``operand shapes -> result shape``.
 
-**Contract.** Names, arguments and semantics are those of torch.nn.functional where it has the function. A ``Size``
-(``kernel_size``, ``stride``, ``dilation``) is an int or a (vertical, horizontal) pair. So is ``padding``, of which an
-axis may itself be a (before, after) pair, as in np.pad. No function changes an array that it is given. float32 and
-float64 stay what they are. ``glassnet.nn.kernels`` has the same functions at the speed of the machine; tests hold them
-to these.
+**Contract.** Names, arguments and semantics are those of torch.nn.functional where it has the function. An
+``IntOrPair`` is an int or a (vertical, horizontal) pair of ints. So is ``padding``, of which an axis may itself be a
+(before, after) pair, as in np.pad. No function changes an array that it is given, and the dtype, float32 or float64, is
+preserved. Arguments are not checked: the layers of ``glassnet.nn`` do that. ``glassnet.nn.kernels`` has faster
+functions with the same names; tests compare them with these.
 """
 
 from __future__ import annotations
@@ -40,11 +43,11 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Saved = tuple[Any, ...]
 Pair = tuple[int, int]
-Size = int | Pair
-Padding = int | tuple[Size, Size]
+IntOrPair = int | Pair
+Padding = int | tuple[IntOrPair, IntOrPair]
 
 
-# Windows: the pixels that lie under a kernel. Convolution and pooling both slide one over the image.
+# Windows: the pixels that lie under a kernel. Convolution and pooling both slide a window over the image.
 
 
 def pair(value: Any) -> Any:
@@ -52,64 +55,71 @@ def pair(value: Any) -> Any:
     return tuple(value) if isinstance(value, tuple | list) else (value, value)
 
 
-def output_size(size: Pair, kernel_size: Size, stride: Size = 1, padding: Padding = 0, dilation: Size = 1) -> Pair:
-    """Return (Ho, Wo), how many windows fit on an image of (H, W) ``size``, per axis::
+def output_size(
+    size: Pair, kernel_size: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1
+) -> Pair:
+    """Return (Ho, Wo), the number of windows per axis of an image of (H, W) ``size``::
 
-        Ho = ⌊(H + before + after − d·(kh − 1) − 1) / s⌋ + 1
+        Ho = ⌊(H + top + bottom − d·(kh − 1) − 1) / s⌋ + 1
+        Wo = ⌊(W + left + right − d·(kw − 1) − 1) / s⌋ + 1
 
-    Pixels at the end that no whole window covers are left out.
+    ``padding`` is, written out, ((top, bottom), (left, right)). Pixels at the end that no whole window covers are left
+    out.
     """
     axes = zip(size, pair(kernel_size), pair(stride), pair(padding), pair(dilation), strict=True)
     Ho, Wo = ((length + sum(pair(p)) - d * (k - 1) - 1) // s + 1 for length, k, s, p, d in axes)
     return Ho, Wo
 
 
-def pixels_under(place: Pair, count: Pair, stride: Size, dilation: Size) -> tuple[slice, slice]:
-    """Return the rows and columns of the padded image that lie under one ``place`` (u, v) of the kernel, as slices.
+def slices_at(offset: Pair, n_windows: Pair, stride: IntOrPair, dilation: IntOrPair) -> tuple[slice, slice]:
+    """Return the slices of x̃'s rows and columns that give, for every window, its pixel at one ``offset`` (u, v).
 
-    Window (i, j) of the ``count`` (Ho, Wo) windows has pixel (s·i + d·u, s·j + d·v) there.
+    Window (i, j) of the (Ho, Wo) ``n_windows`` has pixel (s·i + d·u, s·j + d·v) there.
     """
-    axes = zip(place, count, pair(stride), pair(dilation), strict=True)
-    rows, columns = (slice(d * u, d * u + s * windows, s) for u, windows, s, d in axes)
-    return rows, columns
+    axes = zip(offset, n_windows, pair(stride), pair(dilation), strict=True)
+    row_slice, column_slice = (slice(d * u, d * u + s * count, s) for u, count, s, d in axes)
+    return row_slice, column_slice
 
 
 def windows_of(
-    x: Array, kernel_size: Size, stride: Size, padding: Padding, dilation: Size, border: float = 0.0
+    x: Array, kernel_size: IntOrPair, stride: IntOrPair, padding: Padding, dilation: IntOrPair, border: float = 0.0
 ) -> Array:
-    """Return the pixels under every window: (N, C, H, W) -> (N, C, kh, kw, Ho, Wo); ``border`` is the padding's value.
+    """Return the pixels of every window: (N, C, H, W) -> (N, C, kh, kw, Ho, Wo); ``border`` is the padding's value.
 
     A pixel appears once for each window that covers it.
     """
     kh, kw = pair(kernel_size)
     Ho, Wo = output_size(x.shape[2:], kernel_size, stride, padding, dilation)
     vertical, horizontal = pair(padding)
-    padded = np.pad(x, ((0, 0), (0, 0), pair(vertical), pair(horizontal)), constant_values=border)  # (N, C, Hp, Wp)
+    padded = np.pad(x, ((0, 0), (0, 0), pair(vertical), pair(horizontal)), constant_values=border)  # x̃
     windows = np.empty((*x.shape[:2], kh, kw, Ho, Wo), x.dtype)
     for u, v in np.ndindex(kh, kw):
-        rows, columns = pixels_under((u, v), (Ho, Wo), stride, dilation)
-        windows[:, :, u, v] = padded[:, :, rows, columns]  # (N, C, Ho, Wo)
+        row_slice, column_slice = slices_at((u, v), (Ho, Wo), stride, dilation)
+        windows[:, :, u, v] = padded[:, :, row_slice, column_slice]  # (N, C, Ho, Wo)
     return windows
 
 
-def add_windows(windows: Array, shape: Any, stride: Size, padding: Padding, dilation: Size) -> Array:
+def add_windows(windows: Array, shape: Any, stride: IntOrPair, padding: Padding, dilation: IntOrPair) -> Array:
     """Add every window's pixels back to where they came from: (N, C, kh, kw, Ho, Wo) -> ``shape`` (N, C, H, W).
 
-    This is the transpose of ``windows_of``, and so its backward pass: a pixel that several windows read gets the sum of
-    their gradients.
+    This is the backward pass of ``windows_of``. A pixel that was copied into several windows has changed L through each
+    copy, so its gradient is the sum of the copies' gradients. In other words: ``windows_of`` is a linear map from
+    pixels to windows, a matrix of zeros and ones, and this is the map with the transposed matrix.
     """
     N, C, kh, kw, Ho, Wo = windows.shape
     (top, bottom), (left, right) = map(pair, pair(padding))
     H, W = shape[2:]
     padded = np.zeros((N, C, top + H + bottom, left + W + right), windows.dtype)
-    for u, v in np.ndindex(kh, kw):
-        rows, columns = pixels_under((u, v), (Ho, Wo), stride, dilation)
-        padded[:, :, rows, columns] += windows[:, :, u, v]  # (N, C, Ho, Wo)
+    for u, v in np.ndindex(kh, kw):  # at one offset, each window has another pixel, so that += loses no sum
+        row_slice, column_slice = slices_at((u, v), (Ho, Wo), stride, dilation)
+        padded[:, :, row_slice, column_slice] += windows[:, :, u, v]  # (N, C, Ho, Wo)
     return padded[:, :, top : top + H, left : left + W]  # (N, C, H, W)
 
 
-def im2col(x: Array, kernel_size: Size, stride: Size = 1, padding: Padding = 0, dilation: Size = 1) -> Array:
-    """Return each window as a row: (N, C, H, W) -> (N·Ho·Wo, C·kh·kw)."""
+def im2col(
+    x: Array, kernel_size: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1
+) -> Array:
+    """Return the patches of x, the pixels of one window in each row: (N, C, H, W) -> (N·Ho·Wo, C·kh·kw)."""
     windows = windows_of(x, kernel_size, stride, padding, dilation)
     N, C, kh, kw, Ho, Wo = windows.shape
     windows = windows.transpose(0, 4, 5, 1, 2, 3)  # (N, C, kh, kw, Ho, Wo) -> (N, Ho, Wo, C, kh, kw)
@@ -117,114 +127,136 @@ def im2col(x: Array, kernel_size: Size, stride: Size = 1, padding: Padding = 0, 
 
 
 def col2im(
-    columns: Array, shape: Any, kernel_size: Size, stride: Size = 1, padding: Padding = 0, dilation: Size = 1
+    patches: Array,
+    shape: Any,
+    kernel_size: IntOrPair,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
 ) -> Array:
     """Add each row back to the pixels of its window: (N·Ho·Wo, C·kh·kw) -> ``shape`` (N, C, H, W)."""
     kh, kw = pair(kernel_size)
     Ho, Wo = output_size(shape[2:], kernel_size, stride, padding, dilation)
-    windows = columns.reshape(shape[0], Ho, Wo, shape[1], kh, kw)  # (N, Ho, Wo, C, kh, kw)
+    windows = patches.reshape(shape[0], Ho, Wo, shape[1], kh, kw)  # (N, Ho, Wo, C, kh, kw)
     windows = windows.transpose(0, 3, 4, 5, 1, 2)  # (N, C, kh, kw, Ho, Wo)
     return add_windows(windows, shape, stride, padding, dilation)  # (N, C, H, W)
 
 
-# Convolution: the same small kernel looks at every place of the image. With im2col it is one matrix product.
+# Convolution: the same small kernel is applied to every window of the image. With im2col it is one matrix product.
 
 
 def conv2d(
-    x: Array, w: Array, b: Array | None = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
 ) -> tuple[Array, Saved]:
-    """Slide O kernels w (O, C, kh, kw) over x, padded by zeros, and add the bias b (O,)::
+    """Slide O kernels w (O, C, kh, kw) over x, padded with zeros to x̃, and add the bias b (O,): y (N, O, Ho, Wo)::
 
-        y[n,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v] · x[n, c, s·i + d·u, s·j + d·v]
+        y[n,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v] · x̃[n, c, s·i + d·u, s·j + d·v]
 
     A cross-correlation, as in all of deep learning: the kernel is not flipped. The sum over (c, u, v) is a row of
-    ``im2col`` times a kernel, so all sums are one matrix product (Chellapilla, Puri & Simard 2006).
+    ``im2col`` times a kernel, so all sums are one matrix product (Chellapilla, Puri & Simard 2006). The patches, which
+    are saved, take up to kh·kw times the memory of x.
     """
     N, O, (kh, kw) = len(x), len(w), w.shape[2:]
     Ho, Wo = output_size(x.shape[2:], (kh, kw), stride, padding, dilation)
-    columns = im2col(x, (kh, kw), stride, padding, dilation)  # (N·Ho·Wo, C·kh·kw)
-    y = columns @ w.reshape(O, -1).T  # (N·Ho·Wo, C·kh·kw) (C·kh·kw, O) -> (N·Ho·Wo, O)
+    patches = im2col(x, (kh, kw), stride, padding, dilation)  # (N·Ho·Wo, C·kh·kw)
+    kernels = w.reshape(O, -1)  # (O, C·kh·kw)
+    y = patches @ kernels.T  # (N·Ho·Wo, C·kh·kw) (C·kh·kw, O) -> (N·Ho·Wo, O)
     if b is not None:
         y = y + b
     y = y.reshape(N, Ho, Wo, O).transpose(0, 3, 1, 2)  # (N, O, Ho, Wo)
-    return y, (columns, x.shape, w, stride, padding, dilation)
+    return y, (patches, x.shape, w, b is not None, stride, padding, dilation)
 
 
-def conv2d_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
-    """Return dx, dw and db, from the matrices of the forward pass: Y = X Wᵀ + b, with the columns X of ``im2col``::
+def conv2d_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array | None]:
+    """Return dx, dw and db (None without a bias). Forward is one product of matrices, backward are two::
 
-        Y[r,o] = b[o] + Σ_k X[r,k]·W[o,k]
-        dW = dYᵀ X        db = Σ_r dY[r,:]        dX = dY W        dx = col2im(dX)
+        y_rows = patches kernelsᵀ + b       one row for each window (n, i, j), one column for each output channel o
 
-    In indices, dw[o,c,u,v] = Σ_{n,i,j} dy[n,o,i,j] · x[n, c, s·i + d·u, s·j + d·v], and a pixel of dx collects
-    w[o,c,u,v] · dy[n,o,i,j] from every window (i, j) under whose place (u, v) it lies.
+        dkernels = dy_rowsᵀ patches         db = Σ over the rows of dy_rows
+        dpatches = dy_rows kernels          dx = col2im(dpatches)
+
+    Written with indices, dw[o,c,u,v] = Σ_{n,i,j} dy[n,o,i,j] · x̃[n, c, s·i + d·u, s·j + d·v], and a pixel of dx is the
+    sum of w[o,c,u,v] · dy[n,o,i,j] over all o and over every window (i, j) that has the pixel, at its offset (u, v).
     """
-    columns, shape, w, stride, padding, dilation = saved
+    patches, shape, w, has_bias, stride, padding, dilation = saved
     O = len(w)
-    rows = dy.transpose(0, 2, 3, 1).reshape(-1, O)  # (N, O, Ho, Wo) -> (N·Ho·Wo, O)
-    dw = (rows.T @ columns).reshape(w.shape)  # (O, N·Ho·Wo) (N·Ho·Wo, C·kh·kw) -> (O, C, kh, kw)
-    db = rows.sum(axis=0)  # (O,)
-    dcolumns = rows @ w.reshape(O, -1)  # (N·Ho·Wo, O) (O, C·kh·kw) -> (N·Ho·Wo, C·kh·kw)
-    dx = col2im(dcolumns, shape, w.shape[2:], stride, padding, dilation)  # (N, C, H, W)
-    return dx, dw, db
+    kernels = w.reshape(O, -1)  # (O, C·kh·kw)
+    dy_rows = dy.transpose(0, 2, 3, 1).reshape(-1, O)  # (N, O, Ho, Wo) -> (N·Ho·Wo, O)
+    dkernels = dy_rows.T @ patches  # (O, N·Ho·Wo) (N·Ho·Wo, C·kh·kw) -> (O, C·kh·kw)
+    db = dy_rows.sum(axis=0) if has_bias else None  # (O,)
+    dpatches = dy_rows @ kernels  # (N·Ho·Wo, O) (O, C·kh·kw) -> (N·Ho·Wo, C·kh·kw)
+    dx = col2im(dpatches, shape, w.shape[2:], stride, padding, dilation)  # (N, C, H, W)
+    return dx, dkernels.reshape(w.shape), db
 
 
-def conv2d_backward_params(dy: Array, saved: Saved) -> tuple[Array, Array]:
-    """Return dw and db alone: in training nobody needs the first layer's dx, the gradient of the images."""
+def conv2d_backward_params(dy: Array, saved: Saved) -> tuple[Array, Array | None]:
+    """Return dw and db alone. The first layer's dx, the gradient of the images, is not needed in training."""
     _, dw, db = conv2d_backward(dy, saved)
     return dw, db
 
 
 # Batch normalization (Ioffe & Szegedy 2015): each channel gets mean 0 and variance 1 over the batch, then a scale γ and
-# a shift β that are learned.
+# a shift β that are learned. All sums are over the M values of one channel.
 
 
-def per_channel(values: Array) -> Array:
-    """Return a vector (C,) in a shape that meets images (N, C, H, W) channel by channel."""
+def as_nchw(values: Array) -> Array:
+    """Return a vector (C,) with shape (1, C, 1, 1), which broadcasts over images (N, C, H, W)."""
     return np.reshape(values, (1, -1, 1, 1))  # (C,) -> (1, C, 1, 1)
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, eps: float = 1e-5) -> tuple[Array, Saved, tuple[Array, Array]]:
-    """Normalize by the batch's own mean and variance, per channel (Ioffe & Szegedy 2015, algorithm 1)::
+    """Normalize x (N, C, H, W) by the batch's mean and variance, per channel (Ioffe & Szegedy 2015, algorithm 1)::
 
         μ = Σ x / M        σ² = Σ (x − μ)² / M        x̂ = (x − μ) / √(σ² + eps)        y = γ·x̂ + β
 
-    This is training mode. It also returns (μ, σ²), of shape (C,), for ``update_running_stats``.
+    This is training mode. γ and β are (C,). It also returns (μ, σ²), both (C,), for ``update_running_stats``.
     """
     mean = x.mean(axis=(0, 2, 3))  # (C,)
-    centered = x - per_channel(mean)  # (N, C, H, W)
+    centered = x - as_nchw(mean)  # (N, C, H, W)
     var = (centered**2).mean(axis=(0, 2, 3))  # (C,)
     inverse_std = 1 / np.sqrt(var + eps)  # (C,)
-    x_hat = centered * per_channel(inverse_std)  # (N, C, H, W)
-    y = per_channel(gamma) * x_hat + per_channel(beta)  # (N, C, H, W)
+    x_hat = centered * as_nchw(inverse_std)  # (N, C, H, W)
+    y = as_nchw(gamma) * x_hat + as_nchw(beta)  # (N, C, H, W)
     return y, (x_hat, gamma, inverse_std), (mean, var)
 
 
 def batch_norm_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
-    """Return dx, dγ and dβ::
+    """Return dx (N, C, H, W), dγ and dβ (C,)::
 
         dβ = Σ dy        dγ = Σ dy·x̂        dx = γ / √(σ² + eps) · (dy − dβ/M − x̂·dγ/M)
 
-    If μ and σ² were constants, dx would be γ / √(σ² + eps) · dy. But they are computed from x: x̂ stays the same when
-    all of x is shifted, or stretched away from its mean. L cannot change in these two directions, so dx has nothing
-    along them: − dβ/M takes out the mean of dy (the way through μ), and − x̂·dγ/M its part along x̂ (through σ²).
+    A value x changes L directly, through σ² and through μ. The chain rule, with ∂L/∂x̂ = γ·dy::
+
+        ∂L/∂σ² = Σ γ·dy · (x − μ) · (−1/2)·(σ² + eps)^(−3/2) = −γ·dγ / (2·(σ² + eps))
+        ∂L/∂μ  = Σ γ·dy · (−1) / √(σ² + eps) = −γ·dβ / √(σ² + eps)          (∂σ²/∂μ = −2·Σ (x − μ) / M = 0)
+        dx     = γ·dy / √(σ² + eps) + ∂L/∂σ² · 2·(x − μ) / M + ∂L/∂μ / M
+
+    Geometrically: x̂ stays the same if a channel of x is shifted, and, up to eps, if it is scaled about its mean. L does
+    not change in these two directions, so dx has no component along them: − dβ/M subtracts the mean of dy (the gradient
+    through μ), and − x̂·dγ/M its component along x̂ (the gradient through σ²; what eps > 0 leaves of it is tiny).
     """
     x_hat, gamma, inverse_std = saved
     M = dy.size // dy.shape[1]  # N·H·W
     dbeta = dy.sum(axis=(0, 2, 3))  # (C,)
     dgamma = (dy * x_hat).sum(axis=(0, 2, 3))  # (C,)
-    dx = dy - per_channel(dbeta / M) - x_hat * per_channel(dgamma / M)  # (N, C, H, W)
-    return per_channel(gamma * inverse_std) * dx, dgamma, dbeta
+    projected = dy - as_nchw(dbeta / M) - x_hat * as_nchw(dgamma / M)  # (N, C, H, W)
+    return as_nchw(gamma * inverse_std) * projected, dgamma, dbeta
 
 
 def update_running_stats(
     running_mean: Array, running_var: Array, stats: tuple[Array, Array], count: int, momentum: float = 0.1
 ) -> tuple[Array, Array]:
-    """Return the running mean and variance (C,) after a batch with ``stats`` (μ, σ²) of M = ``count`` values::
+    """Return the running mean and variance (C,) after a batch with ``stats`` (μ, σ²) of M = ``count`` ≥ 2 values::
 
         running = (1 − momentum)·running + momentum·new        with the unbiased variance new = σ²·M / (M − 1)
 
-    The batch itself is normalized by the biased σ², as in torch.nn.BatchNorm2d.
+    The batch itself is normalized by the biased σ², as in torch.nn.BatchNorm2d. A single value per channel has no
+    unbiased variance; the layer raises a ShapeError for such a batch.
     """
     mean, var = stats
     new_mean = (1 - momentum) * running_mean + momentum * mean  # (C,)
@@ -235,9 +267,12 @@ def update_running_stats(
 def batch_norm_eval(
     x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array, eps: float = 1e-5
 ) -> Array:
-    """Normalize by the running statistics, as in evaluation mode: an image's result depends on no other image."""
-    x_hat = (x - per_channel(running_mean)) / per_channel(np.sqrt(running_var + eps))  # (N, C, H, W)
-    return per_channel(gamma) * x_hat + per_channel(beta)  # (N, C, H, W)
+    """Normalize x (N, C, H, W) by the running statistics (C,), as in evaluation mode.
+
+    An image's result depends on no other image. There is no backward function: networks train in training mode.
+    """
+    x_hat = (x - as_nchw(running_mean)) / as_nchw(np.sqrt(running_var + eps))  # (N, C, H, W)
+    return as_nchw(gamma) * x_hat + as_nchw(beta)  # (N, C, H, W)
 
 
 # Activation.
@@ -250,7 +285,7 @@ def relu(x: Array) -> tuple[Array, Saved]:
 
 
 def relu_backward(dy: Array, saved: Saved) -> Array:
-    """Return dx = dy where x > 0, and 0 elsewhere. At x = 0, where there is a kink, torch chooses 0, too."""
+    """Return dx = dy where x > 0 (or NaN), and 0 elsewhere, for any shape. At x = 0, the kink, torch chooses 0, too."""
     (positive,) = saved
     return np.where(positive, dy, np.zeros_like(dy))
 
@@ -259,13 +294,14 @@ def relu_backward(dy: Array, saved: Saved) -> Array:
 
 
 def max_pool2d(
-    x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, dilation: Size = 1
+    x: Array, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: Padding = 0, dilation: IntOrPair = 1
 ) -> tuple[Array, Saved]:
-    """Return the largest value under each window; ``stride`` None is ``kernel_size``, and the padding is −∞::
+    """Return the largest value of each window, (N, C, H, W) -> (N, C, Ho, Wo), with x padded by −∞ to x̃::
 
-        y[n,c,i,j] = max_{u,v} x[n, c, s·i + d·u, s·j + d·v]
+        y[n,c,i,j] = max_{u,v} x̃[n, c, s·i + d·u, s·j + d·v]
 
-    Where several are equal, the first of them counts, row by row. NaN counts as the largest.
+    ``stride`` None is ``kernel_size``. If several values are equal, the first is the maximum, row by row. NaN counts as
+    the largest.
     """
     stride = kernel_size if stride is None else stride
     windows = windows_of(x, kernel_size, stride, padding, dilation, border=-np.inf)
@@ -277,7 +313,7 @@ def max_pool2d(
 
 
 def max_pool2d_backward(dy: Array, saved: Saved) -> Array:
-    """Return dx: each window hands its dy to the pixel that was its maximum, and nothing to the others."""
+    """Return dx (N, C, H, W): each window's dy goes to the pixel that was its maximum, and the others get 0."""
     winner, shape, (kh, kw), stride, padding, dilation = saved
     N, C, _, Ho, Wo = winner.shape
     dwindows = np.zeros((N, C, kh * kw, Ho, Wo), dy.dtype)
@@ -287,17 +323,19 @@ def max_pool2d_backward(dy: Array, saved: Saved) -> Array:
 
 
 def max_pool2d_winner(saved: Saved) -> Array:
-    """Return which place of its window, u·kw + v, was each maximum: (N, C, Ho, Wo)."""
+    """Return the index u·kw + v of each window's maximum: (N, C, Ho, Wo), integers."""
     winner: Array = saved[0]
     return winner[:, :, 0]  # (N, C, 1, Ho, Wo) -> (N, C, Ho, Wo)
 
 
-def avg_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Padding = 0) -> tuple[Array, Saved]:
-    """Return the mean under each window::
+def avg_pool2d(
+    x: Array, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: Padding = 0
+) -> tuple[Array, Saved]:
+    """Return the mean of each window, (N, C, H, W) -> (N, C, Ho, Wo), with x padded by zeros, which count, to x̃::
 
-        y[n,c,i,j] = Σ_{u,v} x[n, c, s·i + u, s·j + v] / (kh·kw)
+        y[n,c,i,j] = Σ_{u,v} x̃[n, c, s·i + u, s·j + v] / (kh·kw)
 
-    ``stride`` None is ``kernel_size``, and the padding's zeros count.
+    ``stride`` None is ``kernel_size``.
     """
     stride = kernel_size if stride is None else stride
     windows = windows_of(x, kernel_size, stride, padding, dilation=1)  # (N, C, kh, kw, Ho, Wo)
@@ -305,11 +343,11 @@ def avg_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding:
 
 
 def avg_pool2d_backward(dy: Array, saved: Saved) -> Array:
-    """Return dx: each window hands dy / (kh·kw) to every one of its pixels."""
+    """Return dx (N, C, H, W): each window gives dy / (kh·kw) to every one of its pixels."""
     shape, windows_shape, stride, padding = saved
     kh, kw = windows_shape[2:4]
-    each = dy[:, :, np.newaxis, np.newaxis] / (kh * kw)  # (N, C, Ho, Wo) -> (N, C, 1, 1, Ho, Wo)
-    dwindows = np.broadcast_to(each, windows_shape)  # (N, C, kh, kw, Ho, Wo)
+    dy_share = dy[:, :, np.newaxis, np.newaxis] / (kh * kw)  # (N, C, Ho, Wo) -> (N, C, 1, 1, Ho, Wo)
+    dwindows = np.broadcast_to(dy_share, windows_shape)  # (N, C, kh, kw, Ho, Wo)
     return add_windows(dwindows, shape, stride, padding, dilation=1)  # (N, C, H, W)
 
 
@@ -319,33 +357,35 @@ def adaptive_avg_pool2d(x: Array) -> tuple[Array, Saved]:
 
 
 def adaptive_avg_pool2d_backward(dy: Array, saved: Saved) -> Array:
-    """Return dx = dy / (H·W), at every pixel of the channel."""
+    """Return dx (N, C, H, W): dy / (H·W) at every pixel of the channel."""
     ((N, C, H, W),) = saved
     return np.broadcast_to(dy / (H * W), (N, C, H, W)).copy()  # (N, C, 1, 1) -> (N, C, H, W)
 
 
-# The residual connection (He et al. 2015, eq. 1): y = x + F(x), where F is the layers between. The layers only have to
-# learn what to change about x. Backward, dx = dy + F'(dy): the gradient reaches x whole, whatever F does to it.
+# The residual connection (He et al. 2015, eq. 1): y = x + F(x), where F stands for the layers in between. They only
+# have to learn the change of x. Backward, dx = dy + (the dx of F): dy reaches x unchanged, whatever F adds to it.
 
 
 def add(a: Array, b: Array) -> Array:
-    """Return a + b, where two paths meet. Forward they are the shortcut's output and F(x), backward their gradients.
+    """Return a + b, both (N, C, H, W): forward, the shortcut's output and F(x); backward, the two gradients of x.
 
-    The derivative of a sum is 1 in both terms, so both get dy as it is.
+    It has no backward function: the derivative of a sum is 1 in both terms, so both get dy as it is.
     """
     return a + b
 
 
 def identity(x: Array) -> Array:
-    """Return a copy of x: the shortcut where x and F(x) have one shape. Its backward pass is the same, of dy."""
+    """Return a copy of x: the shortcut where x and F(x) have the same shape. Backward it is the identity of dy."""
     return x.copy()
 
 
 def zero_pad_shortcut(x: Array, out_channels: int, stride: int = 1) -> tuple[Array, Saved]:
-    """Return every ``stride``-th pixel, with new channels of zeros, half before and half after, the odd one after.
+    """Return every ``stride``-th pixel, with new channels of zeros: (N, C, H, W) -> (N, out_channels, Ho, Wo)::
+
+        y[n, before + c, i, j] = x[n, c, s·i, s·j]        before = (out_channels − C) // 2
 
     The shortcut without parameters where F halves the image and doubles the channels (He et al. 2015, sec. 3.3,
-    option A). With p = (out_channels − C) // 2, y[n, p + c, i, j] = x[n, c, s·i, s·j].
+    option A). Half of the new channels come before x's channels and half after; if their number is odd, one more after.
     """
     new = out_channels - x.shape[1]
     before = new // 2
@@ -355,74 +395,78 @@ def zero_pad_shortcut(x: Array, out_channels: int, stride: int = 1) -> tuple[Arr
 
 
 def zero_pad_shortcut_backward(dy: Array, saved: Saved) -> Array:
-    """Return dx: dx[n, c, s·i, s·j] = dy[n, p + c, i, j], and 0 at the pixels that were left out."""
+    """Return dx (N, C, H, W): dx[n, c, s·i, s·j] = dy[n, before + c, i, j], and 0 at the pixels that were left out."""
     shape, before, stride = saved
     dx = np.zeros(shape, dy.dtype)
     dx[:, :, ::stride, ::stride] = dy[:, before : before + shape[1]]  # (N, out_channels, Ho, Wo) -> (N, C, Ho, Wo)
     return dx
 
 
-# The last layer: from images to one score (logit) for each of K classes.
+# The last layer: from feature maps to one score (logit) for each of K classes.
 
 
 def flatten(x: Array) -> tuple[Array, Saved]:
-    """Return each image as one row, in the order channels, rows, columns."""
+    """Return each image as one row, in the order channels, rows, columns: (N, C, H, W) -> (N, C·H·W)."""
     return x.reshape(len(x), -1), (x.shape,)  # (N, C, H, W) -> (N, C·H·W)
 
 
 def flatten_backward(dy: Array, saved: Saved) -> Array:
-    """Return dx: the same numbers in x's shape again."""
+    """Return dx (N, C, H, W): dy with x's shape again."""
     dx: Array = dy.reshape(*saved)  # (N, C·H·W) -> (N, C, H, W)
     return dx
 
 
 def dropout_mask(random: Array, p: float, dtype: Any) -> Array:
-    """Return what dropout multiplies by, from ``random`` numbers in [0, 1): 0 with probability p, else 1 / (1 − p).
+    """Return dropout's factors from ``random`` numbers in [0, 1), of x's shape: 0 with probability p, else 1 / (1 − p).
 
-    The scale keeps the mean of what is multiplied as it was, so that evaluation needs no dropout at all.
+    The scale keeps the expected value of mask·x equal to x, so that evaluation needs no dropout at all.
     """
     scale = 1 / (1 - p) if p < 1 else 0.0
     return (random >= p).astype(dtype) * scale
 
 
 def dropout(x: Array, mask: Array) -> tuple[Array, Saved]:
-    """Return mask·x, for any shape: in training, each number is dropped by chance (Srivastava et al. 2014)."""
+    """Return mask·x, for any shape: in training, each value is dropped at random (Srivastava et al. 2014)."""
     return mask * x, (mask,)
 
 
 def dropout_backward(dy: Array, saved: Saved) -> Array:
-    """Return dx = mask·dy."""
+    """Return dx = mask·dy, for any shape."""
     (mask,) = saved
     dx: Array = mask * dy
     return dx
 
 
 def linear(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Saved]:
-    """Return x wᵀ + b: for each output, a weighted sum of all inputs. x (N, I), w (K, I), b (K,)."""
+    """Return y = x wᵀ + b (N, K): for each output, a weighted sum of all I inputs. x (N, I), w (K, I), b (K,)."""
     y = x @ w.T  # (N, I) (I, K) -> (N, K)
-    return y if b is None else y + b, (x, w)
+    return y if b is None else y + b, (x, w, b is not None)
 
 
-def linear_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
-    """Return dx = dy w, dw = dyᵀ x and db = Σ_n dy."""
-    x, w = saved
+def linear_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array | None]:
+    """Return dx = dy w (N, I), dw = dyᵀ x (K, I) and db = Σ_n dy (K,); db is None without a bias."""
+    x, w, has_bias = saved
     dx = dy @ w  # (N, K) (K, I) -> (N, I)
     dw = dy.T @ x  # (K, N) (N, I) -> (K, I)
-    return dx, dw, dy.sum(axis=0)  # db (K,)
+    db = dy.sum(axis=0) if has_bias else None  # (K,)
+    return dx, dw, db
 
 
 # The loss: how far the predicted probabilities are from the labels, as one number.
 
 
 def log_softmax(logits: Array) -> Array:
-    """Return log softmax(z) = z − log Σ_k exp(z_k) over the last axis, less max z first: no exp can overflow."""
+    """Return log softmax(z) = z − log Σ_k exp(z_k) over the last axis of z (..., K).
+
+    Subtracting max z from z first changes nothing but that no exp can overflow.
+    """
     shifted = logits - logits.max(axis=-1, keepdims=True)  # (..., K)
     result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))  # (..., K)
     return result
 
 
 def softmax(logits: Array) -> Array:
-    """Return probabilities over the last axis: softmax(z)_k = exp(z_k) / Σ_j exp(z_j)."""
+    """Return probabilities over the last axis of z (..., K): softmax(z)_k = exp(z_k) / Σ_j exp(z_j)."""
     return np.exp(log_softmax(logits))  # (..., K)
 
 
@@ -432,21 +476,21 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float = 0.0) ->
         L = −1/N · Σ_{n,k} q[n,k] · log softmax(z)[n,k]        q = (1 − ε)·onehot(label) + ε/K
 
     With ``label_smoothing`` ε = 0 it is the mean of −log(probability of the label). Smoothing: Szegedy et al. 2016,
-    sec. 7, as in torch.
+    sec. 7, as in torch. Labels are from 0 to K − 1.
     """
     N, K = logits.shape
-    others, true = label_smoothing / K, (np.arange(N), labels)
+    off_target, target_index = label_smoothing / K, (np.arange(N), labels)
     log_p = log_softmax(logits)  # (N, K)
-    q = np.full((N, K), others, log_p.dtype)
-    q[true] = others + 1 - label_smoothing
-    total = (1 - label_smoothing) * log_p[true].sum().item()
-    if label_smoothing:  # 0 · −∞, of a class whose logit is −∞, would be NaN
-        total += others * log_p.sum().item()
+    q = np.full((N, K), off_target, log_p.dtype)
+    q[target_index] = off_target + 1 - label_smoothing
+    total = (1 - label_smoothing) * log_p[target_index].sum().item()
+    if label_smoothing:  # without the test, a class whose logit is −∞ would give 0 · −∞ = NaN
+        total += off_target * log_p.sum().item()
     return -total / N, (log_p, q)
 
 
 def cross_entropy_backward(dloss: float, saved: Saved) -> Array:
-    """Return dz = dloss · (softmax(z) − q) / N: what is predicted minus what should be. ``dloss`` is ∂L/∂L = 1.
+    """Return dz = dloss · (softmax(z) − q) / N, (N, K): predicted minus target probabilities. ``dloss`` is ∂L/∂L = 1.
 
     It follows from ∂ log softmax(z)_k / ∂z_j = [j = k] − softmax(z)_j, and Σ_k q_k = 1.
     """
@@ -455,7 +499,8 @@ def cross_entropy_backward(dloss: float, saved: Saved) -> Array:
     return dlogits
 
 
-# The optimizers: from the gradient g of a weight w to its next value. They go over every w alike, whatever its shape.
+# The optimizers: from the gradient g of a weight w to its next value. They apply elementwise to w of any shape; g, v
+# and m have the same shape.
 
 
 def sgd_step(

@@ -8,14 +8,11 @@ from numpy.typing import NDArray
 
 from glassnet.errors import ConfigError
 from glassnet.nn.checks import check_images, check_pair
-from glassnet.nn.functional import Pair
+from glassnet.nn.functional import IntOrPair
 from glassnet.nn.kernels.window import SlidingWindow
 from glassnet.nn.module import Module
 
 Array = NDArray[Any]
-
-
-Size = int | Pair
 
 
 class _WindowPool2d(Module):
@@ -43,24 +40,27 @@ class _WindowPool2d(Module):
 
 
 class MaxPool2d(_WindowPool2d):
-    """The largest value under each window, with torch.nn.MaxPool2d's arguments (stride None: the kernel's size)::
+    """The largest value of each window, with torch.nn.MaxPool2d's arguments. With x padded by −∞ to x̃::
 
-        y[n,c,i,j] = max_{u,v} x[n, c, s·i + d·u, s·j + d·v]
+        y[n,c,i,j] = max_{u,v} x̃[n, c, s·i + d·u, s·j + d·v]
 
-    dy goes to the pixel that was the maximum, the first of them, row by row, if several are equal. NaN counts as the
-    largest. The padding is −∞, sizes round down. Undefined is where dy goes at a NaN, and under a window that reaches
-    into the padding and has nothing but −∞.
+    ``stride`` None is ``kernel_size``; sizes are rounded down. dy goes to the pixel that was the maximum: if several
+    are equal, to the first, row by row. NaN counts as the largest. The gradient is undefined at NaN and for windows
+    that reach into the padding and contain nothing but −∞.
 
     :raises ShapeError: if x is not (N, C, H, W) or is too small for one window.
     """
 
-    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> None:
+    def __init__(
+        self, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0, dilation: IntOrPair = 1
+    ) -> None:
         super().__init__(kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation)
 
     def forward(self, x: Array) -> Array:
         self._check(x)
-        w = self.window
-        y, saved = self.kernels.max_pool2d(x, w.kernel_size, w.stride, w.padding, w.dilation)
+        window = self.window
+        settings = window.kernel_size, window.stride, window.padding, window.dilation
+        y, saved = self.kernels.max_pool2d(x, *settings)
         self.save_for_backward(saved, y.shape)
         return y
 
@@ -75,14 +75,14 @@ class MaxPool2d(_WindowPool2d):
 
 
 class AvgPool2d(_WindowPool2d):
-    """The mean under each window, with torch.nn.AvgPool2d's arguments; the padding's zeros count::
+    """The mean of each window, with torch.nn.AvgPool2d's arguments. With x padded by zeros, which count, to x̃::
 
-        y[n,c,i,j] = Σ_{u,v} x[n, c, s·i + u, s·j + v] / (kh·kw)        dx = Σ over windows of dy / (kh·kw)
+        y[n,c,i,j] = Σ_{u,v} x̃[n, c, s·i + u, s·j + v] / (kh·kw)        dx = Σ over windows of dy / (kh·kw)
 
     :raises ShapeError: if x is not (N, C, H, W) or is too small for one window.
     """
 
-    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+    def __init__(self, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0) -> None:
         super().__init__(kernel_size=kernel_size, stride=stride, padding=padding)
 
     def forward(self, x: Array) -> Array:
@@ -103,7 +103,7 @@ class AdaptiveAvgPool2d(Module):
     :raises ConfigError: if output_size is not 1.
     """
 
-    def __init__(self, output_size: Size = 1) -> None:
+    def __init__(self, output_size: IntOrPair = 1) -> None:
         super().__init__()
         if output_size not in (1, (1, 1)):
             raise ConfigError(f"output_size of AdaptiveAvgPool2d must be 1. Got {output_size!r}.")

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.nn.functional import Padding, Pair, Saved
+from glassnet.nn.functional import IntOrPair, Padding, Saved
 from glassnet.nn.kernels import layout
 from glassnet.nn.kernels.parallel import BlockExecutor
 from glassnet.nn.kernels.wide_window import wide_window
@@ -38,9 +38,9 @@ def conv2d(
     x: Array,
     w: Array,
     b: Array | None = None,
-    stride: int | Pair = 1,
+    stride: IntOrPair = 1,
     padding: Padding = 0,
-    dilation: int | Pair = 1,
+    dilation: IntOrPair = 1,
 ) -> tuple[Array, Saved]:
     """``functional.conv2d``; ``saved`` is x, w, whether there is a bias, and the window."""
     window = sliding_window(w.shape[2:], stride, padding, dilation)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.nn.functional import Padding, Pair, Saved
+from glassnet.nn.functional import IntOrPair, Padding, Saved
 from glassnet.nn.kernels import layout
 from glassnet.nn.kernels.parallel import BlockExecutor
 from glassnet.nn.kernels.window import sliding_window
@@ -27,10 +27,10 @@ Array = NDArray[Any]
 def max_pool2d(
     executor: BlockExecutor,
     x: Array,
-    kernel_size: int | Pair,
-    stride: int | Pair | None = None,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
     padding: Padding = 0,
-    dilation: int | Pair = 1,
+    dilation: IntOrPair = 1,
 ) -> tuple[Array, Saved]:
     """``functional.max_pool2d``; ``saved`` is the comparisons across and down, x's shape, and the window."""
     window = sliding_window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
@@ -83,8 +83,8 @@ def max_pool2d_winner(executor: BlockExecutor, saved: Saved) -> Array:
 def avg_pool2d(
     executor: BlockExecutor,
     x: Array,
-    kernel_size: int | Pair,
-    stride: int | Pair | None = None,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
     padding: Padding = 0,
 ) -> tuple[Array, Saved]:
     """``functional.avg_pool2d``; ``saved`` is x's shape and the window."""

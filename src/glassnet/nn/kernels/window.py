@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from glassnet.errors import ShapeError
 from glassnet.nn import functional
-from glassnet.nn.functional import Padding, Pair
+from glassnet.nn.functional import IntOrPair, Padding, Pair
 from glassnet.nn.kernels.workspace import Workspace
 
 Array = NDArray[Any]
@@ -134,7 +134,7 @@ class SlidingWindow:
 
 @cache
 def sliding_window(
-    kernel_size: int | Pair, stride: int | Pair = 1, padding: Padding = 0, dilation: int | Pair = 1
+    kernel_size: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1
 ) -> SlidingWindow:
     """Return the window of these arguments of ``functional``."""
     pair = functional.pair
