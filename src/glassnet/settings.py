@@ -71,7 +71,7 @@ class Settings:
     """
 
     title: ClassVar[str] = "settings"  # the name of the record, in errors and on the panel of its options
-    default_source: ClassVar[str | None] = None  # where the defaults of the options come from, if not from the fields
+    default_source: ClassVar[str | None] = None  # origin of the options' defaults, if it is not the fields
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]

@@ -91,7 +91,7 @@ def test_the_numpy_engine_takes_all_cores_or_as_many_as_asked() -> None:
     network = gn.build("tiny", threads=3)
     assert network.threads == 3
     assert {len(module.kernels.workspaces) for module in network.module.modules()} == {3}  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match="threads must be an integer of at least 1. Got 0."):
+    with pytest.raises(ConfigError, match="threads must be an integer of at least 1 or None. Got 0."):
         gn.build("tiny", threads=0)
 
 

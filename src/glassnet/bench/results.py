@@ -105,7 +105,7 @@ class BenchReport:
 
     machine: Machine
     rounds: int
-    timings: Mapping[str, TaskTimings]  # by workload
+    timings: Mapping[str, TaskTimings]  # keys: names of workloads
     notes: Sequence[str] = ()  # such as a missing PyTorch
 
     @property

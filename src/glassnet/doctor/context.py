@@ -31,7 +31,7 @@ PARTS = {
     "weights": "the run has no weights",
     "data": "there are no images",
 }
-_MAX_VALUES = 4_000_000  # of one layer's output: bounds the number of images that are computed together
+_MAX_VALUES = 4_000_000  # values in one layer's output: bounds the number of images that are computed together
 
 
 class CheckContext:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from glassnet.data import Dataset
 
 NEIGHBOURS = 10
-UNANIMOUS = 7  # of the neighbours have one label
+UNANIMOUS = 7  # number of neighbours that must have one label
 _MAX_QUERIES, _MAX_IMAGES, _MAX_PIXELS = 1500, 4000, 1024  # keep the distances of a large data set to seconds
 _MAX_DIMENSION_IMAGES = 400  # more images hardly change the number of dimensions
 
@@ -24,10 +24,10 @@ _MAX_DIMENSION_IMAGES = 400  # more images hardly change the number of dimension
 class DuplicateStats:
     """Fractions of images with equal bytes. Uniform images are not counted."""
 
-    in_training: float  # of the training images: copies of an earlier one of the same class
-    in_both: float  # of the test images: also in the training set
+    in_training: float  # fraction of the training images: copies of an earlier one of the same class
+    in_both: float  # fraction of the test images: also in the training set
     class_pair: tuple[int, int]  # the two classes with the largest fraction of common images
-    in_pair: float  # of the smaller of these classes: also in the other one
+    in_pair: float  # fraction of the smaller class's images: also in the other class
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class NeighbourStats:
     agreement: float  # fraction of images whose label is the most common one among their neighbours
     chance: float  # the agreement that neighbours of random labels would have
     disagreement: float  # fraction of the images with unanimous neighbours that have another label
-    unanimous_fraction: float  # of images: at least UNANIMOUS neighbours have the same label
+    unanimous_fraction: float  # fraction of images: at least UNANIMOUS neighbours have the same label
     n_queried: int
     dimensions: float  # intrinsic dimension of the images, independent of their labels
 

@@ -128,7 +128,10 @@ def _factor(change: float) -> float:
 
 
 def dead_fraction(network: Network, images: NDArray[Any]) -> float:
-    """Return the fraction of channels behind ReLUs that are 0 in every image and pixel, in evaluation mode."""
+    """Return the fraction of channels behind ReLUs that are 0 in every image and pixel, in evaluation mode.
+
+    :param images: normalized floats (N, C, H, W).
+    """
     names = [name for name in network.activation_names if name.rpartition(".")[2].startswith("relu")]
     outputs = network.activations(images, names)
     dead = np.concatenate([~(output > 0).any(axis=(0, 2, 3)) for output in outputs.values()])  # NaN counts as dead
@@ -136,8 +139,13 @@ def dead_fraction(network: Network, images: NDArray[Any]) -> float:
 
 
 def signal_change(network: Network, images: NDArray[Any], labels: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the ratios of root mean squares of the last block's output to the images, and of the gradient at the stem
-    to the gradient at the last block. A ratio is NaN if the signal is lost on the way."""
+    """Return two ratios of root mean squares, each NaN if its denominator is 0.
+
+    The first is that of the last block's output to the images, the second that of the gradient at the stem to the
+    gradient at the last block.
+
+    :param images: normalized floats (N, C, H, W), with labels (N,).
+    """
     traced = network.trace(images, labels)
     names = stages(network.activation_names)
     stem, last = (_rms(traced.activation_gradients[name]) for name in (names[0], names[-1]))

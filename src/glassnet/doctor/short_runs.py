@@ -50,7 +50,7 @@ def run_short_training(
     trainer = network.trainer(recipe, context.config.freeze)
     losses: list[float] = []
     accuracies: list[float] = []
-    start = thread_time()  # of one thread: other load on the machine must not change a finding
+    start = thread_time()  # time of this thread: other load on the machine must not change a finding
     for rate, batch in zip(learning_rates(recipe, steps), _batches(network, context, recipe), strict=False):
         losses.append(float(trainer.step(batch, lr=float(rate))))
         accuracies.append(trainer.pop_stats().accuracy)

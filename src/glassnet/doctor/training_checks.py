@@ -14,9 +14,9 @@ from glassnet.doctor.short_runs import run_short_training
 from glassnet.measures.significance import accuracy_interval
 from glassnet.pages.text import format_points, pluralize
 
-STUCK = 0.9  # of the chance level: a network with a larger loss has learned nothing
+STUCK = 0.9  # fraction of the chance level: a network with a larger loss has learned nothing
 CLEARLY_BETTER = 0.7  # ratio of the losses of two short runs
-_MIN_STEPS, _MAX_STEPS, _MAX_SECONDS = 10, 80, 8.0  # of a short run; seconds of processor time
+_MIN_STEPS, _MAX_STEPS, _MAX_SECONDS = 10, 80, 8.0  # limits of a short run; seconds of processor time
 
 
 def count_steps(context: CheckContext) -> int:
@@ -70,7 +70,7 @@ class LearningRateTooHigh(Check):
         "then try clip_grad_norm=1, and the schedule one-cycle, which starts with small steps",
         "see the whole range of rates: 'glassnet study lr-range' with this data and model",
     )
-    max_ratio = 1.2  # of the loss to the chance level
+    max_ratio = 1.2  # loss / chance level
     rise, noise = 1.1, 0.2  # a loss rises if it is more than this multiple of the one before and of the chance level
     factors = (1 / 3, 0.1, 0.01, 1e-3, 1e-4)
 
@@ -120,7 +120,7 @@ class LearningRateTooLow(Check):
     expected = "the loss falls below half of the chance level ln(classes), or larger rates are not better"
     source = "an experiment: the run's first steps again with larger rates (Smith 2017); benchmarks/doctor.md"
     advice = ("train again with the larger lr named above", "or train for many more epochs")
-    max_ratio = 0.5  # of the loss to the chance level
+    max_ratio = 0.5  # loss / chance level
     factors = (10.0, 100.0, 1e3, 1e4, 1e5)
 
     def run(self, context: CheckContext) -> CheckResult:

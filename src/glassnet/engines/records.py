@@ -51,7 +51,7 @@ class TrainStats:
     """Statistics of the steps since they were last read."""
 
     loss: float  # mean over the images
-    accuracy: float  # of the predictions before the step that uses the image
+    accuracy: float  # fraction of images predicted correctly before the step that uses them
     count: int
     gradient_norms: dict[str, float]  # L2 norm of each parameter's gradient at the last step
 
@@ -62,6 +62,6 @@ class Trace:
 
     activations: dict[str, Array]  # in forward order
     loss: float
-    activation_gradients: dict[str, Array]  # of the loss, with respect to the activations, in the same order
-    gradients: dict[str, Array]  # of the loss, with respect to the parameters
-    buffers: dict[str, Array]  # after the pass
+    activation_gradients: dict[str, Array]  # gradients with respect to the activations, in the same order
+    gradients: dict[str, Array]  # gradients with respect to the parameters
+    buffers: dict[str, Array]  # running statistics after the pass

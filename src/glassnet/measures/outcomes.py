@@ -138,7 +138,10 @@ def most_confident_errors(outcome: Outcome, max_count: int = 36) -> list[Misclas
 
 
 def sample_indices(labels: npt.NDArray[np.int64], count: int = 36) -> list[int]:
-    """Return the indices of up to ``count`` images, one of each class in turn."""
+    """Return the indices of up to ``count`` images, one of each class in turn.
+
+    :param labels: (N,).
+    """
     last: dict[int, int] = {}
     turn = np.empty(len(labels), np.int64)
     for index, label in enumerate(labels.tolist()):

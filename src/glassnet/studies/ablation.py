@@ -159,7 +159,8 @@ def run_study(model: "Model", dataset: "Dataset | None" = None, *, progress: Pro
 def zero_block(state: Mapping[str, Array], block: str) -> dict[str, Array]:
     """Return a network's state in which F of a residual block is 0 in evaluation mode.
 
-    The weights and biases of the last layer of F that has some become zeros. All other arrays are those of ``state``.
+    The weights and biases of the last layer of F that has some become zeros, of the same shape and dtype. All other
+    arrays are those of ``state``, not copies.
     """
     keys = [key for key in state if key.startswith(f"{block}.") and not key.startswith(f"{block}.downsample.")]
     last = keys[-1].rpartition(".")[0]

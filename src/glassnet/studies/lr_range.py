@@ -62,12 +62,12 @@ class LearningRateStudy(Study):
     optimizer: str
     batch_size: int
     rates: tuple[float, ...]
-    losses: tuple[float, ...]  # of each step's batch, before the step; the last may not be finite
+    losses: tuple[float, ...]  # loss of each step's batch, before the step; the last may not be finite
     smoothed: tuple[float, ...]
     steps: int  # planned; fewer rates mean that the loss diverged
-    steepest: float | None  # where the smoothed loss falls fastest per factor of the learning rate
-    near_minimum: float | None  # where the smoothed loss has first done nine tenths of its fall
-    minimum: float | None  # where the smoothed loss is lowest
+    steepest: float | None  # rate at which the smoothed loss falls fastest per factor of the rate
+    near_minimum: float | None  # rate at which the smoothed loss has first done nine tenths of its fall
+    minimum: float | None  # rate at which the smoothed loss is lowest
 
     @property
     def diverged(self) -> bool:
@@ -189,6 +189,9 @@ def smooth(rates: Sequence[float] | FloatArray, losses: Sequence[float] | FloatA
 
     Unlike a running mean it does not lag, and it moves less than an arithmetic mean where the loss of one batch jumps.
     A loss that is not finite has weight 0.
+
+    :param rates: (n,) learning rates, with a loss for each.
+    :returns: float64 (n,).
     """
     decades, values = np.log10(np.asarray(rates)), np.asarray(losses, np.float64)
     usable = np.isfinite(values)
@@ -201,7 +204,9 @@ def smooth(rates: Sequence[float] | FloatArray, losses: Sequence[float] | FloatA
 def curve_points(rates: FloatArray, smoothed: FloatArray) -> tuple[float | None, float | None, float | None]:
     """Return the learning rates at which the smoothed loss falls fastest, comes near its minimum, and is lowest.
 
-    All three are None where it hardly fell.
+    All three are None if it fell by less than ``MIN_FALL`` of the first loss.
+
+    :param rates: (n,) learning rates in rising order, with the smoothed loss at each.
     """
     bottom = int(np.argmin(smoothed))
     top = int(np.argmax(smoothed[: bottom + 1]))

@@ -28,7 +28,7 @@ class InitialWeights:
     backbone: dict[str, NDArray[Any]] = field(default_factory=dict)
     spec: ResNetSpec | None = None
     normalization: Normalization | None = None
-    metadata: dict[str, Any] | None = None  # for config.json: the path, and a digest of the weights
+    metadata: dict[str, Any] | None = None  # entry in config.json: the path, and a digest of the weights
 
     @classmethod
     def load(cls, source: str | PathLike[str]) -> Self:

@@ -33,7 +33,7 @@ class Checkpoint:
     """The state after ``epoch`` finished epochs: weights and buffers, the optimizer's arrays, and all records."""
 
     epoch: int
-    best_epoch: int | None  # chosen by validation
+    best_epoch: int | None  # the epoch that validation selected
     network: Arrays
     optimizer: Arrays
     records: list[Record] = field(default_factory=list)

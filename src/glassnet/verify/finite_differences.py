@@ -29,13 +29,13 @@ from glassnet.errors import ConfigError, GlassnetError
 Array = NDArray[Any]
 Difference = Callable[[Array, Array], float]
 
-TOLERANCE = 1e-6  # of the error of a comparison
+TOLERANCE = 1e-6  # upper limit of the error of a comparison
 FLOOR = 1e-4  # gradients smaller than this are compared absolutely
 EPS = 1e-4  # rounding is 1e-12 of the loss then
-STEP_FACTORS = (1.0, 0.1, 0.01)  # of eps, in turn: where a wider step crosses a kink or L bends too much
+STEP_FACTORS = (1.0, 0.1, 0.01)  # multiples of eps, tried in turn: a wider step may cross a kink or bend too much
 CURVATURE_LIMIT = 1e-4  # |D(eps) − D(2·eps)| relative to the slope; what is left of eps⁴ is its square
 PERTURBATION_STD = 1e-2  # per entry, of weights and images before a network is checked
-MAX_REDRAWS = 10  # for each requested comparison, before a tensor counts as lying on kinks
+MAX_REDRAWS = 10  # limit for each requested comparison
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class GradientChecker:
             for key, tensor in self.tensors.items():
                 tensor[...] = self._origin[key] + PERTURBATION_STD * self.rng.standard_normal(tensor.shape)
         for parameter in self.module.parameters():
-            parameter.grad[...] = np.nan  # what backward does not fill must not pass
+            parameter.grad[...] = np.nan  # values that backward does not fill must not pass
         self.gradients = {"input": self.module.backward(self._upstream(self.forward()[0]))}
         self.gradients |= {key: parameter.grad.copy() for key, parameter in self.module.named_parameters()}
         for key, tensor in self.tensors.items():

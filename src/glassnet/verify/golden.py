@@ -21,8 +21,8 @@ from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
 
-FLOOR = 1e-6  # of a gradient's scale: this fraction of the largest gradient, below which rounding is all there is
-MIN_VALUES_PER_CHANNEL = 8  # in each BatchNorm: over fewer, its division amplifies rounding
+FLOOR = 1e-6  # fraction of the largest gradient: smaller gradients are only rounding
+MIN_VALUES_PER_CHANNEL = 8  # minimum for each BatchNorm: with fewer values its division amplifies rounding
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4}  # relative to a tensor's scale
 
 
@@ -36,7 +36,7 @@ class GoldenCase:
     spec: ResNetSpec
     dtype: str = "float64"
     batch_size: int = 2
-    steps: int = 2  # of the recipe's optimizer, all on the one batch
+    steps: int = 2  # steps of the recipe's optimizer, all on the same batch
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
 

@@ -40,7 +40,7 @@ class TensorDifference:
     tensor: str
     absolute: float
     relative: float
-    required_tolerance: float  # with which it would just pass
+    required_tolerance: float  # the smallest tolerance with which the tensor would pass
     tolerance: float
 
     @property
@@ -62,7 +62,7 @@ class ParityReport:
     """
 
     name: str
-    other: str  # what was compared with the NumPy engine
+    other: str  # name of the other implementation
     rows: tuple[TensorDifference, ...]
 
     def __post_init__(self) -> None:

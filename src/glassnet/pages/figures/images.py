@@ -13,7 +13,7 @@ from glassnet.measures.outcomes import Misclassification
 from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
 from glassnet.pages.theme import LABEL_SIZE, shorten_label, text_figure, text_width
 
-MAX_PIXELS = 96  # of an image's longer side: more would only make the page heavy
+MAX_PIXELS = 96  # longer side of an image: more would only make the page larger
 NO_ERRORS_TEXT = "The network classifies every test image correctly."
 
 

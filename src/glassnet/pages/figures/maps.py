@@ -11,7 +11,7 @@ from glassnet.measures.layers import most_variable_channels
 from glassnet.pages.figures.tile_grid import TileGrid, label_rows, tile_grid_figure
 from glassnet.pages.theme import COLOUR_BAR_HEIGHT, colour_bar, shorten_label, text_width
 
-MAX_PIXELS = 48  # of a feature map's longer side
+MAX_PIXELS = 48  # longer side of a feature map
 _COLUMNS = 8
 
 

@@ -41,7 +41,7 @@ class DegradationStudy(Study):
     """Plain and residual networks of the same depths, from the same initial weights, over the same batches."""
 
     data: str
-    images: int  # in the training set
+    images: int  # number of training images
     epochs: int
     width: int
     curves: tuple[TrainingCurve, ...]

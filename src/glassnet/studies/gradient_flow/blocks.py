@@ -30,7 +30,7 @@ class BlockGradient:
     skip: float
     body: float
     total: float
-    cosine: float  # of the angle between the two parts
+    cosine: float  # cosine of the angle between the two parts
     error: float
     maps: Array = field(repr=False)
 

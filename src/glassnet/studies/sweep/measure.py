@@ -93,7 +93,7 @@ class SweepStudy(Study):
     data: str
     model: str
     split: str  # "validation" or "test": the images of the accuracies
-    images: int  # in that split
+    images: int  # number of images in that split
     seeds: tuple[int, ...]
     param_grid: tuple[tuple[str, tuple[Any, ...]], ...]
     settings: tuple[Setting, ...]
