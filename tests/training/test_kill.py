@@ -1,5 +1,6 @@
 """A run killed at any instant, then resumed, is the run that was never interrupted."""
 
+import gc
 import os
 import random
 import shutil
@@ -89,8 +90,11 @@ def is_killed(instant: int, data: gn.Dataset, run: Path, **again: Any) -> bool:
         try:
             train(data, run, **SHORT, **again)
         except Killed:
-            return True
-    return False
+            died = True
+        else:
+            died = False
+    gc.collect()  # the end of a process drops its locks at once, whatever refers to them
+    return died
 
 
 @pytest.fixture(scope="module")
