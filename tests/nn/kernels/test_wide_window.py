@@ -29,7 +29,7 @@ def test_kernel_is_the_transpose_of_matrix(
     rng = np.random.default_rng(0)
     kernel = rng.standard_normal((outputs, *kernel_size, channels))
     matrix = wide.matrix(kernel, None, Workspace())
-    assert matrix.shape == (wide.columns, wide.windows * outputs)
+    assert matrix.shape == (wide.row_length, wide.windows * outputs)
     assert np.count_nonzero(matrix) == wide.windows * kernel.size
     sums = rng.standard_normal(matrix.shape)
     assert np.vdot(matrix, sums) == pytest.approx(np.vdot(kernel, wide.kernel(sums)), rel=1e-9, abs=1e-9)
@@ -47,5 +47,5 @@ def test_windows_are_as_many_as_fit(outputs: int, width: int, windows: int) -> N
     wide = WideWindow(sliding_window((3, 3), padding=1), (4, width), 5, outputs)
     assert wide.windows == windows
     assert wide.row_span == 2 + windows
-    assert wide.columns == 3 * (2 + windows) * 5
-    assert wide.image_columns == prod((4, width)) // windows * wide.columns
+    assert wide.row_length == 3 * (2 + windows) * 5
+    assert wide.elements_per_image == prod((4, width)) // windows * wide.row_length

@@ -1,4 +1,4 @@
-"""The functions of ``glassnet.nn.functional`` at the speed of the machine, with what they need to work.
+"""Faster versions of the functions of ``glassnet.nn.functional``, with the threads and the memory that they use.
 
 ::
 
@@ -8,12 +8,21 @@
       pooling                comparisons of whole images
       elementwise            ReLU, addition, copies
     parallel                 BlockExecutor: blocks of a batch on several threads
-    window, wide_window      where a kernel lies on an image
+    window, wide_window      the pixels under a convolution's kernel, as views of the image's memory
     layout                   channels-last memory
-    workspace, array_pool    memory that is used again
+    workspace, array_pool    memory that is reused
 
-Names, arguments and results are those of ``functional``; what ``saved`` holds is each function's own. tests/nn/
-test_kernels.py holds every kernel to its function.
+Names, arguments and results are those of ``functional``. The differences:
+
+- Rounding: sums have another order. ``batch_norm`` returns its statistics in float64, whatever the dtype of x.
+- Memory: results are channels-last (see ``layout``), and share no memory with arguments. ``saved`` has other contents.
+- Infinity and NaN: an infinite or NaN pixel also makes outputs of neighbouring windows NaN (``wide_window``).
+  ``relu_backward`` gives NaN, not 0, for an infinite or NaN dy where x ≤ 0. ``max_pool2d_backward`` may give the dy of
+  a window with NaN to another of its pixels, and an infinite dy also makes NaN.
+
+To add a kernel, write the function into ``functional`` first. The kernel gets the executor as its first argument and
+then the function's arguments; it belongs in the module of its family, in ``Kernels`` below, and in the comparison with
+its function in tests/nn/test_kernels.py. Constants in capitals are tuned; ``benchmarks/roofline.py`` times each layer.
 """
 
 from __future__ import annotations
@@ -24,7 +33,10 @@ from glassnet.nn.kernels.parallel import BlockExecutor
 
 
 class Kernels(BlockExecutor):
-    """The kernels as methods that share one executor's threads and memory; ``functional`` can stand in its place."""
+    """The kernels as methods that share one executor's threads and memory: the argument ``executor`` is ``self``.
+
+    The module ``functional`` has the same functions, so that a layer can use it in place of an instance.
+    """
 
     conv2d = convolution.conv2d
     conv2d_backward = convolution.conv2d_backward
@@ -48,7 +60,7 @@ class Kernels(BlockExecutor):
     flatten = elementwise.flatten
     flatten_backward = elementwise.flatten_backward
     dropout_mask = elementwise.dropout_mask
-    # As fast as they are:
+    # The functions of functional that are as fast as a kernel:
     update_running_stats = staticmethod(functional.update_running_stats)
     dropout = staticmethod(functional.dropout)
     dropout_backward = staticmethod(functional.dropout_backward)

@@ -1,8 +1,8 @@
-"""Memory of arrays, aligned to the processor's vectors, and reused when nobody holds an array in it any more.
+"""Memory of arrays, aligned to the processor's vectors, and reused once no array refers to it.
 
 A training step asks for the same arrays again and again. Memory from the system comes page by page, each cleared first:
-a fifth of the time of a residual block. The pool keeps large pieces, and hands one out again once Python's count of
-references to its memory says that no array, view or buffer lies in it::
+that took a fifth of the time of a residual block. The pool keeps large pieces. It returns one again once Python's count
+of references to its memory shows that no array, view or buffer uses it::
 
     piece = aligned memory  <- array that a layer returned  <- view that another layer saved      count 3: taken
     piece = aligned memory                                                                        count 1: free
@@ -22,33 +22,35 @@ from numpy.typing import DTypeLike, NDArray
 Array = NDArray[Any]
 
 ALIGNMENT = 64  # bytes: a line of the cache, and the widest vector
-MIN_POOLED_BYTES = 1 << 16  # below that it does not pay to look for a piece
-MAX_POOL_BYTES = 1 << 29
+MIN_POOLED_BYTES = 1 << 16  # for smaller arrays, looking for a piece takes longer than a new array
+MAX_POOL_BYTES = 1 << 29  # of all pieces together
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Return an uninitialized C-contiguous array that begins at a line of the cache: additions in the cache take half
-    the time there, and products with a matrix of 64 columns two thirds."""
+    """Return an uninitialized C-contiguous array that begins at a line of the cache.
+
+    Additions within the cache then take half the time, and products with a matrix of 64 columns two thirds.
+    """
     memory = np.empty(prod(shape) * np.dtype(dtype).itemsize + ALIGNMENT, np.uint8)
     return np.ndarray(shape, dtype, memory, -memory.ctypes.data % ALIGNMENT)
 
 
 def reference_count(array: Array) -> int:
-    """Return how many hold an ``aligned_empty`` array's memory: each array in it, and each view of one."""
+    """Return the number of references to the memory of an ``aligned_empty`` array: one for each array or view."""
     return sys.getrefcount(array.base)
 
 
 HAS_REFCOUNTS = sys.implementation.name == "cpython"
 _FREE_ARRAY = aligned_empty((0,), np.uint8)
-FREE_REFCOUNT = reference_count(_FREE_ARRAY) if HAS_REFCOUNTS else 0  # held by nobody but the array itself
+FREE_REFCOUNT = reference_count(_FREE_ARRAY) if HAS_REFCOUNTS else 0  # no references besides the piece itself
 
 
 class ArrayPool:
     """The large arrays of one network, reused from step to step.
 
-    An array that was handed out stays untouched for as long as anybody holds it or a view of it. Of all networks only
-    the one that worked last keeps pieces, at most ``MAX_POOL_BYTES``. Like its network, a pool is used by one caller at
-    a time.
+    The memory of an array is not reused as long as a reference to the array or a view of it exists. Only the network
+    that was used last keeps pieces, at most ``MAX_POOL_BYTES``. Like its network, a pool is used by one caller at a
+    time.
     """
 
     _latest: weakref.ref[ArrayPool] | None = None
@@ -70,7 +72,7 @@ class ArrayPool:
         ArrayPool._latest = weakref.ref(self)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        """Return an uninitialized C-contiguous array, aligned where it is pooled."""
+        """Return an uninitialized C-contiguous array; from ``MIN_POOLED_BYTES`` on it is pooled, and so aligned."""
         key = shape, np.dtype(dtype)
         for piece in self._pieces.get(key, ()):
             if reference_count(piece) == FREE_REFCOUNT:

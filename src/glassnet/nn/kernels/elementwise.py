@@ -1,7 +1,8 @@
-"""The functions that go number by number, or only move numbers: in blocks, and in channels-last memory.
+"""Elementwise functions and copies, in channels-last memory.
 
-Each is one or two NumPy operations on a block, written into memory of the executor's pool. Where ``functional`` is as
-fast already, as for ``linear`` and the loss, there is no kernel.
+ReLU, addition and the identity are one or two NumPy operations on a block, with results in memory of the executor's
+pool. The others run on the caller's thread: they handle little data, once or twice in a network. If ``functional`` is
+as fast already, as for ``linear`` and the loss, there is no kernel.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 def nhwc(x: Array) -> Array:
-    """Return the view (N, H, W, C) of x (N, C, H, W); contiguous where x is channels-last."""
+    """Return the view (N, H, W, C) of x (N, C, H, W); contiguous if x is channels-last."""
     return x.transpose(0, 2, 3, 1)
 
 
@@ -35,6 +35,7 @@ def channels_last(x: Array) -> Array:
 
 
 def is_channels_last(x: Array) -> bool:
+    """Return whether x is (N, C, H, W) and its memory is contiguous in the order N, H, W, C."""
     return x.ndim == 4 and nhwc(x).flags.c_contiguous
 
 
@@ -57,8 +58,8 @@ def zeros(shape: tuple[int, int, int, int], dtype: DTypeLike) -> Array:
     return nchw(np.zeros((N, H, W, C), dtype))
 
 
-# A vector with one number per channel meets the image row by row: NumPy's inner loops then run over W·C numbers, where
-# a broadcast over C alone would begin a new loop at every pixel (2 to 3 times slower with 16 channels).
+# A vector with one value per channel is broadcast over rows of the image: NumPy's inner loops then run over W·C values.
+# A broadcast over pixels would begin a new loop of C values at every pixel (2 to 3 times slower with 16 channels).
 
 
 def as_rows(x: Array) -> Array:

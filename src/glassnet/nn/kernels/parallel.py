@@ -1,15 +1,16 @@
-"""Blocks of a batch on several threads: NumPy releases Python's lock while it computes.
+"""Blocks of a batch on several threads: NumPy releases Python's global lock (GIL) while it computes.
 
 ::
 
     batch     | block 0 | block 1 | block 2 | block 3 | block 4 |      each of about BLOCK_BYTES
-    caller      0          2           4                               whichever thread is done takes the next block,
+    caller      0          2           4                               a thread that is done takes the next block;
     thread 1       1           3                                       each has a Workspace of its own
     results   [ r0, r1, r2, r3, r4 ]                                   in the order of the blocks
 
 A kernel writes ``compute_block(block, workspace)``, which computes one slice of the batch, and hands it to
-``BlockExecutor.map`` or ``.sum``. How a batch is cut depends on shapes alone, and sums are added in the order of the
-blocks, so any number of threads gives the same bits.
+``BlockExecutor.map`` or ``.sum``. How a batch is cut depends on shapes, dtype and ``BLOCK_BYTES``, never on the number
+of threads, and sums are added in the order of the blocks. So any number of threads gives the same bits. Another
+``BLOCK_BYTES`` changes the order of sums, and with it the last bits of every run.
 """
 
 from __future__ import annotations
@@ -34,16 +35,19 @@ Array = NDArray[Any]
 Result = TypeVar("Result")
 BlockFunction = Callable[[slice, Workspace], Result]
 
-# A block is small enough to be in a core's cache still when the next operation reads it, and large enough that threads
-# seldom meet at Python's lock, which each operation takes again when it is done.
+# The size of one block of the array whose ``item_bytes`` a kernel gives: the patches of a convolution, x or dy in most
+# other kernels. It is so small that a block and the arrays beside it are still in the core's cache (L2 and its part of
+# L3) when the next operation reads them, and so large that threads rarely contend for the GIL, which every operation
+# takes again when it ends.
 BLOCK_BYTES = 1 << 20
 
 
 class BlockExecutor:
     """Threads that share the blocks of a batch, each with a workspace of its own.
 
-    The layers of one network share an executor, and the memory of their arrays where it has a pool. A network, like
-    torch's, is used by one caller at a time.
+    The layers of one network share an executor, and the memory of their arrays if it has a pool. A network, like
+    torch's, is used by one caller at a time. ``workspaces[0]`` is the caller's: a kernel may also use it between
+    blocks, under names that its blocks do not use.
     """
 
     def __init__(self, threads: int = 1, array_pool: ArrayPool | None = None) -> None:
@@ -55,7 +59,7 @@ class BlockExecutor:
         return np.empty(shape, dtype) if self.array_pool is None else self.array_pool.empty(shape, dtype)
 
     def empty_like(self, x: Array, dtype: DTypeLike | None = None) -> Array:
-        """Return one of x's shape and memory order, and of x's dtype unless another is given."""
+        """Return an uninitialized array with x's shape and memory order, and with x's dtype unless another is given."""
         rows = layout.nhwc(x) if x.ndim == 4 else x
         if not rows.flags.c_contiguous:
             return np.empty_like(x, dtype)
@@ -63,10 +67,13 @@ class BlockExecutor:
         return layout.nchw(like) if x.ndim == 4 else like
 
     def map(self, compute_block: BlockFunction[Result], items: int, item_bytes: int) -> list[Result]:
-        """Return ``compute_block(block, workspace)`` of each block of ``items`` (images) of ``item_bytes`` each.
+        """Return the results of ``compute_block(block, workspace)`` for all blocks, in the order of the blocks.
 
-        ``block`` is a slice of about ``BLOCK_BYTES``. An exception in a block is raised here, when all threads have
-        stopped.
+        :param compute_block: computes the items of ``block``, a slice. An exception in it is raised here, when all
+            threads have stopped.
+        :param items: the number of items (images) in the batch.
+        :param item_bytes: the bytes per item of the largest array that a block computes with; a block is as many items
+            as ``BLOCK_BYTES`` has room for, and at least one.
         """
         size = max(1, BLOCK_BYTES // max(1, item_bytes))
         if 0 < items <= size:
@@ -80,19 +87,19 @@ class BlockExecutor:
                 block = slice(index * size, min(items, (index + 1) * size))
                 results[index] = compute_block(block, workspace)
 
-        # The caller is a thread, too: the last to start, and the first to be at work.
-        others, completion = self.workspaces[1:blocks], _Completion()
-        for workspace in others:  # in the caller's context, where its np.errstate is
+        # The caller is a thread, too: it already works while the others wake up.
+        worker_workspaces, completion = self.workspaces[1:blocks], _Completion()
+        for workspace in worker_workspaces:  # in the caller's context, which has its np.errstate
             _task_queue().put((partial(copy_context().run, take_blocks, workspace), completion))
         try:
             take_blocks(self.workspaces[0])
         finally:
-            completion.wait(len(others))
+            completion.wait(len(worker_workspaces))
         completion.raise_first()
         return results
 
     def sum(self, compute_block: BlockFunction[Any], items: int, item_bytes: int) -> Any:
-        """Return the results of ``map`` added in the order of the blocks; without items, that of an empty block."""
+        """Return the results of ``map``, added in the order of the blocks; without items, an empty block's result."""
         results = self.map(compute_block, items, item_bytes) or [compute_block(slice(0, 0), self.workspaces[0])]
         return sum(results[1:], start=results[0])
 
@@ -111,7 +118,7 @@ class BlockExecutor:
 
 
 class _Completion:
-    """The ends of the other threads' tasks: None, or the exception that one raised."""
+    """The list of the worker threads' finished tasks, with the exception of each or None. It waits for all of them."""
 
     def __init__(self) -> None:
         self._errors: list[BaseException | None] = []
@@ -125,7 +132,7 @@ class _Completion:
         try:
             while len(self._errors) < count:
                 self._signal.get()
-        except BaseException:  # Ctrl-C, which must not leave threads at work on arrays that the caller may look at
+        except BaseException:  # Ctrl-C: threads must not go on writing to arrays that the caller may read
             self.wait(count)
             raise
 
@@ -145,12 +152,12 @@ _starting = threading.Lock()
 
 
 def _task_queue() -> SimpleQueue[Task]:
-    """Return the queue that the threads of this process wait at; a forked process inherits none and makes its own.
+    """Return the task queue of this process's threads; a forked process inherits no threads and starts its own.
 
-    A concurrent.futures pool does the same, but hands over in 25 µs more, which large networks pay hundreds of times a
-    step.
+    A pool of concurrent.futures does the same but takes 25 µs longer per task, and a step of a large network has
+    hundreds of tasks.
     """
-    with _starting:  # a cache alone lets two callers start them both
+    with _starting:  # with the cache alone, two callers could both start threads
         return _start_threads(os.getpid())
 
 
@@ -163,8 +170,11 @@ def _start_threads(process: int) -> SimpleQueue[Task]:
 
 
 def _worker_loop(tasks: SimpleQueue[Task]) -> None:
-    """Run tasks as long as the process lives. Between two tasks nothing of the last one is held: its arrays' memory may
-    be used again, and an error's traceback holds arrays, too."""
+    """Run tasks as long as the process lives.
+
+    Between two tasks, no reference to the last one remains, not even in the traceback of its error: the memory of its
+    arrays can then be reused.
+    """
     while True:
         task, completion = tasks.get()
         error = None

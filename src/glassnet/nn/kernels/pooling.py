@@ -1,11 +1,11 @@
-"""Pooling as comparisons and sums of whole images, one place of the kernel after the other.
+"""Pooling as comparisons and sums of whole images, one offset (u, v) of the kernel after the other.
 
-A maximum is found in two steps, each a row of ``np.maximum``: across the columns of the kernel, then down its rows.
-``saved`` has, of each place but the first, whether it was larger than all before it; the gradient goes back the same
-way, each time to the last place that was larger::
+A maximum takes two steps, each a series of ``np.maximum``: across the columns of the kernel, then down its rows.
+``saved`` records, for each pixel of a window but the first, whether it was larger than all before it. The gradient goes
+the same way back, in each step to the last pixel that was larger::
 
-    place   a  b  c  d           larger than all before   b: no   c: yes   d: no
-            2  1  5  4           dy goes to c, which was the last
+    pixel   a  b  c  d           larger than all before   b: no   c: yes   d: no
+            2  1  5  4           dy goes to c, the last that was larger
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def max_pool2d(
 
     def compute_block(block: slice, workspace: Workspace) -> None:
         padded = np.ascontiguousarray(window.pad(pixels[block], -np.inf, workspace))
-        places = workspace.empty("places", (kw, kh, *y[block].shape), x.dtype)  # by columns: they are compared first
-        layout.pixel_view(places)[...] = window.unfold(layout.pixel_view(padded), (Ho, Wo)).swapaxes(0, 1)
-        row_maxima = _running_max(places, across[:, :, block], places[0])
+        values = workspace.empty("values", (kw, kh, *y[block].shape), x.dtype)  # columns are the first axis to compare
+        layout.pixel_view(values)[...] = window.unfold(layout.pixel_view(padded), (Ho, Wo)).swapaxes(0, 1)
+        row_maxima = _running_max(values, across[:, :, block], values[0])
         _running_max(row_maxima, down[:, block], y[block])
 
     executor.map(compute_block, len(x), kw * y[:1].nbytes)
@@ -58,15 +58,15 @@ def max_pool2d_backward(executor: BlockExecutor, dy: Array, saved: Saved) -> Arr
     gradients, (kh, kw) = layout.nhwc(dy), window.kernel_size
 
     def compute_block(block: slice, workspace: Workspace) -> None:
-        places = workspace.empty("places", (kw, kh, *gradients[block].shape), dy.dtype)
-        _route_gradient(gradients[block], down[:, block], places[0])
-        _route_gradient(places[0], across[:, :, block], places)
+        dvalues = workspace.empty("values", (kw, kh, *gradients[block].shape), dy.dtype)
+        _route_gradient(gradients[block], down[:, block], dvalues[0])
+        _route_gradient(dvalues[0], across[:, :, block], dvalues)
         under = window.unfold(dx[block], gradients.shape[1:3])
         if window.is_non_overlapping:
-            layout.pixel_view(under)[...] = layout.pixel_view(places).swapaxes(0, 1)
+            layout.pixel_view(under)[...] = layout.pixel_view(dvalues).swapaxes(0, 1)
         else:
             for u, v in np.ndindex(kh, kw):
-                under[u, v] += places[v, u]
+                under[u, v] += dvalues[v, u]
 
     executor.map(compute_block, N, kw * gradients[:1].nbytes)
     return layout.nchw(np.ascontiguousarray(window.unpad(dx, (H, W))))
@@ -87,7 +87,7 @@ def avg_pool2d(
     stride: IntOrPair | None = None,
     padding: Padding = 0,
 ) -> tuple[Array, Saved]:
-    """``functional.avg_pool2d``; ``saved`` is x's shape and the window."""
+    """``functional.avg_pool2d``, on the caller's thread alone; ``saved`` is x's shape and the window."""
     window = sliding_window(kernel_size, kernel_size if stride is None else stride, padding)
     padded = np.ascontiguousarray(window.pad(layout.nhwc(x), 0, executor.workspaces[0]))
     y = window.unfold(padded, window.output_size(x.shape[2:])).sum(axis=(0, 1))
@@ -99,10 +99,10 @@ def avg_pool2d_backward(executor: BlockExecutor, dy: Array, saved: Saved) -> Arr
     """``functional.avg_pool2d_backward``."""
     (N, C, H, W), window = saved
     dx = window.padded_zeros((N, H, W, C), dy.dtype)
-    each = layout.nhwc(dy) / window.area
+    dy_share = layout.nhwc(dy) / window.area
     under = window.unfold(dx, dy.shape[2:])
     for u, v in np.ndindex(window.kernel_size):
-        under[u, v] += each
+        under[u, v] += dy_share
     return layout.nchw(np.ascontiguousarray(window.unpad(dx, (H, W))))
 
 
@@ -112,7 +112,7 @@ def adaptive_avg_pool2d(executor: BlockExecutor, x: Array) -> tuple[Array, Saved
     y = np.empty((N, C, 1, 1), x.dtype)
 
     def compute_block(block: slice, _: Workspace) -> None:
-        # Over the rows first: NumPy's inner loops are then W·C numbers long, and only once C.
+        # The sum over rows comes first: its inner loops run over W·C values. Only the second sum's run over C.
         row = layout.as_rows(x[block]).reshape(-1, H, W * C).sum(axis=1)
         np.divide(row.reshape(-1, W, C).sum(axis=1), H * W, out=y[block, :, 0, 0])
 
@@ -126,16 +126,18 @@ def adaptive_avg_pool2d_backward(executor: BlockExecutor, dy: Array, saved: Save
     dx = executor.empty((N, H, W * C), dy.dtype)
 
     def compute_block(block: slice, _: Workspace) -> None:
-        each = dy[block].reshape(-1, 1, C) / (H * W)
-        dx[block] = each.repeat(W, axis=1).reshape(-1, 1, W * C)  # the row that all rows are
+        dy_share = dy[block].reshape(-1, 1, C) / (H * W)
+        dx[block] = dy_share.repeat(W, axis=1).reshape(-1, 1, W * C)  # every row is the same
 
     executor.map(compute_block, N, dx[:1].nbytes)
     return layout.nchw(dx.reshape(N, H, W, C))
 
 
 def _running_max(values: Array, larger: Array, out: Array) -> Array:
-    """Return the largest of several arrays, in ``out``; write to ``larger`` where each but the first is larger than all
-    before."""
+    """Return the elementwise maximum of several arrays, in ``out``.
+
+    ``larger`` gets, for each array but the first, where it is larger than all arrays before it.
+    """
     best = values[0]
     for value, is_larger in zip(values[1:], larger, strict=True):
         np.greater(value, best, out=is_larger)
@@ -148,7 +150,7 @@ def _running_max(values: Array, larger: Array, out: Array) -> Array:
 def _route_gradient(dy: Array, larger: Array, gradients: Array) -> None:
     """Write each array's gradient to ``gradients``: the last that was larger than all before gets dy, the others 0.
 
-    ``gradients[0]`` is what remains for those before, and may be dy itself.
+    From the last array to the second, ``gradients[0]`` holds the gradient not yet assigned. It may be dy itself.
     """
     remaining = dy
     for is_larger, gradient in zip(larger[::-1], gradients[:0:-1], strict=True):

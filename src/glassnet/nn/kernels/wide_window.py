@@ -1,14 +1,14 @@
-"""Several windows side by side, taken as one wide window: longer runs of memory, and wider matrices.
+"""Several adjacent windows, computed as one wide window: longer runs of memory, and wider matrices.
 
 ::
 
-      row of an image    | x0 x1 x2 x3 |          r = 2 windows of 3 pixels, stride 1:
+      row of an image    | x0 x1 x2 x3 |          a wide window of r = 2 windows of 3 pixels, stride 1:
                                                   window 0 covers x0 x1 x2, window 1 covers x1 x2 x3
                              | k0   0 |
                              | k1  k0 |           the matrix has the kernel r times, each one stride further down,
       | y0 y1 | = | x .. 1 |·| k2  k1 |           and zeros elsewhere: more to multiply, but r times fewer runs of
                              |  0  k2 |           memory to copy, and a product wide enough for the processor's vectors
-                             |  b   b |           the bias is one more row, with a column of ones behind the x
+                             |  b   b |           the bias is one more row; the 1 after the pixels multiplies it
 
 The zeros are multiplied, too: an infinite or NaN pixel also reaches the outputs of the other windows, as NaN.
 """
@@ -30,19 +30,19 @@ from glassnet.nn.kernels.workspace import Workspace
 
 Array = NDArray[Any]
 
-WINDOWS_PER_BAND = (4, 2)  # r, the largest first
-MAX_BAND_OUTPUTS = 32  # outputs of all windows of a wide window
+WINDOWS_PER_WIDE_WINDOW = (4, 2)  # values of r to try, the largest first
+MAX_WIDE_OUTPUTS = 32  # r·O: with more outputs, a product is wide enough with fewer windows
 
 
 @dataclass(frozen=True, eq=False)
 class WideWindow:
-    """Windows side by side on images of one size, taken as one window over a longer run of pixels."""
+    """Adjacent windows on images of one size, computed as one window over a longer run of pixels."""
 
     window: SlidingWindow
     size: tuple[int, int]  # of the images
     channels: int
-    outputs: int  # of each window
-    has_bias: bool = False  # the columns end in ones, which multiply it
+    outputs: int  # output channels O
+    has_bias: bool = False  # then each row of im2col ends in a 1, which multiplies the bias
 
     @cached_property
     def output_size(self) -> tuple[int, int]:
@@ -50,61 +50,68 @@ class WideWindow:
 
     @cached_property
     def windows(self) -> int:
-        """The number of windows r."""
+        """The number r of windows in a wide window."""
         width = self.output_size[1]
-        return next((r for r in WINDOWS_PER_BAND if width % r == 0 and r * self.outputs <= MAX_BAND_OUTPUTS), 1)
+        return next((r for r in WINDOWS_PER_WIDE_WINDOW if width % r == 0 and r * self.outputs <= MAX_WIDE_OUTPUTS), 1)
 
     @cached_property
     def row_span(self) -> int:
-        """The number of pixels of an image row that its windows cover."""
+        """The number of pixels of an image row that a wide window covers."""
         reach = self.window.dilation[1] * (self.window.kernel_size[1] - 1) + 1
         return reach + self.window.stride[1] * (self.windows - 1)
 
     @cached_property
-    def columns(self) -> int:
-        """The length of a row of ``im2col``: the numbers that lie under it, and the one."""
+    def row_length(self) -> int:
+        """The length of a row of ``im2col``: the pixel values of a wide window, and a 1 if there is a bias."""
         return self.window.kernel_size[0] * self.row_span * self.channels + self.has_bias
 
     @cached_property
     def matrix_key(self) -> Hashable:
-        """All that says where a kernel is written in the matrix: everything but the size of the images."""
+        """The cache key of the kernel's matrix: everything that its layout depends on."""
         return self.window, self.row_span, self.windows, self.channels, self.outputs, self.has_bias
 
     @cached_property
-    def image_columns(self) -> int:
-        """The number of elements in all columns of one image."""
-        return prod(self.output_size) // self.windows * self.columns
+    def elements_per_image(self) -> int:
+        """The number of elements in the rows of ``im2col`` that belong to one image."""
+        return prod(self.output_size) // self.windows * self.row_length
 
     def im2col(self, x: Array, workspace: Workspace) -> Array:
-        """Return the numbers under each wide window, and the one, as a row: (n, H, W, C) -> (n·Ho·Wo/r, columns)."""
+        """Return the pixels of each wide window, then a 1 if there is a bias, as a row of a matrix.
+
+        (N, H, W, C) -> (N·Ho·Wo/r, row_length). The result is in the workspace, and the next call overwrites it.
+        """
         if self.window.has_padding:
             key = (self, len(x), x.dtype)
-            inside, segments, columns, matrix = workspace.cached_views(key, lambda: self._padded_views(x, workspace))
+            inside, segments, copies, patches = workspace.cached_views(key, lambda: self._padded_views(x, workspace))
             inside[...] = x
         else:
-            segments, columns, matrix = self._column_views(x, workspace)
-        np.copyto(columns, segments)
+            segments, copies, patches = self._patch_views(x, workspace)
+        np.copyto(copies, segments)
         if self.has_bias:
-            matrix[:, -1] = 1
-        return matrix
+            patches[:, -1] = 1
+        return patches
 
     def _padded_views(self, x: Array, workspace: Workspace) -> tuple[Array, Array, Array, Array]:
-        """Return the view of the images inside their border, and the ``_column_views``."""
+        """Return the view of the images inside their border, and the ``_patch_views``."""
         padded = workspace.padded_buffer(x.shape, self.window.padding, 0, x.dtype)
-        return self.window.unpad(padded, self.size), *self._column_views(padded, workspace)
+        return self.window.unpad(padded, self.size), *self._patch_views(padded, workspace)
 
-    def _column_views(self, padded: Array, workspace: Workspace) -> tuple[Array, Array, Array]:
-        """Return the runs of memory under each wide window, and where to copy them, as runs and as a matrix."""
+    def _patch_views(self, padded: Array, workspace: Workspace) -> tuple[Array, Array, Array]:
+        """Return the runs of memory of each wide window, and two views of their copies: as runs, and as a matrix.
+
+        A row of the matrix begins at a cache line, so its memory may be a little longer than ``row_length``.
+        """
         segments = self.window.row_segments(padded, self.output_size, self.windows, self.row_span)
-        row_bytes = -(-self.columns * padded.itemsize // ALIGNMENT) * ALIGNMENT  # each row begins a line of the cache
-        rows = workspace.empty("columns", (*segments.shape[:3], row_bytes), np.uint8)
-        columns = rows[..., : segments.shape[3] * segments.itemsize].view(segments.dtype)
-        return segments, columns, rows.reshape(-1, row_bytes).view(padded.dtype)[:, : self.columns]
+        row_bytes = -(-self.row_length * padded.itemsize // ALIGNMENT) * ALIGNMENT
+        rows = workspace.empty("patches", (*segments.shape[:3], row_bytes), np.uint8)
+        copies = rows[..., : segments.shape[3] * segments.itemsize].view(segments.dtype)
+        return segments, copies, rows.reshape(-1, row_bytes).view(padded.dtype)[:, : self.row_length]
 
     def matrix(self, kernel: Array, bias: Array | None, workspace: Workspace) -> Array:
-        """Return the kernel (O, kh, kw, C) and the bias, written once for each window: (columns, r·O).
+        """Return the matrix (row_length, r·O) with the kernel (O, kh, kw, C) and the bias (O,), once for each window.
 
-        The next kernel with the same ``matrix_key`` overwrites it.
+        It is in the workspace, and the next kernel with the same ``matrix_key`` overwrites it. Its zeros are written
+        once: every kernel of this layout fills the same other elements.
         """
         key = self.matrix_key, kernel.dtype
         kernels, last_row, matrix = workspace.cached_views(key, lambda: self._blank_matrix(kernel.dtype))
@@ -115,24 +122,28 @@ class WideWindow:
 
     def _blank_matrix(self, dtype: DTypeLike) -> tuple[Array, Array, Array]:
         """Return the views of a kernel and of a bias in a matrix of zeros, and the matrix."""
-        matrix = aligned_empty((self.columns, self.windows * self.outputs), dtype)
+        matrix = aligned_empty((self.row_length, self.windows * self.outputs), dtype)
         matrix.fill(0)
         return self._kernel_view(matrix), matrix[-1].reshape(self.windows, self.outputs), matrix
 
     def kernel(self, matrix: Array) -> Array:
-        """Return the sum of a matrix over all places of the kernel, (O, kh, kw, C): the transpose of ``matrix``."""
+        """Return the sum of a matrix's r copies of the kernel, (O, kh, kw, C): the backward pass of ``matrix``."""
         kernel: Array = self._kernel_view(matrix).sum(axis=3).transpose(3, 0, 1, 2)
         return kernel
 
     def _kernel_view(self, matrix: Array) -> Array:
-        """Return the view (kh, kw, C, r, O) of the places where each window has its kernel: along a diagonal."""
+        """Return the view (kh, kw, C, r, O) of the elements that are a kernel's: its copies lie along a diagonal.
+
+        A row of the matrix belongs to one channel of one pixel of the wide window, a column to one output of one of the
+        r windows. A stride is the number of bytes between two elements whose index differs by one on that axis.
+        """
         (kh, kw), C, O = self.window.kernel_size, self.channels, self.outputs
-        number = matrix.itemsize
-        channel = self.windows * O * number  # from one row of the matrix to the next
+        element = matrix.itemsize
+        channel = self.windows * O * element  # one row of the matrix down
         pixel, image_row = C * channel, self.row_span * C * channel
-        next_window = self.window.stride[1] * pixel + O * number
-        strides = (image_row, self.window.dilation[1] * pixel, channel, next_window, number)
+        next_window = self.window.stride[1] * pixel + O * element  # down by the stride, and O columns to the right
+        strides = (image_row, self.window.dilation[1] * pixel, channel, next_window, element)
         return np.ndarray((kh, kw, C, self.windows, O), matrix.dtype, matrix, strides=strides)
 
 
-wide_window = cache(WideWindow)  # the same few at each step; workspaces know them by identity
+wide_window = cache(WideWindow)  # every step uses the same few, and workspaces use an instance as a dict key

@@ -34,7 +34,7 @@ _output_size = cache(functional.output_size)  # a training asks for the same few
 
 @dataclass(frozen=True)
 class SlidingWindow:
-    """A kernel of (height, width) ``kernel_size`` that slides over a padded image."""
+    """The window of a kernel of (kh, kw) ``kernel_size`` that slides over a padded image."""
 
     kernel_size: Pair
     stride: Pair
@@ -60,21 +60,23 @@ class SlidingWindow:
 
     @property
     def area(self) -> int:
+        """The number of pixels in a window, kh·kw."""
         return self.kernel_size[0] * self.kernel_size[1]
 
     @property
     def has_padding(self) -> bool:
+        """Whether any side of the image is padded."""
         return self.padding != ((0, 0), (0, 0))
 
     @property
     def is_non_overlapping(self) -> bool:
-        """Whether each pixel lies under one window at most."""
+        """Whether each pixel belongs to one window at most."""
         reach = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
         return all(step >= length for step, length in zip(self.stride, reach, strict=True))
 
     @cached_property
     def backward_window(self) -> SlidingWindow | None:
-        """The window that carries dy back to x as a correlation; None if the stride or the padding forbids it."""
+        """The window whose correlation with dy gives dx; None if the stride is not 1 or the padding too large."""
         borders = [
             (d * (k - 1) - before, d * (k - 1) - after)
             for d, k, (before, after) in zip(self.dilation, self.kernel_size, self.padding, strict=True)
@@ -103,8 +105,10 @@ class SlidingWindow:
         return np.zeros((N, top + H + bottom, left + W + right, C), dtype)
 
     def unfold(self, padded: Array, output_size: Pair) -> Array:
-        """Return, for each place of the kernel, the pixels under it: a view (kh, kw, N, Ho, Wo, ...) of a contiguous
-        (N, Hp, Wp, ...). Where windows overlap, adding to all places at once would lose sums.
+        """Return every window's pixels, offset by offset: (N, Hp, Wp, ...) -> (kh, kw, N, Ho, Wo, ...), a view.
+
+        If windows overlap, add to it one offset at a time: one += to all of it would lose sums, as a pixel is in it
+        several times.
 
         :raises ValueError: if ``padded`` is not contiguous.
         """
@@ -115,15 +119,15 @@ class SlidingWindow:
         return np.ndarray(shape, padded.dtype, padded, strides=strides)
 
     def row_segments(self, padded: Array, output_size: Pair, windows: int, pixels: int) -> Array:
-        """Return the pixels under every so many ``windows`` side by side as runs of memory, a read-only view.
+        """Return the pixels of each group of adjacent windows, row by row: (N, Hp, Wp, C) -> (N, Ho, Wo/windows, kh).
 
-        (N, Hp, Wp, C) -> (N, Ho, Wo/windows, kh). Each item is the ``pixels``·C numbers that lie side by side in one
-        row of the kernel, as bytes: copying such items takes half to three quarters of the time of copying numbers. It
-        also has the pixels that dilation leaves out.
+        An item is one contiguous run of bytes: the ``pixels``·C values of one row of the kernel, for ``windows``
+        adjacent windows together. Copying such items takes half to three quarters of the time of copying single values.
+        It includes the pixels that dilation skips. The view is read-only.
         """
         padded = np.ascontiguousarray(padded)
         N, Hp, Wp, C = padded.shape
-        w = C * padded.itemsize  # not from padded.strides, which say anything of axes of length 1
+        w = C * padded.itemsize  # not from padded.strides, which may be any number for an axis of length 1
         h, n = Wp * w, Hp * Wp * w
         shape = (N, output_size[0], output_size[1] // windows, self.kernel_size[0])
         strides = (n, h * self.stride[0], w * self.stride[1] * windows, h * self.dilation[0])
@@ -136,7 +140,7 @@ class SlidingWindow:
 def sliding_window(
     kernel_size: IntOrPair, stride: IntOrPair = 1, padding: Padding = 0, dilation: IntOrPair = 1
 ) -> SlidingWindow:
-    """Return the window of these arguments of ``functional``."""
+    """Return the window that these arguments of ``functional.conv2d`` and the poolings describe."""
     pair = functional.pair
     vertical, horizontal = pair(padding)
     return SlidingWindow(pair(kernel_size), pair(stride), (pair(vertical), pair(horizontal)), pair(dilation))

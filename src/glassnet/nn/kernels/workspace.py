@@ -1,12 +1,12 @@
-"""Memory for what lives no longer than one block: padded images, columns, blank kernel matrices.
+"""Memory buffers that are reused for every block: padded images, patches, kernel matrices.
 
 One named piece for each use, which grows to the largest size asked for and is overwritten by the next block or layer::
 
-    columns          | matrix of im2col, of this block, then of the next layer's  ...  |
+    patches          | the rows of im2col: of this block, then of the next block or layer ...  |
     padded_buffer    | 0 0 0 0 |      the border is written once; only the image inside is copied anew
                      | 0 x x 0 |
                      | 0 0 0 0 |
-    cached_views     the ndarrays over these pieces, since making them takes as long as a small step
+    cached_views     arrays over these pieces, which take longer to make than a small block to compute
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Workspace:
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialized C-contiguous array; the next call with the same name overwrites it."""
-        count = prod(shape) * np.dtype(dtype).itemsize
+        size = prod(shape) * np.dtype(dtype).itemsize
         memory = self._memory.get(name)
-        if memory is None or memory.size < count:
-            memory = self._memory[name] = aligned_empty((count,), np.uint8)
+        if memory is None or memory.size < size:
+            memory = self._memory[name] = aligned_empty((size,), np.uint8)
             self._views.clear()
         return np.ndarray(shape, dtype, memory)
 
@@ -62,10 +62,12 @@ class Workspace:
         return memory[:N]
 
     def cached_views(self, key: Hashable, make: Callable[[], Views]) -> Views:
-        """Return what ``make`` returned when the key was first seen. All views are forgotten when any piece is
-        replaced by a larger one."""
+        """Return ``make()``, from the cache if the key is known.
+
+        If a piece is replaced by a larger one, all views are removed from the cache: they might show the old piece.
+        """
         if key not in self._views:
-            made = make()  # before it is stored, as it may ask for memory
-            self._views[key] = made
+            new_views = make()  # it may ask for memory, which clears the cache, and so comes before the assignment
+            self._views[key] = new_views
         views: Views = self._views[key]
         return views
