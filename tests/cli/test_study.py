@@ -83,7 +83,7 @@ def test_gradient_flow_splits_a_runs_own_blocks(call: Call, run: Path) -> None:
     assert told["adds_up"]
     assert "residual, 8 layers, with batch normalization: loss" in err
     code, _, err = call("gradient-flow", "--depths", "8,x")
-    assert (code, err) == (1, "Error: --depths must be integers between commas. Got '8,x'.\n")
+    assert (code, err) == (1, "Error: --depths must be integers separated by commas. Got '8,x'.\n")
 
 
 def test_gradient_flow_brings_images_to_a_size(call: Call, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_page_that_cannot_be_written_is_a_stated_failure(call: Call, tmp_path:
     [
         ("gradient-flow --depths 8,8", "depths must be a list of distinct integers 6n + 2, such as 8, 20, 56."),
         ("gradient-flow --depths -4", "depths must be a list of distinct integers 6n + 2, such as 8, 20, 56."),
-        ("gradient-flow --depths ,", "--depths must be integers between commas. Got ','."),
+        ("gradient-flow --depths ,", "--depths must be integers separated by commas. Got ','."),
         ("gradient-flow --norms batch,batch", "norms must be a list of 'batch', 'none' or both."),
         ("gradient-flow --steps 0", "steps must be an integer of at least 1. Got 0."),
         ("lr-range --min-lr 0", "min_lr must be a finite number above 0. Got 0.0."),

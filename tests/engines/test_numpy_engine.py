@@ -302,7 +302,7 @@ def test_a_state_that_fits_no_parameter_changes_nothing(path: str, shape: tuple[
     trainer.step(*batch(network.spec))
     before = trainer.state()
     state = {"conv1.bias/momentum_buffer": np.zeros(8), path: np.zeros(shape)}
-    told = f"The optimizer's state {path} of shape {shape} fits no parameter."
+    told = f"The optimizer's state {path} must belong to a parameter of its shape. Got shape {shape}."
     with pytest.raises(GlassnetError, match=re.escape(told)):
         trainer.load_state(state)
     for key, array in trainer.state().items():

@@ -142,31 +142,41 @@ def test_state_is_a_copy_and_a_state_that_fits_nothing_changes_nothing() -> None
     for array in trainer.state().values():
         array[...] = 99
     for path, array in (("conv9.weight/momentum_buffer", np.zeros(3)), ("fc.bias/momentum_buffer", np.zeros(3))):
-        with pytest.raises(GlassnetError, match=re.escape(f"state {path} of shape (3,) fits no parameter.")):
+        with pytest.raises(
+            GlassnetError, match=re.escape(f"state {path} must belong to a parameter of its shape. Got shape (3,).")
+        ):
             trainer.load_state({**{key: array + 1 for key, array in before.items()}, path: array})
     for key, array in trainer.state().items():
         np.testing.assert_array_equal(array, before[key])
 
 
 NO_STATES: list[tuple[str, dict[str, Array | None], str]] = [
-    ("sgd", {"fc.bias/momentum_buffer": np.array(0.0)}, "fc.bias/momentum_buffer of shape () fits no parameter."),
-    ("sgd", {"fc.bias/foo": np.zeros(10)}, "sgd keeps momentum_buffer of a parameter. The state has foo, momentum_b"),
+    (
+        "sgd",
+        {"fc.bias/momentum_buffer": np.array(0.0)},
+        "fc.bias/momentum_buffer must belong to a parameter of its shape. Got shape ().",
+    ),
+    (
+        "sgd",
+        {"fc.bias/foo": np.zeros(10)},
+        "The sgd optimizer's state of fc.bias must be momentum_buffer. Got foo, momentum_b",
+    ),
     ("sgd", {"fc.bias/momentum_buffer": np.full(10, np.nan)}, "fc.bias/momentum_buffer must be finite. Got nan."),
     ("sgd", {"fc.bias/momentum_buffer": np.full(10, 1j)}, "must hold real numbers. Got an array of complex128."),
     ("sgd", {"fc.bias/momentum_buffer": np.array(["a"] * 10)}, "must hold real numbers. Got an array of <U1."),
     ("adam", {"fc.bias/step": np.array(-1.0)}, "fc.bias/step must be finite and at least 0. Got -1.0."),
     ("adam", {"fc.bias/step": np.array(np.nan)}, "fc.bias/step must be finite and at least 0. Got nan."),
-    ("adam", {"fc.bias/step": np.zeros(10)}, "fc.bias/step of shape (10,) fits no parameter."),
+    ("adam", {"fc.bias/step": np.zeros(10)}, "fc.bias/step must belong to a parameter of its shape. Got shape (10,)."),
     ("adamw", {"fc.bias/exp_avg_sq": np.full(10, -2.0)}, "exp_avg_sq must be finite and at least 0. Got -2.0."),
     (
         "adam",
         {"fc.bias/exp_avg": None},
-        "adam keeps exp_avg, exp_avg_sq, step of a parameter. The state has exp_avg_sq",
+        "The adam optimizer's state of fc.bias must be exp_avg, exp_avg_sq, step. Got exp_avg_sq",
     ),
     (
         "adam",
         {"fc.bias/momentum_buffer": np.zeros(10)},
-        "The state has exp_avg, exp_avg_sq, momentum_buffer, step",
+        "Got exp_avg, exp_avg_sq, momentum_buffer, step",
     ),
 ]
 
@@ -192,7 +202,7 @@ def test_the_state_of_another_optimizer_is_refused(which: int) -> None:
     network = engines("tiny")[which]
     trainer = network.trainer(Recipe())
     trainer.step(*batch(network.spec))
-    with pytest.raises(GlassnetError, match="adam keeps .* The state has momentum_buffer of conv1.weight"):
+    with pytest.raises(GlassnetError, match="adam optimizer's state of conv1.weight must be .* Got momentum_buffer"):
         network.trainer(Recipe(optimizer="adam")).load_state(trainer.state())
 
 

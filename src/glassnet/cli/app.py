@@ -121,14 +121,14 @@ def _to_json_safe(value: Any) -> Any:
 
 
 def integers(name: str, text: str) -> list[int]:
-    """Return the integers between commas.
+    """Return the integers that commas separate.
 
     :raises ConfigError: if there is anything else between them.
     """
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
-        raise ConfigError(f"--{name} must be integers between commas. Got {text!r}.") from None
+        raise ConfigError(f"--{name} must be integers separated by commas. Got {text!r}.") from None
 
 
 def show_study(

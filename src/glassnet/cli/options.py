@@ -84,5 +84,5 @@ def _integers(name: str, text: str) -> int | tuple[int, ...]:
     try:
         numbers = tuple(int(number) for number in str(text).split(","))
     except ValueError:
-        raise ConfigError(f"--{name.replace('_', '-')} must be integers between commas. Got {text!r}.") from None
+        raise ConfigError(f"--{name.replace('_', '-')} must be integers separated by commas. Got {text!r}.") from None
     return numbers[0] if len(numbers) == 1 else numbers

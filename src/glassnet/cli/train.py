@@ -99,7 +99,7 @@ def _check_network(network: Network, data: Dataset) -> None:
 
 
 def _class_names(text: str) -> list[str]:
-    """Return the lines of a file, or the names between commas.
+    """Return the lines of a file, or the names that commas separate.
 
     :raises ConfigError: if the file is not text.
     """
@@ -148,11 +148,11 @@ def import_(
 
 
 def _numbers(name: str, text: str) -> list[float]:
-    """Return the numbers between commas.
+    """Return the numbers that commas separate.
 
     :raises ConfigError: if there is anything else between them.
     """
     try:
         return [float(number) for number in text.split(",")]
     except ValueError:
-        raise ConfigError(f"--{name} must be numbers between commas. Got {text!r}.") from None
+        raise ConfigError(f"--{name} must be numbers separated by commas. Got {text!r}.") from None

@@ -42,8 +42,8 @@ Workers = Annotated[
 @study.command(epilog="Example: glassnet study degradation digits --depths 8,20,56 --seeds 3")
 def degradation(
     source: Annotated[str, typer.Argument(help="Data, as in glassnet train.")] = "digits",
-    depths: Annotated[str, typer.Option(help="Numbers of layers, 6n + 2, between commas.")] = "8,20,32,56",
-    norms: Annotated[str, typer.Option(help="Normalizations between commas: batch, none.")] = "batch,none",
+    depths: Annotated[str, typer.Option(help="Numbers of layers, 6n + 2, separated by commas.")] = "8,20,32,56",
+    norms: Annotated[str, typer.Option(help="Normalizations, separated by commas: batch, none.")] = "batch,none",
     seeds: Seeds = 3,
     epochs: Annotated[int, typer.Option(help="Number of passes over the training images.")] = 10,
     width: Annotated[int, typer.Option(help="Number of channels of the first stage.")] = 8,

@@ -70,7 +70,9 @@ def check_optimizer_state(
     for path, array in state.items():
         key, _, name = path.rpartition("/")
         if key not in shapes or array.shape != (() if name == "step" else shapes[key]):
-            raise GlassnetError(f"The optimizer's state {path} of shape {array.shape} fits no parameter.")
+            raise GlassnetError(
+                f"The optimizer's state {path} must belong to a parameter of its shape. Got shape {array.shape}."
+            )
         if array.dtype.kind not in "fiu":
             raise GlassnetError(f"The optimizer's state {path} must hold real numbers. Got an array of {array.dtype}.")
         with np.errstate(over="ignore"):
@@ -84,7 +86,7 @@ def check_optimizer_state(
     for key, arrays in loaded.items():
         if set(arrays) != names:
             raise GlassnetError(
-                f"The optimizer {recipe.optimizer} keeps {', '.join(sorted(names))} of a parameter. "
-                f"The state has {', '.join(sorted(arrays))} of {key}."
+                f"The {recipe.optimizer} optimizer's state of {key} must be {', '.join(sorted(names))}. "
+                f"Got {', '.join(sorted(arrays))}."
             )
     return loaded

@@ -21,7 +21,7 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def first_names(names: Sequence[str], max_count: int = 5) -> str:
-    """Return the first names between commas, with an ellipsis where there are more."""
+    """Return the first names between commas, with an ellipsis if there are more."""
     return ", ".join(names[:max_count]) + (", …" if len(names) > max_count else "")
 
 
@@ -35,7 +35,7 @@ def format_value(value: object) -> str:
 
 
 def format_cell(value: Cell) -> str:
-    """A table's cell in words: 40,551,040; 0.9711; – where there is nothing."""
+    """Return the text of a table's cell: 40,551,040; 0.9711; – if there is nothing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):

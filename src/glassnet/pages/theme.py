@@ -62,7 +62,7 @@ def new_figure(
 
 
 def text_figure(title: str, sentence: str) -> go.Figure:
-    """Return a figure that shows a sentence, where there is nothing to draw."""
+    """Return a figure that shows a sentence, for use if there is nothing to draw."""
     figure = new_figure(title, caption=sentence, alt=sentence, height=120)
     figure.add_annotation(text=sentence, x=0, xanchor="left", xref="paper", y=0.5, yref="paper", showarrow=False)
     return figure.update_xaxes(visible=False).update_yaxes(visible=False)

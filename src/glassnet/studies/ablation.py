@@ -139,7 +139,7 @@ def run_study(model: "Model", dataset: "Dataset | None" = None, *, progress: Pro
         raise ConfigError(f"The network of {model.path} must have shortcuts. Got skip=False.")
     data = model.load_dataset() if dataset is None else dataset
     if data.classes != model.classes:
-        raise DataError(f"The classes of the data must be {model.classes}, those of the model. Got {data.classes}.")
+        raise DataError(f"classes of the data must be {model.classes}, as in the model. Got {data.classes}.")
     normalization = dataclasses.replace(model.normalization, scale=data.scale)
     network, state = clone_network(model.network), model.network.state_dict()
     whole = network_outcome(network, normalization, data.test)
