@@ -108,11 +108,15 @@ def test_cross_entropy_backward_needs_forward_in_training_mode() -> None:
             "labels of CrossEntropyLoss must be 3 integers. Got int64 of shape (3, 1)",
         ),
         ((3, 4), np.array([0.0, 1, 2]), "labels of CrossEntropyLoss must be 3 integers. Got float64 of shape (3,)."),
-        ((0, 4), np.array([], np.int64), "logits of CrossEntropyLoss must have shape (N, K), neither 0. Got (0, 4)."),
+        (
+            (0, 4),
+            np.array([], np.int64),
+            "logits of CrossEntropyLoss must have shape (N, K) with N and K at least 1. Got (0, 4).",
+        ),
         (
             (3, 4, 5),
             np.array([0, 1, 2]),
-            "logits of CrossEntropyLoss must have shape (N, K), neither 0. Got (3, 4, 5)",
+            "logits of CrossEntropyLoss must have shape (N, K) with N and K at least 1. Got (3, 4, 5)",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """The layers of the NumPy engine, under torch.nn's names, with every gradient written by hand.
 
-``functional`` is the mathematics in plain NumPy, to be read first. ``kernels`` has the same functions at the speed of
-the machine. A layer has parameters, and calls one of the two.
+Read ``functional`` first: it is the mathematics in plain NumPy. ``kernels`` has faster versions of its functions. A
+layer has parameters, and calls the functions of one of the two.
 """
 
 from glassnet.nn.activation import ReLU

@@ -1,4 +1,4 @@
-"""The two places where layers meet: one after another, and around a shortcut."""
+"""The two classes that connect layers: one after another, or beside a shortcut."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ class Residual(Module):
 
         y = a(S(x) + F(x))        g = a'(dy)        dx = S'(g) + F'(g)
 
-    With the identity as shortcut dx = g + F'(g): the gradient reaches x whole, whatever F does to it.
-    The layers of ``body`` become children of the block itself, then follow the shortcut, as ``downsample`` where it
-    has parameters and as ``shortcut`` where not, and the activation, as ``relu``. Without a shortcut this is the
-    plain block y = a(F(x)) with the same keys; without an activation y is the sum (He et al. 2016).
+    f' is the backward pass of f. With the identity as shortcut dx = g + F'(g): g reaches x unchanged, whatever F adds.
+    The layers of ``body`` become children of the block itself. The shortcut follows, named ``downsample`` if it has
+    parameters and ``shortcut`` if not, and then the activation, named ``relu``. Without a shortcut this is the plain
+    block y = a(F(x)) with the same keys; without an activation y is the sum (He et al. 2016).
 
     :raises ConfigError: if a layer of the body has the name of the shortcut or the activation.
     :raises ShapeError: if F(x) and S(x) have different shapes.

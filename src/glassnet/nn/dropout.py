@@ -18,8 +18,8 @@ class Dropout(Module):
 
         m = [r ≥ p] / (1 − p)        y = m·x        dx = m·dy
 
-    In evaluation mode y = x. ``generator`` draws r, in float64 and in the order of x's shape whatever its
-    memory, so that another engine can draw the same mask.
+    In evaluation mode y = x. ``generator`` draws r, in float64 and in the order of x's shape, not of its memory, so
+    that another engine can draw the same mask.
     """
 
     def __init__(self, p: float = 0.5, *, generator: np.random.Generator | None = None) -> None:

@@ -42,7 +42,9 @@ class CrossEntropyLoss(Module):
 
 def _check(logits: Array, labels: Array) -> None:
     if logits.ndim != 2 or 0 in logits.shape:
-        raise ShapeError(f"logits of CrossEntropyLoss must have shape (N, K), neither 0. Got {logits.shape}.")
+        raise ShapeError(
+            f"logits of CrossEntropyLoss must have shape (N, K) with N and K at least 1. Got {logits.shape}."
+        )
     N, K = logits.shape
     if labels.shape != (N,) or labels.dtype.kind not in "iu":
         given = f"{labels.dtype} of shape {labels.shape}"

@@ -57,25 +57,32 @@ class Module:
         self._output_shape: tuple[int, ...] = ()
 
     def forward(self, x: Array) -> Array:
+        """Return the output y of x; a layer overrides it."""
         raise NotImplementedError(f"{type(self).__name__} has no forward pass.")
 
     def backward(self, dy: Array) -> Array:
+        """Return dx, and fill the parameters' ``grad``; a layer overrides it."""
         raise NotImplementedError(f"{type(self).__name__} has no backward pass.")
 
     def backward_params(self, dy: Array) -> None:
-        """Run ``backward`` without returning dx, which nobody needs of the first layer; Conv2d saves its cost."""
+        """Run ``backward`` without returning dx, which is not needed for the first layer; Conv2d skips computing it."""
         self.backward(dy)
 
     def __call__(self, x: Array) -> Array:
         return self.forward(x)
 
     def save_for_backward(self, saved: Saved, output_shape: tuple[int, ...]) -> None:
-        """Save what the backward pass needs; in evaluation mode there will be none."""
+        """Save what the backward pass needs; in evaluation mode nothing, since no backward pass follows."""
         self._saved = saved if self.training else None
         self._output_shape = output_shape
 
     def pop_saved(self, dy: Array | None = None) -> Saved:
-        """Return what forward saved, once, so that its memory is free when backward ends; dy must have y's shape."""
+        """Return what the forward pass saved, and forget it, so that its memory is free when the backward pass ends.
+
+        :param dy: the gradient, whose shape must be that of the output.
+        :raises GlassnetError: if there was no forward pass in training mode since the last backward pass.
+        :raises ShapeError: if dy has another shape.
+        """
         if self._saved is None:
             raise GlassnetError(f"{type(self).__name__}.backward needs a forward pass in training mode just before it.")
         if dy is not None:
@@ -84,10 +91,9 @@ class Module:
         return saved
 
     def activation_pattern(self) -> list[Array]:
-        """Return the choices of the forward pass just made, as ReLU's mask, or which pixel of a window was the maximum.
+        """Return the discrete choices of the last forward pass: ReLU's mask (bool), max-pooling's winners (integers).
 
-        Where they change, the gradient has a kink or a jump. By default, the arrays of what was saved that are no
-        floats.
+        Where they change, the loss has a kink. By default, these are the boolean and integer arrays in ``saved``.
         """
         return [value for value in self._saved or () if isinstance(value, np.ndarray) and value.dtype.kind in "bi"]
 
@@ -111,15 +117,18 @@ class Module:
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator[Module]:
+        """Yield this module and all below it, parents first."""
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield all parameters with their dotted names, in torch's order."""
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, Parameter):
                     yield f"{prefix}.{name}" if prefix else name, value
 
     def parameters(self) -> Iterator[Parameter]:
+        """Yield all parameters, in torch's order."""
         return (parameter for _, parameter in self.named_parameters())
 
     def _state(self) -> Iterator[tuple[str, Array]]:
@@ -133,16 +142,17 @@ class Module:
                 yield dot + name, getattr(module, name)
 
     def state_dict(self) -> dict[str, Array]:
-        """Return copies of all parameters and buffers under torch's keys."""
+        """Return copies of all parameters and buffers, of their shape and dtype, under torch's keys."""
         return {key: np.array(array, order="C") for key, array in self._state()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Copy ``state`` into the parameters and buffers, cast to their dtype.
 
-        Every key must be there with the right shape and no other may be; ``num_batches_tracked`` may be
-        missing, as files older than torch 0.4.1 lack it. Nothing changes when an error is raised.
+        ``state`` must have exactly the keys of this module, but ``num_batches_tracked`` may be missing: files older
+        than torch 0.4.1 lack it. Nothing changes when an error is raised.
 
-        :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; or names a key without real numbers.
+        :raises GlassnetError: if keys are missing, unexpected or wrongly shaped, or a value is not an array of real
+            numbers.
         """
         arrays = dict(self._state())
         expected = {key: (array.shape, array.dtype) for key, array in arrays.items()}
@@ -150,12 +160,14 @@ class Module:
             arrays[key][...] = array
 
     def train(self, mode: bool = True) -> Self:
+        """Switch all layers to training mode, or to evaluation mode if ``mode`` is False, and return the module."""
         for module in self.modules():
             module.training = mode
             module._saved = None
         return self
 
     def eval(self) -> Self:
+        """Switch all layers to evaluation mode, and return the module."""
         return self.train(False)
 
     def use_kernels(self, kernels: Kernels) -> Self:
@@ -193,7 +205,9 @@ def match_state_dict(
 
     ``num_batches_tracked`` may be missing. Floats may be NaN or infinite, or become infinite in the cast.
 
-    :raises GlassnetError: lists missing, unexpected and wrongly shaped keys; or names a key without real numbers.
+    :raises ConfigError: if ``state`` is not a mapping.
+    :raises GlassnetError: if keys are missing, unexpected or wrongly shaped, or a value is not an array of real
+        numbers.
     """
     if not isinstance(state, Mapping):
         raise ConfigError(f"state must be a mapping from keys to arrays. Got {type(state).__name__}.")

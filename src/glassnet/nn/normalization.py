@@ -23,10 +23,10 @@ class BatchNorm2d(Module):
 
         dβ = Σ dy         dγ = Σ dy·x̂              dx = γ/√(σ² + eps) · (dy − dβ/M − x̂·dγ/M)
 
-    The two subtracted terms are the gradient's way through μ and σ². Running statistics move as
-    ``(1 − momentum)·old + momentum·new``, with the unbiased variance Σ (x − μ)² / (M − 1); ``momentum=None``
-    averages over all batches. Evaluation mode normalizes by the running statistics; a layer that does not track them
-    normalizes every batch by itself.
+    The two subtracted terms are the gradient through μ and σ², which ``functional.batch_norm_backward`` derives. A
+    batch updates the running statistics to ``(1 − momentum)·old + momentum·new``, with the unbiased variance
+    Σ (x − μ)² / (M − 1); ``momentum=None`` averages over all batches. Evaluation mode normalizes by the running
+    statistics; a layer that does not track them normalizes every batch by its own.
 
     :raises ShapeError: if x is not (N, C, H, W), or a training batch has one value per channel.
     """

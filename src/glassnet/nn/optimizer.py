@@ -27,8 +27,8 @@ class Optimizer:
     ``state[parameter]`` is a dict with torch's names (``momentum_buffer``, ``exp_avg``, ...), empty before
     the first step. A group's ``lr`` may be set between steps.
 
-    :raises ConfigError: if a setting is unknown or out of its range, or there are no parameters, or one is there
-        twice: it would be updated twice.
+    :raises ConfigError: if a setting is unknown or out of its range, if there are no parameters, or if a parameter is
+        listed twice: it would be updated twice.
     """
 
     def __init__(self, params: Iterable[Parameter] | Iterable[ParamGroup], **defaults: Any) -> None:
@@ -48,7 +48,7 @@ class Optimizer:
                 raise ConfigError(f"params of {type(self).__name__} must be Parameters. Got {got}.")
         self.state: dict[Parameter, dict[str, Array]] = {parameter: {} for parameter in listed}
         if not 0 < len(self.state) == len(listed):
-            got = f"{len(listed)}, of them {len(self.state)} different ones"
+            got = f"{len(listed)} ({len(listed) - len(self.state)} repeated)"
             raise ConfigError(f"params of {type(self).__name__} must be at least 1, each once. Got {got}.")
 
     def _check_group(self, group: ParamGroup) -> None:
@@ -64,6 +64,7 @@ class Optimizer:
                 self.update(parameter, self.state[parameter], group)
 
     def update(self, parameter: Parameter, state: dict[str, Array], group: ParamGroup) -> None:
+        """Update one parameter's ``data`` and ``state`` from its ``grad``; an optimizer overrides it."""
         raise NotImplementedError(f"{type(self).__name__} has no update.")
 
 

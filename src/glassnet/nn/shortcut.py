@@ -28,7 +28,7 @@ class Identity(Module):
 class ZeroPadShortcut(Module):
     """He et al. 2015's shortcut without parameters (option A, sec. 3.3): every stride-th pixel, new channels zero.
 
-    With p = (out_channels − in_channels) // 2 zero channels before and the rest behind::
+    With p = (out_channels − in_channels) // 2 of the new channels before x's channels and the remaining ones after::
 
         y[n, p + c, i, j] = x[n, c, s·i, s·j]        dx[n, c, s·i, s·j] = dy[n, p + c, i, j], else 0
 
