@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from glassnet.architecture import ResNetSpec
 from glassnet.cli import app
+from glassnet.cli.app import DEPTH_STUDY_SETS
 from glassnet.cli.options import with_settings
 from glassnet.compute import Compute
 from glassnet.recipe import Recipe
@@ -45,6 +46,14 @@ def test_commands_that_take_a_model_take_its_fields(command: str) -> None:
         if field.name not in own:
             assert options[field.name].help == field.metadata["help"], field.name
     assert {"image_size", "classes"} <= set(options)
+
+
+@pytest.mark.parametrize("command", ["study gradient-flow", "study degradation"])
+def test_studies_of_depths_take_the_fields_that_they_do_not_vary(command: str) -> None:
+    options = options_of(command)
+    for field in fields(ResNetSpec):
+        if field.name not in DEPTH_STUDY_SETS:
+            assert options[field.name].help == field.metadata["help"], field.name
 
 
 @pytest.mark.parametrize("cls", [ResNetSpec, Recipe, Compute])

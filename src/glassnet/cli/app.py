@@ -57,6 +57,9 @@ SuitedPreset = Annotated[
     str | None, typer.Option(help="Name of a preset (see glassnet models). Default: the one for the image size.")
 ]
 RecipeName = Annotated[str, typer.Option(help="Name of a recipe of the preset (see glassnet models).")]
+# What studies of networks of several depths vary or take from the data.
+DEPTH_STUDY_SETS = ("preset", "in_channels", "image_size", "classes", "width", "blocks", "norm", "skip")
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 OtherData = Annotated[
     str | None,

@@ -10,6 +10,7 @@ import typer
 import glassnet as gn
 from glassnet.architecture import ResNetSpec
 from glassnet.cli.app import (
+    DEPTH_STUDY_SETS,
     Engine,
     ImageSize,
     Json,
@@ -69,7 +70,9 @@ def parameters(
 
 
 @study.command("gradient-flow", epilog="Example: glassnet study gradient-flow digits --depths 8,20,56 --steps 40")
+@with_settings(ResNetSpec, without=DEPTH_STUDY_SETS)
 def gradient_flow(
+    settings: dict[str, Any],
     source: RunSource = None,
     run: Annotated[Path | None, typer.Option(help="Run folder whose blocks are measured, too.")] = None,
     depths: Annotated[str, typer.Option(help="Numbers of layers, 6n + 2.")] = "8,20,56",
@@ -100,6 +103,7 @@ def gradient_flow(
         engine=engine,
         seed=seed,
         progress=TerminalProgress(),
+        **settings,
     )
     show_study(
         measured,

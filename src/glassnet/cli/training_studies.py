@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 import glassnet as gn
+from glassnet.architecture import ResNetSpec
 from glassnet.cli.app import (
+    DEPTH_STUDY_SETS,
     Engine,
     ImageSize,
     Json,
@@ -22,6 +24,7 @@ from glassnet.cli.app import (
     show_study,
     study,
 )
+from glassnet.cli.options import with_settings
 from glassnet.errors import RunError
 from glassnet.progress import TerminalProgress
 
@@ -40,7 +43,9 @@ Workers = Annotated[
 
 
 @study.command(epilog="Example: glassnet study degradation digits --depths 8,20,56 --seeds 3")
+@with_settings(ResNetSpec, without=DEPTH_STUDY_SETS)
 def degradation(
+    settings: dict[str, Any],
     source: Annotated[str, typer.Argument(help="Data, as in glassnet train.")] = "digits",
     depths: Annotated[str, typer.Option(help="Numbers of layers, 6n + 2, separated by commas.")] = "8,20,32,56",
     norms: Annotated[str, typer.Option(help="Normalizations, separated by commas: batch, none.")] = "batch,none",
@@ -71,6 +76,7 @@ def degradation(
             engine=engine,
             workers=_workers(workers, engine),
             progress=TerminalProgress(),
+            **settings,
         )
     show_study(
         measured,

@@ -148,3 +148,8 @@ NORMS = "norms must be a list of 'batch', 'none' or both. Got "
 def test_run_study_refuses_options_out_of_range(digits: gn.Dataset, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         gradient_flow.run_study(digits, **options)
+
+
+def test_run_study_gives_all_networks_the_fields_of_the_model(digits: gn.Dataset) -> None:
+    study = gradient_flow.run_study(digits, depths=(8,), norms=("batch",), steps=1, width=4, pool="stride")
+    assert all("pool.conv" in network.layers for network in study.networks)

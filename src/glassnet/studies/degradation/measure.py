@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from glassnet.data import Dataset, load_data
 from glassnet.errors import ConfigError
@@ -185,6 +186,7 @@ def run_study(
     engine: str = "numpy",
     workers: int = 1,
     progress: Progress | None = None,
+    **fields: Any,
 ) -> DegradationStudy:
     """Train plain and residual networks of He et al.'s 6n + 2 layers (2015, sec. 4.2) and compare training errors.
 
@@ -197,6 +199,7 @@ def run_study(
     :param folder: folder of the runs; None means ``studies/degradation-DATA``.
     :param workers: number of processes that train at the same time; see ``run_trials``.
     :param progress: receives the progress of all runs together; None is silent.
+    :param fields: further fields of ResNetSpec that all networks share, such as ``shortcut``.
     :raises ConfigError: if a depth is not 6n + 2, or there are fewer than two depths, no norm or no seed.
     :raises RunError: if a run in the folder has other settings.
     """
@@ -207,7 +210,7 @@ def run_study(
     dataset = data if isinstance(data, Dataset) else load_data(data)
     source = Path(str(dataset.source["source"])).name
     trials = {
-        (norm, residual, depth, seed): _trial(dataset, norm, residual, depth, width, epochs, seed)
+        (norm, residual, depth, seed): _trial(dataset, norm, residual, depth, epochs, seed, {"width": width, **fields})
         for norm in dict.fromkeys(norms)
         for depth in depths
         for residual in NETWORKS.values()
@@ -236,8 +239,11 @@ def _check_depths(depths: Sequence[int]) -> list[int]:
     return different
 
 
-def _trial(data: Dataset, norm: str, residual: bool, depth: int, width: int, epochs: int, seed: int) -> Trial:
-    spec = spec_for_data("resnet20", data, width=width, blocks=(depth - 2) // 6, norm=norm, skip=residual)
+def _trial(
+    data: Dataset, norm: str, residual: bool, depth: int, epochs: int, seed: int, fields: dict[str, Any]
+) -> Trial:
+    varied = {"blocks": (depth - 2) // 6, "norm": norm, "skip": residual}
+    spec = spec_for_data("resnet20", data, **{**fields, **varied})
     name = f"{'residual' if residual else 'plain'}-{depth},norm={norm},seed={seed}"
     return Trial(name, spec, RECIPE.replace(epochs=epochs, seed=seed))
 

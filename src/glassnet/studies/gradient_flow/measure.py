@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization, cycle_batches, load_data
 from glassnet.engines import Batch, Network, build
 from glassnet.pages.text import format_factor, pluralize
@@ -18,7 +19,7 @@ from glassnet.recipe import Recipe
 from glassnet.settings import Settings, allowed_text, invalid, setting
 from glassnet.studies.gradient_flow.blocks import BlockGradient, block_gradients, check_has_shortcuts
 from glassnet.studies.study import Study, to_builtin
-from glassnet.training.run import spec_for_data
+from glassnet.training.run import spec_for_data, split_fields
 
 Array = npt.NDArray[Any]
 
@@ -173,11 +174,12 @@ def run_study(
     :param name: its name on the page.
     :param normalization: its normalization, by default the data's; for a run, ``model.normalization``.
     :param progress: logs a line for each network.
-    :param options: the fields of ``ComparedNetworks``.
+    :param options: the fields of ``ComparedNetworks``, and fields of ResNetSpec that all networks share.
     :returns: the norms by network, and the gradients by block.
     :raises ConfigError: if an option is out of its range, or the network has no shortcuts.
     """
-    compared = ComparedNetworks().replace(**options)
+    compared_fields, model_fields = split_fields(options, ComparedNetworks, ResNetSpec)
+    compared = ComparedNetworks().replace(**compared_fields)
     dataset = data if isinstance(data, Dataset) else load_data(data)
     if network is not None:
         check_has_shortcuts(network)
@@ -185,7 +187,7 @@ def run_study(
     results = []
     for norm, depth, residual in itertools.product(compared.norms, compared.depths, (False, True)):
         fields = {"width": compared.width, "blocks": (depth - 2) // 6, "norm": norm, "skip": residual}
-        trained = build(spec_for_data("resnet20", dataset, **fields), engine, compared.seed)
+        trained = build(spec_for_data("resnet20", dataset, **{**model_fields, **fields}), engine, compared.seed)
         results.append(_train(trained, dataset, depth, compared))
         first_loss, *_, last_loss = results[-1].losses
         if progress is not None:
