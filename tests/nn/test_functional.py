@@ -141,6 +141,15 @@ def test_batch_norm_is_torchs(x: Array, eps: float) -> None:
         compare("running statistics", ours, theirs)
 
 
+def test_batch_norm_backward_removes_the_mean_and_the_component_along_x_hat() -> None:
+    x, gamma, dy, eps = normal(4, 3, 5, 2, seed=1), normal(3, seed=2), normal(4, 3, 5, 2, seed=3), 0.1
+    _, saved, (_, var) = functional.batch_norm(x, gamma, np.zeros(3), eps)
+    dx, dgamma, _ = functional.batch_norm_backward(dy, saved)
+    np.testing.assert_allclose(dx.sum(axis=(0, 2, 3)), 0, atol=1e-12)
+    without_removal = gamma / np.sqrt(var + eps) * dgamma
+    np.testing.assert_allclose((dx * saved[0]).sum(axis=(0, 2, 3)), without_removal * eps / (var + eps), atol=1e-12)
+
+
 @examples
 @given(images())
 def test_relu_is_torchs(x: Array) -> None:

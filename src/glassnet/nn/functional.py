@@ -15,8 +15,8 @@ there and back::
 
     df = relu_backward(dy, saved_y)  # the gradient of both terms of the sum
     da, dgamma, dbeta = batch_norm_backward(df, saved_f)
-    dx, dw, db = conv2d_backward(da, saved_a)
-    dx = add(identity(df), dx)
+    dx_a, dw, db = conv2d_backward(da, saved_a)
+    dx = add(identity(df), dx_a)
 
 **Letters.** Images are x (N, C, H, W): N images, C channels, H rows, W columns. A convolution has O output channels
 and kernels of kh rows and kw columns; its output has Ho rows and Wo columns. Stride s and dilation d are those of the
@@ -102,7 +102,7 @@ def windows_of(
 def add_windows(windows: Array, shape: Any, stride: IntOrPair, padding: Padding, dilation: IntOrPair) -> Array:
     """Add every window's pixels back to where they came from: (N, C, kh, kw, Ho, Wo) -> ``shape`` (N, C, H, W).
 
-    This is the backward pass of ``windows_of``. A pixel that was copied into several windows has changed L through each
+    This is the backward pass of ``windows_of``. A pixel that was copied into several windows changes L through each
     copy, so its gradient is the sum of the copies' gradients. In other words: ``windows_of`` is a linear map from
     pixels to windows, a matrix of zeros and ones, and this is the map with the transposed matrix.
     """
@@ -159,7 +159,7 @@ def conv2d(
 
     A cross-correlation, as in all of deep learning: the kernel is not flipped. The sum over (c, u, v) is a row of
     ``im2col`` times a kernel, so all sums are one matrix product (Chellapilla, Puri & Simard 2006). The patches, which
-    are saved, take up to kh·kw times the memory of x.
+    are saved, take about kh·kw times the memory of x with stride 1: the price of a short backward pass.
     """
     N, O, (kh, kw) = len(x), len(w), w.shape[2:]
     Ho, Wo = output_size(x.shape[2:], (kh, kw), stride, padding, dilation)
@@ -175,13 +175,13 @@ def conv2d(
 def conv2d_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array | None]:
     """Return dx, dw and db (None without a bias). Forward is one product of matrices, backward are two::
 
-        y_rows = patches kernelsᵀ + b       one row for each window (n, i, j), one column for each output channel o
+        y_rows = patches @ kernels.T + b      one row for each window (n, i, j), one column for each output channel o
 
-        dkernels = dy_rowsᵀ patches         db = Σ over the rows of dy_rows
-        dpatches = dy_rows kernels          dx = col2im(dpatches)
+        dkernels = dy_rows.T @ patches        db = Σ over the rows of dy_rows
+        dpatches = dy_rows @ kernels          dx = col2im(dpatches)
 
     Written with indices, dw[o,c,u,v] = Σ_{n,i,j} dy[n,o,i,j] · x̃[n, c, s·i + d·u, s·j + d·v], and a pixel of dx is the
-    sum of w[o,c,u,v] · dy[n,o,i,j] over all o and over every window (i, j) that has the pixel, at its offset (u, v).
+    sum of w[o,c,u,v] · dy[n,o,i,j] over all o and all windows (i, j) that contain it, (u, v) being its offset in each.
     """
     patches, shape, w, has_bias, stride, padding, dilation = saved
     O = len(w)
@@ -230,7 +230,7 @@ def batch_norm_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
 
         dβ = Σ dy        dγ = Σ dy·x̂        dx = γ / √(σ² + eps) · (dy − dβ/M − x̂·dγ/M)
 
-    A value x changes L directly, through σ² and through μ. The chain rule, with ∂L/∂x̂ = γ·dy::
+    A value of x changes L through its own x̂, through σ² and through μ. The chain rule, with ∂L/∂x̂ = γ·dy::
 
         ∂L/∂σ² = Σ γ·dy · (x − μ) · (−1/2)·(σ² + eps)^(−3/2) = −γ·dγ / (2·(σ² + eps))
         ∂L/∂μ  = Σ γ·dy · (−1) / √(σ² + eps) = −γ·dβ / √(σ² + eps)          (∂σ²/∂μ = −2·Σ (x − μ) / M = 0)
@@ -238,7 +238,7 @@ def batch_norm_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
 
     Geometrically: x̂ stays the same if a channel of x is shifted, and, up to eps, if it is scaled about its mean. L does
     not change in these two directions, so dx has no component along them: − dβ/M subtracts the mean of dy (the gradient
-    through μ), and − x̂·dγ/M its component along x̂ (the gradient through σ²; what eps > 0 leaves of it is tiny).
+    through μ), and − x̂·dγ/M its component along x̂ (through σ²), of which the fraction eps / (σ² + eps) remains.
     """
     x_hat, gamma, inverse_std = saved
     M = dy.size // dy.shape[1]  # N·H·W

@@ -12,7 +12,8 @@
     layout                   channels-last memory
     workspace, array_pool    memory that is reused
 
-Names, arguments and results are those of ``functional``. The differences:
+A kernel, in this package's name, is a fast function; a convolution's kernel is, as everywhere, its weights. Names,
+arguments and results are those of ``functional``. The differences:
 
 - Rounding: sums have another order. ``batch_norm`` returns its statistics in float64, whatever the dtype of x.
 - Memory: results are channels-last (see ``layout``), and share no memory with arguments. ``saved`` has other contents.
