@@ -42,7 +42,7 @@ def is_channels_last(x: Array) -> bool:
 def pixel_view(x: Array) -> Array:
     """Return the view of x (..., H, W, C) whose items are whole pixels, (..., H, W): each is copied as one.
 
-    :raises ValueError: if the numbers of a pixel do not lie side by side.
+    :raises ValueError: if the values of a pixel are not contiguous.
     """
     return x.view(_pixel_dtype(x.shape[-1] * x.itemsize))[..., 0]
 

@@ -36,7 +36,8 @@ def batch_norm(
 ) -> tuple[Array, Saved, tuple[Array, Array]]:
     """``functional.batch_norm``, with statistics in float64.
 
-    ``saved`` has x, the ``center`` c that was subtracted (None for 0), the mean of x − c, 1/√(σ² + eps), and γ.
+    ``saved`` is x, the ``center`` c that was subtracted (None for 0), the mean of x − c, 1/√(σ² + eps), and γ; all but
+    x have shape (C,), the mean and 1/√(σ² + eps) in float64.
     """
     y = _empty_like(executor, x)
     source, center = x, None

@@ -35,7 +35,7 @@ Array = NDArray[Any]
 Result = TypeVar("Result")
 BlockFunction = Callable[[slice, Workspace], Result]
 
-# The size of one block of the array whose ``item_bytes`` a kernel gives: the patches of a convolution, x or dy in most
+# The size of one block in the array whose ``item_bytes`` a kernel gives: the patches of a convolution, x or dy in most
 # other kernels. It is so small that a block and the arrays beside it are still in the core's cache (L2 and its part of
 # L3) when the next operation reads them, and so large that threads rarely contend for the GIL, which every operation
 # takes again when it ends.
@@ -72,8 +72,8 @@ class BlockExecutor:
         :param compute_block: computes the items of ``block``, a slice. An exception in it is raised here, when all
             threads have stopped.
         :param items: the number of items (images) in the batch.
-        :param item_bytes: the bytes per item of the largest array that a block computes with; a block is as many items
-            as ``BLOCK_BYTES`` has room for, and at least one.
+        :param item_bytes: the bytes that one item takes in the main array of a block, such as its patches or its x;
+            max-pooling counts one row of its kernel. A block is as many items as fit in ``BLOCK_BYTES``, at least one.
         """
         size = max(1, BLOCK_BYTES // max(1, item_bytes))
         if 0 < items <= size:

@@ -32,7 +32,11 @@ def max_pool2d(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
 ) -> tuple[Array, Saved]:
-    """``functional.max_pool2d``; ``saved`` is the comparisons across and down, x's shape, and the window."""
+    """``functional.max_pool2d``.
+
+    ``saved`` is the comparisons across, (kw − 1, kh, N, Ho, Wo, C), and down, (kh − 1, N, Ho, Wo, C), x's shape, and
+    the window.
+    """
     window = sliding_window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
     pixels, (kh, kw), (Ho, Wo) = layout.nhwc(x), window.kernel_size, window.output_size(x.shape[2:])
     outputs = (len(x), Ho, Wo, x.shape[1])

@@ -112,7 +112,7 @@ class SlidingWindow:
 
         :raises ValueError: if ``padded`` is not contiguous.
         """
-        n, h, w, *within = padded.strides
+        n, h, w, *within = padded.strides  # bytes from one image, row or pixel to the next
         (sh, sw), (dh, dw) = self.stride, self.dilation
         shape = (*self.kernel_size, len(padded), *output_size, *padded.shape[3:])
         strides = (h * dh, w * dw, n, h * sh, w * sw, *within)
@@ -128,7 +128,7 @@ class SlidingWindow:
         padded = np.ascontiguousarray(padded)
         N, Hp, Wp, C = padded.shape
         w = C * padded.itemsize  # not from padded.strides, which may be any number for an axis of length 1
-        h, n = Wp * w, Hp * Wp * w
+        h, n = Wp * w, Hp * Wp * w  # bytes from one row, or image, to the next
         shape = (N, output_size[0], output_size[1] // windows, self.kernel_size[0])
         strides = (n, h * self.stride[0], w * self.stride[1] * windows, h * self.dilation[0])
         segments: Array = np.ndarray(shape, np.dtype((np.void, w * pixels)), padded, strides=strides)
