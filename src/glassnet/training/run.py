@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from glassnet.architecture import ResNetSpec, default_preset
+from glassnet.architecture import PRESETS, ResNetSpec, default_preset
 from glassnet.architecture import spec as get_spec
 from glassnet.data import Dataset, load_data
 from glassnet.engines import Compute, Network, ProcessGroup
@@ -108,8 +108,12 @@ def train(
     dataset = _load(data, initial_weights.spec, image_size, samples=samples, max_unreadable=max_unreadable)
     spec_fields, recipe_fields, compute_fields = split_fields(fields, ResNetSpec, Recipe, Compute)
     spec = spec_for_data(initial_weights.resolve_model(model, len(dataset.classes)), dataset, **spec_fields)
-    recipe = (recipe if isinstance(recipe, Recipe) else get_recipe(spec.preset, recipe)).replace(**recipe_fields)
+    named_recipe = recipe if isinstance(recipe, Recipe) else get_recipe(spec.preset, recipe)
+    recipe = named_recipe.replace(**recipe_fields)
     compute = Compute().replace(engine=engine, **compute_fields)
+    defaults = vars(PRESETS.get(spec.preset, ResNetSpec())) | vars(named_recipe) | vars(Compute())
+    chosen = vars(spec) | vars(recipe) | vars(compute)
+    changes = {name: chosen[name] for name in fields if chosen[name] != defaults[name]}
 
     folder = RunFolder(_new_path(spec, dataset) if run is None else run)
     normalization = initial_weights.normalization_for(dataset)
@@ -133,8 +137,7 @@ def train(
         return Run(folder.path, checkpoint.records)
     progress = progress or TerminalProgress()
     try:
-        _log_start(progress, network, dataset, initial_weights)
-        _log_changes(progress, network, fields)
+        _log_start(progress, network, dataset, initial_weights, changes)
         with worker_processes(network.processes, train_worker, task, checkpoint, epochs):
             loop = FitLoop(EpochLoop(network, task), dataset.test, validation, folder, progress, bool(evaluate_train))
             if checkpoint:
@@ -192,8 +195,16 @@ def _dry_run(network: Network, task: TrainingTask) -> None:
     network.gradients(task.normalization.apply(first_images.images, network.dtype), first_images.labels)
 
 
-def _log_start(progress: Progress, network: Network, data: Dataset, initial_weights: InitialWeights) -> None:
+def _log_start(
+    progress: Progress,
+    network: Network,
+    data: Dataset,
+    initial_weights: InitialWeights,
+    changes: dict[str, Any],
+) -> None:
     lines = [f"on {network.device_description}"]
+    if changes:
+        lines.append("settings other than the defaults: " + ", ".join(f"{name} {changes[name]}" for name in changes))
     if unreadable := data.unreadable_files:
         total = len(data.train) + len(data.test) + len(unreadable)
         first = "; ".join(unreadable[:3]) + ("; ..." if len(unreadable) > 3 else "")
@@ -205,12 +216,6 @@ def _log_start(progress: Progress, network: Network, data: Dataset, initial_weig
         )
     for line in lines:
         progress.log(f"[{network.engine_title}] {line}")
-
-
-def _log_changes(progress: Progress, network: Network, fields: dict[str, Any]) -> None:
-    if fields:
-        changes = ", ".join(f"{name} {value}" for name, value in fields.items())
-        progress.log(f"[{network.engine_title}] settings other than the defaults: {changes}")
 
 
 def spec_for_data(model: str | ResNetSpec | None, data: Dataset, **fields: Any) -> ResNetSpec:
