@@ -14,6 +14,7 @@ from glassnet.data import make_rng, stratified_split
 from glassnet.engines.numpy_engine import NumpyTrainer
 from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, ShapeError
 from glassnet.progress import Progress
+from glassnet.recipe import get_recipe
 from glassnet.training import RunFolder, spec_for_data
 from glassnet.training.schedule import learning_rates
 from tests.training.runs import EVERYTHING, assert_same_run, tensors, train, untimed
@@ -697,6 +698,31 @@ def test_float64_trains_in_float64(digits: gn.Dataset, tmp_path: Path) -> None:
     run = train(digits, tmp_path / "run", dtype="float64", epochs=1)
     assert gn.load_weights(run.path / "last.safetensors")["fc.weight"].dtype == np.float64
     assert gn.load(run.path).network.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({}, []),
+        ({"width": 4, "lr": 0.03, "threads": 1}, ["lr 0.03, width 4, threads 1"]),
+        ({"seed": 5, "norm": "batch", "bn_eps": 1e-3}, ["seed 5, norm batch, bn_eps 0.001"]),
+    ],
+)
+def test_the_log_names_the_settings_that_differ_from_the_defaults(
+    digits: gn.Dataset, tmp_path: Path, given: dict[str, Any], line: list[str]
+) -> None:
+    """Values equal to those of the preset, the recipe or Compute are no changes."""
+    logged: list[str] = []
+
+    class Recording(Progress):
+        def log(self, line: str) -> None:
+            logged.append(line)
+
+    defaults = vars(gn.spec("tiny")) | vars(get_recipe("tiny", "default"))
+    same = {name: defaults[name] for name in ("pool", "lr", "momentum", "batch_size")}
+    gn.train("tiny", data=digits, run=tmp_path / "run", progress=Recording(), report=False, **same | given)
+    prefix = "[NumPy] settings other than the defaults: "
+    assert [text.removeprefix(prefix) for text in logged if text.startswith(prefix)] == line
 
 
 def test_progress_is_told_in_order(digits: gn.Dataset, tmp_path: Path) -> None:
