@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from glassnet.architecture import ResNetSpec
 from glassnet.cli import app
 from glassnet.cli.app import DEPTH_STUDY_SETS
-from glassnet.cli.options import with_settings
+from glassnet.cli.options import separate, with_settings
 from glassnet.compute import Compute
+from glassnet.errors import ConfigError
 from glassnet.recipe import Recipe
 from glassnet.settings import Settings
 
@@ -107,3 +108,12 @@ def test_a_list_of_integers_is_checked() -> None:
     result = CliRunner().invoke(app, ["summary", "tiny", "--blocks", "1,x"])
     assert result.exit_code == 2
     assert "must be integers" in result.output
+
+
+def test_numbers_separated_by_commas_are_read_or_refused() -> None:
+    assert separate("mean", "0.5,1", float) == [0.5, 1.0]
+    assert separate("depths", "8", int) == [8]
+    with pytest.raises(ConfigError, match=re.escape("--mean must be numbers separated by commas. Got '0.5,'.")):
+        separate("mean", "0.5,", float)
+    with pytest.raises(ConfigError, match=re.escape("--the-depths must be integers separated by commas. Got '1.5'.")):
+        separate("the_depths", "1.5", int)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import glassnet as gn
-from glassnet.errors import ConfigError
 
 if TYPE_CHECKING:
     from glassnet.architecture import ResNetSpec
@@ -121,17 +120,6 @@ def _to_json_safe(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_to_json_safe(member) for member in value]
     return None if isinstance(value, float) and not isfinite(value) else value
-
-
-def integers(name: str, text: str) -> list[int]:
-    """Return the integers that commas separate.
-
-    :raises ConfigError: if there is anything else between them.
-    """
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"--{name} must be integers separated by commas. Got {text!r}.") from None
 
 
 def show_study(

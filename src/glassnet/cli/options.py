@@ -6,12 +6,14 @@ import inspect
 from collections.abc import Callable, Collection
 from dataclasses import fields
 from functools import wraps
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
 
 from glassnet.errors import ConfigError
 from glassnet.settings import Settings, choices_of
+
+Number = TypeVar("Number", int, float)
 
 Command = Callable[..., None]
 
@@ -64,7 +66,7 @@ def _option(cls: type[Settings], name: str, help: str) -> inspect.Parameter:
     elif choices:
         details["metavar"] = choices
     elif any(get_origin(member) is tuple for member in {*members, kind}):
-        details |= {"parser": lambda text: _integers(name, text), "metavar": "INTEGER[,INTEGER...]"}
+        details |= {"parser": lambda text: _integers(name, str(text)), "metavar": "INTEGER[,INTEGER...]"}
         option = str
     elif int in members or float in members:
         option = int if int in members else float
@@ -77,12 +79,17 @@ def _to_text(default: Any) -> str:
 
 
 def _integers(name: str, text: str) -> int | tuple[int, ...]:
-    """Return the integer, or the integers that commas separate.
+    integers = separate(name, text, int)
+    return integers[0] if len(integers) == 1 else tuple(integers)
 
-    :raises ConfigError: if there is anything else between the commas.
+
+def separate(name: str, text: str, number: type[Number]) -> list[Number]:
+    """Return the numbers that commas separate.
+
+    :raises ConfigError: if there is anything else between the commas; names the option.
     """
     try:
-        numbers = tuple(int(number) for number in str(text).split(","))
+        return [number(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"--{name.replace('_', '-')} must be integers separated by commas. Got {text!r}.") from None
-    return numbers[0] if len(numbers) == 1 else numbers
+        kind = {int: "integers", float: "numbers"}[number]
+        raise ConfigError(f"--{name.replace('_', '-')} must be {kind} separated by commas. Got {text!r}.") from None

@@ -22,12 +22,11 @@ from glassnet.cli.app import (
     StudyOutput,
     SuitedPreset,
     Weights,
-    integers,
     model_spec,
     show_study,
     study,
 )
-from glassnet.cli.options import with_settings
+from glassnet.cli.options import separate, with_settings
 from glassnet.errors import ConfigError
 from glassnet.progress import TerminalProgress
 from glassnet.recipe import Recipe
@@ -96,7 +95,7 @@ def gradient_flow(
         None if model is None else model.network,
         name=str(run),
         normalization=None if model is None else model.normalization,
-        depths=integers("depths", depths),
+        depths=separate("depths", depths, int),
         norms=norms.split(","),
         steps=steps,
         width=width,

@@ -10,7 +10,7 @@ import typer
 import glassnet as gn
 from glassnet.architecture import ResNetSpec
 from glassnet.cli.app import Json, MaxUnreadable, RecipeName, Samples, Source, SuitedPreset, app, show
-from glassnet.cli.options import with_settings
+from glassnet.cli.options import separate, with_settings
 from glassnet.compute import Compute
 from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe
@@ -137,22 +137,11 @@ def import_(
         weights,
         gn.spec(model, **settings),
         classes=_class_names(classes),
-        mean=_numbers("mean", mean),
-        std=_numbers("std", std),
+        mean=separate("mean", mean, float),
+        std=separate("std", std, float),
         run=run,
         scale=scale,
         overwrite=overwrite,
     )
     count = imported.network.parameter_count
     show({"run": str(run), "parameters": count}, f"{run} holds {count:,} parameters of {weights}", as_json)
-
-
-def _numbers(name: str, text: str) -> list[float]:
-    """Return the numbers that commas separate.
-
-    :raises ConfigError: if there is anything else between them.
-    """
-    try:
-        return [float(number) for number in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"--{name} must be numbers separated by commas. Got {text!r}.") from None

@@ -20,11 +20,10 @@ from glassnet.cli.app import (
     Samples,
     StudyOutput,
     SuitedPreset,
-    integers,
     show_study,
     study,
 )
-from glassnet.cli.options import with_settings
+from glassnet.cli.options import separate, with_settings
 from glassnet.errors import RunError
 from glassnet.progress import TerminalProgress
 
@@ -67,7 +66,7 @@ def degradation(
     with _report_interrupt():
         measured = module.run_study(
             gn.load_data(source, image_size=image_size, samples=samples),
-            depths=integers("depths", depths),
+            depths=separate("depths", depths, int),
             norms=norms.split(","),
             seeds=seeds,
             epochs=epochs,
