@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 
 # One thread for each worker of pytest-xdist, and for what it starts. Read when NumPy and PyTorch are first imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -20,6 +21,10 @@ from glassnet.training import Model
 
 if TYPE_CHECKING:
     from glassnet.pages.page import Page
+
+# A shell without job control starts what it puts into the background, such as `make test &`, with SIGINT ignored, and
+# Python then raises no KeyboardInterrupt. Tests of Ctrl-C need it here and in the processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Snapshot = Callable[[Path], dict[str, tuple[bytes, int]]]
 

@@ -1,5 +1,6 @@
 """The commands of the studies that train many networks."""
 
+import contextlib
 import json
 import os
 import re
@@ -140,18 +141,19 @@ def test_ctrl_c_at_a_terminal_ends_all_processes(moment: Callable[[int, Path], b
     """The terminal sends the signal to every process of its group; none of them may answer with a traceback."""
     command = [sys.executable, "-m", "glassnet", "study", *DEGRADATION, "--workers", "2"]
     endless = [*command, "--epochs", "20000"]
-    process = subprocess.Popen(
-        endless, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
     runs = tmp_path / "studies" / "degradation-digits"
-    try:
-        while not moment(process.pid, runs):
-            assert process.poll() is None
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    with subprocess.Popen(
+        endless, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        try:
+            while not moment(process.pid, runs):
+                assert process.poll() is None
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # all have ended, as they should
+                os.killpg(process.pid, signal.SIGKILL)
     assert (process.returncode, out) == (1, b"")
     assert err.decode().splitlines()[-1].startswith("Error: The study was interrupted. ")
     assert b"Traceback" not in err

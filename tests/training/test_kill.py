@@ -220,14 +220,7 @@ def test_ten_processes_killed_at_random_instants(uninterrupted: Path, tmp_path: 
 def test_ctrl_c_ends_the_command_with_one_line_and_keeps_the_last_epoch(tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "glassnet", "train", "digits", "--epochs", "1000", "--run", str(run)]
-    # Where the tests run in the background of a shell, they ignore Ctrl-C, and what they start would.
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     lines = [process.stderr.readline()]
     while "epoch 0003/1000" not in lines[-1]:
