@@ -12,7 +12,7 @@ COMPILE := $(BIN)/python -m compileall -q -j 0
 WORKERS ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint format bench bench-store doctor-bench table docs tour image lock clean
+.PHONY: help install demo test quick lint format bench bench-store doctor-bench table docs tour rendered bundle image lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1 /' | awk '{name = $$1; $$1 = ""; printf "  make %-13s%s\n", name, $$0}'
@@ -81,14 +81,21 @@ table: .venv/.runtime  ## repeat the digits table of benchmarks/README.md, ten s
 doctor-bench: install  ## diagnose 240 healthy and faulty runs, and print the table of benchmarks/doctor.md
 	$(BIN)/python benchmarks/doctor_bed.py
 
-docs: build/tour/tour.ipynb .venv/.docs  ## run the tour and build the site: build/docs/index.html
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+docs: build/course .venv/.docs  ## run the course and build the site: build/docs/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q -j 2 -b html docs build/docs
 
-build/tour/tour.ipynb: docs/tour.md docs/notebook.py | .venv/.docs
-	$(BIN)/python docs/notebook.py $@
+build/course: $(wildcard docs/course/*.md) docs/notebooks.py | .venv/.docs
+	$(BIN)/python docs/notebooks.py $@
+	@touch $@
 
-tour: build/tour/tour.ipynb  ## open the tour in JupyterLab
+tour: build/course  ## open the course's notebooks in JupyterLab
 	$(BIN)/jupyter lab $<
+
+rendered: docs  ## write the executed course to docs/rendered, for code hosts (needs Chromium)
+	$(BIN)/python docs/render.py build/docs
+
+bundle: docs  ## pack the course for a classroom without a network: dist/glassnet-course (TORCH= leaves PyTorch out)
+	$(BIN)/python docs/bundle.py dist/glassnet-course $(TORCH)
 
 # The tests compare with this release of PyTorch. It pins its CUDA packages itself where it has any; they are left
 # out, as is the build's suffix (+cpu), so that one lock serves every platform.

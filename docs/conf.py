@@ -1,6 +1,7 @@
-"""Configuration of the site that `make docs` builds: MyST pages and the executed tour, with figures, offline."""
+"""Configuration of the site that `make docs` builds: MyST pages and the executed course, with figures, offline."""
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from glassnet.settings import REQUIRED, Settings, allowed_text
 sys.path.insert(0, str(Path(__file__).parent))
 from commands import commands_page
 
+NOTEBOOKS = Path(__file__).parents[1] / "build/course"
+
 project = "glassnet"
 author = "the authors of glassnet"
 release = glassnet.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
-exclude_patterns = ["images"]
+exclude_patterns = ["images", "rendered"]
 html_theme = "sphinx_book_theme"
 html_title = "glassnet"
 html_static_path = ["_static"]
@@ -55,11 +58,6 @@ def _block_math(translator: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def _read_tour_first(app: Sphinx, env: Any, pages: list[str]) -> None:
-    """Sort the tour to the front: its execution makes the notebook that the index offers."""
-    pages.sort(key=lambda page: page != "tour")
-
-
 def _add_commands(app: Sphinx, page: str, source: list[str]) -> None:
     if page == "commands":
         source[0] += commands_page()
@@ -80,12 +78,14 @@ def _add_settings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
             lines.append(f":param {field.name}: {text}{default}")
 
 
-def _write_scripts(app: Sphinx, error: Exception | None) -> None:
-    """Write the scripts that draw figures: Plotly's own, and that of the pages."""
+def _write_files(app: Sphinx, error: Exception | None) -> None:
+    """Write the scripts that draw figures, Plotly's own and that of the pages, and the notebooks."""
     if error is None:
         static = Path(app.outdir, "_static")
         (static / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
         (static / "draw.js").write_text(template_source("draw.js"), encoding="utf-8")
+        if NOTEBOOKS.is_dir():
+            shutil.copytree(NOTEBOOKS, Path(app.outdir, "notebooks"), dirs_exist_ok=True)
 
 
 def _add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -94,11 +94,20 @@ def _add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any],
             app.add_js_file(name, loading_method="defer")
 
 
+def _offer_notebook(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Offer a page of the course as a notebook, as docs/notebooks.py wrote it."""
+    name = f"{Path(page).name}.ipynb"
+    if page.startswith("course/") and (NOTEBOOKS / name).is_file():
+        student = f'<a href="../notebooks/student/{name}" download>without solutions</a>'
+        link = f'<a href="../notebooks/{name}" download>{name}</a>'
+        context["body"] += f"<p>This page as a notebook: {link}, or {student}.</p>"
+
+
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _indent_equations)
     app.connect("autodoc-process-docstring", _add_settings)
-    app.connect("env-before-read-docs", _read_tour_first)
     app.connect("source-read", _add_commands)
     app.connect("html-page-context", _add_scripts)
-    app.connect("build-finished", _write_scripts)
+    app.connect("html-page-context", _offer_notebook)
+    app.connect("build-finished", _write_files)

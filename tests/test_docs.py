@@ -109,16 +109,6 @@ def test_page_links_to_existing_files(path: Path) -> None:
     assert not missing
 
 
-def test_notebook_links_to_headings_as_jupyterlab_names_them() -> None:
-    """JupyterLab replaces the spaces of a heading by hyphens, and keeps capitals and question marks."""
-    script = program("docs/notebook.py")
-    tour = script.TOUR.read_text(encoding="utf-8")
-    ids = {title.replace(" ", "-") for title in re.findall(r"^##+ (.+)$", tour, flags=re.MULTILINE)}
-    links = re.findall(r"\]\(#([^)]+)\)", script.linked_as_in_jupyter(tour))
-    assert len(links) > 10
-    assert {"When-it-goes-wrong", "Is-the-gradient-right?"} <= set(links) <= ids
-
-
 @every_page
 def test_page_names_existing_files(path: Path) -> None:
     names = [

@@ -78,6 +78,7 @@ def test_show_tables_and_sentences(displayed):
     assert "1,234" in table["text/html"]
     assert "&lt;b&gt;" in table["text/html"]
     assert table["text/plain"] == "Numbers\nName | Count\n<b> | 1,234"
+    assert table["text/markdown"] == "**Numbers**\n\n| Name | Count |\n| :-- | --: |\n| <b> | 1,234 |"
     assert sentence["text/html"].strip() == "<p>A sentence &amp; more.</p>"
 
 

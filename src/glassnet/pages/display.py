@@ -55,9 +55,20 @@ def _bundles(block: Block) -> list[Bundle]:
         text = f'<p class="{CAPTION_CLASS}">{html.escape(caption(block))}</p>'
         return [
             image | {"text/plain": block.layout.meta["alt"]},
-            {"text/html": text, "text/plain": caption(block)},
+            {"text/html": text, "text/markdown": f"*{caption(block)}*", "text/plain": caption(block)},
         ]
-    return [{"text/html": render_block(block), "text/plain": _plain(block)}]
+    return [{"text/html": render_block(block), "text/markdown": _markdown(block), "text/plain": _plain(block)}]
+
+
+def _markdown(block: str | Table | Code) -> str:
+    if isinstance(block, Code):
+        return f"```\n{block.text}\n```"
+    if isinstance(block, str):
+        return block
+    rules = ["--:" if is_number else ":--" for is_number in block.numeric] or [":--"] * len(block.columns)
+    rows = [block.columns, rules, *([format_cell(cell) for cell in row] for row in block.rows)]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return "\n".join([f"**{block.title}**", "", *(f"| {' | '.join(row)} |" for row in cells)])
 
 
 def _plain(block: str | Table | Code) -> str:
