@@ -13,6 +13,7 @@ from glassnet.architecture import assemble, spec
 from glassnet.engines.threads import _blas as blas_libraries
 from glassnet.errors import ConfigError, GlassnetError, ShapeError
 from glassnet.initialization import initial_state_dict
+from glassnet.nn import functional
 from glassnet.verify import (
     GradientComparison,
     GradientReport,
@@ -105,6 +106,15 @@ def test_check_network_passes_for_images_with_empty_corners() -> None:
     check_network(network, images, labels).raise_if_failed()
     images[...] = 0
     check_network(network, images, labels).raise_if_failed()
+
+
+def test_check_network_passes_for_plain_kernels() -> None:
+    network, images, labels = small(dropout=0.0)
+    fast = check_network(network, images, labels)
+    plain = check_network(network.use_kernels(functional), images, labels)
+    assert plain.passed
+    assert [row.analytical for row in plain.rows] == pytest.approx([row.analytical for row in fast.rows], rel=1e-9)
+    assert all(module.kernels is functional for module in network.modules())
 
 
 def test_check_network_passes_for_a_gradient_of_zero() -> None:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from glassnet import nn
 from glassnet.errors import ConfigError, GlassnetError
+from glassnet.nn import functional
 
 Array = NDArray[Any]
 Difference = Callable[[Array, Array], float]
@@ -78,7 +79,8 @@ class GradientChecker:
             raise ConfigError(f"eps must be above 0. Got {eps!r}.")
         self.name, self.eps, self.rng, self.redraws = name, eps, rng, 0
         self.widths = [eps * factor for factor in step_factors]
-        self.module = deepcopy(module).to(np.float64).train()
+        shared = {id(functional): functional}  # kernels="plain"; a Python module cannot be copied
+        self.module = deepcopy(module, shared).to(np.float64).train()
         parameters = {key: parameter.data for key, parameter in self.module.named_parameters()}
         self.tensors: dict[str, Array] = {"input": x.astype(np.float64), **parameters}
         self._origin = {key: tensor.copy() for key, tensor in self.tensors.items()}
