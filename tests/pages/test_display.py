@@ -8,6 +8,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from glassnet import nn
+from glassnet.nn import functional
 from glassnet.pages.display import PLOTLY, show, source
 from glassnet.pages.figures import caption, confusion_figure, loss_curve
 from glassnet.pages.page import Code, Table
@@ -94,6 +95,21 @@ def test_source_displays_the_code(displayed):
     assert bundle["text/markdown"].startswith("```python\nclass ReLU(Module):\n")
     assert "\n\ndef forward(self, x: Array) -> Array:\n    if x.ndim != 2" in bundle["text/markdown"]
     assert bundle["text/markdown"].endswith("```")
+
+
+def test_source_leaves_out_docstrings(displayed):
+    source(functional.flatten, nn.ReLU, docstrings=False)
+    assert displayed[0]["text/plain"] == (
+        "def flatten(x: Array) -> tuple[Array, Saved]:\n"
+        "    return x.reshape(len(x), -1), (x.shape,)  # (N, C, H, W) -> (N, C·H·W)\n\n"
+        "class ReLU(Module):\n"
+        "    def forward(self, x: Array) -> Array:\n"
+        "        y, saved = self.kernels.relu(x)\n"
+        "        self.save_for_backward(saved, y.shape)\n"
+        "        return y\n\n"
+        "    def backward(self, dy: Array) -> Array:\n"
+        "        return self.kernels.relu_backward(dy, self.pop_saved(dy))"
+    )
 
 
 def test_source_raises_type_error_without_source(displayed):

@@ -4,6 +4,7 @@ JupyterLab's own Plotly renderer draws the figures, or the site that publishes a
 offline. Outside of a notebook ``show`` and ``source`` print text, so that the cells also run as a plain program.
 """
 
+import ast
 import html
 import inspect
 import sys
@@ -31,13 +32,27 @@ def show(*blocks: Block) -> None:
     _display(bundle for block in blocks for bundle in _bundles(block))
 
 
-def source(*things: Any) -> None:
+def source(*things: Any, docstrings: bool = True) -> None:
     """Display the source code of classes, functions and methods, so that no copy of it can become outdated.
 
+    :param docstrings: whether to display the docstrings, too; the text around the code may say the same.
     :raises TypeError: if an object has no source, such as a number.
     """
-    code = "\n\n".join(textwrap.dedent(inspect.getsource(thing)).rstrip() for thing in things)
+    code = "\n\n".join(_code(thing, docstrings) for thing in things)
     _display([{"text/markdown": f"```python\n{code}\n```", "text/plain": code}])
+
+
+def _code(thing: Any, docstrings: bool) -> str:
+    code = textwrap.dedent(inspect.getsource(thing)).rstrip()
+    if docstrings:
+        return code
+    lines = code.splitlines()
+    definitions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    for node in sorted(definitions, key=lambda node: node.lineno, reverse=True):  # from the end: the lines move up
+        if ast.get_docstring(node) is not None:
+            start, end = node.body[0].lineno - 1, node.body[0].end_lineno or 0
+            del lines[start : end + (lines[end : end + 1] == [""])]
+    return "\n".join(lines)
 
 
 def _display(bundles: Iterable[Bundle]) -> None:
