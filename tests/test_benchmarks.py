@@ -1,5 +1,6 @@
 """The scripts in benchmarks/: each can be imported, and what they compute is right. Their times are not tested."""
 
+import json
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -12,6 +13,7 @@ import pytest
 import glassnet as gn
 from glassnet import nn
 from glassnet.bench import WORKLOADS, load_bench
+from glassnet.studies.ablation import BlockAblation, ablation_figure
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -101,3 +103,29 @@ def test_roofline_figure_has_a_button_for_each_pass(script: Any) -> None:
     both = figure.layout.updatemenus[0].buttons[1]
     assert both.args[0]["visible"] == [True] + 3 * [False] + 3 * [True]
     assert len(script.table([(layer, speeds) for layer in layers], 2e9).rows) == 2 * len(layers)
+
+
+@pytest.mark.parametrize("script", ["published_weights"], indirect=True)
+def test_published_weights_measures_body_and_sum_of_each_block(script: Any) -> None:
+    network = gn.build(gn.spec("resnet20", width=2, blocks=1))
+    images = np.random.default_rng(0).standard_normal((3, 3, 32, 32)).astype(np.float32)
+    outputs = network.activations(images)
+    rows = script.block_responses(network, images)
+    assert [row["block"] for row in rows] == ["layer1.0", "layer2.0", "layer3.0"]
+    total = outputs["relu"] + outputs["layer1.0.bn2"]  # the first block's shortcut is the identity
+    assert rows[0]["body_std"] == pytest.approx(outputs["layer1.0.bn2"].std(), rel=1e-5)
+    assert rows[0]["sum_std"] == pytest.approx(total.std(), rel=1e-5)
+    assert rows[0]["fraction_below_0"] == pytest.approx((total < 0).mean())
+
+
+def test_published_weights_json_agrees_with_itself_and_the_page() -> None:
+    stored = json.loads((BENCHMARKS / "published_weights.json").read_text(encoding="utf-8"))
+    matrix = np.array(stored["confusion"])
+    assert matrix.sum(axis=1).tolist() == 10 * [1000]
+    assert np.trace(matrix) / matrix.sum() == stored["accuracy"]
+    assert f"accuracy {stored['accuracy']:.4f} and loss {stored['loss']:.4f}".replace(" 0.", " .") in (
+        BENCHMARKS / "README.md"
+    ).read_text(encoding="utf-8")
+    blocks = [BlockAblation(**block) for block in stored["ablation"]]
+    assert len(ablation_figure(blocks).data) == 2  # identity shortcuts, and those that change the shape
+    assert {block.block for block in blocks} == {row["block"] for row in stored["responses"]}

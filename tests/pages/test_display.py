@@ -9,7 +9,7 @@ from plotly.offline import get_plotlyjs
 
 from glassnet import nn
 from glassnet.nn import functional
-from glassnet.pages.display import PLOTLY, show, source
+from glassnet.pages.display import PLOTLY, show, source, stop
 from glassnet.pages.figures import caption, confusion_figure, loss_curve
 from glassnet.pages.page import Code, Table
 from tests.conftest import offered_uploads
@@ -125,3 +125,22 @@ def test_show_prints_text_outside_of_a_notebook(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
     source(nn.ReLU)
     assert "class ReLU" in capsys.readouterr().out
+
+
+def test_stop_skips_the_later_cells_of_a_notebook(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))  # its history
+    interactive = pytest.importorskip("IPython.core.interactiveshell", reason="IPython belongs to the extra docs")
+    shell = interactive.InteractiveShell()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    stop("PyTorch is missing.")
+    for cell in ("print('ran')", "%time print('ran')\nassert False"):
+        assert shell.run_cell(cell).success
+    assert capsys.readouterr().out == "PyTorch is missing.\nSkipped.\nSkipped.\n"
+
+
+def test_stop_exits_a_program_with_status_0(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        stop("PyTorch is missing.")
+    assert not stopped.value.code
+    assert capsys.readouterr().out == "PyTorch is missing.\n"

@@ -1,7 +1,8 @@
 """Display in notebooks: figures with their captions, tables, sentences and source code.
 
 JupyterLab's own Plotly renderer draws the figures, or the site that publishes a notebook (docs/conf.py); both work
-offline. Outside of a notebook ``show`` and ``source`` print text, so that the cells also run as a plain program.
+offline. Outside of a notebook ``show`` and ``source`` print text, and ``stop`` exits, so that the cells also run as a
+plain program.
 """
 
 import ast
@@ -42,6 +43,20 @@ def source(*things: Any, docstrings: bool = True) -> None:
     _display([{"text/markdown": f"```python\n{code}\n```", "text/plain": code}])
 
 
+def stop(reason: str) -> None:
+    """Print the reason why the rest of a notebook or program cannot run, and end it without an error.
+
+    In a notebook, each cell that is run later prints "Skipped." and does nothing else, until the kernel is restarted.
+
+    :raises SystemExit: outside of a notebook, with status 0.
+    """
+    print(reason)
+    ipython = _ipython()
+    if ipython is None:
+        raise SystemExit
+    ipython.get_ipython().input_transformers_cleanup.append(lambda lines: ["print('Skipped.')\n"])
+
+
 def _code(thing: Any, docstrings: bool) -> str:
     code = textwrap.dedent(inspect.getsource(thing)).rstrip()
     if docstrings:
@@ -55,13 +70,19 @@ def _code(thing: Any, docstrings: bool) -> str:
     return "\n".join(lines)
 
 
+def _ipython() -> Any:
+    """Return the module IPython in a notebook, and None outside of one."""
+    ipython = sys.modules.get("IPython")
+    return ipython if ipython is not None and ipython.get_ipython() is not None else None
+
+
 def _display(bundles: Iterable[Bundle]) -> None:
-    ipython = sys.modules.get("IPython")  # loaded in a notebook
+    ipython = _ipython()
     for bundle in bundles:
-        if ipython is not None and ipython.get_ipython() is not None:
-            ipython.display.display(bundle, raw=True)
-        else:
+        if ipython is None:
             print(bundle["text/plain"])
+        else:
+            ipython.display.display(bundle, raw=True)
 
 
 def _bundles(block: Block) -> list[Bundle]:
