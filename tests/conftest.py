@@ -41,7 +41,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> gn.Dataset:
     """200 training digits and all 450 test digits: an epoch of tiny takes a few hundredths of a second."""
-    return gn.load_data("digits", samples=200)
+    return gn.load_data("digits", samples=200, test_samples="all")
 
 
 @pytest.fixture(scope="session")

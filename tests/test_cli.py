@@ -144,7 +144,8 @@ class TestTrain:
             "--no-report",
         ]
         code, _, err = call(
-            *("train", "digits", "--model", "tiny-bn", "--samples", "150", "--dtype", "float64"),
+            *("train", "digits", "--model", "tiny-bn", "--samples", "150", "--test-samples", "all"),
+            *("--dtype", "float64"),
             *("--run", tmp_path / "run", *options, *flags),
         )
         assert code == 0, err
@@ -153,7 +154,11 @@ class TestTrain:
         assert {name: model.config["spec"][name] for name in expected} == expected
         assert {name: model.config["recipe"][name] for name in recipe} == recipe
         assert model.config["dtype"] == "float64"
-        assert model.config["data"]["samples"] == 150
+        assert {name: model.config["data"][name] for name in ("samples", "test_samples", "test")} == {
+            "samples": 150,
+            "test_samples": "all",
+            "test": 450,
+        }
         assert len(model.history) == 1
         assert "train_evaluated_loss" in model.history[0]
 
@@ -233,11 +238,11 @@ def test_evaluate(call: Call, run: Path) -> None:
         "run": str(run),
         "loss": last["test_loss"],
         "accuracy": last["test_accuracy"],
-        "count": 450,
+        "count": 400,
     }
     code, out, _ = call("evaluate", run, "--data", "digits", "--weights", "last")
     assert code == 0
-    assert out == f"Accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}, on 450 test images\n"
+    assert out == f"Accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}, on 400 test images\n"
 
 
 def test_predict(call: Call, run: Path, digit: Path) -> None:
@@ -506,6 +511,7 @@ class TestBadInput:
             ("engine must be one of 'numpy'", ("--engine", "jax")),
             ("dtype must be one of 'float32', 'float64'. Got 'float16'", ("--dtype", "float16")),
             ("samples must be from 10, the number of classes, to", ("--samples", "5")),
+            ("test_samples must be an integer of at least 1 or 'all'. Got 'some'.", ("--test-samples", "some")),
             ("max_unreadable must be from 0 to 1. Got 2.0.", ("--max-unreadable", "2")),
             ("image_size must be (8, 8), as the images of 'digits' have it", ("--image-size", "9")),
             ("resume and overwrite must not be given together. Got both.", ("--resume", "--overwrite")),

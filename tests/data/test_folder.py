@@ -115,8 +115,19 @@ def test_load_data_takes_samples_of_the_training_images(split_animals):
     data = load_data(split_animals, samples=6)
     assert np.bincount(data.train.labels).tolist() == [3, 3]
     assert len(data.test) == 6
+    data = load_data(split_animals, samples=6, test_samples=2)
+    assert (len(data.train), np.bincount(data.test.labels).tolist()) == (6, [1, 1])
+    data = load_data(split_animals, samples=2)
+    assert (len(data.train), len(data.test)) == (2, 2)
     with pytest.raises(ConfigError, match="samples must be from 2, .* Got 17."):
         load_data(split_animals, samples=17)
+
+
+@pytest.mark.parametrize(("test_samples", "is_same"), [(None, True), (5, False), ("all", False)])
+def test_load_data_caps_images_that_are_all_test_images(animals, test_samples, is_same):
+    data = load_data(animals, samples=8, test_samples=test_samples, test_size=1)
+    assert len(data.test) == {None: 8, 5: 5, "all": 24}[test_samples]
+    assert (data.train.images is data.test.images) == is_same
 
 
 def test_load_data_ignores_hidden_and_system_files(animals):

@@ -56,13 +56,35 @@ def test_load_data_reads_digits_alike_for_every_seed_and_test_size():
 
 def test_load_data_takes_samples_of_the_digits():
     data = load_data("digits", samples=200, seed=1)
-    assert (len(data.train), len(data.test)) == (200, 450)
+    assert (len(data.train), len(data.test)) == (200, 200)
     assert np.ptp(np.bincount(data.train.labels)) <= 1
+    in_proportion = np.bincount(load_data("digits").test.labels) * 200 / 450
+    assert np.abs(np.bincount(data.test.labels) - in_proportion).max() < 1
     assert data.normalization == Normalization(16.0, (0.0,), (1.0,))
     assert data.scale == 16.0
     assert load_data("digits", samples=200, seed=2).fingerprint != data.fingerprint
     with pytest.raises(ConfigError, match=r"samples must be from 10, .* to 1337, or all 1347 images\. Got 1340\."):
         load_data("digits", samples=1340)
+
+
+@pytest.mark.parametrize(
+    ("options", "train", "test", "stored"),
+    [
+        ({}, 1347, 450, "all"),
+        ({"samples": 200}, 200, 200, 200),
+        ({"samples": 1000}, 1000, 450, 1000),
+        ({"samples": 200, "test_samples": 50}, 200, 50, 50),
+        ({"samples": 200, "test_samples": "all"}, 200, 450, "all"),
+        ({"test_samples": 445}, 1347, 445, 445),
+        ({"test_samples": 3}, 1347, 3, 3),
+    ],
+)
+def test_load_data_caps_the_test_images(options, train, test, stored):
+    data = load_data("digits", **options)
+    assert (len(data.train), len(data.test), data.source["test_samples"]) == (train, test, stored)
+    assert load_data(**data.source).fingerprint == data.fingerprint
+    of_all = {image.tobytes() for image in load_data("digits").test.images}
+    assert {image.tobytes() for image in data.test.images} <= of_all
 
 
 # --- IDX
@@ -210,6 +232,8 @@ def test_load_data_raises_for_a_device():
         ({"image_size": (8, 8, 1)}, r"image_size must be .* Got \(8, 8, 1\)\."),
         ({"samples": 0}, "samples must be an integer of at least 1. Got 0."),
         ({"samples": 9}, "samples must be from 10, .* Got 9."),
+        ({"test_samples": 0}, "test_samples must be an integer of at least 1 or 'all'. Got 0."),
+        ({"test_samples": "many"}, "test_samples must be an integer of at least 1 or 'all'. Got 'many'."),
         ({"seed": -1}, "seed must be an integer from 0 to 4294967295. Got -1."),
         (
             {"channels": 3},

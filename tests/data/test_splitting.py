@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from glassnet.data import stratified_split
-from glassnet.data.splitting import draw_stratified, stratified_sample
+from glassnet.data.splitting import draw_stratified, stratified_sample, stratified_sample_of_at_most
 from glassnet.errors import ConfigError, DataError
 
 
@@ -74,6 +74,20 @@ def test_stratified_sample_takes_exactly_that_many_in_proportion(samples, seed):
 
 def test_stratified_sample_of_all_is_all():
     np.testing.assert_array_equal(stratified_sample(np.array([1, 0, 0]), 3, 0), [0, 1, 2])
+
+
+@settings(max_examples=40, deadline=None)
+@given(max_count=st.integers(1, 70), seed=st.integers(0, 9))
+def test_stratified_sample_of_at_most_takes_no_more_in_proportion(max_count, seed):
+    labels = np.tile([0, 1, 2], 20)
+    part = stratified_sample_of_at_most(labels, max_count, seed)
+    assert len(set(part.tolist())) == len(part) == min(max_count, 60)
+    assert np.ptp(np.bincount(labels[part], minlength=3)) <= 1
+    assert (np.diff(part) > 0).all()
+
+
+def test_stratified_sample_of_at_most_takes_a_class_of_one():
+    assert len(stratified_sample_of_at_most(np.repeat([0, 1], [20, 1]), 10, 0)) == 10
 
 
 def test_stratified_sample_raises_for_too_few_images():

@@ -15,7 +15,7 @@ from glassnet.doctor.image_stats import NeighbourStats
 
 @pytest.fixture(scope="module")
 def digits() -> gn.Dataset:
-    return gn.load_data("digits", samples=400)
+    return gn.load_data("digits", samples=400, test_samples="all")
 
 
 def run(check: Check, data: gn.Dataset) -> CheckResult:

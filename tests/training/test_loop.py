@@ -239,7 +239,7 @@ def test_measuring_more_trains_the_same(digits: gn.Dataset, tmp_path: Path) -> N
 def test_the_data_is_left_as_it_was(digits: gn.Dataset, tmp_path: Path) -> None:
     fingerprint = digits.fingerprint
     train(digits, tmp_path / "run", augment="flip-crop", validation_fraction=0.2)
-    again = gn.load_data("digits", samples=200)
+    again = gn.load_data(**digits.source)
     assert again.fingerprint == fingerprint
     np.testing.assert_array_equal(digits.train.images, again.train.images)
 
@@ -378,11 +378,12 @@ class TestResume:
             ({"epochs": 5}, "recipe.epochs must be 3 to resume {run}. Got 5."),
             ({"seed": 1}, "seed must be 42 to resume {run}. Got 1."),
             ({"width": 4}, "spec.width must be 8 to resume {run}. Got 4."),
-            ({"blocks": 2}, "spec.blocks must be [1] to resume {run}. Got (2,)."),
+            ({"blocks": 2}, "spec.blocks must be (1,) to resume {run}. Got (2,)."),
             ({"model": "tiny-bn"}, "spec.preset must be 'tiny' to resume {run}. Got 'tiny-bn'."),
             ({"dtype": "float64"}, "dtype must be 'float32' to resume {run}. Got 'float64'."),
             ({"evaluate_train": True}, "evaluate_train must be False to resume {run}. Got True."),
             ({"data": "digits"}, "data.samples must be 200 to resume {run}. Got None."),
+            ({"data": "digits", "samples": 200}, "data.test_samples must be 'all' to resume {run}. Got 200."),
             ({"clip_grad_norm": 1.0}, "recipe.clip_grad_norm must be None to resume {run}. Got 1.0."),
         ],
     )
@@ -411,8 +412,8 @@ class TestResume:
         train(digits, tmp_path / "run", stop_after_epoch=1)
         path = tmp_path / "run" / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
-        elsewhere = {**config, "engine": "torch", "device": "cuda:0", "precision": "bf16", "threads": 8, "versions": {}}
-        elsewhere |= {"devices": 4, "compile": True, "channels_last": False}
+        elsewhere = {**config, "engine": "torch", "device": "cuda:0", "threads": 8, "versions": {}}
+        elsewhere |= {"precision": "bf16-mixed", "devices": 4, "compile": True, "channels_last": False}
         path.write_text(json.dumps(elsewhere), encoding="utf-8")
         train(digits, tmp_path / "run", device="cpu", resume=True)
         assert json.loads(path.read_text(encoding="utf-8")) == config
@@ -788,12 +789,12 @@ def test_images_that_could_not_be_read_are_told(tmp_path: Path, skipped: int, en
             if not re.search(r"\] (epoch |settings |.* in all)", line):
                 notes.append(line)
 
-    data = gn.load_data("digits", samples=200)
+    data = gn.load_data("digits", samples=200, test_samples=100)
     train(data, tmp_path / "sound", epochs=1, progress=Told())
     assert len(notes) == 1
     data.unreadable_files = list("abcd")[:skipped]
     train(data, tmp_path / "run", epochs=1, progress=Told())
-    assert notes[-1] == f"[NumPy] {skipped} of {650 + skipped} images could not be read and were left {end}"
+    assert notes[-1] == f"[NumPy] {skipped} of {300 + skipped} images could not be read and were left {end}"
 
 
 def test_a_run_that_ended_meanwhile_is_not_replaced(digits: gn.Dataset, tmp_path: Path, snapshot: Any) -> None:

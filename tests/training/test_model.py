@@ -217,10 +217,20 @@ def test_data_that_does_not_fit(model: gn.Model, digits: gn.Dataset) -> None:
 
 
 def test_the_data_is_loaded_again(digits: gn.Dataset, tmp_path: Path) -> None:
-    part = gn.load_data("digits", samples=200, seed=3)
-    again = gn.load(train(part, tmp_path / "run", epochs=1).path).load_dataset()
-    assert again.fingerprint == part.fingerprint
-    assert again.source == part.source
+    for limits in ({"samples": 200}, {"samples": 200, "test_samples": 90}, {"test_samples": 90}):
+        part = gn.load_data("digits", seed=3, **limits)
+        again = gn.load(train(part, tmp_path / "run", epochs=1, overwrite=True).path).load_dataset()
+        assert again.fingerprint == part.fingerprint
+        assert again.source == part.source
+
+
+def test_a_run_that_stored_no_limit_of_test_images_has_all(digits: gn.Dataset, tmp_path: Path) -> None:
+    run = train(digits, tmp_path / "run", stop_after_epoch=1).path
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert config["data"].pop("test_samples") == "all"
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")  # as glassnet 0.2.0 wrote it
+    assert gn.load(run).load_dataset().fingerprint == digits.fingerprint
+    assert len(train(digits, run, resume=True).history) > 1
 
 
 def test_data_that_cannot_be_loaded_again(copied: Path, digits: gn.Dataset, tmp_path: Path) -> None:

@@ -77,6 +77,14 @@ ImageSize = Annotated[
 Samples = Annotated[
     int | None, typer.Option(help="Number of training images, sampled with the class proportions. Default: all.")
 ]
+TestSamples = Annotated[
+    Any,
+    typer.Option(
+        parser=lambda text: int(text) if text.isdecimal() else text,  # load_data refuses other texts than all
+        metavar="INTEGER|all",
+        help="Largest number of test images, sampled likewise. Default: the number of --samples.",
+    ),
+]
 MaxUnreadable = Annotated[float, typer.Option(help="Largest fraction of a folder's images that may be unreadable.")]
 StudyOutput = Annotated[
     Path | None,

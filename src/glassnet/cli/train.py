@@ -9,7 +9,7 @@ import typer
 
 import glassnet as gn
 from glassnet.architecture import ResNetSpec
-from glassnet.cli.app import Json, MaxUnreadable, RecipeName, Samples, Source, SuitedPreset, app, show
+from glassnet.cli.app import Json, MaxUnreadable, RecipeName, Samples, Source, SuitedPreset, TestSamples, app, show
 from glassnet.cli.options import separate, with_settings
 from glassnet.compute import Compute
 from glassnet.errors import ConfigError, RunError
@@ -31,6 +31,7 @@ def train(
     ] = None,
     recipe: RecipeName = "default",
     samples: Samples = None,
+    test_samples: TestSamples = None,
     max_unreadable: MaxUnreadable = 0.01,
     init: Annotated[
         Path | None,
@@ -65,6 +66,7 @@ def train(
             run=run,
             recipe=recipe,
             samples=samples,
+            test_samples=test_samples,
             max_unreadable=max_unreadable,
             init=init,
             freeze=freeze,

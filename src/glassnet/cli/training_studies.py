@@ -20,6 +20,7 @@ from glassnet.cli.app import (
     Samples,
     StudyOutput,
     SuitedPreset,
+    TestSamples,
     show_study,
     study,
 )
@@ -56,6 +57,7 @@ def degradation(
     workers: Workers = None,
     image_size: ImageSize = None,
     samples: Samples = None,
+    test_samples: TestSamples = None,
     output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +67,7 @@ def degradation(
 
     with _report_interrupt():
         measured = module.run_study(
-            gn.load_data(source, image_size=image_size, samples=samples),
+            gn.load_data(source, image_size=image_size, samples=samples, test_samples=test_samples),
             depths=separate("depths", depths, int),
             norms=norms.split(","),
             seeds=seeds,
@@ -113,6 +115,7 @@ def sweep(
     workers: Workers = None,
     image_size: ImageSize = None,
     samples: Samples = None,
+    test_samples: TestSamples = None,
     output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
@@ -124,7 +127,7 @@ def sweep(
     fixed: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     with _report_interrupt():
         measured = module.run_study(
-            gn.load_data(source, image_size=image_size, samples=samples),
+            gn.load_data(source, image_size=image_size, samples=samples, test_samples=test_samples),
             param_grid,
             model=model,
             recipe=recipe,

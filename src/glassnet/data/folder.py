@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from glassnet.data.dataset import Dataset, Split
 from glassnet.data.decode import decode_images, read_image_headers
-from glassnet.data.splitting import stratified_sample, stratified_split
+from glassnet.data.splitting import stratified_sample, stratified_sample_of_at_most, stratified_split
 from glassnet.errors import ConfigError, DataError
 
 _MAX_UNRESIZED_SIDE = 256  # pixels: larger images are resized only to a size that the user chose
@@ -39,18 +39,18 @@ def read_folder(
     image_size: Size | None,
     channels: int | None,
     samples: int | None,
+    max_test: int | None,
     seed: int,
     test_size: float,
     max_unreadable: float,
 ) -> Dataset:
     """Read the images of a folder, with the arguments of load_data. Files are selected first; only those are decoded.
 
+    :param max_test: largest number of test images; None for all.
     :raises DataError: if the folder has no such layout, or more unreadable images than allowed.
     :raises ConfigError: if image_size is needed but missing, or samples cannot be drawn.
     """
-    train, test = _select_splits(folder, test_size, seed)
-    if samples is not None:
-        train = train.take(stratified_sample(train.labels, samples, seed, train.classes))
+    train, test = _sample(*_select_splits(folder, test_size, seed), samples, max_test, seed)
     lists = [train] if test is train else [train, test]
     paths = [path for files in lists for path in files.paths]
     size, channels = _size_and_channels(folder, paths, image_size, channels)
@@ -79,6 +79,20 @@ def _select_splits(folder: Path, test_size: float, seed: int) -> tuple[_FileList
         raise DataError(f"{folder} must have train beside test. Got test alone, which can be evaluated only.")
     kept, held_out = stratified_split(train.labels, test_size, seed, train.classes)
     return train.take(kept), train.take(held_out)
+
+
+def _sample(
+    train: _FileList, test: _FileList, samples: int | None, max_test: int | None, seed: int
+) -> tuple[_FileList, _FileList]:
+    """Take a part of each split; if both are the same and limited alike, they stay the same."""
+    is_same = train is test and samples == max_test
+    if samples is not None:
+        train = train.take(stratified_sample(train.labels, samples, seed, train.classes))
+    if is_same:
+        return train, train
+    if max_test is not None:
+        test = test.take(stratified_sample_of_at_most(test.labels, max_test, seed))
+    return train, test
 
 
 def _list_splits(folder: Path) -> tuple[_FileList | None, _FileList | None]:

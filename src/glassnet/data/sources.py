@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,12 @@ from glassnet.data.decode import check_image_size
 from glassnet.data.folder import read_folder
 from glassnet.data.idx import find_idx, read_idx_pair
 from glassnet.data.normalization import Normalization
-from glassnet.data.splitting import draw_stratified, stratified_sample, stratified_split
+from glassnet.data.splitting import (
+    draw_stratified,
+    stratified_sample,
+    stratified_sample_of_at_most,
+    stratified_split,
+)
 from glassnet.errors import ConfigError, DataError, as_path, did_you_mean
 
 _NAMES = ("digits", "fashion-mnist")
@@ -32,6 +38,7 @@ def load_data(
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     samples: int | None = None,
+    test_samples: int | Literal["all"] | None = None,
     seed: int = 42,
     test_size: float = TEST_SIZE,
     max_unreadable: float = 0.01,
@@ -46,8 +53,10 @@ def load_data(
     :param image_size: side, or (height, width), in pixels, to which a folder's images are resized and cropped. None
         keeps a size that all have, up to 256 pixels. The other sources have a size of their own.
     :param channels: 1 or 3, to which a folder's images are converted; None is 1 if all are gray, else 3.
-    :param samples: number of training images, in the proportions of the classes; the test split stays whole.
-    :param seed: seed of the samples, and of the stratified test split if a source has no test images.
+    :param samples: number of training images, in the proportions of the classes.
+    :param test_samples: largest number of test images, in the proportions of the classes, or "all". Default: as many
+        as ``samples``.
+    :param seed: seed of both samples, and of the stratified test split if a source has no test images.
     :param test_size: fraction of the images that becomes the test split if a source has none. 1 is for images that
         are evaluated and not trained on: all of them are the test split, and ``train`` holds the same ones. A folder
         may then have test/ alone.
@@ -56,21 +65,22 @@ def load_data(
     :raises ConfigError: if an argument is out of range.
     """
     size = None if image_size is None else check_image_size(image_size)
-    _check_arguments(samples, seed, test_size, max_unreadable)
+    _check_arguments(samples, test_samples, seed, test_size, max_unreadable)
     path, name = as_path("source", source), str(source)
     if name not in _NAMES and not (name and _is_readable(path)):
         raise DataError(
             f"source must be {', '.join(_NAMES)}, a readable folder of images or of IDX files, or an IDX images file. "
             f"Got {name!r}{did_you_mean(name, _NAMES)}"
         )
+    max_test = samples if test_samples is None else None if test_samples == "all" else int(test_samples)
     if name == "digits":
-        dataset = _sample(_digits(), samples, seed)
+        dataset = _sample(_digits(), samples, max_test, seed)
     elif name == "fashion-mnist":
-        dataset = _sample(_idx(*_fashion_files(), _FASHION_CLASSES, seed, test_size), samples, seed)
+        dataset = _sample(_idx(*_fashion_files(), _FASHION_CLASSES, seed, test_size), samples, max_test, seed)
     elif files := find_idx(path):
-        dataset = _sample(_idx(*files, None, seed, test_size), samples, seed)
+        dataset = _sample(_idx(*files, None, seed, test_size), samples, max_test, seed)
     else:
-        dataset = read_folder(path, size, channels, samples, seed, test_size, max_unreadable)
+        dataset = read_folder(path, size, channels, samples, max_test, seed, test_size, max_unreadable)
     _check_conversion("image_size", size, dataset.image_size, name)
     _check_conversion("channels", channels, dataset.channels, name)
     dataset.source = {
@@ -78,6 +88,7 @@ def load_data(
         "image_size": list(dataset.image_size),
         "channels": channels,
         "samples": samples,
+        "test_samples": max_test or "all",
         "seed": seed,
         "test_size": test_size,
         "max_unreadable": max_unreadable,
@@ -85,7 +96,9 @@ def load_data(
     return dataset
 
 
-def _check_arguments(samples: int | None, seed: int, test_size: float, max_unreadable: float) -> None:
+def _check_arguments(
+    samples: int | None, test_samples: int | str | None, seed: int, test_size: float, max_unreadable: float
+) -> None:
     validate_seed(seed)
     if not isinstance(test_size, int | float) or not 0 < test_size <= 1:
         raise ConfigError(f"test_size must be above 0 and at most 1. Got {test_size!r}.")
@@ -93,6 +106,8 @@ def _check_arguments(samples: int | None, seed: int, test_size: float, max_unrea
         raise ConfigError(f"max_unreadable must be from 0 to 1. Got {max_unreadable!r}.")
     if samples is not None and (not isinstance(samples, int | np.integer) or samples < 1):
         raise ConfigError(f"samples must be an integer of at least 1. Got {samples!r}.")
+    if test_samples not in (None, "all") and (not isinstance(test_samples, int | np.integer) or test_samples < 1):
+        raise ConfigError(f"test_samples must be an integer of at least 1 or 'all'. Got {test_samples!r}.")
 
 
 def _check_conversion(option: str, requested: object, actual: object, name: str) -> None:
@@ -159,11 +174,15 @@ def _shift_labels(labels: NDArray[np.int64], first: int, last: int, images: Path
     return labels - first
 
 
-def _sample(dataset: Dataset, samples: int | None, seed: int) -> Dataset:
-    if samples is None:
+def _sample(dataset: Dataset, samples: int | None, max_test: int | None, seed: int) -> Dataset:
+    if samples is None and max_test is None:
         return dataset
-    indices = stratified_sample(dataset.train.labels, samples, seed, dataset.classes)
-    part = Dataset.from_splits(dataset.train.take(indices), dataset.test, dataset.classes, scale=dataset.scale)
+    train, test = dataset.train, dataset.test
+    if samples is not None:
+        train = train.take(stratified_sample(train.labels, samples, seed, dataset.classes))
+    if max_test is not None:
+        test = test.take(stratified_sample_of_at_most(test.labels, max_test, seed))
+    part = Dataset.from_splits(train, test, dataset.classes, scale=dataset.scale)
     if "normalization" in vars(dataset):
         part.normalization = dataset.normalization
     return part

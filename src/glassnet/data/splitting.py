@@ -72,6 +72,16 @@ def stratified_sample(
     return drawn
 
 
+def stratified_sample_of_at_most(labels: NDArray[np.int64], max_count: int, seed: int) -> Indices:
+    """Return sorted indices of at most ``max_count`` members, each class in proportion; all if there are no more.
+
+    Unlike in ``stratified_sample``, the smallest classes may be missing.
+    """
+    if max_count >= len(labels):
+        return np.arange(len(labels), dtype=np.int64)
+    return np.sort(draw_stratified(labels, max_count, seed)[1])
+
+
 def draw_stratified(labels: NDArray[np.int64], size: int, seed: int) -> tuple[Indices, Indices]:
     """Draw ``size`` members, each class in proportion, and return the indices (kept, drawn), both in random order.
 

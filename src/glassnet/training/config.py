@@ -31,6 +31,7 @@ class DataConfig(Settings):
     image_size: int | tuple[int, int] | None = setting(None, "Height and width of the images, in pixels.", minimum=1)
     channels: int | None = setting(None, "Number of channels that the images were converted to.", minimum=1)
     samples: int | None = setting(None, "Number of training images, where not all were used.", minimum=1)
+    test_samples: int | Literal["all"] = setting("all", "Largest number of test images.", minimum=1)
     seed: int | None = setting(None, "Seed of the samples and the split.", minimum=0)
     test_size: float | None = setting(None, "Fraction of the images that was held out for testing.", minimum=0)
     max_unreadable: float | None = setting(None, "Largest fraction of unreadable images.", minimum=0)
@@ -58,7 +59,10 @@ class DataConfig(Settings):
         return {name: value for name, value in values.items() if value is not None or name in ("channels", "samples")}
 
 
-_LOAD_ARGUMENTS = ("source", "image_size", "channels", "samples", "seed", "test_size", "max_unreadable")
+_LOAD_ARGUMENTS = (
+    *("source", "image_size", "channels", "samples", "test_samples"),
+    *("seed", "test_size", "max_unreadable"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,5 +163,5 @@ def check_resumable(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, 
         before, now = old.get(name), new.get(name)
         if isinstance(before, dict) and isinstance(now, dict):
             check_resumable(before, now, path, f"{prefix}{name}.")
-        elif before != (list(now) if isinstance(now, tuple) else now):
+        elif before != now:
             raise RunError(f"{prefix}{name} must be {before!r} to resume {path}. Got {now!r}.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from glassnet.nn.checks import check_int
 from glassnet.progress import Progress, TerminalProgress
 from glassnet.recipe import Recipe, get_recipe
 from glassnet.settings import Settings
-from glassnet.training.config import check_resumable, data_config, run_config
+from glassnet.training.config import RunConfig, check_resumable, data_config, run_config
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.loop import EpochLoop, FitLoop, TrainingTask, split_validation, train_worker
 from glassnet.training.run_files import Checkpoint, Record
@@ -68,6 +68,7 @@ def train(
     evaluate_train: bool = False,
     image_size: int | None = None,
     samples: int | None = None,
+    test_samples: int | Literal["all"] | None = None,
     max_unreadable: float = 0.01,
     progress: Progress | None = None,
     before: Callable[[Network, Dataset], None] | None = None,
@@ -84,7 +85,8 @@ def train(
 
     :param model: a preset's name, which takes channels, size and classes from the data; a spec, which must agree with
         the data; or None for the preset that suits the images' size.
-    :param data: a Dataset, or what ``load_data`` takes, with ``image_size``, ``samples`` and ``max_unreadable``.
+    :param data: a Dataset, or what ``load_data`` takes, with ``image_size``, ``samples``, ``test_samples`` and
+        ``max_unreadable``.
     :param run: the run folder; None means a new one in ``runs/``.
     :param recipe: a Recipe, or the name of one of the preset's.
     :param init: a run folder or a weights file with the initial weights of all layers but the head (``fc``). A run also
@@ -105,7 +107,8 @@ def train(
     """
     _check_options(run, init, freeze, resume, overwrite, stop_after_epoch)
     initial_weights = InitialWeights() if init is None else InitialWeights.load(init)
-    dataset = _load(data, initial_weights.spec, image_size, samples=samples, max_unreadable=max_unreadable)
+    limits = {"samples": samples, "test_samples": test_samples, "max_unreadable": max_unreadable}
+    dataset = _load(data, initial_weights.spec, image_size, **limits)
     spec_fields, recipe_fields, compute_fields = split_fields(fields, ResNetSpec, Recipe, Compute)
     spec = spec_for_data(initial_weights.resolve_model(model, len(dataset.classes)), dataset, **spec_fields)
     named_recipe = recipe if isinstance(recipe, Recipe) else get_recipe(spec.preset, recipe)
@@ -179,7 +182,7 @@ def _remaining_epochs(recipe: Recipe, checkpoint: Checkpoint | None, stop_after_
 
 def _restore(folder: RunFolder, config: dict[str, Any], network: Network, recipe: Recipe) -> Checkpoint:
     """Load the weights of the last finished epoch, and write the present machine into the configuration."""
-    check_resumable(folder.read_config(), config, folder.path)
+    check_resumable(RunConfig.parse(folder.read_config(), folder.config_path).to_dict(), config, folder.path)
     checkpoint = folder.restore()
     network.load_state_dict(checkpoint.network)
     if checkpoint.epoch < recipe.epochs:
