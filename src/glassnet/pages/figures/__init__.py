@@ -4,6 +4,7 @@ from glassnet.pages.figures.classes import confusion_figure, precision_recall_fi
 from glassnet.pages.figures.curves import accuracy_curve, gradient_norm_curves, loss_curve
 from glassnet.pages.figures.images import NO_ERRORS_TEXT, misclassified_figure, sample_figure
 from glassnet.pages.figures.maps import feature_map_figure, filter_figure
+from glassnet.pages.figures.numbers import number_figure
 from glassnet.pages.theme import caption
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "gradient_norm_curves",
     "loss_curve",
     "misclassified_figure",
+    "number_figure",
     "precision_recall_figure",
     "sample_figure",
 ]
