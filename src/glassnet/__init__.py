@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from glassnet import course as course
     from glassnet.api import compare as compare
     from glassnet.api import report as report
     from glassnet.api import train as train
@@ -55,10 +56,14 @@ _MODULE_OF_NAME = {
     "train": "glassnet.api",
 }
 
+_PACKAGES = ("course",)  # used as gn.course.check
+
 __all__ = sorted(_MODULE_OF_NAME)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"glassnet.{name}")
     if name not in _MODULE_OF_NAME:
         raise AttributeError(f"module 'glassnet' has no attribute {name!r}")
     value = getattr(import_module(_MODULE_OF_NAME[name]), name)
@@ -67,4 +72,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_MODULE_OF_NAME]
+    return [*globals(), *_MODULE_OF_NAME, *_PACKAGES]

@@ -1,0 +1,70 @@
+"""The list of all exercises, and the check of an answer."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import numpy as np
+
+from glassnet.course import bug_hunt, convolution, loss, networks, normalization, optimizer, patches, pooling, residual
+from glassnet.course.exercise import Exercise, Feedback
+from glassnet.data import make_rng
+from glassnet.errors import choice_error
+
+_MODULES = (convolution, patches, pooling, loss, optimizer, residual, normalization, networks, bug_hunt)
+
+
+class ExerciseList(dict[str, Exercise]):
+    """The exercises by name, in the order of the course. It displays as a table, in a terminal and in a notebook."""
+
+    def __missing__(self, name: object) -> Exercise:
+        raise choice_error("exercise", self, name)
+
+    @property
+    def rows(self) -> list[tuple[int, str, str, str, int]]:
+        """Number, name, task, signature and chapter of each exercise."""
+        return [(number, e.name, e.task, e.signature, e.chapter) for number, e in enumerate(self.values(), start=1)]
+
+    def __repr__(self) -> str:
+        lines = []
+        for number, name, task, signature, chapter in self.rows:
+            lines += [f"{number:2}  {name} (chapter {chapter})", f"    {task}", f"    {signature}"]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        heads = "".join(f"<th style='text-align:left'>{head}</th>" for head in _COLUMNS)
+        rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in self.rows)
+        return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+_COLUMNS = ("", "Exercise", "Task", "Signature", "Chapter")
+
+
+def _cell(value: object) -> str:
+    return f"<td style='text-align:left'>{html.escape(str(value))}</td>"
+
+
+def exercises() -> ExerciseList:
+    """Return all exercises by name, in the order of the course.
+
+    :returns: a dict that displays as a table; an unknown name raises a ConfigError with the closest one.
+    """
+    every = [exercise for module in _MODULES for exercise in module.EXERCISES]
+    return ExerciseList({exercise.name: exercise for exercise in sorted(every, key=lambda e: e.chapter)})
+
+
+def check(name: str, answer: Any, seed: int | None = None) -> Feedback:
+    """Try an answer on fresh random cases, and return whether it passed, with a hint if not.
+
+    A wrong answer raises nothing; an exception in it becomes the hint.
+
+    :param name: the name of an exercise.
+    :param answer: what the exercise's ``signature`` says, most often a function.
+    :param seed: draws the cases; None draws a new one. Each hint ends with the seed that repeats it.
+    :raises ConfigError: if there is no exercise of this name, or the seed is invalid.
+    """
+    exercise = exercises()[name]
+    seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
+    hint = exercise.judge(answer, make_rng(seed, "exercise"))
+    return Feedback(name, not hint, f"{hint} (seed={seed})" if hint else "")
