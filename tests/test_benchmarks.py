@@ -129,3 +129,12 @@ def test_published_weights_json_agrees_with_itself_and_the_page() -> None:
     blocks = [BlockAblation(**block) for block in stored["ablation"]]
     assert len(ablation_figure(blocks).data) == 2  # identity shortcuts, and those that change the shape
     assert {block.block for block in blocks} == {row["block"] for row in stored["responses"]}
+
+
+def test_doctor_page_has_the_results_that_chapter_10_states() -> None:
+    page = (BENCHMARKS / "doctor.md").read_text(encoding="utf-8")
+    chapter = (BENCHMARKS.parent / "docs/course/10-when-training-fails.md").read_text(encoding="utf-8")
+    assert "**88 of 88**" in page
+    assert "**0 of 32**" in page
+    assert "88 of 88 runs with a" in chapter
+    assert "none of 32 healthy ones" in chapter
