@@ -5,6 +5,7 @@ from glassnet.pages.figures.curves import accuracy_curve, gradient_norm_curves, 
 from glassnet.pages.figures.images import NO_ERRORS_TEXT, misclassified_figure, sample_figure
 from glassnet.pages.figures.maps import feature_map_figure, filter_figure
 from glassnet.pages.figures.numbers import number_figure
+from glassnet.pages.figures.residual import residual_block_figure
 from glassnet.pages.theme import caption
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "misclassified_figure",
     "number_figure",
     "precision_recall_figure",
+    "residual_block_figure",
     "sample_figure",
 ]
