@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import time
 
 # One thread for each worker of pytest-xdist, and for what it starts. Read when NumPy and PyTorch are first imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -99,6 +100,29 @@ def offered_uploads(tab) -> list[str]:  # type: ignore[no-untyped-def]
     return uploads + [address for address in links if address.startswith("http")]
 
 
+# In the colours of the page around them.
+FIGURES_ARE_DRAWN = (
+    "[...document.querySelectorAll('.plot')].every(plot => plot.querySelector('.gtitle') && "
+    "getComputedStyle(plot.querySelector('.gtitle')).fill === getComputedStyle(document.body).color)"
+)
+CONTRASTS = (Path(__file__).parent / "contrasts.js").read_text(encoding="utf-8")
+
+
+def wait_until(tab, expression: str) -> None:  # type: ignore[no-untyped-def]
+    """Wait until an expression is true on a page. Playwright's own waiting needs the eval that our policy forbids."""
+    deadline = time.monotonic() + 20
+    while not tab.evaluate(expression):
+        assert time.monotonic() < deadline, f"never true: {expression}"
+        time.sleep(0.02)
+
+
+def faint_texts(tab) -> list[str]:  # type: ignore[no-untyped-def]
+    """Return the visible texts whose contrast with what lies behind them is below 4.5, each with its contrast."""
+    texts = tab.evaluate(CONTRASTS)
+    assert texts, "no text was measured"
+    return [f"{contrast:.2f} {text}" for text, contrast in texts if contrast < 4.5]
+
+
 @pytest.fixture
 def opened(browser, tmp_path: Path) -> Callable:  # type: ignore[no-untyped-def, type-arg]
     """Opens a page offline in a real browser at a width and checks what holds for every page; returns the tab."""
@@ -108,14 +132,17 @@ def opened(browser, tmp_path: Path) -> Callable:  # type: ignore[no-untyped-def,
 
     def open_page(page: "Page", width: int):  # type: ignore[no-untyped-def]
         path = write_page(page, tmp_path / "page.html")
-        tab = browser.new_page(viewport={"width": width, "height": 900}, offline=True)
+        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark", offline=True)
         tabs.append(tab)
         complaints, requests = [], []
         tab.on("console", lambda message: complaints.append(message.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("request", lambda request: requests.append(request.url))
         tab.goto(path.as_uri())
-        tab.wait_for_function("[...document.querySelectorAll('.plot')].every(plot => plot._fullLayout)")
+        for scheme in ("dark", "light"):
+            tab.emulate_media(color_scheme=scheme)
+            wait_until(tab, FIGURES_ARE_DRAWN)
+            assert faint_texts(tab) == []
         assert complaints == []
         assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
         assert tab.evaluate("document.documentElement.scrollWidth") <= width

@@ -45,7 +45,7 @@ def test_show_figure_has_the_html_of_a_page(displayed):
     show(confusion_figure(np.eye(2, dtype=np.int64), ["a", "b"]))
     page = displayed[0]["text/html"]
     assert '<div class="plot"></div>' in page
-    assert page.count("<button") == 2
+    assert page.count("aria-pressed") == 2
     assert "<figcaption>" not in page
     assert displayed[0][PLOTLY]["layout"]["updatemenus"]  # JupyterLab's renderer has Plotly's own buttons
 

@@ -1,5 +1,6 @@
 import pytest
 
+from glassnet.pages.colours import BACKGROUND
 from glassnet.pages.figures import caption, loss_curve
 from glassnet.pages.theme import line_style, logarithmic, new_figure, shorten_label, text_width
 
@@ -40,7 +41,7 @@ def test_logarithmic_has_few_ticks(values, step, full):
 
 def test_new_figure_stores_template_caption_and_alt():
     figure = new_figure("Title", caption="What to look for.", alt="What is seen.", height=100)
-    assert figure.layout.template.layout.plot_bgcolor == "white"
+    assert figure.layout.template.layout.plot_bgcolor == BACKGROUND
     assert figure.layout.title.text == "Title"
     assert caption(figure) == "What to look for."
     assert figure.layout.meta["alt"] == "What is seen."

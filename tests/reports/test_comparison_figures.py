@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from glassnet.measures.significance import Disagreement
+from glassnet.pages.colours import RUN_COLOURS
 from glassnet.reports.comparison_figures import (
     NO_DISAGREEMENT,
     PAGE_WIDTH,
-    RUN_COLOURS,
     accuracy_comparison,
     confusion_comparison,
     disagreement_figure,

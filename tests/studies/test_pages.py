@@ -7,6 +7,7 @@ import glassnet as gn
 from glassnet.pages.page import Page
 from glassnet.studies import ablation, convolution, degradation, gradient_flow, lr_range, parameters, sweep
 from glassnet.training import Model
+from tests.conftest import wait_until
 from tests.studies.degradation.made_up import DEGRADED, made_up
 from tests.studies.sweep.made_up import grid_study
 
@@ -54,7 +55,7 @@ def test_the_keyboard_chooses_a_moment(opened, pages: dict[str, Page]) -> None: 
     button.focus()
     tab.keyboard.press("Enter")
     assert button.get_attribute("aria-pressed") == "true"
-    tab.wait_for_function(f"{drawn} !== {before}")
+    wait_until(tab, f"{drawn} !== {before}")
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from glassnet.errors import RunError
 from glassnet.files import write_atomically
+from glassnet.pages.colours import colour_variables, dark_colours_script
 from glassnet.pages.text import Cell, format_cell
 from glassnet.pages.theme import BUTTONS_HEIGHT, caption, document
 
@@ -84,10 +85,10 @@ class Page:
 def render(page: Page) -> str:
     """Return the page as HTML. All text is escaped, plotly.js is inlined once, a content policy forbids any request."""
     environment = _environment()
-    scripts = {"plotly": get_plotlyjs(), "draw": template_source("draw.js")}
+    scripts = {"plotly": get_plotlyjs(), "draw": draw_script()}
     return environment.get_template("page.html.j2").render(
         page=page,
-        style=Markup(template_source("page.css")),
+        style=Markup(block_style() + template_source("page.css")),
         scripts={name: Markup(text) for name, text in scripts.items()},
         policy=_policy(scripts.values()),
     )
@@ -98,8 +99,18 @@ def render_block(block: Block, captioned: bool = True) -> str:
     return _environment().get_template("block.html.j2").render(block=block, captioned=captioned)
 
 
+def block_style() -> str:
+    """Return the style sheet of figures and tables, which pages and the site have in common."""
+    return colour_variables() + template_source("blocks.css")
+
+
+def draw_script() -> str:
+    """Return the script that draws, recolours and saves the figures of a page that has loaded plotly.js."""
+    return dark_colours_script() + template_source("draw.js")
+
+
 def template_source(name: str) -> str:
-    """Return the text of a file of ``templates/``, such as draw.js."""
+    """Return the text of a file of ``templates/``, such as page.css."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Style of all figures: sizes, colours, axes, legends, buttons, and how names are printed on them."""
+"""Style of all figures: sizes, axes, legends, buttons, and how names are printed on them."""
 
 import html
 import json
@@ -9,15 +9,36 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-TEXT = "#1c2733"
-TRAIN, TEST, VALIDATION = "#1f5fa8", "#d1590a", "#5b7f3b"  # distinct in every common colour blindness
+from glassnet.pages.colours import BACKGROUND, GRID, LINE, TEXT
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 TICK_SIZE, LABEL_SIZE = 11, 10
 TITLE_HEIGHT, BUTTONS_HEIGHT, COLOUR_BAR_HEIGHT = 52, 36, 60  # pixels
 CATEGORY_AXIS = {"ticks": "outside", "ticklen": 4, "tickcolor": "rgba(0,0,0,0)", "showgrid": False, "zeroline": False}
 """An axis of names: no lines, and a gap between a name and its bar or point."""
-PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": ""}
-"""Plotly's configuration for every figure: no link to its makers, no upload, and no server to upload to."""
+PLOTLY_CONFIG = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "toImageButtonOptions": {"format": "png", "scale": 2},
+}
+"""Plotly's configuration for every figure: no link to its makers, no upload, and no server to upload to.
+
+The button that saves an image is that of notebooks; pages have their own (draw.js)."""
+_AXIS = {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID, "zerolinewidth": 2, "automargin": True}
+_NO_OUTLINE = {"colorbar": {"outlinewidth": 0}}
+_TEMPLATE = go.layout.Template(
+    data={"heatmap": [_NO_OUTLINE], "scatter": [{"marker": _NO_OUTLINE}]},
+    layout={
+        "font": {"family": FONT, "color": TEXT, "size": 12},
+        "paper_bgcolor": BACKGROUND,
+        "plot_bgcolor": BACKGROUND,
+        "autotypenumbers": "strict",  # a class named 7 is a name
+        "hoverlabel": {"align": "left", "bgcolor": BACKGROUND, "bordercolor": LINE, "font": {"color": TEXT}},
+        "xaxis": _AXIS | {"title": {"standoff": 15}},
+        "yaxis": _AXIS | {"title": {"standoff": 15}},
+    },
+)
 _REMOVED_BUTTONS = ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
 
 
@@ -47,9 +68,8 @@ def new_figure(
     title_position = {"x": 0, "xref": "container", "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top"}
     return go.Figure(
         layout={
-            "template": "plotly_white",
+            "template": _TEMPLATE,
             "title": {"text": title, "pad": {"l": 8, "t": 14}, "font": {"size": 16}} | title_position,
-            "font": {"family": FONT, "color": TEXT, "size": 12},
             "height": round(height),
             "width": None if width is None else round(width),
             "margin": {"l": 64, "r": 16, "t": TITLE_HEIGHT, "b": 48} | (margin or {}) | {"autoexpand": width is None},
@@ -76,7 +96,14 @@ def legend() -> dict[str, Any]:
 
 def colour_bar(title: str, below: float = 8, **more: Any) -> dict[str, Any]:
     """Return a colour bar ``below`` pixels under the plotting area, where it takes no width from a narrow figure."""
-    place = {"orientation": "h", "len": 0.9, "thickness": 10, "y": 0, "yanchor": "top", "ypad": below}
+    place = {
+        "orientation": "h",
+        "len": 0.9,
+        "thickness": 10,
+        "y": 0,
+        "yanchor": "top",
+        "ypad": below,
+    }
     return place | {"title": {"text": title, "side": "top", "font": {"size": TICK_SIZE}}} | more
 
 

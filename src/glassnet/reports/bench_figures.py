@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from glassnet.bench import Ratio
+from glassnet.pages.colours import TEST, TEXT, VALIDATION
 from glassnet.pages.theme import (
     CATEGORY_AXIS,
-    TEST,
-    TEXT,
     TICK_SIZE,
     TITLE_HEIGHT,
-    VALIDATION,
     new_figure,
     shorten_label,
     text_width,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from glassnet.measures.significance import Disagreement
+from glassnet.pages.colours import RUN_COLOURS, TEXT
 from glassnet.pages.figures.classes import class_axes, count_cells, describe_matrix, min_cell
 from glassnet.pages.figures.curves import Records, epoch_axis
 from glassnet.pages.figures.images import image_grid
@@ -17,7 +18,6 @@ from glassnet.pages.theme import (
     BUTTONS_HEIGHT,
     COLOUR_BAR_HEIGHT,
     LABEL_SIZE,
-    TEXT,
     TICK_SIZE,
     TITLE_HEIGHT,
     buttons,
@@ -32,7 +32,6 @@ from glassnet.pages.theme import (
 
 # Okabe and Ito's colours, distinct in every common colour blindness, without their yellow, too pale for lines on white.
 # The marker, too, identifies the run.
-RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9", "#882255")
 RUN_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down", "hexagon")
 NO_DISAGREEMENT = "All runs predict the same class for every test image."
 PAGE_WIDTH = 940  # pixels that panels side by side may take

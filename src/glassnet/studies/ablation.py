@@ -16,15 +16,13 @@ from glassnet.measures import significance
 from glassnet.measures.outcomes import Outcome, network_outcome
 from glassnet.measures.receptive_field import shortcuts
 from glassnet.measures.significance import SIGNIFICANT
+from glassnet.pages.colours import TEST, TEXT, TRAIN
 from glassnet.pages.figures.curves import layer_axis
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import finite, first_names, format_points, format_test, pluralize
 from glassnet.pages.theme import (
     CATEGORY_AXIS,
-    TEST,
-    TEXT,
     TITLE_HEIGHT,
-    TRAIN,
     legend,
     line_style,
     new_figure,

@@ -13,9 +13,10 @@ import plotly.graph_objects as go
 
 from glassnet.data import Dataset, Normalization, cycle_batches, load_data, make_rng
 from glassnet.engines import Batch, Network, Trainer, build, clone_network
+from glassnet.pages.colours import BACKGROUND, TEST, TEXT, TRAIN, VALIDATION
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import finite
-from glassnet.pages.theme import TEST, TEXT, TRAIN, VALIDATION, legend, line_style, new_figure
+from glassnet.pages.theme import legend, line_style, new_figure
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe, get_recipe
 from glassnet.settings import Settings, invalid, setting
@@ -279,7 +280,7 @@ def learning_rate_figure(study: LearningRateStudy) -> go.Figure:
             y=[study.smoothed[study.rates.index(rate)]],
             name=f"{name}: {rate:.2g}",
             mode="markers",
-            marker={"size": 13, "line": {"color": "white", "width": 1}} | marker,
+            marker={"size": 13, "line": {"color": BACKGROUND, "width": 1}} | marker,
             hovertemplate=f"{name}: %{{x:.2g}}<extra></extra>",
         )
     finite_losses = [loss for loss in study.losses if math.isfinite(loss)] or [1.0]

@@ -12,9 +12,17 @@ from glassnet import nn
 from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as get_spec
 from glassnet.measures.receptive_field import layer_geometries
+from glassnet.pages.colours import TEST, TRAIN
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import format_factor, format_shape
-from glassnet.pages.theme import CATEGORY_AXIS, LABEL_SIZE, TEST, TITLE_HEIGHT, TRAIN, legend, new_figure, text_width
+from glassnet.pages.theme import (
+    CATEGORY_AXIS,
+    LABEL_SIZE,
+    TITLE_HEIGHT,
+    legend,
+    new_figure,
+    text_width,
+)
 from glassnet.studies.study import Study
 
 MAX_OPEN_ROWS = 24

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from glassnet.measures.outcomes import ClassScore
+from glassnet.pages.colours import SEQUENTIAL
 from glassnet.pages.figures import confusion_figure, precision_recall_figure
 from glassnet.pages.theme import shorten_label
 
@@ -21,7 +22,7 @@ def test_confusion_figure_has_true_classes_by_row():
     assert list(figure.layout.yaxis.range) == [2.5, -0.5]  # the first class above
     for trace in figure.data:
         assert trace.zmin == 0
-        assert trace.colorscale[-1][1] == "rgb(8,48,107)"  # the dark end of Blues
+        assert trace.colorscale == SEQUENTIAL
         assert trace.colorbar.title.text in ("images", "fraction of the true class")
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from glassnet.pages.colours import DIVERGING
 from glassnet.pages.figures import feature_map_figure, filter_figure
 
 RANDOM = np.random.default_rng(0)
@@ -16,7 +17,7 @@ def test_filter_figure_has_one_symmetric_scale():
     weight[4, 0, 1, 1] = 9
     trace = heatmap(filter_figure(weight))
     assert (trace.zmin, trace.zmid, trace.zmax) == (-9, 0, 9)
-    assert trace.colorscale[0][1] == "rgb(103,0,31)"  # RdBu: red below zero
+    assert [colour for _, colour in trace.colorscale] == list(DIVERGING)  # red below zero
     assert trace.colorbar.title.text == "weight"
     np.testing.assert_array_equal(trace.z[:3, :3], weight[0, 0])
     np.testing.assert_array_equal(trace.z[:3, 4:7], weight[1, 0])

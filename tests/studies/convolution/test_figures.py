@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 
+from glassnet.pages.colours import DIVERGING
 from glassnet.studies import convolution
 
 
@@ -9,7 +10,7 @@ def test_kernel_response_figure_shows_0_as_white_in_true_proportions(study: conv
     figure = convolution.kernel_response_figure(study)
     image, responses = (trace for trace in figure.data if trace.type == "heatmap")
     assert (responses.zmin, responses.zmid, responses.zmax) == (-1, 0, 1)
-    assert responses.colorscale[0][1] == "rgb(103,0,31)"  # RdBu
+    assert [colour for _, colour in responses.colorscale] == list(DIVERGING)
     assert figure.layout.yaxis.scaleanchor == "x"
     assert np.nanmax(np.abs(responses.z)) == 1
     assert np.isfinite(image.z).sum() == study.image.size

@@ -9,14 +9,13 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from glassnet.measures.outcomes import ClassScore
+from glassnet.pages.colours import SEQUENTIAL, TEST, TEXT, TRAIN
 from glassnet.pages.theme import (
     BUTTONS_HEIGHT,
     COLOUR_BAR_HEIGHT,
     LABEL_SIZE,
-    TEST,
     TICK_SIZE,
     TITLE_HEIGHT,
-    TRAIN,
     buttons,
     colour_bar,
     legend,
@@ -140,10 +139,10 @@ def _cells(
         "z": values,
         "zmin": 0,
         "zmax": float(values.max(initial=0)) or 1,
-        "colorscale": "Blues",
+        "colorscale": SEQUENTIAL,
         "text": texts,
         "texttemplate": "%{text}",
-        "textfont": {"size": LABEL_SIZE},
+        "textfont": {"size": LABEL_SIZE, "color": TEXT},
         "hovertext": [[f"true {true}<br>predicted {predicted}" for predicted in names] for true in names],
         "hovertemplate": f"%{{hovertext}}<br>%{{z:.3~g}} {unit}<extra></extra>",
         "xgap": 1,

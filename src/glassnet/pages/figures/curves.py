@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from glassnet.measures.layers import layer_gradient_norms
+from glassnet.pages.colours import DEPTH, TEST, TRAIN, VALIDATION
 from glassnet.pages.text import finite, pluralize
-from glassnet.pages.theme import TEST, TRAIN, VALIDATION, legend, line_style, logarithmic, new_figure, text_width
+from glassnet.pages.theme import legend, line_style, logarithmic, new_figure, text_width
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -20,7 +21,6 @@ _CURVES = (
     ("test_{}", "test", TEST, "diamond", "solid"),
 )
 MAX_NAMED_LAYERS = 12
-_DEPTH = sample_colorscale("Viridis", [index / 10 * 0.9 for index in range(11)])  # its yellow end fades on white
 
 
 def loss_curve(history: Records) -> go.Figure:
@@ -77,7 +77,7 @@ def gradient_norm_curves(history: Records) -> go.Figure:
         margin={"r": 76} if many else None,
     )
     depths = [index / max(1, len(norms) - 1) for index in range(len(norms))]
-    colours = sample_colorscale(_DEPTH, depths) if norms else []
+    colours = sample_colorscale(DEPTH, depths) if norms else []
     for (layer, values), colour in zip(norms.items(), colours, strict=True):
         figure.add_scatter(
             x=epochs,
@@ -146,6 +146,11 @@ def _curves(title: str, history: Records, quantities: tuple[str, str], caption: 
 
 def _add_depth_bar(figure: go.Figure) -> None:
     """Add a scale of colours from the first layer to the last, by an invisible trace."""
-    bar = {"title": {"text": "layer<br> "}, "thickness": 12, "tickvals": [0, 1], "ticktext": ["first", "last"]}
-    scale = {"color": [0], "cmin": 0, "cmax": 1, "colorscale": _DEPTH, "showscale": True, "colorbar": bar}
+    bar = {
+        "title": {"text": "layer<br> "},
+        "thickness": 12,
+        "tickvals": [0, 1],
+        "ticktext": ["first", "last"],
+    }
+    scale = {"color": [0], "cmin": 0, "cmax": 1, "colorscale": DEPTH, "showscale": True, "colorbar": bar}
     figure.add_scatter(x=[None], y=[None], mode="markers", showlegend=False, hoverinfo="skip", marker=scale)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from glassnet.measures.layers import most_variable_channels
+from glassnet.pages.colours import DIVERGING
 from glassnet.pages.figures.tile_grid import TileGrid, label_rows, tile_grid_figure
 from glassnet.pages.theme import COLOUR_BAR_HEIGHT, colour_bar, shorten_label, text_width
 
@@ -43,7 +44,7 @@ def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
         ),
         alt=f"{filters} filters of {height} by {width} weights; the largest absolute weight is {limit:.2g}.",
     )
-    scale = {"colorscale": "RdBu", "zmid": 0, "zmin": -limit, "zmax": limit}
+    scale = {"colorscale": DIVERGING, "zmid": 0, "zmin": -limit, "zmax": limit}
     bar, hover = colour_bar("weight", exponentformat="power"), "weight %{z:.4g}<extra></extra>"
     figure.add_heatmap(z=grid.paste(stacked, np.nan), colorbar=bar, hovertemplate=hover, **scale)
     if in_colour:

@@ -8,15 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from glassnet.pages.colours import DEPTH, DIVERGING, TEST, TEXT, TRAIN, VALIDATION
 from glassnet.pages.figures.curves import layer_axis
 from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
 from glassnet.pages.theme import (
     COLOUR_BAR_HEIGHT,
     LABEL_SIZE,
-    TEST,
-    TEXT,
-    TRAIN,
-    VALIDATION,
     colour_bar,
     legend,
     line_style,
@@ -140,7 +137,7 @@ def receptive_field_overlay_figure(study: ConvolutionStudy) -> go.Figure:
         margin={"l": 8, "r": 8, "b": foot},
     )
     figure.add_heatmap(z=study.image, **_GRAY)
-    colours = sample_colorscale("Plasma", np.linspace(0.35, 0.95, len(fields)).tolist())
+    colours = sample_colorscale(DEPTH, np.linspace(0, 1, len(fields)).tolist())
     for index, (field, name, colour) in enumerate(zip(fields, names, colours, strict=True)):
         (top, bottom), (left, right) = field.rows, field.columns
         inset = -0.5 + index * 0.004 * width * (field.rows == (0, height))  # so that equal rectangles stay visible
@@ -222,4 +219,4 @@ def _tile_grid(
 def _add_diverging(figure: go.Figure, values: Array, title: str, **ticks: Any) -> go.Figure:
     """Add values from −1 (red) through 0 (white) to 1 (blue)."""
     bar = colour_bar(title, **ticks)
-    return figure.add_heatmap(z=values, colorscale="RdBu", zmid=0, zmin=-1, zmax=1, hoverinfo="skip", colorbar=bar)
+    return figure.add_heatmap(z=values, colorscale=DIVERGING, zmid=0, zmin=-1, zmax=1, hoverinfo="skip", colorbar=bar)

@@ -5,8 +5,16 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
+from glassnet.pages.colours import TEST, TRAIN
 from glassnet.pages.figures.curves import epoch_axis
-from glassnet.pages.theme import BUTTONS_HEIGHT, TEST, TITLE_HEIGHT, TRAIN, buttons, legend, logarithmic, new_figure
+from glassnet.pages.theme import (
+    BUTTONS_HEIGHT,
+    TITLE_HEIGHT,
+    buttons,
+    legend,
+    logarithmic,
+    new_figure,
+)
 from glassnet.studies.degradation.measure import NETWORKS, DegradationStudy
 
 _COLOURS = {"plain": TEST, "residual": TRAIN}

@@ -5,16 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from glassnet.pages.colours import DIVERGING, TEST, TEXT, TRAIN
 from glassnet.pages.figures.curves import layer_axis
 from glassnet.pages.figures.maps import resize_nearest
 from glassnet.pages.figures.tile_grid import TileGrid, label_rows, tile_grid_figure
 from glassnet.pages.theme import (
     BUTTONS_HEIGHT,
     COLOUR_BAR_HEIGHT,
-    TEST,
-    TEXT,
     TITLE_HEIGHT,
-    TRAIN,
     buttons,
     colour_bar,
     legend,
@@ -144,7 +142,7 @@ def block_gradient_maps_figure(blocks: Sequence[BlockGradient], max_blocks: int 
     )
     bar = colour_bar("gradient, within its row’s range", tickvals=[-1, 0, 1], ticktext=["−largest", "0", "largest"])
     canvas = grid.paste(tiles, np.nan)
-    figure.add_heatmap(z=canvas, colorscale="RdBu", zmid=0, zmin=-1, zmax=1, hoverinfo="skip", colorbar=bar)
+    figure.add_heatmap(z=canvas, colorscale=DIVERGING, zmid=0, zmin=-1, zmax=1, hoverinfo="skip", colorbar=bar)
     label_rows(figure, [(grid.corner(row * 3)[0] + (height - 1) / 2, name) for row, name in enumerate(names)])
     return figure
 

@@ -5,13 +5,11 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
+from glassnet.pages.colours import FAINT, TEST, TEXT, TRAIN
 from glassnet.pages.theme import (
     CATEGORY_AXIS,
-    TEST,
-    TEXT,
     TICK_SIZE,
     TITLE_HEIGHT,
-    TRAIN,
     legend,
     new_figure,
     shorten_label,
@@ -22,7 +20,6 @@ from glassnet.studies.sweep.measure import SweepStudy
 MAX_SETTINGS = 60
 _ROW_HEIGHT, _VALUE_WIDTH = 24, 48  # pixels
 _FIELD_GAP = 0.6  # between two fields, in widths of a value
-_SEED_COLOUR = "#8a97a5"
 _ACCURACY_AXIS = {"title_text": "accuracy", "tickformat": ".3~f"}
 
 
@@ -66,7 +63,7 @@ def _add_field(
             x=list(points),
             y=accuracies,
             mode="lines+markers",
-            line={"color": TRAIN, "width": 2.5} if is_mean else {"color": _SEED_COLOUR, "width": 1},
+            line={"color": TRAIN, "width": 2.5} if is_mean else {"color": FAINT, "width": 1},
             marker={"size": 8 if is_mean else 4},
             name="mean of all seeds" if is_mean else "one seed",
             legendgroup="mean" if is_mean else "seed",
