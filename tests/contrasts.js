@@ -23,7 +23,8 @@
     if (!text || element.closest("script, style, noscript, .heatmap-label, .hidden, .skip")) continue;
     const box = element.getBoundingClientRect();
     if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true }) || !box.width) continue;
-    const ground = groundOf(element);
+    const bar = element.matches(".bartext-inside") && element.closest(".point").querySelector("path");
+    const ground = bar ? parse(getComputedStyle(bar).fill).slice(0, 3) : groundOf(element);
     const [r, g, b, a] = parse(element instanceof SVGElement ? style.fill : style.color);
     const opacity = ancestors(element).reduce((product, one) => product * Number(getComputedStyle(one).opacity), a);
     const [bright, dark] = [over([r, g, b, opacity], ground), ground].map(luminance).sort((x, y) => y - x);

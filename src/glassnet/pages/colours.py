@@ -7,7 +7,7 @@ colour of a figure that is a key of ``DARK``; its style sheet takes its own from
 import json
 
 BACKGROUND, TEXT, QUIET, LINE, GRID = "#ffffff", "#1c2733", "#52606d", "#d9dfe5", "#e8ecf1"
-TRAIN, TEST, VALIDATION = "#1f5fa8", "#d1590a", "#5b7f3b"  # distinct in every common colour blindness
+TRAIN, TEST, VALIDATION = "#1f5fa8", "#c5530a", "#5b7f3b"  # distinct in every common colour blindness
 FAINT = "#8a97a5"  # lines behind others; visible in both schemes
 RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9", "#882255")
 

@@ -12,7 +12,7 @@ from glassnet import nn
 from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as get_spec
 from glassnet.measures.receptive_field import layer_geometries
-from glassnet.pages.colours import TEST, TRAIN
+from glassnet.pages.colours import BACKGROUND, TEST, TRAIN
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import format_factor, format_shape
 from glassnet.pages.theme import (
@@ -234,6 +234,7 @@ def _add_bars(figure: go.Figure, name: str, colour: str, categories: Iterable[st
         textposition="auto",
         textfont={"size": LABEL_SIZE},
         insidetextanchor="end",
+        insidetextfont_color=BACKGROUND,
         textangle=0,
         cliponaxis=False,
         hovertemplate=f"%{{y}}<br>{name}: %{{x:,}} parameters<extra></extra>",
