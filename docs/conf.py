@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 from sphinx.application import Sphinx
 
 import glassnet
-from glassnet.pages.page import template_source
+from glassnet.pages.page import block_style, draw_script
 from glassnet.settings import REQUIRED, Settings, allowed_text
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -28,7 +28,8 @@ exclude_patterns = ["images", "rendered"]
 html_theme = "sphinx_book_theme"
 html_title = "glassnet"
 html_static_path = ["_static"]
-html_css_files = ["figures.css"]
+html_css_files = ["blocks.css", "figures.css"]
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system; the theme's own default is an error
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "use_download_button": False}
 html_math_renderer = "mathml"  # the browsers' own; MathJax would come from a network
 html_show_copyright = False
@@ -79,11 +80,12 @@ def _add_settings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
 
 
 def _write_files(app: Sphinx, error: Exception | None) -> None:
-    """Write the scripts that draw figures, Plotly's own and that of the pages, and the notebooks."""
+    """Write the notebooks, and what the pages of reports have inside: scripts and style of figures and tables."""
     if error is None:
         static = Path(app.outdir, "_static")
         (static / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
-        (static / "draw.js").write_text(template_source("draw.js"), encoding="utf-8")
+        (static / "draw.js").write_text(draw_script(), encoding="utf-8")
+        (static / "blocks.css").write_text(block_style(), encoding="utf-8")
         if NOTEBOOKS.is_dir():
             shutil.copytree(NOTEBOOKS, Path(app.outdir, "notebooks"), dirs_exist_ok=True)
 

@@ -32,10 +32,20 @@ def test_number_figure_leaves_out_the_numbers_of_unnumbered_arrays():
     assert heatmap.text[3, -4:].tolist() == ["12", "13", "14", "15"]
 
 
-@pytest.mark.parametrize(("white", "scale"), [(15, (0, 15)), (None, (-24, 24))])
+@pytest.mark.parametrize(("white", "scale"), [(15, (0, 15)), (None, (-15, 15))])
 def test_number_figure_colours_cells_gray_or_by_sign(white, scale):
-    (heatmap,) = draw({"image": IMAGE}, white=white).data
-    assert (heatmap.zmin, heatmap.zmax) == pytest.approx(scale)
+    for heatmap in draw({"image": IMAGE}, white=white).data:
+        assert (heatmap.zmin, heatmap.zmax) == pytest.approx(scale)
+
+
+def test_number_figure_writes_white_on_dark_and_black_on_bright_pixels():
+    dark, bright = draw({"image": IMAGE}, white=15).data
+    assert (dark.textfont.color, bright.textfont.color) == ("white", "black")
+    assert sorted("".join(pair) for pair in zip(dark.text.ravel(), bright.text.ravel(), strict=True)) == sorted(
+        map(str, range(16))
+    )
+    assert [text for text in bright.text.ravel() if text] == [str(value) for value in range(7, 16)]
+    assert np.isnan(dark.z).sum() + np.isnan(bright.z).sum() == 16
 
 
 def test_number_figure_has_labels_above_the_arrays():

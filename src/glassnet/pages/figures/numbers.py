@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
+from glassnet.pages.colours import DIVERGING, TEXT
 from glassnet.pages.theme import LABEL_SIZE, TITLE_HEIGHT, new_figure, text_width
 
 _CELL, _MIN_CELL, _LABEL_HEIGHT, _MARGIN = 34, 19, 24, 8  # pixels
@@ -41,8 +42,12 @@ def number_figure(
         min_width=width * _MIN_CELL + 2 * _MARGIN,
         margin=margin,
     )
-    style = {"textfont": {"size": LABEL_SIZE}, "showscale": False, "hoverinfo": "skip", "xgap": 1, "ygap": 1}
-    figure.add_heatmap(z=canvas, text=texts, texttemplate="%{text}", **style, **_colours(canvas, white))
+    style = {"showscale": False, "hoverinfo": "skip", "xgap": 1, "ygap": 1} | _colours(canvas, white)
+    for cells, colour in _text_colours(canvas, white):
+        text = {"text": np.where(cells, texts, ""), "texttemplate": "%{text}"}
+        figure.add_heatmap(
+            z=np.where(cells, canvas, np.nan), **text, textfont={"color": colour, "size": LABEL_SIZE}, **style
+        )
     for label, left in zip(tiles, starts, strict=True):
         place = {"x": left - 0.5, "y": -0.5, "xanchor": "left", "yanchor": "bottom"}
         figure.add_annotation(text=label, showarrow=False, **place)
@@ -73,8 +78,16 @@ def _paste(
 def _colours(values: npt.NDArray[np.float64], white: float | None) -> dict[str, Any]:
     if white is not None:
         return {"colorscale": "gray", "zmin": 0, "zmax": white}
-    limit = 1.6 * (float(np.nanmax(np.abs(values))) or 1.0)  # pale colours: the numbers stay readable
-    return {"colorscale": "RdBu", "zmid": 0, "zmin": -limit, "zmax": limit}
+    limit = float(np.nanmax(np.abs(values))) or 1.0
+    return {"colorscale": DIVERGING, "zmid": 0, "zmin": -limit, "zmax": limit}
+
+
+def _text_colours(values: npt.NDArray[np.float64], white: float | None) -> list[tuple[npt.NDArray[np.bool_], str]]:
+    """Return masks of cells, and the colour of the text on them."""
+    if white is None:
+        return [(np.ones(values.shape, bool), TEXT)]
+    dark = values < 0.46 * white  # there white has the same contrast as black, 4.6
+    return [(dark, "white"), (~dark, "black")]  # in both schemes, as the image
 
 
 def _format(value: float) -> str:
