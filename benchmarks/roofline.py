@@ -38,8 +38,8 @@ from glassnet.nn import functional
 from glassnet.nn.kernels import Kernels
 from glassnet.nn.kernels.array_pool import ArrayPool
 from glassnet.nn.kernels.layout import channels_last
-from glassnet.pages.page import Page, Section, Table, write_page
 from glassnet.pages.colours import TEST, TEXT, TRAIN, VALIDATION
+from glassnet.pages.page import Page, Section, Table, write_page
 from glassnet.pages.theme import BUTTONS_HEIGHT, TITLE_HEIGHT, buttons, new_figure
 
 Array = NDArray[Any]
