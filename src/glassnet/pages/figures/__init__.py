@@ -6,6 +6,7 @@ from glassnet.pages.figures.images import NO_ERRORS_TEXT, misclassified_figure, 
 from glassnet.pages.figures.maps import feature_map_figure, filter_figure
 from glassnet.pages.figures.numbers import number_figure
 from glassnet.pages.figures.residual import residual_block_figure
+from glassnet.pages.figures.seeds import seed_range_figure
 from glassnet.pages.theme import caption
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "precision_recall_figure",
     "residual_block_figure",
     "sample_figure",
+    "seed_range_figure",
 ]
