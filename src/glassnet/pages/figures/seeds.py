@@ -6,22 +6,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from glassnet.pages.colours import RUN_COLOURS
 from glassnet.pages.figures.curves import Records, epoch_axis
 from glassnet.pages.text import finite, pluralize
-from glassnet.pages.theme import (
-    BUTTONS_HEIGHT,
-    TEST,
-    TITLE_HEIGHT,
-    TRAIN,
-    VALIDATION,
-    buttons,
-    legend,
-    line_style,
-    new_figure,
-    shorten_label,
-)
+from glassnet.pages.theme import BUTTONS_HEIGHT, TITLE_HEIGHT, buttons, legend, line_style, new_figure, shorten_label
 
-_COLOURS = (TRAIN, TEST, VALIDATION)
 _SYMBOLS = ("circle", "diamond", "square")
 
 
@@ -40,7 +29,7 @@ def seed_range_figure(settings: Mapping[str, Sequence[Records]]) -> go.Figure:
         margin={"t": TITLE_HEIGHT + BUTTONS_HEIGHT, "b": 88},
     )
     for number, (name, histories) in enumerate(settings.items()):
-        colour, symbol = _COLOURS[number % len(_COLOURS)], _SYMBOLS[number % len(_SYMBOLS)]
+        colour, symbol = RUN_COLOURS[number % len(RUN_COLOURS)], _SYMBOLS[number % len(_SYMBOLS)]
         epochs = [record["epoch"] for record in histories[0]]
         values = [_accuracies(histories, index) for index in range(len(epochs))]
         if len(histories) > 1:
