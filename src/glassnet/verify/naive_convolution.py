@@ -14,7 +14,12 @@ Array = NDArray[Any]
 
 
 def convolution(
-    x: Array, weight: Array, bias: Array | None = None, stride: int = 1, padding: int = 0, dilation: int = 1
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
 ) -> Array:
     """Compute y[n,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v] · x[n, c, s·i + d·u − p, s·j + d·v − p]; outside x is 0.
 
@@ -38,7 +43,8 @@ def convolution(
                     for c in range(C):
                         for u in range(kh):
                             for v in range(kw):
-                                row, column = stride * i + dilation * u - padding, stride * j + dilation * v - padding
+                                row = stride * i + dilation * u - padding
+                                column = stride * j + dilation * v - padding
                                 if 0 <= row < H and 0 <= column < W:
                                     total += weight[o, c, u, v] * x[n, c, row, column]
                     y[n, o, i, j] = total
