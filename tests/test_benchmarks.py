@@ -138,3 +138,15 @@ def test_doctor_page_has_the_results_that_chapter_10_states() -> None:
     assert "**0 of 32**" in page
     assert "88 of 88 runs with a" in chapter
     assert "none of 32 healthy ones" in chapter
+
+
+def test_resnet20_training_json_has_the_rows_of_the_page() -> None:
+    page = (BENCHMARKS / "README.md").read_text(encoding="utf-8").replace("*", "")
+    stored = json.loads((BENCHMARKS / "resnet20_training.json").read_text(encoding="utf-8"))
+    assert f"`{stored['command']}`" in page
+    assert stored["time"] in page
+    for row in stored["history"]:
+        cells = [f"{row['loss']:.3f}", f"{row['train_accuracy']:.4f}", f"{row['test_loss']:.3f}"]
+        line = " | ".join([str(row["epoch"]), *cells, f"{row['test_accuracy']:.4f}"])
+        assert f"| {line.replace(' 0.', ' .')} |" in page
+    assert len(stored["history"]) == 4
