@@ -32,6 +32,8 @@ def main(folder: Path, packages: list[str]) -> None:
     folder.mkdir(parents=True)
     site = folder / "pages"
     shutil.copytree(ROOT / "build/docs", site, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo"))
+    # Chapter 9 displays stored measurements.
+    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"))
     write_notebooks(folder / "notebooks/teacher", student=False, site=site)
     write_notebooks(folder / "notebooks/student", student=True, site=site)
     (folder / "requirements.txt").write_text("\n".join(["glassnet", "jupyterlab", *packages]) + "\n", encoding="utf-8")

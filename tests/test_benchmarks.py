@@ -150,3 +150,22 @@ def test_resnet20_training_json_has_the_rows_of_the_page() -> None:
         line = " | ".join([str(row["epoch"]), *cells, f"{row['test_accuracy']:.4f}"])
         assert f"| {line.replace(' 0.', ' .')} |" in page
     assert len(stored["history"]) == 4
+
+
+def test_chapter_9_finds_stored_numbers_above_the_notebook_or_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chapter = (BENCHMARKS.parent / "docs/course/09-real-depth.md").read_text(encoding="utf-8")
+    code = chapter[chapter.index("def stored(name)") : chapter.index("training = stored(")]
+    names: dict[str, Any] = {"gn": gn, "json": json, "Path": Path}
+    exec(code, names)
+    notebooks = tmp_path / "bundle/notebooks/student"
+    notebooks.mkdir(parents=True)
+    monkeypatch.chdir(notebooks)
+    assert names["stored"]("resnet20_training.json")["history"]  # of the checkout that the package is in
+    monkeypatch.setattr(gn, "__file__", str(tmp_path / "elsewhere/glassnet/__init__.py"))
+    with pytest.raises(FileNotFoundError, match="repository"):
+        names["stored"]("resnet20_training.json")
+    (tmp_path / "bundle/benchmarks").mkdir()
+    (tmp_path / "bundle/benchmarks/resnet20_training.json").write_text("{}", encoding="utf-8")
+    assert names["stored"]("resnet20_training.json") == {}
