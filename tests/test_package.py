@@ -61,6 +61,21 @@ def test_public_functions_stay_functions_after_importing_every_module() -> None:
     python(IMPORT_EVERYTHING)
 
 
+COURSE_ON_DEMAND = """
+import sys
+import glassnet as gn
+
+assert "glassnet.course" not in sys.modules
+print(gn.course.check("relu_backward", lambda dy, saved: dy * saved[0]).passed, *sys.modules)
+"""
+
+
+def test_course_is_imported_when_it_is_first_used() -> None:
+    passed, *loaded = python(COURSE_ON_DEMAND).split()
+    assert passed == "True"
+    assert not set(LOADED_ON_DEMAND) & set(loaded)
+
+
 def test_no_module_has_the_name_of_a_public_function() -> None:
     modules = {path.stem for path in (ROOT / "src/glassnet").iterdir() if path.suffix == ".py" or path.is_dir()}
     assert not modules & set(glassnet.__all__)

@@ -54,7 +54,7 @@ def dissect(module: nn.Module, images: Array) -> Anatomy:
 
     :raises AnswerError: if it does not run.
     """
-    modules = dict(module.named_modules())
+    modules = {name: layer for layer, name in {layer: name for name, layer in module.named_modules()}.items()}
     steps: list[Step] = []
     blocks: list[nn.Residual] = []
 

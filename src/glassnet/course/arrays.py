@@ -52,18 +52,18 @@ def describe_difference(name: str, actual: Any, expected: Any) -> str:
         return f"{name} must have the dtype of the input, float64. Got {array.dtype}, which loses digits."
     if not np.isfinite(array).all() and np.isfinite(expected).all():
         return f"{name} has {_count(~np.isfinite(array))} that are NaN or infinite."
-    for pattern, transform in _PATTERNS.items():
-        if agrees(array, transform(expected), precision(array)):
+    for ndim, pattern, transform in _PATTERNS:
+        if array.ndim >= ndim and agrees(array, transform(expected), precision(array)):
             return f"{name} looks as if {pattern}."
     return _wrong_values(name, array, expected)
 
 
 def _wrong_values(name: str, actual: Array, expected: Array) -> str:
+    if not expected.ndim:
+        return f"{name} is too {'large' if actual > expected else 'small'}."
     factor = _common_factor(actual, expected)
     if factor is not None:
         return f"{name} is off by one factor: every value is {factor:.6g} times what it should be."
-    if not expected.ndim:
-        return f"{name} has a wrong value."
     error = np.abs(actual.astype(float) - expected) / _scale(expected)
     wrong = ~(error <= precision(actual))
     first = tuple(map(int, np.argwhere(wrong)[0]))
@@ -104,17 +104,9 @@ def _kind(value: Any) -> str:
     return "None" if value is None else f"{type(value).__name__}"
 
 
-def _transposed(expected: Array) -> Array:
-    return expected.swapaxes(-1, -2) if expected.ndim > 1 else -expected
-
-
-def _flipped(expected: Array) -> Array:
-    return expected[..., ::-1, ::-1] if expected.ndim == 4 else -expected
-
-
-_PATTERNS: dict[str, Callable[[Array], Array]] = {
-    "its sign were wrong": lambda expected: -expected,
-    "it were never filled: all values are 0": np.zeros_like,
-    "it were transposed": _transposed,
-    "it were flipped, upside down and left to right": _flipped,
-}
+_PATTERNS: tuple[tuple[int, str, Callable[[Array], Array]], ...] = (  # number of axes, hint, the wrong result
+    (0, "its sign were wrong", lambda expected: -expected),
+    (1, "it were never filled: all values are 0", np.zeros_like),
+    (2, "it were transposed", lambda expected: expected.swapaxes(-1, -2)),
+    (4, "it were flipped, upside down and left to right", lambda expected: expected[..., ::-1, ::-1]),
+)

@@ -14,7 +14,7 @@ from glassnet import nn
 from glassnet.architecture import ResNetSpec, assemble, spec
 from glassnet.course.exercise import Exercise
 from glassnet.errors import choice_error
-from glassnet.initialization import initial_state_dict
+from glassnet.initialization import build_uninitialized, initial_state_dict
 from glassnet.nn import functional
 from glassnet.nn.kernels import Kernels
 from glassnet.verify import GradientReport, check_network
@@ -31,22 +31,20 @@ FAULTS = {
     "flipped": "an array is flipped",
     "place": "gradient goes to the wrong channels or pixels",
 }
-LAYERS = ("AdaptiveAvgPool2d", "BatchNorm2d", "Conv2d", "Linear", "MaxPool2d", "ReLU", "Residual", "ZeroPadShortcut")
 
 
 @dataclass(frozen=True, repr=False)
 class BugHunt(Exercise):
     """A network with a fault in the backward pass of one kind of layer. The answer is (layer, fault).
 
-    ``report()`` checks its gradients, and ``network()`` returns it, for checks with other images: all layers of the
-    class ``layer`` have the fault.
+    ``report()`` checks its gradients, and ``network()`` returns it, for checks with other images: all layers of
+    the same class have the fault.
     """
 
     spec: ResNetSpec
-    layer: str
-    fault: str
-    functions: dict[str, Callable[..., Any]] = field(default_factory=dict)  # replace those of nn.functional
-    layers: dict[str, Any] = field(default_factory=dict)  # replace those of glassnet.nn
+    _answer: tuple[str, str]
+    _functions: dict[str, Callable[..., Any]] = field(default_factory=dict)  # replace those of nn.functional
+    _layers: dict[str, Any] = field(default_factory=dict)  # replace those of glassnet.nn
 
     @property
     def signature(self) -> str:
@@ -54,8 +52,8 @@ class BugHunt(Exercise):
 
     def network(self) -> nn.Module:
         """Return a new network with the fault, in float64."""
-        namespace = {name: getattr(nn, name) for name in nn.__all__} | self.layers
-        functions = {name: value for name, value in vars(functional).items() if callable(value)} | self.functions
+        namespace = {name: getattr(nn, name) for name in nn.__all__} | self._layers
+        functions = {name: value for name, value in vars(functional).items() if callable(value)} | self._functions
         network: nn.Module = assemble(self.spec, SimpleNamespace(**namespace)).to(np.float64)
         network.load_state_dict(initial_state_dict(self.spec, seed=0))
         return network.use_kernels(cast(Kernels, SimpleNamespace(**functions)))
@@ -74,18 +72,18 @@ class BugHunt(Exercise):
         if not (isinstance(answer, tuple | list) and len(answer) == 2 and all(isinstance(a, str) for a in answer)):
             return f"The answer must be a pair of two strings, {self.signature}. Got {answer!r}."
         layer, fault = answer
-        classes = {name: type(module).__name__ for name, module in self.network().named_modules() if name}
+        classes = {name: type(m).__name__ for name, m in build_uninitialized(self.spec).named_modules() if name}
         layer = classes.get(layer, layer)
         present = sorted(set(classes.values()) - {"Sequential"})
         if layer not in present:
             return str(choice_error("layer", present, layer))
         if fault not in FAULTS:
             return str(choice_error("fault", FAULTS, fault))
-        if layer != self.layer:
+        if layer != self._answer[0]:
             return f"It is not {layer}. {_READ_THE_ROWS}"
-        return (
-            "" if fault == self.fault else f"{layer} is right, but it is not that {FAULTS[fault]}. {_READ_THE_NUMBERS}"
-        )
+        if fault != self._answer[1]:
+            return f"It is {layer}, but not that {FAULTS[fault]}. {_READ_THE_NUMBERS}"
+        return ""
 
 
 _READ_THE_ROWS = (
@@ -112,11 +110,6 @@ def _linear_backward(dy: Array, saved: Saved) -> Any:
 def _conv2d_backward_bias(dy: Array, saved: Saved) -> Any:
     dx, dw, db = functional.conv2d_backward(dy, saved)
     return dx, dw, None if db is None else db / len(dy)
-
-
-def _conv2d_backward_kernel(dy: Array, saved: Saved) -> Any:
-    dx, dw, db = functional.conv2d_backward(dy, saved)
-    return dx, dw[:, :, ::-1, ::-1], db
 
 
 def _conv2d_backward_input(dy: Array, saved: Saved) -> Any:
@@ -166,42 +159,43 @@ _Residual.__name__ = "Residual"  # the network must print as one without a fault
 
 _TINY = spec("tiny", width=4, classes=5)
 _TINY_BN = spec("tiny-bn", width=4, classes=5)
-_STAGES = ResNetSpec("two stages", 1, 8, 5, 4, (1, 1), head="average")
+_STAGES = ResNetSpec("two-stages", 1, 8, 5, 4, (1, 1))
 
-_FAULTY: tuple[tuple[ResNetSpec, str, str, dict[str, Any]], ...] = (
-    (_TINY, "Linear", "sign", {"linear_backward": _linear_backward}),
-    (_TINY, "Conv2d", "factor", {"conv2d_backward": _conv2d_backward_bias}),
-    (_TINY, "MaxPool2d", "mask", {"max_pool2d_backward": _max_pool2d_backward}),
-    (_TINY, "ReLU", "mask", {"relu_backward": _relu_backward}),
-    (_TINY, "Residual", "term", {"Residual": _Residual}),
-    (_TINY, "Conv2d", "flipped", {"conv2d_backward": _conv2d_backward_input}),
-    (_TINY_BN, "BatchNorm2d", "sum", {"batch_norm_backward": _batch_norm_backward_sum}),
-    (_TINY_BN, "BatchNorm2d", "term", {"batch_norm_backward": _batch_norm_backward_mean}),
-    (_STAGES, "AdaptiveAvgPool2d", "factor", {"adaptive_avg_pool2d_backward": _adaptive_avg_pool2d_backward}),
-    (_STAGES, "ZeroPadShortcut", "place", {"zero_pad_shortcut_backward": _zero_pad_shortcut_backward}),
+# Chapter, spec, layer, fault, and the function or the layer that has it.
+_FAULTY: tuple[tuple[int, ResNetSpec, str, str, dict[str, Any]], ...] = (
+    (3, _TINY, "Linear", "sign", {"linear_backward": _linear_backward}),
+    (3, _TINY, "Conv2d", "factor", {"conv2d_backward": _conv2d_backward_bias}),
+    (3, _TINY.replace(pool="none"), "ReLU", "mask", {"relu_backward": _relu_backward}),
+    (3, _TINY, "MaxPool2d", "mask", {"max_pool2d_backward": _max_pool2d_backward}),
+    (3, _TINY, "Conv2d", "flipped", {"conv2d_backward": _conv2d_backward_input}),
+    (5, _TINY, "Residual", "term", {"Residual": _Residual}),
+    (6, _TINY_BN, "BatchNorm2d", "sum", {"batch_norm_backward": _batch_norm_backward_sum}),
+    (6, _TINY_BN, "BatchNorm2d", "term", {"batch_norm_backward": _batch_norm_backward_mean}),
+    (9, _STAGES, "AdaptiveAvgPool2d", "factor", {"adaptive_avg_pool2d_backward": _adaptive_avg_pool2d_backward}),
+    (9, _STAGES, "ZeroPadShortcut", "place", {"zero_pad_shortcut_backward": _zero_pad_shortcut_backward}),
 )
 
 _STUB = """\
 bug = gn.course.exercises()["{name}"]
 print(bug.network())
-for row in bug.report().rows:  # on 4 images; report(1) takes one
+for row in bug.report().rows:  # on 4 images; bug.report(1) takes one
     ratio = row.analytical / row.numerical
-    print(f"{{row.tensor:22}} {{row.numerical:12.8f}} {{row.analytical:12.8f}} {{ratio:9.4f}} {{row.passed}}")
+    print(f"{{row.tensor:22}} {{row.numerical:9.5f}} {{row.analytical:9.5f}} {{ratio:9.4f}}")
 
-gn.course.check("{name}", ("layer", "fault"))
-# layer: a class of the network, such as "ReLU", or the name of a layer, such as "fc"
+# layer: a class of the network, such as "Flatten", or the name of a layer, such as "fc"
 # fault: {faults}
+gn.course.check("{name}", ("layer", "fault"))
 """
 
 
 def _hunts() -> tuple[BugHunt, ...]:
     hunts = []
-    for number, (model, layer, fault, wrong) in enumerate(_FAULTY, start=1):
+    for number, (chapter, model, layer, fault, wrong) in enumerate(_FAULTY, start=1):
         name = f"bug_hunt_{number}"
-        kind = "layers" if layer == "Residual" else "functions"
+        kind = "_layers" if layer == "Residual" else "_functions"
         task = f"Find the fault in the backward pass of a network ({number} of {len(_FAULTY)})."
         stub = _STUB.format(name=name, faults=", ".join(FAULTS))
-        hunts.append(BugHunt(name, 3, task, stub, model, layer, fault, **{kind: wrong}))
+        hunts.append(BugHunt(name, chapter, task, stub, model, (layer, fault), **{kind: wrong}))
     return tuple(hunts)
 
 

@@ -30,9 +30,7 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], returns: Struc
     for name, value in arguments.items():
         if not _unchanged(value, copies[name]):
             raise AnswerError(f"Your function changes {name}, which belongs to its caller. Work on a copy.")
-    results: Results = {}
-    _unpack(returned, returns, results)
-    return results
+    return unpack(returned, returns)
 
 
 def run(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -71,22 +69,24 @@ def check_signature(function: Callable[..., Any], arguments: Sequence[str] | dic
         raise AnswerError(f"Your function must take ({', '.join(arguments)}). Got {signature}.") from None
 
 
-def _unpack(returned: Any, returns: Structure, results: Results) -> None:
+def unpack(returned: Any, returns: Structure) -> Results:
+    """Return the results by name, but those that are not judged.
+
+    :raises AnswerError: if their number is wrong.
+    """
     if isinstance(returns, str):
-        if not returns.startswith("_"):
-            results[returns] = returned
-        return
+        return {} if returns.startswith("_") else {returns: returned}
     if not isinstance(returned, tuple | list) or len(returned) != len(returns):
-        got = f"{len(returned)} results" if isinstance(returned, tuple | list) else _one_result(returned)
-        raise AnswerError(f"Your function must return {len(returns)} results: {results_text(returns)}. Got {got}.")
-    for part, structure in zip(returned, returns, strict=True):
-        _unpack(part, structure, results)
+        got = f"{len(returned)} results." if isinstance(returned, tuple | list) else _one_result(returned)
+        raise AnswerError(f"Your function must return {len(returns)} results: {results_text(returns)}. Got {got}")
+    parts = (unpack(part, structure) for part, structure in zip(returned, returns, strict=True))
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def _one_result(returned: Any) -> str:
     if returned is None:
         return "None: is a return statement missing?"
-    return f"one {type(returned).__name__}" + (f" of shape {returned.shape}" if hasattr(returned, "shape") else "")
+    return f"one {type(returned).__name__}" + (f" of shape {returned.shape}." if hasattr(returned, "shape") else ".")
 
 
 def _unchanged(before: Any, after: Any) -> bool:

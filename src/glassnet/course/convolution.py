@@ -23,8 +23,9 @@ def _convolution_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield Case(label if number else f"{label}, no bias", {"x": x, "w": w, "b": b, **window})
 
 
-def _one_sided(padding: int, last: bool) -> Any:
-    return ((0, padding), (0, padding)) if last else ((padding, 0), (padding, 0))
+def _padded_by(sides: Any) -> Any:
+    """Return conv2d with other (before, after) paddings of each axis."""
+    return lambda x, w, b, stride, padding, dilation: conv2d(x, w, b, stride, (sides(padding),) * 2, dilation)
 
 
 def _short_steps(x: Array, w: Array, b: Any, stride: int, padding: int, dilation: int) -> Any:
@@ -70,14 +71,10 @@ def conv2d(x, w, b=None, stride=1, padding=0, dilation=1):
         Mistake("only the last channel of x were read", lambda x, w, *rest: conv2d(x[:, -1:], w[:, -1:], *rest)),
         Mistake("the channels were averaged, not summed", lambda x, w, *rest: conv2d(x, w / w.shape[1], *rest)),
         Mistake("the padding were missing", lambda x, w, b, s, p, d: conv2d(x, w, b, s, 0, d)),
-        Mistake(
-            "only the top and the left were padded",
-            lambda x, w, b, s, p, d: conv2d(x, w, b, s, _one_sided(p, False), d),
-        ),
-        Mistake(
-            "the padding were at the bottom and the right only",
-            lambda x, w, b, s, p, d: conv2d(x, w, b, s, _one_sided(p, True), d),
-        ),
+        Mistake("only the top and the left were padded", _padded_by(lambda p: (p, 0))),
+        Mistake("only the bottom and the right were padded", _padded_by(lambda p: (0, p))),
+        Mistake("the image were at the top left of the padding, not in its middle", _padded_by(lambda p: (0, 2 * p))),
+        Mistake("the padding were doubled", _padded_by(lambda p: (2 * p, 2 * p))),
         Mistake(
             "the padding repeated the border, where it should be zeros",
             lambda x, w, b, s, p, d: conv2d(np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)), "edge"), w, b, s, 0, d),

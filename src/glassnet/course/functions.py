@@ -1,7 +1,7 @@
 """Exercises whose answer is a function: cases, the truth, and the mistakes that people make.
 
-The truth is the function of ``glassnet.nn.functional``. A ``Mistake`` is a wrong version of it. If the answer is
-wrong as a mistake is wrong, in the simplest case that fails and in most others, the hint is the mistake's.
+The truth is the function of ``glassnet.nn.functional``. A ``Mistake`` is a wrong version of it. The hint is that of the
+mistake which gives the same wrong result in the simplest case that fails, and agrees with the answer most often.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from glassnet.course.arrays import agrees, describe_difference, precision
-from glassnet.course.calling import AnswerError, Results, Structure, call, results_text
+from glassnet.course.calling import AnswerError, Results, Structure, call, results_text, run, unpack
 from glassnet.course.exercise import Exercise
 
 
@@ -86,12 +86,9 @@ class FunctionExercise(Exercise):
             return f"The answer must be a function {self.signature}. Got {type(answer).__name__}."
         trials = [self._try(answer, case, self._arguments(case, rng)) for case in self.cases(rng)]
         failed = [trial for trial in trials if trial.failed]
-        first = failed[0] if failed else trials[0]
-        if first.problem:
-            return f"{first.problem} {_where(first, trials)}"
-        if not self._repeats(answer, first):
+        if not self._repeats(answer, (failed or trials)[0]):
             return "Two calls with the same arguments give different results. Does it use variables from outside?"
-        return f"{self._explain(failed)} {_where(first, trials)}" if failed else ""
+        return f"{self._explain(failed[0], trials)} {_where(failed, len(trials))}" if failed else ""
 
     def _arguments(self, case: Case, rng: np.random.Generator) -> dict[str, Any]:
         if self.forward is None:
@@ -108,33 +105,35 @@ class FunctionExercise(Exercise):
 
     def _repeats(self, answer: Callable[..., Any], trial: Trial) -> bool:
         again = self._try(answer, trial.case, trial.arguments)
-        return all(agrees(again.actual.get(name), value) for name, value in trial.actual.items())
+        same = all(agrees(again.actual.get(name), value) for name, value in trial.actual.items())
+        return same and again.problem == trial.problem
 
-    def _explain(self, failed: list[Trial]) -> str:
-        first = failed[0]
+    def _explain(self, first: Trial, trials: list[Trial]) -> str:
+        if first.problem:
+            return first.problem
         for name in first.wrong:
-            matches = {mistake.hint: self._matches(mistake, name, failed) for mistake in self.mistakes}
-            hint = max(matches, key=lambda hint: sum(matches[hint]) * matches[hint][0], default="")
-            if hint and matches[hint][0]:
-                return f"{name} looks as if {hint}."
+            if not agrees(first.actual[name], first.expected[name], precision(first.actual[name])):
+                scores = [self._score(mistake, name, first, trials) for mistake in self.mistakes]
+                if max(scores):
+                    return f"{name} looks as if {self.mistakes[scores.index(max(scores))].hint}."
         name = first.wrong[0]
+        for other, values in first.expected.items():
+            if values is not None and agrees(first.actual[name], values):
+                order = results_text(self.returns)
+                return f"{name} has the values of {other}: return the results in the order {order}."
         return describe_difference(name, first.actual[name], first.expected[name])
 
-    def _matches(self, mistake: Mistake, name: str, failed: list[Trial]) -> list[bool]:
-        """Return for each failed trial whether the result ``name`` is wrong as the mistake makes it wrong."""
-        return [
-            name in trial.wrong
-            and agrees(
-                trial.actual[name],
-                call(mistake.function, trial.arguments, self.returns)[name],
-                precision(trial.actual[name]),
-            )
-            for trial in failed
-        ]
+    def _score(self, mistake: Mistake, name: str, first: Trial, trials: list[Trial]) -> int:
+        """Return how many results of all trials the mistake gives; 0 if not ``name`` in the first that failed."""
+
+        def fits(trial: Trial) -> dict[str, bool]:
+            results = unpack(run(mistake.function, *trial.arguments.values()), self.returns)
+            return {name: agrees(value, results[name], precision(value)) for name, value in trial.actual.items()}
+
+        return sum(sum(fits(trial).values()) for trial in trials) if fits(first)[name] else 0
 
 
-def _where(first: Trial, trials: list[Trial]) -> str:
-    """Return a sentence about the simplest case that fails, and the cases before it, which passed."""
-    passed = [trial.case.label for trial in trials[: trials.index(first)]]
-    text = f"with {first.case.label}: {first.case.text}."
-    return f"Right with {'; '.join(passed)}. First wrong {text}" if passed else f"Wrong {text}"
+def _where(failed: list[Trial], count: int) -> str:
+    """Return a sentence about the simplest case that fails."""
+    case = failed[0].case
+    return f"Wrong in {len(failed)} of {count} cases, the simplest with {case.label}: {case.text}."

@@ -85,7 +85,8 @@ def _logits(rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
     yield "one image", rng.standard_normal((1, 4))
     yield "several images", 2 * rng.standard_normal((int(rng.integers(3, 5)), 5))
     yield "as many images as classes", 2 * rng.standard_normal((3, 3))
-    yield "large logits", 1000 + 500 * rng.standard_normal((3, 4))
+    ranks = rng.permuted(np.tile(np.arange(4), (3, 1)), axis=1)
+    yield "logits in the thousands", 1000 * ranks + rng.standard_normal((3, 4))
 
 
 def _softmax_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -125,7 +126,9 @@ def softmax(logits):
 
 def _loss_cases(rng: np.random.Generator) -> Iterator[Case]:
     for label, logits in _logits(rng):
-        yield Case(label, {"logits": logits, "labels": rng.integers(logits.shape[1], size=len(logits))})
+        labels = rng.integers(logits.shape[1], size=len(logits))
+        labels[0] = logits[0].argmin()  # where the logits are large, its probability underflows to 0
+        yield Case(label, {"logits": logits, "labels": labels})
 
 
 def _loss(formula: Any) -> Any:
@@ -141,6 +144,10 @@ def _at_labels(log_p: Array, labels: Array) -> Array:
 def _overflowing(logits: Array, labels: Array) -> Any:
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return -np.log(_at_labels(p, labels)).mean(), None
+
+
+def _underflowing(floor: float) -> Any:
+    return lambda logits, labels: (-np.log(_at_labels(softmax(logits), labels) + floor).mean(), None)
 
 
 CROSS_ENTROPY = FunctionExercise(
@@ -163,6 +170,8 @@ def cross_entropy(logits, labels):
     cases=_loss_cases,
     mistakes=(
         Mistake("exp overflowed: subtract something from each row of logits first", _overflowing),
+        Mistake("the probability of a label became 0, and its logarithm infinite", _underflowing(0)),
+        Mistake("1e-12 were added to the probabilities, which limits the loss", _underflowing(1e-12)),
         Mistake("it were summed over the images, not averaged", _loss(lambda log_p, t: -_at_labels(log_p, t).sum())),
         Mistake(
             "it were averaged over images and classes", _loss(lambda log_p, t: -_at_labels(log_p, t).sum() / log_p.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -17,7 +18,6 @@ from glassnet.course.anatomy import Anatomy, dissect, stride_of
 from glassnet.course.calling import AnswerError, check_signature, run
 from glassnet.course.exercise import Exercise
 from glassnet.engines import Network
-from glassnet.errors import GlassnetError
 from glassnet.verify import check_network
 
 Array = NDArray[Any]
@@ -85,14 +85,14 @@ def _as_module(answer: Any) -> nn.Module:
         raise AnswerError(
             f"The answer must be a spec, or a function that returns a network. Got {type(answer).__name__}."
         )
-    return answer.to(np.float64).train()
+    return deepcopy(answer).to(np.float64).train()
 
 
 def _check_gradients(module: nn.Module, images: Array, labels: Array) -> str:
     try:
         report = check_network(module, images, labels)
-    except GlassnetError as error:
-        return str(error)
+    except Exception as error:  # layers may be the learner's own
+        return f"The gradients cannot be computed. {type(error).__name__}: {error}"
     return "" if report.passed else f"The layers are there, but the gradient of {report.worst.tensor} is wrong."
 
 
@@ -180,29 +180,25 @@ def _has_one_dropout(anatomy: Anatomy) -> str:
 
 
 def _drops_features(anatomy: Anatomy) -> str:
-    kinds = [type(step.layer) for step in anatomy.steps]
-    place = kinds.index(nn.Dropout)
-    if nn.Linear not in kinds[place:]:
+    after = anatomy.steps[anatomy.steps.index(anatomy.steps_of(nn.Dropout)[0]) :]
+    if not any(isinstance(step.layer, nn.Linear) for step in after):
         return "The dropout comes after the last layer: it drops logits, where it should drop the features before them."
-    if {nn.Conv2d, nn.MaxPool2d} & set(kinds[place:]):
+    if any(isinstance(step.layer, nn.Conv2d | nn.MaxPool2d) for step in after):
         return "The dropout is too early. The head begins after the pool."
     return ""
 
 
 def _normalizes_every_convolution(anatomy: Anatomy) -> str:
-    kinds = [type(step.layer) for step in anatomy.steps]
-    places = [index for index, kind in enumerate(kinds) if kind is nn.Conv2d]
-    if nn.BatchNorm2d not in kinds:
+    if not anatomy.steps_of(nn.BatchNorm2d):
         return "There is no BatchNorm2d."
-    following = [kinds[index + 1] for index in places]
-    right = following.count(nn.BatchNorm2d)
-    if right == len(places):
-        return ""
-    if any(pair == (nn.ReLU, nn.BatchNorm2d) for pair in pairwise(kinds)):
+    pairs = list(pairwise(step.layer for step in anatomy.steps))
+    if any(isinstance(a, nn.ReLU) and isinstance(b, nn.BatchNorm2d) for a, b in pairs):
         return "A BatchNorm2d comes after a ReLU. Normalize what the convolution returns, before the ReLU."
-    return (
-        f"BatchNorm2d follows {right} of {len(places)} convolutions. It must follow each, also before the block's sum."
-    )
+    following = [isinstance(b, nn.BatchNorm2d) for a, b in pairs if isinstance(a, nn.Conv2d)]
+    if all(following):
+        return ""
+    count = f"{sum(following)} of {len(following)} convolutions"
+    return f"BatchNorm2d follows {count}. It must follow each, also before the sum of the block."
 
 
 def _convolutions_have_no_bias(anatomy: Anatomy) -> str:

@@ -40,8 +40,16 @@ def _step(rule: Any) -> Any:
     return step
 
 
-def _both(velocity: Any, move: Any) -> Any:
-    """Return sgd_step with other rules of v and w."""
+def _velocity(g: Array, v: Array, lr: float, momentum: float) -> Array:
+    return momentum * v + g
+
+
+def _move(w: Array, g: Array, v: Array, lr: float) -> Array:
+    return w - lr * v
+
+
+def _both(velocity: Any = _velocity, move: Any = _move) -> Any:
+    """Return sgd_step with another rule of v or w."""
 
     def rule(w: Array, g: Array, v: Array, lr: float, momentum: float, weight_decay: float) -> Any:
         v = velocity(g, v, lr, momentum)
@@ -78,20 +86,11 @@ def sgd_step(w, g, v, lr, momentum=0.0, weight_decay=0.0):
     returns=("w", "v"),
     cases=_cases,
     mistakes=(
-        Mistake("momentum were missing", _both(lambda g, v, lr, mu: mu * v + g, lambda w, g, v, lr: w - lr * g)),
-        Mistake("the old velocity were missing", _both(lambda g, v, lr, mu: g, lambda w, g, v, lr: w - lr * v)),
-        Mistake(
-            "the old velocity were not shrunk by momentum",
-            _both(lambda g, v, lr, mu: v + g, lambda w, g, v, lr: w - lr * v),
-        ),
-        Mistake(
-            "the gradient were scaled by 1 − momentum",
-            _both(lambda g, v, lr, mu: mu * v + (1 - mu) * g if mu else g, lambda w, g, v, lr: w - lr * v),
-        ),
-        Mistake(
-            "momentum scaled the gradient, not the velocity",
-            _both(lambda g, v, lr, mu: v + mu * g if mu else g, lambda w, g, v, lr: w - lr * v),
-        ),
+        Mistake("w moved along the gradient, not along the velocity", _both(move=lambda w, g, v, lr: w - lr * g)),
+        Mistake("momentum were missing: the velocity is the gradient alone", _both(lambda g, v, lr, mu: g)),
+        Mistake("the old velocity were not shrunk by momentum", _both(lambda g, v, lr, mu: v + g)),
+        Mistake("the gradient were scaled by 1 − momentum", _both(lambda g, v, lr, mu: mu * v + (1 - mu) * g)),
+        Mistake("momentum scaled the gradient, not the velocity", _both(lambda g, v, lr, mu: v + (mu or 1) * g)),
         Mistake(
             "lr were applied in the velocity, not after it",
             _both(lambda g, v, lr, mu: mu * v + lr * g, lambda w, g, v, lr: w - v),
@@ -100,16 +99,13 @@ def sgd_step(w, g, v, lr, momentum=0.0, weight_decay=0.0):
             "lr and the minus were in the velocity, not after it",
             _both(lambda g, v, lr, mu: mu * v - lr * g, lambda w, g, v, lr: w + v),
         ),
-        Mistake(
-            "it went up the gradient: the sign is wrong",
-            _both(lambda g, v, lr, mu: mu * v + g, lambda w, g, v, lr: w + lr * v),
-        ),
-        Mistake("lr were missing", _both(lambda g, v, lr, mu: mu * v + g, lambda w, g, v, lr: w - v)),
+        Mistake("it went up the gradient: the sign is wrong", _both(move=lambda w, g, v, lr: w + lr * v)),
+        Mistake("lr were missing", _both(move=lambda w, g, v, lr: w - v)),
         Mistake(
             "the old velocity moved w, not the new one",
             _step(lambda w, g, v, lr, mu, _: (w - lr * (v if mu else g), mu * v + g)),
         ),
-        Mistake("weight decay were missing", lambda w, g, v, lr, mu, decay: sgd_step(w, g, v, lr, mu)),
+        Mistake("weight decay were missing", lambda w, g, v, lr, mu, d: sgd_step(w, g, v, lr, mu)),
         Mistake(
             "the sign of weight decay were wrong", lambda w, g, v, lr, mu, decay: sgd_step(w, g, v, lr, mu, -decay)
         ),
@@ -119,7 +115,9 @@ def sgd_step(w, g, v, lr, momentum=0.0, weight_decay=0.0):
         ),
         Mistake(
             "weight decay had no lr",
-            _step(lambda w, g, v, lr, mu, d: (w - lr * (mu * v + g - d * w) - d * w, mu * v + g - d * w)),
+            _step(
+                lambda w, g, v, lr, mu, decay: (w - lr * (mu * v + g - decay * w) - decay * w, mu * v + g - decay * w)
+            ),
         ),
         Mistake("it were Nesterov's momentum", _nesterov),
         Mistake("there were a velocity without momentum: it must stay None", _always_velocity),

@@ -43,20 +43,11 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("equal pixels", {"x": rng.integers(-1, 2, (2, 2, 6, 8)).astype(float), **window | {"padding": 0}})
 
 
-def _with_winner(choose: Any) -> Any:
-    """Return max_pool2d with another choice of the winner among the values (N, C, kh·kw, Ho, Wo) of each window."""
-
-    def forward(x: Array, kernel_size: Any, stride: int, padding: int, dilation: int) -> Any:
-        y, saved = max_pool2d(x, kernel_size, stride, padding, dilation)
-        windows = windows_of(x, kernel_size, stride, padding, dilation, border=-np.inf)
-        return y, (choose(windows.reshape(*x.shape[:2], -1, *y.shape[2:])), *saved[1:])
-
-    return forward
-
-
-def _last_maximum(values: Array) -> Array:
-    last: Array = values.shape[2] - 1 - values[:, :, ::-1].argmax(axis=2, keepdims=True)
-    return last
+def _last_maximum(x: Array, kernel_size: Any, stride: int, padding: int, dilation: int) -> Any:
+    y, (_, *others) = max_pool2d(x, kernel_size, stride, padding, dilation)
+    windows = windows_of(x, kernel_size, stride, padding, dilation, border=-np.inf)
+    values = windows.reshape(*x.shape[:2], -1, *y.shape[2:])[:, :, ::-1]  # (N, C, kh·kw, Ho, Wo), the last one first
+    return y, (values.shape[2] - 1 - values.argmax(axis=2, keepdims=True), *others)
 
 
 def _down_columns(x: Array, kernel_size: Any, *window: Any) -> Any:
@@ -75,10 +66,14 @@ def _without_axis(*arguments: Any) -> Any:
     return y, (winner[:, :, 0], *others)
 
 
+def _smallest(x: Array, *window: Any) -> Any:
+    y, saved = max_pool2d(-x, *window)
+    return -y, saved
+
+
 def _mean(x: Array, kernel_size: Any, stride: int, padding: int, dilation: int) -> Any:
-    return windows_of(x, kernel_size, stride, padding, dilation).mean(axis=(2, 3)), max_pool2d(
-        x, kernel_size, stride, padding, dilation
-    )[1]
+    _, saved = max_pool2d(x, kernel_size, stride, padding, dilation)
+    return windows_of(x, kernel_size, stride, padding, dilation).mean(axis=(2, 3)), saved
 
 
 MAX_POOL2D = FunctionExercise(
@@ -107,8 +102,8 @@ def max_pool2d(x, kernel_size, stride, padding=0, dilation=1):
         Mistake("the dilation were ignored", lambda x, k, s, p, d: max_pool2d(x, k, s, p, 1)),
         Mistake("rows and columns of the window were exchanged", lambda x, k, *rest: max_pool2d(x, k[::-1], *rest)),
         Mistake("the mean were taken, not the maximum", _mean),
-        Mistake("the last of several equal values won, not the first", _with_winner(_last_maximum)),
-        Mistake("the smallest value won", _with_winner(lambda v: v.argmin(axis=2)[:, :, np.newaxis])),
+        Mistake("the last of several equal values won, not the first", _last_maximum),
+        Mistake("the smallest value won", _smallest),
         Mistake("the offsets were counted down the columns, not along the rows", _down_columns),
         Mistake("the axis of length 1 were missing", _without_axis),
     ),

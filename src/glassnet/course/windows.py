@@ -32,7 +32,7 @@ def window_cases(rng: np.random.Generator) -> Iterator[tuple[str, Array, dict[st
     for label, images, channels, options in _CASES:
         kernel_size = ((2, 3), (3, 2))[rng.integers(2)]
         window: dict[str, Any] = {"kernel_size": kernel_size, "stride": 1, "padding": 0, "dilation": 1} | options
-        height = int(rng.integers(5, 7)) + 2 * (window["dilation"] - 1)
+        height = int(rng.integers(6, 8)) + 2 * (window["dilation"] - 1)
         width = height + int(rng.choice([-1, 1, 2]))
         yield label, rng.standard_normal((images, channels, height, width)), window
 
