@@ -48,6 +48,7 @@ def test_agrees_compares_relative_to_the_largest_value(actual: object, expected:
         (EXPECTED.reshape(6, 25), "dx must have shape (2, 3, 5, 5). Got (6, 25), with the right values."),
         (EXPECTED.T, "dx must have shape (2, 3, 5, 5). Got (5, 5, 3, 2): it is transposed."),
         (EXPECTED.astype(np.float32), "dx must have the dtype of the input, float64. Got float32, which loses digits."),
+        (EXPECTED.astype(int), "dx must have the dtype of the input, float64. Got int64, which loses digits."),
         (corner(np.nan), "dx has 1 of 150 values that are NaN or infinite."),
         (-EXPECTED, "dx looks as if its sign were wrong."),
         (0 * EXPECTED, "dx looks as if it were never filled: all values are 0."),

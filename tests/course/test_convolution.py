@@ -83,10 +83,10 @@ def corner_padding(x, w, b=None, stride=1, padding=0, dilation=1):  # type: igno
 
 FORWARD: dict[str, tuple[Callable[..., Any], str]] = {
     "flipped": (lambda x, w, *rest: conv2d(x, w[:, :, ::-1, ::-1], *rest), "y looks as if the kernel were flipped."),
-    "no padding": (lambda x, w, b, s, p, d: conv2d(x, w, b, s, 0, d), "the padding were missing. Wrong in 3 of 10"),
-    "no stride": (lambda x, w, b, s, p, d: conv2d(x, w, b, 1, p, d), "the stride were ignored. Wrong in 3 of 10"),
-    "no dilation": (lambda x, w, b, s, p, d: conv2d(x, w, b, s, p), "the dilation were ignored. Wrong in 2 of 10"),
-    "no bias": (lambda x, w, b, *rest: conv2d(x, w, None, *rest), "the bias were missing. Wrong in 9 of 10"),
+    "no padding": (lambda x, w, b, s, p, d: conv2d(x, w, b, s, 0, d), "the padding were missing.\nWrong in 3 of 10"),
+    "no stride": (lambda x, w, b, s, p, d: conv2d(x, w, b, 1, p, d), "the stride were ignored.\nWrong in 3 of 10"),
+    "no dilation": (lambda x, w, b, s, p, d: conv2d(x, w, b, s, p), "the dilation were ignored.\nWrong in 2 of 10"),
+    "no bias": (lambda x, w, b, *rest: conv2d(x, w, None, *rest), "the bias were missing.\nWrong in 9 of 10"),
     "image in the corner": (corner_padding, "y looks as if the image were at the top left of the padding"),
     "one channel": (lambda x, w, *rest: conv2d(x[:, :1], w[:, :1], *rest), "only the first channel of x were read"),
     "mean": (lambda x, w, *rest: conv2d(x, w / x.shape[1], *rest), "the channels were averaged, not summed"),
@@ -143,11 +143,11 @@ BACKWARD: dict[str, tuple[Callable[..., Any], str]] = {
     ),
     "padding left on": (
         lambda dy, saved: (scattered(dy, saved, add=True, cut=False), *conv2d_backward(dy, saved)[1:]),
-        "dx looks as if the padding were not cut off. Wrong in 3 of 10 cases, the simplest with padding 1",
+        "dx looks as if the padding were not cut off.\nWrong in 3 of 10 cases, the simplest with padding 1",
     ),
     "divided": (
         changed(conv2d_backward, lambda r, dy, saved: (r[0], r[1] / len(dy), r[2])),
-        "dw looks as if it were divided by the number of images. Wrong in 9 of 10 cases, the simplest with several im",
+        "dw looks as if it were divided by the number of images.\nWrong in 9 of 10 cases, the simplest with several im",
     ),
     "last image": (
         changed(conv2d_backward, last_image_only),

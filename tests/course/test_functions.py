@@ -38,7 +38,7 @@ SCALE = FunctionExercise(
 
 
 def judge(answer: Any) -> str:
-    return SCALE.judge(answer, np.random.default_rng(0))
+    return SCALE.judge(answer, seed=0)
 
 
 def right(x: Any, k: Any) -> Any:
@@ -56,16 +56,16 @@ def test_judge_accepts_the_right_answer() -> None:
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [
-        (ignores_k, "y looks as if k were ignored. Wrong in 1 of 3 cases, the simplest with k 2: x (2, 4), k 2."),
-        (lambda x, k: (k * x, k * x.mean(axis=0)), "z looks as if rows were averaged. Wrong in 2 of 3 cases"),
-        (lambda x, k: (x, x.mean(axis=0)), "z looks as if rows were averaged. Wrong in 2 of 3"),
+        (ignores_k, "y looks as if k were ignored.\nWrong in 1 of 3 cases, the simplest with k 2: x (2, 4), k 2."),
+        (lambda x, k: (k * x, k * x.mean(axis=0)), "z looks as if rows were averaged.\nWrong in 2 of 3 cases"),
+        (lambda x, k: (x, x.mean(axis=0)), "z looks as if rows were averaged.\nWrong in 2 of 3"),
         (lambda x, k: (k * x / len(x), right(x, k)[1]), "y looks as if x were halved for several rows."),
         (lambda x, k: (k * x + 1, right(x, k)[1]), "y is wrong in 3 of 3 values, first at index (0, 0);"),
         (lambda x, k: (k * x, k * x.T), "z must have shape (3,). Got (3, 1), with the right values."),
         (lambda x, k: right(x, k)[::-1], "y has the values of z: return the results in the order y, z."),
         (lambda x, k: 1 / 0, "ZeroDivisionError: division by zero, raised in <lambda>, line"),
-        (lambda x, k: right(x, k) if k == 1 else None, "Got None: is a return statement missing? Wrong in 1 of 3"),
-        (lambda x: x, "Your function must take (x, k). Got (x). Wrong in 3 of 3 cases"),
+        (lambda x, k: right(x, k) if k == 1 else None, "Got None: is a return statement missing?\nWrong in 1 of 3"),
+        (lambda x: x, "Your function must take (x, k). Got (x).\nWrong in 3 of 3 cases"),
         (3, "The answer must be a function scale(x, k=1) -> y, z. Got int."),
         (None, "Got NoneType."),
     ],

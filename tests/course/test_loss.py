@@ -104,7 +104,7 @@ def test_linear_backward_hints_at_the_mistake(name: str, seed: int) -> None:
 SOFTMAX: Wrong = {
     "overflow": (
         lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
-        "p looks as if exp overflowed: subtract something from each row first. Wrong in 1 of 4 cases",
+        "p looks as if exp overflowed: subtract something from each row first.\nWrong in 1 of 4 cases",
     ),
     "columns": (lambda z: softmax(z.T).T, "p looks as if the sum were that of each column."),
     "one sum": (lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum(), "the sum were that of all rows together"),

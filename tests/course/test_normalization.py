@@ -74,11 +74,11 @@ BATCH_NORM: Wrong = {
     ),
     "default eps": (
         lambda x, gamma, beta, eps: batch_norm(x, gamma, beta),
-        "eps were always 1e-5. Wrong in 1 of 6 cases",
+        "eps were always 1e-5.\nWrong in 1 of 6 cases",
     ),
     "per image": (
         lambda *arguments: batch_norm(*arguments, axes=(2, 3)),
-        "those of each image and channel. Wrong in 5 of 6",
+        "those of each image and channel.\nWrong in 5 of 6",
     ),
     "no mean": (no_mean, "y looks as if the mean were not subtracted."),
     "by variance": (by_variance, "y looks as if it were divided by the variance, not by its root."),

@@ -69,7 +69,7 @@ def channels_last(x, kernel_size, *rest):  # type: ignore[no-untyped-def]
 
 
 IM2COL: Wrong = {
-    "no padding": (lambda x, k, s, p, d: im2col(x, k, s, 0, d), "the padding were missing. Wrong in 3 of 10 cases"),
+    "no padding": (lambda x, k, s, p, d: im2col(x, k, s, 0, d), "the padding were missing.\nWrong in 3 of 10 cases"),
     "no stride": (lambda x, k, s, p, d: im2col(x, k, 1, p, d), "patches looks as if the stride were ignored."),
     "no dilation": (lambda x, k, s, p, d: im2col(x, k, s, p), "patches looks as if the dilation were ignored."),
     "channels last": (channels_last, "patches looks as if the channels were last within a row."),

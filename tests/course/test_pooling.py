@@ -80,7 +80,7 @@ MAX_POOL2D: Wrong = {
     "zeros around": (lambda *arguments: max_pool2d(*arguments, border=0.0), "x were padded by zeros, which are larger"),
     "last of ties": (
         lambda *arguments: max_pool2d(*arguments, best=last_of_equals),
-        "winner looks as if the last of several equal values won, not the first. Wrong in 1 of 9 cases, the simplest w",
+        "winner looks as if the last of several equal values won, not the first.\nWrong in 1 of 9 cases",
     ),
     "minimum": (
         lambda *arguments: max_pool2d(*arguments, border=np.inf, best=np.argmin),
@@ -92,7 +92,7 @@ MAX_POOL2D: Wrong = {
     ),
     "no dilation": (
         lambda x, k, s, p, d: max_pool2d(x, k, s, p),
-        "y looks as if the dilation were ignored. Wrong in",
+        "y looks as if the dilation were ignored.\nWrong in",
     ),
     "y alone": (lambda *arguments: (max_pool2d(*arguments)[0], None), "must return 6 results"),
 }
@@ -118,7 +118,7 @@ MAX_POOL2D_BACKWARD: Wrong = {
     ),
     "average": (
         lambda dy, saved: max_pool2d_backward(dy / (saved[2][0] * saved[2][1]), saved, to_all=True),
-        "dx looks as if it were the gradient of average pooling. Wrong in 9 of 9 cases",
+        "dx looks as if it were the gradient of average pooling.\nWrong in 9 of 9 cases",
     ),
     "divided by kh": (
         lambda dy, saved: max_pool2d_backward(dy, saved, by_rows=True),

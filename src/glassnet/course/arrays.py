@@ -48,7 +48,8 @@ def describe_difference(name: str, actual: Any, expected: Any) -> str:
         return f"{name} must be {'an array' if expected.ndim else 'a number'}. Got {_kind(actual)}."
     if array.shape != expected.shape:
         return f"{name} must have shape {expected.shape}. Got {array.shape}{_same_values(array, expected)}."
-    if precision(array) > TOLERANCE and agrees(array, expected, LOW_PRECISION):
+    loses_digits = precision(array) > TOLERANCE and agrees(array, expected, LOW_PRECISION)
+    if loses_digits or (array.dtype.kind != "f" and expected.dtype.kind == "f"):
         return f"{name} must have the dtype of the input, float64. Got {array.dtype}, which loses digits."
     if not np.isfinite(array).all() and np.isfinite(expected).all():
         return f"{name} has {_count(~np.isfinite(array))} that are NaN or infinite."

@@ -68,7 +68,7 @@ class BugHunt(Exercise):
         """Check the gradients of the network on ``count`` images; ``.table()`` has a row for each tensor."""
         return check_network(self.network(), *self.batch(count), name=self.name)
 
-    def judge(self, answer: Any, rng: np.random.Generator) -> str:
+    def judge(self, answer: Any, seed: int) -> str:
         if not (isinstance(answer, tuple | list) and len(answer) == 2 and all(isinstance(a, str) for a in answer)):
             return f"The answer must be a pair of two strings, {self.signature}. Got {answer!r}."
         layer, fault = answer

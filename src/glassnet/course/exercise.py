@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 
 @dataclass(frozen=True, repr=False)
 class Feedback:
@@ -15,13 +13,13 @@ class Feedback:
 
     exercise: str
     passed: bool
-    hint: str  # empty if the answer passed
+    hint: str  # one or two lines; empty if the answer passed
 
     def __bool__(self) -> bool:
         return self.passed
 
     def __repr__(self) -> str:
-        return f"{self.exercise}: passed" if self.passed else f"{self.exercise}: not yet\n{self.hint}"
+        return f"{self.exercise}: {'passed' if self.passed else 'not yet. ' + self.hint}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,8 +37,8 @@ class Exercise(ABC):
         """The form of an answer, in one line."""
 
     @abstractmethod
-    def judge(self, answer: Any, rng: np.random.Generator) -> str:
-        """Return a hint about a wrong answer, and an empty string for a right one."""
+    def judge(self, answer: Any, seed: int) -> str:
+        """Return a hint about a wrong answer, and an empty string for a right one; ``seed`` draws the cases."""
 
     def __repr__(self) -> str:
         return f"{self.name} (chapter {self.chapter})\n{self.task}\n\n{self.stub}"

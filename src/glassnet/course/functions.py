@@ -16,6 +16,7 @@ import numpy as np
 from glassnet.course.arrays import agrees, describe_difference, precision
 from glassnet.course.calling import AnswerError, Results, Structure, call, results_text, run, unpack
 from glassnet.course.exercise import Exercise
+from glassnet.data import make_rng
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,15 @@ class FunctionExercise(Exercise):
         (head,) = re.findall(r"^def (.+):$", self.stub, flags=re.MULTILINE)
         return f"{head} -> {results_text(self.returns)}"
 
-    def judge(self, answer: Any, rng: np.random.Generator) -> str:
+    def judge(self, answer: Any, seed: int) -> str:
         if not callable(answer):
             return f"The answer must be a function {self.signature}. Got {type(answer).__name__}."
+        rng = make_rng(seed, "exercise")
         trials = [self._try(answer, case, self._arguments(case, rng)) for case in self.cases(rng)]
         failed = [trial for trial in trials if trial.failed]
         if not self._repeats(answer, (failed or trials)[0]):
             return "Two calls with the same arguments give different results. Does it use variables from outside?"
-        return f"{self._explain(failed[0], trials)} {_where(failed, len(trials))}" if failed else ""
+        return f"{self._explain(failed[0], trials)}\n{_where(failed, len(trials))} (seed={seed})" if failed else ""
 
     def _arguments(self, case: Case, rng: np.random.Generator) -> dict[str, Any]:
         if self.forward is None:

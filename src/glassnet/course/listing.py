@@ -9,7 +9,7 @@ import numpy as np
 
 from glassnet.course import bug_hunt, convolution, loss, networks, normalization, optimizer, patches, pooling, residual
 from glassnet.course.exercise import Exercise, Feedback
-from glassnet.data import make_rng
+from glassnet.data.batches import validate_seed
 from glassnet.errors import choice_error
 
 _MODULES = (convolution, patches, pooling, loss, optimizer, residual, normalization, networks, bug_hunt)
@@ -61,10 +61,10 @@ def check(name: str, answer: Any, seed: int | None = None) -> Feedback:
 
     :param name: the name of an exercise.
     :param answer: what the exercise's ``signature`` says, most often a function.
-    :param seed: draws the cases; None draws a new one. Each hint ends with the seed that repeats it.
+    :param seed: draws the cases; None draws a new one. A hint about random cases ends with their seed.
     :raises ConfigError: if there is no exercise of this name, or the seed is invalid.
     """
     exercise = exercises()[name]
-    seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
-    hint = exercise.judge(answer, make_rng(seed, "exercise"))
-    return Feedback(name, not hint, f"{hint} (seed={seed})" if hint else "")
+    seed = int(np.random.default_rng().integers(2**31)) if seed is None else validate_seed(seed)
+    hint = exercise.judge(answer, seed)
+    return Feedback(name, not hint, hint)

@@ -17,6 +17,7 @@ from glassnet.architecture import ResNetSpec, assemble, spec
 from glassnet.course.anatomy import Anatomy, dissect, stride_of
 from glassnet.course.calling import AnswerError, check_signature, run
 from glassnet.course.exercise import Exercise
+from glassnet.data import make_rng
 from glassnet.engines import Network
 from glassnet.verify import check_network
 
@@ -40,7 +41,8 @@ class NetworkExercise(Exercise):
     def signature(self) -> str:
         return "a spec, or a function () -> network"
 
-    def judge(self, answer: Any, rng: np.random.Generator) -> str:
+    def judge(self, answer: Any, seed: int) -> str:
+        rng = make_rng(seed, "exercise")
         images, labels = rng.standard_normal((2, 1, 8, 8)), rng.integers(10, size=2)
         try:
             module = _as_module(answer)
