@@ -2,7 +2,7 @@ import pytest
 
 from glassnet.pages.colours import BACKGROUND
 from glassnet.pages.figures import caption, loss_curve
-from glassnet.pages.theme import line_style, logarithmic, new_figure, shorten_label, text_width
+from glassnet.pages.theme import fraction_axis, line_style, logarithmic, new_figure, shorten_label, text_width
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,17 @@ def test_text_width_ignores_escapes():
 def test_logarithmic_has_few_ticks(values, step, full):
     axis = logarithmic([*values, float("inf"), float("nan")])
     assert (axis["dtick"], axis.get("tickformat") == "~g") == (step, full)
+
+
+@pytest.mark.parametrize(
+    ("lowest", "first", "step"),
+    [(0, 0, 0.2), (0.5, 0.5, 0.1), (0.93, 0.92, 0.02), (0.985, 0.97, 0.01), (1, 0.97, 0.01)],
+)
+def test_fraction_axis_fits_its_points_with_room_at_both_ends(lowest, first, step):
+    axis = fraction_axis(lowest)
+    margin = 0.03 * (1 - first)
+    assert axis["range"] == pytest.approx([first - margin, 1 + margin])
+    assert axis["dtick"] == step
 
 
 def test_new_figure_stores_template_caption_and_alt():

@@ -74,10 +74,10 @@ def test_curves_of_a_run_share_colour_marker_and_legend():
 def test_accuracy_comparison_has_a_close_up():
     figure = accuracy_comparison(RUNS)
     whole, close = figure.layout.updatemenus[0].buttons
-    assert list(figure.layout.yaxis.range) == whole.args[0]["yaxis.range"] == [0, 1]
-    assert close.args[0]["yaxis.range"] == [0.75, 1]  # the worst ends at 0.875
+    assert list(figure.layout.yaxis.range) == whole.args[0]["yaxis.range"] == [-0.03, 1.03]
+    assert close.args[0] == {"yaxis.range": [0.7425, 1.0075], "yaxis.dtick": 0.05}  # the worst ends at 0.875
     perfect = accuracy_comparison({"a": [history(1)[0] | {"test_accuracy": 1.0}]})
-    assert perfect.layout.updatemenus[0].buttons[1].args[0]["yaxis.range"] == [0.98, 1]
+    assert perfect.layout.updatemenus[0].buttons[1].args[0]["yaxis.range"] == pytest.approx([0.9691, 1.0009])
 
 
 def test_loss_comparison_has_a_logarithmic_axis():

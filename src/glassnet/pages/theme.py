@@ -128,6 +128,15 @@ def logarithmic(values: Iterable[float]) -> dict[str, Any]:
     return {"type": "log", "dtick": max(1, math.ceil(math.ceil(decades) / 7)), "exponentformat": "power"}
 
 
+def fraction_axis(lowest: float = 0) -> dict[str, Any]:
+    """Return an axis from a tick at or below ``lowest`` to 1, with room for whole markers at both ends."""
+    lowest = min(lowest, 0.97)
+    step = next(step for step in (0.2, 0.1, 0.05, 0.02, 0.01) if step <= (1 - lowest) / 2.9)
+    start = step * math.floor(lowest / step)
+    margin = 0.03 * (1 - start)
+    return {"range": [start - margin, 1 + margin], "tick0": 0, "dtick": step, "tickformat": ".3~f", "zeroline": False}
+
+
 def line_style(
     name: str, colour: str, dash: str = "solid", symbol: str | None = None, *, hover: str, width: float = 2
 ) -> dict[str, Any]:

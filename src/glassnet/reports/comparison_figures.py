@@ -21,6 +21,7 @@ from glassnet.pages.theme import (
     TICK_SIZE,
     TITLE_HEIGHT,
     buttons,
+    fraction_axis,
     legend,
     line_style,
     name_rows,
@@ -61,17 +62,23 @@ def accuracy_comparison(histories: Mapping[str, Records]) -> go.Figure:
     :param histories: epoch records by the name of the run; a value that is not finite leaves a gap.
     """
     last = [value for history in histories.values() if (value := finite(history[-1].get("test_accuracy"))) is not None]
-    lowest = min(0.98, max(0.0, 2 * min(last, default=0.0) - 1))  # the lowest result is at half the height
+    lowest = max(0.0, 2 * min(last, default=0.0) - 1)  # the lowest result is at half the height
     figure = _curves(
         "Accuracy of every run",
         histories,
         ("train_accuracy", "test_accuracy"),
-        {"From 0 to 1": {"yaxis.range": [0, 1]}, "Close-up of the end": {"yaxis.range": [lowest, 1]}},
+        {"From 0 to 1": _zoom(0), "Close-up of the end": _zoom(lowest)},
         "Fraction of correctly classified images by epoch: test accuracy solid with filled markers, training accuracy "
         "dotted with open markers. Compare the last points, and the number of epochs that a run needs. Solid curves "
         "that cross again and again belong to runs of equal accuracy.",
     )
-    return figure.update_yaxes(title_text="accuracy (fraction of images)", tickformat=".3~f")
+    return figure.update_yaxes(title_text="accuracy (fraction of images)", tickformat=".3~f", zeroline=False)
+
+
+def _zoom(lowest: float) -> dict[str, Any]:
+    """Return the change of the layout that lets the accuracy's axis begin at ``lowest``."""
+    axis = fraction_axis(lowest)
+    return {f"yaxis.{key}": axis[key] for key in ("range", "dtick")}
 
 
 def epoch_time_figure(histories: Mapping[str, Records]) -> go.Figure:

@@ -197,8 +197,7 @@ def _misclassified(dataset: "Dataset", outcome: measures.Outcome) -> Section:
 def _feature_maps(model: "Model", dataset: "Dataset", outcome: measures.Outcome) -> list[Block]:
     image = model.normalization.apply(dataset.test.images[:1], model.network.dtype)
     activations = model.network.activations(image)
-    stem, *blocks = measures.stages(list(activations))
-    maps = {"image": image[0], "stem": activations[stem][0]} | {name: activations[name][0] for name in blocks}
+    maps = {"image": image[0]} | {name: activations[name][0] for name in measures.stages(list(activations))}
     label, predicted = dataset.classes[outcome.labels[0]], dataset.classes[outcome.predicted[0]]
     return [
         f"The feature maps are those of the first test image, of class {label}. The network predicts class {predicted} "
@@ -219,7 +218,9 @@ def _network(model: "Model", feature_maps: Sequence[Block]) -> Section:
     columns = ["Layer", "Output (C×H×W)", "Parameters", "Multiply-adds", "Output memory (bytes)"]
     sentence = (
         f"One image takes {multiply_adds:,} multiply-adds in convolutions and the linear layer (without bias "
-        f"additions). The outputs of all layers together take {memory:,} bytes in {model.config['dtype']}."
+        f"additions). The outputs of all layers together take {memory:,} bytes in {model.config['dtype']}. Layers have "
+        "the names of their parameters in the state dict: layer1.0.conv1 is the first convolution in block 0 of stage "
+        "1. Figures use the same names."
     )
     table = Table("Layers, for one image", columns, rows, collapsed=len(rows) > _MAX_OPEN_ROWS)
     return Section("Inside the network", [figures.filter_figure(filters), *feature_maps, sentence, table])

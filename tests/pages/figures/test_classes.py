@@ -82,6 +82,6 @@ def test_precision_recall_figure():
     assert recall.x == (0.75, 0.0, 1.0)
     assert precision.y == recall.y == (0, 1, 2)
     assert list(figure.layout.yaxis.ticktext) == CLASSES
-    assert list(figure.layout.xaxis.range) == [0, 1]
+    assert list(figure.layout.xaxis.range) == [-0.03, 1.03]
     assert figure.layout.xaxis.title.text == "fraction"
     assert "lowest recall is 0.00, of class dog" in figure.layout.meta["alt"]

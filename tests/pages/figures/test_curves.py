@@ -36,9 +36,9 @@ def test_loss_curve():
     assert "train from 2.000 to 0.200, test from 2.500 to 0.250" in figure.layout.meta["alt"]
 
 
-def test_accuracy_curve_has_an_axis_from_0_to_1():
+def test_accuracy_curve_has_room_for_markers_at_0_and_1():
     figure = accuracy_curve(HISTORY)
-    assert list(figure.layout.yaxis.range) == [0, 1]
+    assert list(figure.layout.yaxis.range) == [-0.03, 1.03]
     assert figure.layout.yaxis.title.text == "accuracy (fraction of images)"
     assert traces(figure)["train"].y[0] == 0.5
     assert traces(figure)["test"].y[0] == 0.4

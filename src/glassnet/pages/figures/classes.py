@@ -1,6 +1,5 @@
 """Figures by class: the confusion matrix, and precision and recall."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import plotly.graph_objects as go
 
 from glassnet.measures.outcomes import ClassScore
 from glassnet.pages.colours import SEQUENTIAL, TEST, TEXT, TRAIN
+from glassnet.pages.text import finite
 from glassnet.pages.theme import (
     BUTTONS_HEIGHT,
     COLOUR_BAR_HEIGHT,
@@ -18,6 +18,7 @@ from glassnet.pages.theme import (
     TITLE_HEIGHT,
     buttons,
     colour_bar,
+    fraction_axis,
     legend,
     name_rows,
     new_figure,
@@ -64,7 +65,7 @@ def confusion_figure(matrix: npt.NDArray[np.int64], classes: Sequence[str], *, n
 
 
 def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]) -> go.Figure:
-    """Draw precision and recall of every class on one axis from 0 to 1; NaN has no mark."""
+    """Draw precision and recall of every class on one axis that ends at 1; NaN has no mark."""
     names = [shorten_label(name) for name in classes]
     recalls = [(score.recall, name) for score, name in zip(scores, classes, strict=True) if score.count]
     lowest = f" The lowest recall is {min(recalls)[0]:.2f}, of class {min(recalls)[1]}." if recalls else ""
@@ -80,10 +81,12 @@ def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]
         margin={"l": 52 + text_width(names), "b": 88},
     )
     hover = [f"{shorten_label(name, 60)} ({score.count} images)" for name, score in zip(classes, scores, strict=True)]
+    drawn = []
     for kind, symbol, size, colour in (("precision", "circle-open", 13, TRAIN), ("recall", "diamond", 7, TEST)):
-        values = [getattr(score, kind) for score in scores]
+        values = [finite(getattr(score, kind)) for score in scores]
+        drawn += [value for value in values if value is not None]
         figure.add_scatter(
-            x=[None if math.isnan(value) else value for value in values],
+            x=values,
             y=list(range(len(names))),
             name=kind,
             mode="markers",
@@ -92,7 +95,7 @@ def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]
             text=hover,
             hovertemplate=f"%{{text}}<br>{kind} %{{x:.3f}}<extra></extra>",
         )
-    figure.update_xaxes(title_text="fraction", range=[0, 1], dtick=0.2, tickformat=".1f", zeroline=False)
+    figure.update_xaxes(title_text="fraction", **fraction_axis(min(drawn, default=0)))
     figure.update_yaxes(title_text="class", **name_rows(names) | {"showgrid": True, "ticklen": 8})
     return figure.update_layout(legend=legend())
 

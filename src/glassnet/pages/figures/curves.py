@@ -10,7 +10,7 @@ from plotly.colors import sample_colorscale
 from glassnet.measures.layers import layer_gradient_norms
 from glassnet.pages.colours import DEPTH, TEST, TRAIN, VALIDATION
 from glassnet.pages.text import finite, pluralize
-from glassnet.pages.theme import legend, line_style, logarithmic, new_figure, text_width
+from glassnet.pages.theme import fraction_axis, legend, line_style, logarithmic, new_figure, text_width
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -51,7 +51,7 @@ def accuracy_curve(history: Records) -> go.Figure:
         "Fraction of correctly classified images by epoch. The last point of the test curve is the result. A test "
         "curve far below the training curve is overfitting.",
     )
-    return figure.update_yaxes(title_text="accuracy (fraction of images)", range=[0, 1], dtick=0.2, tickformat=".1f")
+    return figure.update_yaxes(title_text="accuracy (fraction of images)", **fraction_axis())
 
 
 def gradient_norm_curves(history: Records) -> go.Figure:

@@ -55,27 +55,27 @@ def filter_figure(weight: npt.NDArray[np.floating[Any]]) -> go.Figure:
 
 
 def feature_map_figure(activations: Mapping[str, npt.NDArray[np.floating[Any]]], *, max_channels: int = 8) -> go.Figure:
-    """Draw feature maps of one image, a row for each stage of the network.
+    """Draw feature maps of one image, a row for each layer.
 
-    :param activations: {stage: (C, H, W)} in forward order.
-    :param max_channels: the number of channels to draw of each stage; those that vary most.
+    :param activations: {layer: (C, H, W)} in forward order.
+    :param max_channels: the number of channels to draw of each layer; those that vary most.
     """
     sides = np.array([maps.shape[1:] for maps in activations.values()]).max(axis=0)
     height, width = (max(1, round(side)) for side in sides * min(1.0, MAX_PIXELS / sides.max()))
     tiles = np.full((len(activations), max_channels, height, width), np.nan, np.float32)
     hover = []
-    for row, (stage, maps) in enumerate(activations.items()):
+    for row, (layer, maps) in enumerate(activations.items()):
         channels = most_variable_channels(maps, max_channels)
         chosen = np.nan_to_num(maps[channels].astype(np.float64))
         low, high = chosen.min(), chosen.max()
         tiles[row, : len(channels)] = resize_nearest((chosen - low) / ((high - low) or 1), height, width)
         texts = [
-            f"{stage}, channel {channel}<br>{image.min():.3g} to {image.max():.3g}"
+            f"{layer}, channel {channel}<br>{image.min():.3g} to {image.max():.3g}"
             for channel, image in zip(channels, chosen, strict=True)
         ]
         hover += texts + [""] * (max_channels - len(channels))
     grid = TileGrid(len(hover), height, width, max_channels, gap=max(1, width // 12), label_height=0)
-    names = [shorten_label(stage) for stage in activations]
+    names = [shorten_label(layer) for layer in activations]
     figure = tile_grid_figure(
         "Feature maps of one test image",
         grid,
@@ -85,7 +85,7 @@ def feature_map_figure(activations: Mapping[str, npt.NDArray[np.floating[Any]]],
         below=COLOUR_BAR_HEIGHT,
         left=16 + text_width(names),
         caption=(
-            f"Activations of one image after each stage, from the first to the last: the channels that vary most (at "
+            f"Activations of one image after the first layers and after each block: the channels that vary most (at "
             f"most {max_channels}), each row on its own range. Early maps resemble the image; later ones are coarser "
             "and show where a feature occurs. A map without contrast is a channel that does not respond to this image."
         ),
