@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
+from glassnet.pages.colours import DIVERGING
 from glassnet.pages.figures.tile_grid import TileGrid, label_rows, tile_grid_figure
 from glassnet.pages.theme import COLOUR_BAR_HEIGHT, colour_bar, text_width
 
@@ -42,6 +43,6 @@ def residual_block_figure(
     )
     bar = colour_bar("activation")
     canvas = grid.paste(tiles, np.nan)
-    figure.add_heatmap(z=canvas, colorscale="RdBu", zmid=0, zmin=-limit, zmax=limit, hoverinfo="skip", colorbar=bar)
+    figure.add_heatmap(z=canvas, colorscale=DIVERGING, zmid=0, zmin=-limit, zmax=limit, hoverinfo="skip", colorbar=bar)
     label_rows(figure, [(grid.corner(row * channels)[0] + (height - 1) / 2, name) for row, name in enumerate(ROWS)])
     return figure
