@@ -13,7 +13,7 @@ from glassnet.errors import ConfigError, DataError
 from glassnet.pages.page import render
 from glassnet.studies import convolution
 from glassnet.studies.convolution import KERNELS, convolve
-from glassnet.studies.convolution.measure import Kernel
+from glassnet.studies.convolution.kernels import Kernel
 
 SIDE = 9
 
@@ -24,8 +24,8 @@ def edge(kind: str) -> np.ndarray:
     return {
         "vertical edges": columns < 0,
         "horizontal edges": rows < 0,
-        "edges rising to the right": rows + columns < 0,  # from bottom left to top right
-        "edges falling to the right": rows - columns < 0,
+        "rising edges": rows + columns < 0,  # from bottom left to top right
+        "falling edges": rows - columns < 0,
     }[kind].astype(float)
 
 
@@ -44,6 +44,12 @@ def test_sobel_columns_give_0_at_a_horizontal_edge() -> None:
     (sobel,) = (kernel for kernel in KERNELS if kernel.responds_to == "vertical edges")
     assert [row[0] * row[2] for row in sobel.weights] == [-1, -4, -1]
     assert not convolve(edge("horizontal edges"), sobel.weights).any()
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+def test_numerators_are_whole_numbers_over_the_divisor(kernel: Kernel) -> None:
+    np.testing.assert_allclose(np.array(kernel.numerators) / kernel.divisor, kernel.weights)
+    assert all(isinstance(number, int) for row in kernel.numerators for number in row)
 
 
 def test_other_kernels_respond_to_points_and_uniform_areas() -> None:
@@ -107,7 +113,9 @@ def test_output_sizes_are_those_of_conv2d(
     (size,) = (size for size in study.sizes if size.changed == changed)
     assert (size.output_shape, size.parameters) == (shape, parameters)
     image = np.zeros((1, size.arguments["in_channels"], 8, 8), np.float32)
-    assert nn.Conv2d(**size.arguments)(image).shape[1:] == shape  # and it really comes out so
+    conv = nn.Conv2d(**size.arguments)
+    assert conv(image).shape[1:] == shape  # and it really comes out so
+    assert conv.weight.data.shape == size.kernel_shape
 
 
 def test_output_sizes_leave_out_what_does_not_fit() -> None:

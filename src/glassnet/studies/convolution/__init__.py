@@ -7,8 +7,8 @@ from glassnet.studies.convolution.figures import (
     receptive_field_growth_figure,
     receptive_field_overlay_figure,
 )
+from glassnet.studies.convolution.kernels import KERNELS
 from glassnet.studies.convolution.measure import (
-    KERNELS,
     ConvolutionStudy,
     convolve,
     output_sizes,

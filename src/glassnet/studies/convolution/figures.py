@@ -1,6 +1,5 @@
 """Figures of a convolution: kernel responses, output sizes, and receptive fields."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from plotly.colors import sample_colorscale
 from glassnet.pages.colours import DEPTH, DIVERGING, TEST, TEXT, TRAIN, VALIDATION
 from glassnet.pages.figures.curves import layer_axis
 from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
+from glassnet.pages.text import format_shape
 from glassnet.pages.theme import (
     COLOUR_BAR_HEIGHT,
     LABEL_SIZE,
@@ -21,43 +21,77 @@ from glassnet.pages.theme import (
     shorten_label,
     text_width,
 )
-from glassnet.studies.convolution.measure import Array, ConvolutionStudy, LayerField
+from glassnet.studies.convolution.kernels import Kernel
+from glassnet.studies.convolution.measure import Array, ConvolutionStudy, KernelResponse, LayerField
 
 MAX_RECTANGLES = 6
-OVERLAY_WIDTH = 380  # pixels
+OVERLAY_WIDTH = 300  # pixels
+_DIVERGING = {"colorscale": DIVERGING, "zmid": 0, "zmin": -1, "zmax": 1, "showscale": False, "hoverinfo": "skip"}
 _GRAY = {"colorscale": "gray", "zmin": 0, "zmax": 1, "showscale": False, "hoverinfo": "skip"}
 
 
 def kernel_response_figure(study: ConvolutionStudy) -> go.Figure:
-    """Draw the image and the response of each kernel, each response on its own range."""
+    """Draw the image, then each kernel with its numbers beside its response, each response on its own range."""
     height, width = study.image.shape
-    tiles = np.full((1 + len(study.responses), height, width), np.nan)
-    hover = [f"{shorten_label(study.name, 60)}<br>{height}×{width} pixels, 0 (black) to 1 (white)"]
-    for tile, response in zip(tiles[1:], study.responses, strict=True):
-        kernel, low, high = response.kernel, response.lowest, response.highest
-        tile[1:-1, 1:-1] = response.response / (max(-low, high) or 1.0)
-        hover.append(f"{kernel.name}<br>responds to {kernel.responds_to}<br>{low:.3g} to {high:.3g}")
-    labels = [shorten_label(study.name, 30), *(response.kernel.responds_to for response in study.responses)]
+    side = max(height, width)
+    gap = max(1, side // 16)
+    size = f"{height}×{width} pixels"
+    labels = [[shorten_label(study.name), size, "0 to 1"], *map(_response_label, study.responses)]
     figure, grid = _tile_grid(
-        "Kernel responses",
-        tiles,
+        "Kernels and their responses",
+        (len(labels), side, 2 * side + gap),
         columns=3,
-        line_length=16,
         labels=labels,
-        hover=hover,
+        hover=["<br>".join(lines) for lines in labels],
         caption=(
-            "Response of each kernel, with the feature that it responds to: white is 0, blue positive, red negative. "
-            "The kernel for vertical edges is blue where the image is brighter on the left, red where it is brighter "
-            "on the right, and white at horizontal edges."
+            "Each kernel and its response to the image, with the size of the response and its range: blue is positive, "
+            "red negative, and 0 has no colour. Sobel x is blue where the image is brighter on the left, red where it "
+            "is brighter on the right, and does not respond to horizontal edges."
         ),
-        alt=f"The image in gray and the responses of {len(study.responses)} kernels: {', '.join(labels[1:])}.",
+        alt=f"The image in gray and the responses of {len(study.responses)} kernels: "
+        f"{', '.join(response.kernel.name for response in study.responses)}.",
+        usual=1.7,
     )
-    canvas = grid.paste(tiles, np.nan)
-    image = np.full_like(canvas, np.nan)
-    image[:height, :width] = study.image
+    image, tiles = np.full(grid.size, np.nan), np.full((len(labels), side, 2 * side + gap), np.nan)
+    _paste(image, study.image, 0, (side + gap) // 2, side)
+    for index, (tile, response) in enumerate(zip(tiles[1:], study.responses, strict=True), start=1):
+        values = response.response / (max(-response.lowest, response.highest) or 1.0)
+        _paste(tile, values, 0, side + gap, side)
+        _add_kernel(figure, response.kernel, grid.corner(index), side)
     figure.add_heatmap(z=image, **_GRAY)
     ticks = {"tickvals": [-1, 0, 1], "ticktext": ["−largest", "0", "largest"]}
-    return _add_diverging(figure, canvas, "response, within its tile's range", **ticks)
+    return _add_diverging(figure, grid.paste(tiles, np.nan), "response, within its tile's range", **ticks)
+
+
+def _response_label(response: KernelResponse) -> list[str]:
+    kernel = response.kernel
+    low, high = (round(value, 1) + 0.0 for value in (response.lowest, response.highest))
+    factor = "" if kernel.divisor == 1 else f", times 1/{kernel.divisor}"
+    size = format_shape(response.response.shape)
+    return [f"{kernel.name}{factor}", kernel.responds_to, f"{size}: {low:g} to {high:g}".replace("-", "−")]
+
+
+def _paste(canvas: Array, values: Array, top: int, left: int, side: int) -> None:
+    """Write values into the middle of a square of the canvas."""
+    height, width = values.shape
+    top, left = top + (side - height) // 2, left + (side - width) // 2
+    canvas[top : top + height, left : left + width] = values
+
+
+def _add_kernel(figure: go.Figure, kernel: Kernel, corner: tuple[int, int], side: int) -> None:
+    """Draw a kernel with its numbers in a square of the grid."""
+    numbers = np.array(kernel.numerators)
+    limit, cell = np.abs(numbers).max(), side / len(numbers)
+    centres = (np.arange(len(numbers)) + 0.5) * cell - 0.5
+    figure.add_heatmap(
+        z=numbers / limit,
+        x=corner[1] + centres,
+        y=corner[0] + centres,
+        xgap=1,
+        ygap=1,
+        **_DIVERGING,
+        **_numbers(numbers),
+    )
 
 
 def correlation_figure(study: ConvolutionStudy) -> go.Figure:
@@ -65,30 +99,27 @@ def correlation_figure(study: ConvolutionStudy) -> go.Figure:
     kernel = np.full(study.point.shape, np.nan)
     kernel[1:-1, 1:-1] = study.kernel
     tiles = np.stack([kernel, study.point, study.correlated, study.flipped])
-    labels = ["kernel", "one white pixel", "Conv2d’s response", "with the kernel flipped"]
+    labels = [["kernel", "3×3"], ["one pixel", "5×5"], ["Conv2d", "5×5"], ["flipped", "5×5"]]
     shown, other = (
         ("the kernel itself", "turned") if study.flips else ("the kernel turned by 180°", "the kernel itself")
     )
     figure, grid = _tile_grid(
         "One white pixel",
-        tiles,
+        tiles.shape,
         columns=4,
-        line_length=12,
         labels=labels,
         hover=[],
         caption=(
-            f"Response to one white pixel. The third tile shows {shown}; a flipped kernel gives {other}, which is the "
+            f"Responses to one white pixel. That of Conv2d is {shown}; a flipped kernel gives {other}, which is the "
             "convolution of mathematics. A network learns its kernels, so a flip would only store them turned."
         ),
-        alt=f"Four tiles of numbers: {', '.join(labels)}. Conv2d’s response is {shown}.",
+        alt=f"Four tiles of numbers: {', '.join(map(' '.join, labels))}. Conv2d’s response is {shown}.",
+        usual=1.6,
     )
     values = grid.paste(tiles, np.nan)
     limit = float(np.nanmax(np.abs(values)))
     _add_diverging(figure, values / limit, "value", tickvals=[-1, 0, 1], ticktext=[f"−{limit:g}", "0", f"{limit:g}"])
-    texts = [["" if np.isnan(value) else f"{value:g}".replace("-", "−") for value in row] for row in values]
-    return figure.update_traces(
-        text=texts, texttemplate="%{text}", textfont={"size": LABEL_SIZE}, selector={"type": "heatmap"}
-    )
+    return figure.update_traces(**_numbers(values), selector={"type": "heatmap"})
 
 
 def kernel_size_figure(study: ConvolutionStudy) -> go.Figure:
@@ -184,30 +215,29 @@ def _select_fields(fields: Sequence[LayerField]) -> list[LayerField]:
 
 def _tile_grid(
     title: str,
-    tiles: Array,
+    shape: tuple[int, ...],
     *,
     columns: int,
-    line_length: int,
-    labels: Sequence[str],
+    labels: list[list[str]],
     hover: list[str],
     caption: str,
     alt: str,
+    usual: float,
 ) -> tuple[go.Figure, TileGrid]:
-    """Return a figure of tiles (count, H, W) without their pixels, and its grid.
+    """Return a figure of tiles of a shape (count, H, W) without their pixels, and its grid.
 
-    The label below a tile has lines of ``line_length`` characters.
+    :param usual: the usual width of a tile; 1 is just enough for the labels.
     """
-    lines = [textwrap.wrap(label, line_length) for label in labels]
-    n_lines, height, width = max(map(len, lines)), *tiles.shape[1:]
-    min_width = 8 + text_width([line for label in lines for line in label], LABEL_SIZE) * 0.92  # on the screen
-    label_height = -(-int((n_lines * (LABEL_SIZE + 4) + 6) * width) // int(min_width))  # in pixels of the tiles
-    grid = TileGrid(len(tiles), height, width, columns, gap=max(1, width // 16), label_height=label_height)
+    count, height, width = shape
+    min_width = 8 + text_width([line for lines in labels for line in lines], LABEL_SIZE) * 0.92  # on the screen
+    label_height = -(-int((len(labels[0]) * (LABEL_SIZE + 4) + 6) * width) // int(min_width))  # in pixels of the tiles
+    grid = TileGrid(count, height, width, columns, gap=max(1, height // 16), label_height=label_height)
     figure = tile_grid_figure(
         title,
         grid,
-        labels=[label + [""] * (n_lines - len(label)) for label in lines],
+        labels=labels,
         hover=hover,
-        tile=(min_width, max(480 / columns, min_width)),
+        tile=(min_width, usual * min_width),
         below=COLOUR_BAR_HEIGHT,
         left=8,
         caption=caption,
@@ -217,6 +247,11 @@ def _tile_grid(
 
 
 def _add_diverging(figure: go.Figure, values: Array, title: str, **ticks: Any) -> go.Figure:
-    """Add values from −1 (red) through 0 (white) to 1 (blue)."""
-    bar = colour_bar(title, **ticks)
-    return figure.add_heatmap(z=values, colorscale=DIVERGING, zmid=0, zmin=-1, zmax=1, hoverinfo="skip", colorbar=bar)
+    """Add values from −1 (red) through 0 to 1 (blue), with their colour bar."""
+    return figure.add_heatmap(z=values, **_DIVERGING | {"showscale": True}, colorbar=colour_bar(title, **ticks))
+
+
+def _numbers(values: Array) -> dict[str, Any]:
+    """Return the texts of a heatmap that writes these numbers into its cells; NaN has none."""
+    texts = [["" if np.isnan(value) else f"{value:g}".replace("-", "−") for value in row] for row in values]
+    return {"text": texts, "texttemplate": "%{text}", "textfont": {"size": LABEL_SIZE, "color": TEXT}}

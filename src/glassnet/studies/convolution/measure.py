@@ -17,46 +17,15 @@ from glassnet.data.decode import read_image_headers
 from glassnet.errors import DataError, ShapeError
 from glassnet.measures.receptive_field import ReceptiveField, layer_geometries
 from glassnet.pages.text import format_shape
+from glassnet.studies.convolution.kernels import ASYMMETRIC_KERNEL, EDGE_KERNELS, KERNELS, Kernel
 from glassnet.studies.study import Study
 from glassnet.verify import naive_convolution
 
 Array = npt.NDArray[Any]
 Image = str | os.PathLike[str] | npt.NDArray[np.uint8]
-Weights = tuple[tuple[float, ...], ...]
 
 LONGEST_SIDE = 96  # pixels of the displayed image; the plain loops then take about a second
 
-
-@dataclass(frozen=True)
-class Kernel:
-    """A classic kernel, and the feature of an image that it responds to."""
-
-    name: str
-    responds_to: str
-    weights: Weights
-
-
-def _scaled(weights: Weights, factor: float) -> Weights:
-    return tuple(tuple(factor * weight for weight in row) for row in weights)
-
-
-# Edge kernels have the name of the edge that they respond to: columns 1, 0, −1 compare left with right, which differ
-# at a vertical edge.
-EDGE_KERNELS = (
-    Kernel("Sobel, columns 1, 0, −1", "vertical edges", ((1, 0, -1), (2, 0, -2), (1, 0, -1))),
-    Kernel("Sobel, rows 1, 0, −1", "horizontal edges", ((1, 2, 1), (0, 0, 0), (-1, -2, -1))),
-    Kernel("diagonal", "edges rising to the right", ((2, 1, 0), (1, 0, -1), (0, -1, -2))),
-    Kernel("diagonal, mirrored", "edges falling to the right", ((0, 1, 2), (-1, 0, 1), (-2, -1, 0))),
-)
-KERNELS = (
-    *EDGE_KERNELS,
-    Kernel("Laplace", "spots and all edges", ((0, -1, 0), (-1, 4, -1), (0, -1, 0))),
-    Kernel("sharpen", "brightness and contrast", ((0, -1, 0), (-1, 5, -1), (0, -1, 0))),
-    Kernel("mean", "mean brightness", _scaled(((1, 1, 1), (1, 1, 1), (1, 1, 1)), 1 / 9)),
-    Kernel("Gauss", "brightness nearby", _scaled(((1, 2, 1), (2, 4, 2), (1, 2, 1)), 1 / 16)),
-)
-
-ASYMMETRIC_KERNEL = ((1.0, 0.0, 0.0), (1.0, 0.0, 0.0), (1.0, 1.0, -1.0))  # turned or mirrored it is another kernel
 
 # Each variation changes one thing of a 3×3 kernel without padding.
 VARIATIONS: dict[str, dict[str, Any]] = {
@@ -100,6 +69,7 @@ class OutputSize:
 
     changed: str
     arguments: Mapping[str, Any]
+    kernel_shape: tuple[int, ...]  # (out_channels, in_channels, height, width)
     output_shape: tuple[int, ...]
     parameters: int
 
@@ -152,7 +122,8 @@ class ConvolutionStudy(Study):
         strongest = max(edges, key=lambda response: response.mean_size)
         if strongest.mean_size == 0:
             return "None of the edge kernels responds to this image: it has no edges."
-        return f"Of the four edge kernels the one for {strongest.kernel.responds_to} responds most to this image."
+        kernel = strongest.kernel
+        return f"Of the four edge kernels {kernel.name}, for {kernel.responds_to}, responds most to this image."
 
     def _receptive_fields(self) -> str:
         first, last = self.fields[0], self.fields[-1]
@@ -238,7 +209,8 @@ def output_sizes(size: tuple[int, ...]) -> tuple[OutputSize, ...]:
         shape = _output_size(conv, size)
         if shape is not None:
             parameters = sum(parameter.data.size for parameter in conv.parameters())
-            sizes.append(OutputSize(changed, arguments, (conv.out_channels, *shape), parameters))
+            kernels = conv.weight.data.shape
+            sizes.append(OutputSize(changed, arguments, kernels, (conv.out_channels, *shape), parameters))
     return tuple(sizes)
 
 

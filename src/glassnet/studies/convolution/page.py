@@ -48,8 +48,8 @@ def _responses(study: ConvolutionStudy) -> Section:
     )
     rows = [
         {
-            "Responds to": response.kernel.responds_to,
             "Kernel": response.kernel.name,
+            "Responds to": response.kernel.responds_to,
             "Weights": " | ".join(" ".join(map(_fraction, row)) for row in response.kernel.weights),
             "Sum of the weights": round(float(np.sum(response.kernel.weights)), 12),
             "Largest response": max(-response.lowest, response.highest),
@@ -68,10 +68,16 @@ def _sizes(study: ConvolutionStudy) -> Section:
         "channel has its own kernel, which covers all input channels."
     )
     rows = [
-        {"Changed": size.changed, "Output": format_shape(size.output_shape), "Parameters": size.parameters}
+        {
+            "Changed": size.changed,
+            "Input": format_shape((size.arguments["in_channels"], *study.image.shape)),
+            "Kernels": format_shape(size.kernel_shape),
+            "Output": format_shape(size.output_shape),
+            "Parameters": size.parameters,
+        }
         for size in study.sizes
     ]
-    table = Table.from_records(f"Outputs for an image of {format_shape(study.image.shape)}", rows)
+    table = Table.from_records("Sizes by what is changed (channels×height×width)", rows)
     return Section("Output size", [formula, kernel_size_figure(study), table])
 
 
