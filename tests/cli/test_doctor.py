@@ -1,6 +1,7 @@
 """``glassnet doctor``: what it prints and writes, and its exit codes."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -41,8 +42,10 @@ def test_doctor_lists_the_passed_checks_and_writes_a_page(doctor: Call, healthy_
     run = shutil.copytree(healthy_run, tmp_path / "run")
     code, out, _ = doctor(run)
     assert code == 0
-    assert out.startswith(f"{run} looks healthy. 19 of 19 checks passed, 0 skipped.\n")
-    assert f"Checks passed: {', '.join(check.name for check in CHECKS)}.\n" in out
+    assert out.startswith(f"{run} looks healthy. 17 of 19 checks passed, 2 skipped.\n")
+    lines = out.splitlines()
+    assert sum(line.startswith(check.name + "  ") for line in lines for check in CHECKS) == len(CHECKS)
+    assert max(map(len, lines)) < 160
     assert out.endswith(f"Page {run}/doctor.html\n")
     assert (run / "doctor.html").stat().st_size > 1_000_000
     gn.train("tiny", "digits", samples=400, epochs=1, run=run, overwrite=True, progress=Progress(), report=False)
@@ -57,7 +60,8 @@ def test_doctor_exits_with_0_and_explains_a_failed_run(doctor: Call, tmp_path: P
     code, out, _ = doctor(tmp_path / "run")
     assert code == 0
     assert ": learning rate too high (confidence: high)." in out.splitlines()[0]
-    assert "\n   1. train again with the smaller lr named above\n" in out
+    step = r"\n   1\. train again with a smaller learning rate: (--lr [\d.]+)\n"
+    assert re.search(rf"{step}      glassnet train digits .* \1\n", out)
     assert "\n   Expected: the loss is finite, " in out
 
 
@@ -72,7 +76,7 @@ def test_doctor_of_images_alone_writes_no_page(doctor: Call, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     code, out, _ = doctor("--data", "digits", "--json")
     assert (code, json.loads(out)["page"], list(tmp_path.iterdir())) == (0, None, [])
-    assert "\nChecks skipped (there is no run, only images): wrong gradient, " in doctor("--data", "digits")[1]
+    assert re.search("\nwrong gradient +there is no run, only images\n", doctor("--data", "digits")[1])
 
 
 def test_doctor_of_imported_weights_asks_for_data(doctor: Call, healthy_run: Path, tmp_path: Path) -> None:
@@ -80,7 +84,8 @@ def test_doctor_of_imported_weights_asks_for_data(doctor: Call, healthy_run: Pat
     gn.import_weights(healthy_run / "last.safetensors", "tiny", **given)
     code, out, _ = doctor(tmp_path / "imported")
     assert (code, "cannot be judged" in out, "--data" in out) == (0, True, True)
-    assert "Checks passed: wrong gradient, " in doctor(tmp_path / "imported", "--data", "digits")[1]
+    out = doctor(tmp_path / "imported", "--data", "digits")[1]
+    assert re.search(r"\nchecks passed +measured\nwrong gradient +largest relative error ", out)
 
 
 def test_doctor_takes_options_for_images_of_several_sizes_and_unreadable_ones(doctor: Call, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 
 import glassnet as gn
+from glassnet.doctor import learning_rate_checks, training_checks
 from glassnet.doctor.context import CheckContext
+from glassnet.doctor.short_runs import ShortRun
 from glassnet.progress import Progress
 
 MakeContext = Callable[..., CheckContext]
@@ -52,3 +55,26 @@ def make_context(healthy_run: Path, tmp_path: Path) -> MakeContext:
         return CheckContext(path)
 
     return make
+
+
+@pytest.fixture
+def set_short_runs(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that sets the loss of short runs by learning rate (of two digits), and returns the rates tried."""
+
+    def set_short_runs(losses: dict[float, float], accuracy: float = 0.5) -> list[float]:
+        tried: list[float] = []
+
+        def run_short_training(context: CheckContext, steps: int, max_seconds: float, **changes: Any) -> ShortRun:
+            lr = float(f"{changes.get('lr') or context.recipe.lr:.2g}")
+            tried.append(lr)
+            return ShortRun((losses.get(lr, math.inf),) * steps, accuracy)
+
+        for module in (learning_rate_checks, training_checks):
+            monkeypatch.setattr(module, "run_short_training", run_short_training)
+        return tried
+
+    return set_short_runs
+
+
+def epochs(*losses: float, train: float = 0.5, test: float = 0.5) -> list[dict[str, Any]]:
+    return [{"loss": loss, "train_accuracy": train, "test_accuracy": test} for loss in losses]

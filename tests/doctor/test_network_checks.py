@@ -69,9 +69,26 @@ class TestDeadRelu:
 
         context = context_from(tmp_path, silence)
         assert network_checks.DeadReluAtInit().run(context).confidence == "high"
-        result = network_checks.DeadReluAfterTraining().run(context)
-        assert result.confidence == "high"
-        assert result.value == pytest.approx(0.5, abs=0.1)
+        result = network_checks.DeadReluAfterTraining().run(context)  # the training silenced none of them
+        assert (result.confidence, result.measured.count("50%")) == (None, 2)
+        assert [str(remedy) for remedy in network_checks.DeadReluAtInit().remedies(context, result)] == [
+            "look at the biases of the weights in --init: they silence these channels",
+            "start from new random weights (He et al. 2015b): leave --init out",
+            "use BatchNorm, which makes activations independent of the weights' scale: --norm batch",
+        ]
+
+    @pytest.mark.parametrize(("better", "first"), [(0.033, "--lr 0.033"), (1.0, "--clip-grad-norm 1")])
+    def test_counts_what_the_training_silenced(
+        self, make_context: Any, set_short_runs: Any, better: float, first: str
+    ) -> None:
+        set_short_runs({0.1: 5.0, better: 1.0})
+        context, check = make_context([{"loss": 2.3}, {"loss": 9.0}]), network_checks.DeadReluAfterTraining()
+        state = context.network.state_dict()
+        state["layer1.0.conv1.bias"][:] = -1e6
+        context.network.load_state_dict(state)
+        result = check.run(context)
+        assert (result.confidence, result.value) == ("high", pytest.approx(10 / 24))
+        assert str(check.remedies(context, result)[0]).endswith(first)
 
     def test_is_skipped_for_few_images(self, make_context: Any) -> None:
         context = make_context()

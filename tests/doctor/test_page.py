@@ -8,16 +8,23 @@ from glassnet.doctor.check import CheckResult
 from glassnet.doctor.data_checks import ClassImbalance
 from glassnet.doctor.network_checks import WrongGradient
 from glassnet.doctor.page import build_page
+from glassnet.doctor.remedy import PYTHON_NOTE, Remedy
 from glassnet.doctor.report import CheckOutcome
 from glassnet.doctor.training_checks import Overfitting
 from glassnet.errors import RunError
+from glassnet.pages.theme import caption
 
 
 @pytest.fixture
 def report(healthy_context: Any) -> DoctorReport:
     """Two findings, a check that passed and one that was skipped."""
     outcomes = [
-        CheckOutcome(ClassImbalance(), CheckResult(9, "9.0 times", "high", "<b>'cat'</b> has 9 times more.")),
+        CheckOutcome(
+            ClassImbalance(),
+            CheckResult(9, "9.0 times", "high", "<b>'cat'</b> has 9 times more."),
+            remedies=[Remedy("look"), Remedy("train again", {"lr": 0.1})],
+            command="glassnet train digits --lr 0.1",
+        ),
         CheckOutcome(Overfitting(), CheckResult(0.13, "+13 points", "medium", "A gap.")),
         CheckOutcome(WrongGradient(), CheckResult(1e-9, "largest relative error 1e-09")),
         CheckOutcome(WrongGradient(), None, "no time"),
@@ -33,14 +40,17 @@ def test_build_page_has_findings_in_order_then_the_other_checks(report: DoctorRe
     message, evidence, *advice = page.sections[0].blocks
     assert message == "<b>'cat'</b> has 9 times more."
     assert [row[1] for row in evidence.rows] == ["9.0 times", ClassImbalance.expected, "high", ClassImbalance.source]
-    assert [step[:3] for step in advice[1:]] == ["1. ", "2. "]
-    assert page.sections[-1].blocks[0].rows == [["no time", "wrong gradient"]]
+    assert advice[1:3] == ["1. Look.", "2. Train again: --lr 0.1"]
+    assert (advice[3].text, advice[3].collapsed) == ("glassnet train digits --lr 0.1", False)
+    assert page.sections[-1].blocks[0].rows == [["wrong gradient", "no time"]]
+    assert PYTHON_NOTE in page.summary
+    assert "label smoothing of 0.1" in caption(page.sections[2].blocks[0])
 
 
 def test_build_page_of_a_healthy_run_has_no_findings(healthy_context: Any) -> None:
     report = DoctorReport("runs/a", healthy_context, [CheckOutcome(WrongGradient(), CheckResult(0, "0"))])
     page = build_page(report)
-    assert page.summary == ["runs/a looks healthy.", "1 of 1 check passed, 0 skipped."]
+    assert page.summary[:2] == ["runs/a looks healthy.", "1 of 1 check passed, 0 skipped."]
     assert ("First finding", "None") in page.key_figures
     assert [section.title for section in page.sections] == ["The training", "Checks passed"]
 

@@ -8,11 +8,14 @@ import pytest
 import glassnet as gn
 from glassnet.doctor.check import Check, CheckResult
 from glassnet.doctor.context import CheckContext
+from glassnet.doctor.remedy import PYTHON_NOTE, Remedy
 from glassnet.doctor.report import CheckOutcome, DoctorReport
+
+REMEDIES = [Remedy("look"), Remedy("change it", {"lr": 0.1})]
 
 
 class NamedCheck(Check):
-    requires, expected, source, advice = (), "less", "made up", ("do something",)
+    requires, expected, source = (), "less", "made up"
 
     def __init__(self, name: str) -> None:
         self.name = name  # type: ignore[misc]
@@ -26,7 +29,7 @@ def report_of(**results: CheckResult | str) -> DoctorReport:
     outcomes = [
         CheckOutcome(NamedCheck(name), None, result)
         if isinstance(result, str)
-        else CheckOutcome(NamedCheck(name), result)
+        else CheckOutcome(NamedCheck(name), result, remedies=REMEDIES, command="train")
         for name, result in results.items()
     ]
     return DoctorReport("runs/a", CheckContext(data=gn.load_data("digits", samples=100)), outcomes)
@@ -52,7 +55,7 @@ def test_findings_are_sorted_by_confidence_then_by_cause(report: DoctorReport) -
 
 def test_passed_and_skipped_hold_the_other_checks(report: DoctorReport) -> None:
     assert [outcome.check.name for outcome in report.passed] == ["c"]
-    assert report.skipped_by_reason == {"no images": ["e", "g"], "no recipe": ["f"]}
+    assert [outcome.skip_reason for outcome in report.skipped] == ["no images", "no recipe", "no images"]
 
 
 def test_summary_names_the_first_finding_and_counts_checks(report: DoctorReport) -> None:
@@ -76,13 +79,23 @@ def test_summary_without_findings_is_healthy_only_if_a_check_passed() -> None:
     assert report_of(b="no images").summary[0] == "runs/a cannot be judged."
 
 
+def test_steps_have_the_command_once(report: DoctorReport) -> None:
+    assert report.findings[0].steps == [("look", ""), ("change it: --lr 0.1", "train")]
+
+
+def test_notes_explain_smoothed_losses_and_options(healthy_context: CheckContext, report: DoctorReport) -> None:
+    assert report.notes == [PYTHON_NOTE]
+    assert "label smoothing 0.1 and cannot fall below 0.500" in DoctorReport("run", healthy_context, []).notes[0]
+    assert report_of(a="no images").notes == []
+
+
 def test_to_dict_is_json(report: DoctorReport) -> None:
     content = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert list(content) == ["subject", "healthy", "summary", "findings", "passed", "skipped"]
     assert content["healthy"] is False
     assert content["findings"][0] == {
         **{"name": "b", "measured": "2", "value": None, "expected": "less"},  # JSON has no infinity
-        **{"confidence": "high", "message": "B.", "advice": ["do something"]},
+        **{"confidence": "high", "message": "B.", "advice": ["look", "change it: --lr 0.1"], "command": "train"},
     }
     assert content["passed"] == [{"name": "c", "measured": "3", "value": 3, "expected": "less"}]
     assert content["skipped"][0] == {"name": "e", "reason": "no images"}

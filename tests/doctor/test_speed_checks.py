@@ -9,6 +9,7 @@ from PIL import Image
 
 import glassnet as gn
 from glassnet.doctor import speed_checks
+from glassnet.doctor.check import CheckSkippedError
 from glassnet.doctor.context import CheckContext
 from glassnet.progress import Progress
 
@@ -42,9 +43,25 @@ def test_float64(make_context: Any, set_seconds: Any, dtype: str, ratio: float, 
     assert speed_checks.Float64().run(make_context(dtype=dtype)).confidence == confidence
 
 
-def test_bad_thread_count_passes_on_numpy(healthy_context: CheckContext) -> None:
-    result = speed_checks.BadThreadCount().run(healthy_context)
-    assert (result.confidence, result.measured) == (None, "numpy on cpu")
+def test_small_batch_raises_the_rate_in_proportion(make_context: Any, set_seconds: Any, set_short_runs: Any) -> None:
+    set_seconds(lambda network, size: 3 if size == 4 else 1)
+    check, losses = speed_checks.SmallBatch(), {0.01: 5.0, 0.0033: 1.2}
+    set_short_runs(losses)
+    for history, lr, end in (
+        ([2.0], 0.001, " --lr 0.016"),
+        ([2.0], 0.01, " --lr 0.1"),  # no more than the preset's
+        ([2.0], 0.1, ""),
+        ([2.3, 9.0], 0.01, ""),  # smaller rates are better
+    ):
+        records = [{"loss": loss, "train_accuracy": 0.5, "test_accuracy": 0.5} for loss in history]
+        context = make_context(records, recipe__batch_size=4, recipe__lr=lr)
+        (remedy,) = check.remedies(context, check.run(context))
+        assert str(remedy).endswith(f": --batch-size 64{end}")
+
+
+def test_bad_thread_count_is_skipped_on_numpy(healthy_context: CheckContext) -> None:
+    with pytest.raises(CheckSkippedError, match=r"^PyTorch on a CPU alone has threads to choose$"):
+        speed_checks.BadThreadCount().run(healthy_context)
 
 
 @pytest.mark.parametrize(("ratio", "confidence"), [(3, "high"), (1.1, None)])
@@ -54,10 +71,12 @@ def test_bad_thread_count_restores_the_count(
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     set_seconds(lambda network, size: ratio if network.threads == 3 else 1)
-    result = speed_checks.BadThreadCount().run(make_context(engine="torch", threads=3))
+    check, context = speed_checks.BadThreadCount(), make_context(engine="torch", threads=3)
+    result = check.run(context)
     assert result.confidence == confidence
     if confidence:
         assert result.message == "A step takes 3.0 times as long on 3 threads as on 1."
+        assert [str(remedy).rpartition(": ")[2] for remedy in check.remedies(context, result)] == ["--threads 1"]
     assert torch.get_num_threads() == before
 
 
@@ -83,6 +102,6 @@ def test_slow_decoding_compares_with_the_training(
     assert result.message.startswith(f"Decoding 16 image files takes {16 * seconds:.1f} s, training on them 0.")
 
 
-def test_slow_decoding_passes_without_image_files(healthy_context: CheckContext) -> None:
-    result = speed_checks.SlowDecoding().run(healthy_context)
-    assert (result.confidence, result.measured) == (None, "no image files to decode")
+def test_slow_decoding_is_skipped_without_image_files(healthy_context: CheckContext) -> None:
+    with pytest.raises(CheckSkippedError, match=r"^the run's images are not image files in a folder$"):
+        speed_checks.SlowDecoding().run(healthy_context)

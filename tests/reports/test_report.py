@@ -10,6 +10,7 @@ from glassnet.data import Split
 from glassnet.errors import DataError
 from glassnet.pages.figures import NO_ERRORS_TEXT
 from glassnet.pages.page import Table, render
+from glassnet.pages.theme import caption
 from glassnet.progress import Progress
 from glassnet.reports import write_report
 from glassnet.reports.report import build_page
@@ -183,8 +184,8 @@ def test_summary_names_the_weights_that_validation_selected(run, digits_data):
 def test_build_page_explains_label_smoothing(run, digits_data):
     for smoothing, told in ((0.1, True), (0.0, False)):
         run.config["recipe"]["label_smoothing"] = smoothing
-        sentences = paragraphs(build_page(run, digits_data))
-        assert any("label smoothing of 0.1" in sentence for sentence in sentences) is told
+        losses = build_page(run, digits_data).sections[1].blocks[0]
+        assert ("label smoothing of 0.1" in caption(losses)) is told
 
 
 def test_summary_says_that_a_run_is_not_finished(run, digits_data):

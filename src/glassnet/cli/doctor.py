@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glassnet.cli.app import ImageSize, Json, MaxUnreadable, app, show
+from glassnet.cli.app import ImageSize, Json, MaxUnreadable, app, show, table
 
 if TYPE_CHECKING:
     from glassnet.doctor import DoctorReport
@@ -43,17 +43,21 @@ def doctor(
 
 def _lines(report: DoctorReport) -> list[str]:
     lines = [" ".join(report.summary)]
-    for number, finding in enumerate((outcome.to_dict() for outcome in report.findings), start=1):
+    for number, outcome in enumerate(report.findings, start=1):
+        finding = outcome.to_dict()
         lines += [
             f"\n{number}. {finding['name']} (confidence: {finding['confidence']})",
             f"   {finding['message']}",
-            f"   Measured: {finding['measured']}",
             f"   Expected: {finding['expected']}",
             "   What to do, in this order:",
-            *(f"   {step}. {advice}" for step, advice in enumerate(finding["advice"], start=1)),
         ]
+        for number_of_step, (step, command) in enumerate(outcome.steps, start=1):
+            lines.append(f"   {number_of_step}. {step}")
+            lines += [f"      {command}"] if command else []
     if report.passed:
-        lines.append(f"\nChecks passed: {', '.join(outcome.check.name for outcome in report.passed)}.")
-    for reason, names in report.skipped_by_reason.items():
-        lines.append(f"Checks skipped ({reason.rstrip('.')}): {', '.join(names)}.")
-    return lines
+        rows = [{"checks passed": o.check.name, "measured": o.result.measured} for o in report.passed if o.result]
+        lines.append(f"\n{table(rows)}")
+    if report.skipped:
+        rows = [{"checks skipped": o.check.name, "reason": o.skip_reason} for o in report.skipped]
+        lines.append(f"\n{table(rows)}")
+    return [*lines, "", *report.notes]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from glassnet.doctor.context import CheckContext
+from glassnet.doctor.remedy import Remedy
 from glassnet.errors import GlassnetError
 
 CONFIDENCE_LEVELS = ("high", "medium", "low")
@@ -24,6 +26,7 @@ class CheckResult:
     measured: str
     confidence: str | None = None  # confidence that there is a fault: one of CONFIDENCE_LEVELS
     message: str = ""  # a sentence about the fault
+    settings: Mapping[str, Any] = field(default_factory=dict)  # settings of the training that measured better
 
 
 class Check(ABC):
@@ -36,7 +39,7 @@ class Check(ABC):
     requires: ClassVar[tuple[str, ...]]  # keys of ``context.PARTS``
     expected: ClassVar[str]  # values without a fault
     source: ClassVar[str]  # origin of the limits
-    advice: ClassVar[tuple[str, ...]]  # remedies, in the order to try them
+    advice: ClassVar[tuple[str, ...]] = ()  # remedies that are the same for every run
     medium: ClassVar[float]  # values from here on are a fault with medium confidence
     high: ClassVar[float]  # and from here on with high confidence
 
@@ -47,9 +50,23 @@ class Check(ABC):
         :raises CheckSkippedError: if the check cannot measure anything.
         """
 
-    def grade(self, value: float, measured: str, message: str) -> CheckResult:
-        """Return a result with the confidence that the value has by the limits ``medium`` and ``high``."""
-        return CheckResult(value, measured, confidence_level(value, self.medium, self.high), message)
+    def finds(self, context: CheckContext) -> bool:
+        """Return whether the check finds its fault, for checks that depend on it; False if it cannot measure."""
+        try:
+            return context.has(*self.requires) and self.run(context).confidence is not None
+        except GlassnetError:
+            return False
+
+    def remedies(self, context: CheckContext, result: CheckResult) -> list[Remedy]:
+        """Return what to do about the fault that was found in this run, in the order to try it."""
+        return [Remedy(step) for step in self.advice]
+
+    def grade(self, value: float, measured: str, message: str, **settings: Any) -> CheckResult:
+        """Return a result with the confidence that the value has by the limits ``medium`` and ``high``.
+
+        :param settings: settings of the training that measured better.
+        """
+        return CheckResult(value, measured, confidence_level(value, self.medium, self.high), message, settings)
 
 
 def confidence_level(value: float, medium: float, high: float) -> str | None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from glassnet.data import Dataset
-from glassnet.doctor import data_checks, network_checks, speed_checks, training_checks
+from glassnet.doctor import data_checks, learning_rate_checks, network_checks, speed_checks, training_checks
 from glassnet.doctor.check import Check
 from glassnet.doctor.context import CheckContext
+from glassnet.doctor.remedy import training_command
 from glassnet.doctor.report import CheckOutcome, DoctorReport
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.progress import Progress
@@ -28,15 +29,22 @@ CHECKS: tuple[Check, ...] = (
     data_checks.ClassImbalance(),
     network_checks.DeadReluAtInit(),
     network_checks.BadInitialization(),
-    training_checks.LearningRateTooHigh(),
+    learning_rate_checks.LearningRateTooHigh(),
     network_checks.DeadReluAfterTraining(),
-    training_checks.LearningRateTooLow(),
+    learning_rate_checks.LearningRateTooLow(),
     training_checks.TooLittleCapacity(),
     training_checks.Overfitting(),
     speed_checks.SlowDecoding(),
     speed_checks.SmallBatch(),
     speed_checks.Float64(),
     speed_checks.BadThreadCount(),
+)
+
+# Faults that exclude each other: the evidence that the checks measure decides for at most one of each pair.
+CONTRADICTIONS: tuple[tuple[str, str], ...] = (
+    (learning_rate_checks.LearningRateTooHigh.name, learning_rate_checks.LearningRateTooLow.name),
+    (learning_rate_checks.LearningRateTooLow.name, training_checks.Overfitting.name),
+    (training_checks.TooLittleCapacity.name, training_checks.Overfitting.name),
 )
 
 
@@ -86,6 +94,10 @@ def _outcome(check: Check, context: CheckContext) -> CheckOutcome:
     if reason := context.missing_reason(check.requires):
         return CheckOutcome(check, None, reason)
     try:
-        return CheckOutcome(check, check.run(context))
+        result = check.run(context)
+        remedies = check.remedies(context, result) if result.confidence else []
     except GlassnetError as error:  # also one such as too small images: the other checks can still run
         return CheckOutcome(check, None, str(error))
+    changed = next((remedy.settings for remedy in remedies if remedy.settings), None)
+    command = training_command(context.config, changed) if changed and context.has("recipe") else ""
+    return CheckOutcome(check, result, remedies=remedies, command=command)

@@ -68,6 +68,7 @@ class CheckContext:
         self.history: list[Record] = []
         self.failure: Record | None = None
         self.missing: dict[str, str] = {}
+        self.short_runs: dict[float, Any] = {}  # by learning rate, for the checks that compare them
         if path is None:
             self.missing = {part: PARTS["run"] for part in PARTS if part != "data"}
         else:
@@ -131,6 +132,11 @@ class CheckContext:
     def missing_reason(self, requires: tuple[str, ...]) -> str:
         """Return why the first missing one of these parts is missing; an empty text if all are there."""
         return next((self.missing[part] for part in requires if part in self.missing), "")
+
+    @property
+    def label_smoothing(self) -> float:
+        """The label smoothing of the training losses; 0 without a recipe."""
+        return self.recipe.label_smoothing if self.has("recipe") else 0.0
 
     @property
     def loss_ratio(self) -> float:

@@ -58,7 +58,7 @@ class DuplicatedClass(Check):
         fraction = context.duplicates.in_pair
         first, second = (context.dataset.classes[label] for label in context.duplicates.class_pair)
         message = f"{fraction:.0%} of the images of {first!r} or {second!r} are also in the other class."
-        return self.grade(fraction, f"at most {fraction:.1%} of a class", message)
+        return self.grade(fraction, f"{fraction:.1%} of the images of two classes", message)
 
 
 class WrongLabels(Check):
@@ -78,7 +78,7 @@ class WrongLabels(Check):
     advice = (
         "look at the images and their labels: the report's first figure shows a sample",
         "check that images and labels were read, sorted and shuffled together",
-        "label the images again that disagree; until then, label_smoothing=0.1 and fewer epochs do less harm",
+        "label the images again that disagree; until then, fewer epochs do less harm",
     )
     medium, high = 0.14, 0.18
     min_agreement = 0.4  # with less, neighbours cannot judge single labels
@@ -108,7 +108,7 @@ class WrongLabels(Check):
             f"Where at least {UNANIMOUS} of an image's {NEIGHBOURS} nearest neighbours have the same label, "
             f"{fraction:.0%} of the images have another one: about this fraction of the labels is wrong."
         )
-        return self.grade(fraction, f"{fraction:.1%} disagree", message)
+        return self.grade(fraction, f"{fraction:.1%} disagree with unanimous neighbours", message)
 
     def _shuffled(self, context: CheckContext, stats: NeighbourStats) -> CheckResult:
         """Return a finding of high confidence if the training, too, has learned nothing: for some images pixels may
@@ -196,11 +196,11 @@ class ClassImbalance(Check):
         classes = context.dataset.classes
         counts = np.bincount(context.dataset.train.labels, minlength=len(classes))
         ratio, rare, common = float(counts.max() / counts.min()), int(counts.argmin()), int(counts.argmax())
-        measured = f"{ratio:.1f} times as many"
+        measured = f"{ratio:.1f} times as many in the largest as in the smallest"
         if counts.max() - counts.min() < self.min_sigmas * math.sqrt(counts.mean()):
             return CheckResult(ratio, measured)
         message = (
-            f"{classes[common]!r} has {counts[common]:,} training images, {measured} as "
+            f"{classes[common]!r} has {counts[common]:,} training images, {ratio:.1f} times as many as "
             f"{classes[rare]!r} with {counts[rare]:,}."
         )
         return self.grade(ratio, measured, message)

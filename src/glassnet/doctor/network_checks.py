@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from glassnet.doctor.check import Check, CheckResult, CheckSkippedError, confidence_level, format_significant
 from glassnet.doctor.context import CheckContext
+from glassnet.doctor.learning_rate_checks import LearningRateTooHigh, LearningRateTooLow, round_rate
+from glassnet.doctor.remedy import Remedy
 from glassnet.engines import Network
 from glassnet.initialization import initial_state_dict
 from glassnet.measures.layers import stages
@@ -56,10 +58,6 @@ class DeadReluAtInit(Check):
     requires: ClassVar[tuple[str, ...]] = ("recipe", "data")
     expected = "fewer than a quarter of the channels behind a ReLU are 0 for every image"
     source = "Lu et al. 2019, Dying ReLU and Initialization; benchmarks/doctor.md"
-    advice = (
-        "look at the biases of the weights that the training started from (init): they silence these channels",
-        "start from new random weights (He et al. 2015b), or use norm='batch'",
-    )
     medium, high = 0.25, 0.35
     min_images = 32  # with fewer, a living channel may be 0 for all of them
 
@@ -67,6 +65,12 @@ class DeadReluAtInit(Check):
         fraction = self._dead_fraction(context, context.initial_network)
         measured = f"{fraction:.0%} of the channels behind a ReLU"
         return self.grade(fraction, measured, f"Before the first step {measured} are 0 for every image.")
+
+    def remedies(self, context: CheckContext, result: CheckResult) -> list[Remedy]:
+        remedies = _without_init(context)
+        if remedies:
+            remedies.insert(0, Remedy("look at the biases of the weights in --init: they silence these channels"))
+        return [*remedies, *_with_batch_norm(context)]
 
     def _dead_fraction(self, context: CheckContext, network: Network) -> float:
         images, _ = context.batch(256)
@@ -80,15 +84,24 @@ class DeadReluAfterTraining(DeadReluAtInit):
 
     name = "dead ReLUs after training"
     requires = ("run", "weights", "data")
-    advice = (
-        "train with a third of the learning rate, or clip_grad_norm=1: large steps push biases below every input",
-        "use norm='batch'",
-    )
+    expected = "the training silences fewer than a quarter of the channels behind a ReLU"
 
     def run(self, context: CheckContext) -> CheckResult:
         fraction = self._dead_fraction(context, context.network)
-        measured = f"{fraction:.0%} of the channels behind a ReLU"
-        return self.grade(fraction, measured, f"{measured} are 0 for every image; their weights learn no more.")
+        before = self._dead_fraction(context, context.initial_network) if context.has("recipe") else 0.0
+        measured = f"{fraction:.0%} of the channels behind a ReLU, {before:.0%} before the training"
+        message = f"{measured}, are 0 for every image; their weights learn no more."
+        return self.grade(fraction - before, measured, message)
+
+    def remedies(self, context: CheckContext, result: CheckResult) -> list[Remedy]:
+        if not context.has("recipe"):
+            return [Remedy("train with smaller steps, which push fewer biases below every input")]
+        remedies = []
+        if not LearningRateTooLow().finds(context):
+            remedies.append(Remedy("take smaller steps, which push fewer biases below every input", _smaller(context)))
+        if context.recipe.clip_grad_norm is None:
+            remedies.append(Remedy("or scale large gradients down", {"clip_grad_norm": 1}))
+        return [*remedies, *_with_batch_norm(context)]
 
 
 class BadInitialization(Check):
@@ -98,11 +111,6 @@ class BadInitialization(Check):
     requires = ("recipe", "data")
     expected = "from the input to the last block, activations change less than 30 times in size; so do gradients back"
     source = "He et al. 2015b, eq. 10: the variance must stay about the same from layer to layer; benchmarks/doctor.md"
-    advice = (
-        "start from glassnet's random weights: leave init out, or check the scale of the weights that it names",
-        "use norm='batch', which makes activations independent of the weights' scale",
-        "without normalization use fewer blocks, or keep the shortcuts (skip=True)",
-    )
     medium, high = 30.0, 100.0
 
     def run(self, context: CheckContext) -> CheckResult:
@@ -118,6 +126,34 @@ class BadInitialization(Check):
             f"At the first step {name} {verb}: through the network their size changes ×{format_significant(change)}."
         )
         return CheckResult(factor, measured, confidence, message)
+
+    def remedies(self, context: CheckContext, result: CheckResult) -> list[Remedy]:
+        remedies = [*_without_init(context), *_with_batch_norm(context)]
+        if not context.spec.skip:
+            remedies.append(Remedy("keep the shortcuts", {"skip": True}))
+            if max(context.spec.blocks) > 1:
+                remedies.append(Remedy("or use fewer blocks", {"blocks": [1] * len(context.spec.blocks)}))
+        return remedies
+
+
+def _without_init(context: CheckContext) -> list[Remedy]:
+    if context.config.init is None:
+        return []
+    return [Remedy("start from new random weights (He et al. 2015b): leave --init out", {"init": None})]
+
+
+def _with_batch_norm(context: CheckContext) -> list[Remedy]:
+    if context.spec.norm == "batch":
+        return []
+    return [Remedy("use BatchNorm, which makes activations independent of the weights' scale", {"norm": "batch"})]
+
+
+def _smaller(context: CheckContext) -> dict[str, float]:
+    """Return the learning rate that short runs found better, or a third of the run's."""
+    too_high = LearningRateTooHigh()
+    if too_high.finds(context):
+        return dict(too_high.run(context).settings)
+    return {"lr": round_rate(context.recipe.lr / 3)}
 
 
 def _factor(change: float) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from glassnet.doctor.report import CheckOutcome, DoctorReport
 from glassnet.pages import figures
-from glassnet.pages.page import Page, Section, Table, write_page
+from glassnet.pages.page import Block, Code, Page, Section, Table, write_page
 
 
 def write_doctor_report(report: DoctorReport, path: Path | str) -> Path:
@@ -29,7 +29,8 @@ def build_page(report: DoctorReport) -> Page:
     ]
     sections = [_finding_section(number, finding) for number, finding in enumerate(findings, start=1)]
     if history:
-        sections.append(Section("The training", [figures.loss_curve(history), figures.accuracy_curve(history)]))
+        curves = [figures.loss_curve(history, report.context.label_smoothing), figures.accuracy_curve(history)]
+        sections.append(Section("The training", curves))
     if report.passed:
         rows = [
             [passed.check.name, passed.result.measured, passed.check.expected]
@@ -38,9 +39,10 @@ def build_page(report: DoctorReport) -> Page:
         ]
         sections.append(Section("Checks passed", [Table("Faults not found", ["Fault", "Measured", "Expected"], rows)]))
     if report.skipped:
-        rows = [[reason, ", ".join(names)] for reason, names in report.skipped_by_reason.items()]
-        sections.append(Section("Checks skipped", [Table("Reasons", ["Reason", "Checks"], rows)]))
-    return Page(f"Doctor: {Path(report.subject).name}", key_figures, report.summary, sections)
+        rows = [[skipped.check.name, skipped.skip_reason] for skipped in report.skipped]
+        sections.append(Section("Checks skipped", [Table("Faults not looked for", ["Fault", "Reason"], rows)]))
+    summary = [*report.summary, *report.notes]
+    return Page(f"Doctor: {Path(report.subject).name}", key_figures, summary, sections)
 
 
 def _finding_section(number: int, outcome: CheckOutcome) -> Section:
@@ -56,7 +58,11 @@ def _finding_section(number: int, outcome: CheckOutcome) -> Section:
             ["Source of the limit", check.source],
         ],
     )
-    steps = [f"{step}. {_capitalize(advice)}." for step, advice in enumerate(check.advice, start=1)]
+    steps: list[Block] = []
+    for number_of_step, (step, command) in enumerate(outcome.steps, start=1):
+        steps.append(f"{number_of_step}. {_capitalize(step)}" + ("" if "--" in step else "."))
+        if command:
+            steps.append(Code("Whole command", command, collapsed=False))
     title = f"{number}. {_capitalize(check.name)}"
     return Section(title, [result.message, evidence, "What to do, in this order:", *steps])
 

@@ -8,22 +8,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from glassnet.doctor.check import CONFIDENCE_LEVELS, Check, CheckResult
-from glassnet.doctor.context import CheckContext
+from glassnet.doctor.context import CheckContext, min_smoothed_loss
+from glassnet.doctor.remedy import PYTHON_NOTE, Remedy
 from glassnet.pages.text import pluralize
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """A check and its result, or the reason why it was skipped."""
+    """A check and its result, with what to do about a fault, or the reason why it was skipped."""
 
     check: Check
     result: CheckResult | None
     skip_reason: str = ""
+    remedies: Sequence[Remedy] = ()  # against a fault that was found
+    command: str = ""  # trains again with the settings of the first remedy that has any
 
     @property
     def confidence(self) -> str | None:
         """The confidence that there is a fault: one of CONFIDENCE_LEVELS, or None."""
         return self.result.confidence if self.result else None
+
+    @property
+    def steps(self) -> list[tuple[str, str]]:
+        """What to do about the fault, in this order; the command that does it beside one step, and beside others ""."""
+        first = next((step for step, remedy in enumerate(self.remedies) if remedy.settings), None)
+        return [(str(remedy), self.command if step == first else "") for step, remedy in enumerate(self.remedies)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as JSON holds it: of a finding, of a passed or of a skipped check."""
@@ -42,7 +51,8 @@ class CheckOutcome:
             **passed,
             "confidence": result.confidence,
             "message": result.message,
-            "advice": list(check.advice),
+            "advice": [str(remedy) for remedy in self.remedies],
+            "command": self.command or None,
         }
 
 
@@ -71,14 +81,6 @@ class DoctorReport:
         return [outcome for outcome in self.outcomes if outcome.result is None]
 
     @property
-    def skipped_by_reason(self) -> dict[str, list[str]]:
-        """The names of the skipped checks for each reason."""
-        names: dict[str, list[str]] = {}
-        for outcome in self.skipped:
-            names.setdefault(outcome.skip_reason, []).append(outcome.check.name)
-        return names
-
-    @property
     def summary(self) -> list[str]:
         """The first finding, or that there is none, and how many checks passed and were skipped."""
         findings, passed, skipped = self.findings, self.passed, self.skipped
@@ -88,6 +90,20 @@ class DoctorReport:
             more = len(findings) - 1
             return [first, *([f"{pluralize(more, 'more finding')} may follow from it."] if more else []), counts]
         return [f"{self.subject} {'looks healthy' if passed else 'cannot be judged'}.", counts]
+
+    @property
+    def notes(self) -> list[str]:
+        """What holds for the whole report: how losses were measured, and the options' names in Python."""
+        notes, context = [], self.context
+        if context.has("history") and (smoothing := context.label_smoothing):
+            minimum = min_smoothed_loss(smoothing, context.spec.classes)
+            notes.append(
+                f"Training losses have label smoothing {smoothing:g} and cannot fall below {minimum:.3f}; test losses "
+                "have none. Percentages of the chance level count from that minimum."
+            )
+        if any(remedy.settings for outcome in self.findings for remedy in outcome.remedies):
+            notes.append(PYTHON_NOTE)
+        return notes
 
     def __repr__(self) -> str:
         return f"DoctorReport({' '.join(self.summary)!r})"

@@ -18,6 +18,12 @@ from glassnet.recipe import Recipe
 from glassnet.training.schedule import learning_rates
 
 
+def count_steps(context: CheckContext) -> int:
+    """Return how many steps the run's finished epochs had, or those of one epoch if none finished."""
+    count = len(context.dataset.train) if context.has("data") else context.config.data.train
+    return max(1, len(context.history)) * math.ceil(count / context.recipe.batch_size)
+
+
 @dataclass(frozen=True)
 class ShortRun:
     """A short training: the loss before each step, and the training accuracy over the last quarter of the steps."""

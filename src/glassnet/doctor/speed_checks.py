@@ -7,11 +7,16 @@ from time import thread_time
 from typing import ClassVar
 
 from glassnet.data import decode_image
-from glassnet.doctor.check import Check, CheckResult
+from glassnet.doctor.check import Check, CheckResult, CheckSkippedError
 from glassnet.doctor.context import CheckContext
+from glassnet.doctor.learning_rate_checks import LearningRateTooHigh, round_rate
+from glassnet.doctor.network_checks import DeadReluAfterTraining
+from glassnet.doctor.remedy import Remedy
 from glassnet.doctor.short_runs import seconds_per_image
 from glassnet.engines import Network, build
 from glassnet.engines.threads import usable_cores
+from glassnet.pages.text import pluralize
+from glassnet.recipe import get_recipe
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 
@@ -29,7 +34,6 @@ class SmallBatch(SpeedCheck):
 
     name = "slow training: small batches"
     expected = "time per image below 1.5 times that of batches of 64"
-    advice = ("train with batch_size=64, and with lr larger in proportion up to the preset's (Goyal et al. 2017)",)
     max_suspect, large = 8, 64  # images in a batch
 
     def run(self, context: CheckContext) -> CheckResult:
@@ -41,13 +45,23 @@ class SmallBatch(SpeedCheck):
         measured = f"{ratio:.1f} times the time per image of batches of {self.large}"
         return self.grade(ratio, measured, f"Batches of {batch_size} take {measured}.")
 
+    def remedies(self, context: CheckContext, result: CheckResult) -> list[Remedy]:
+        recipe, settings = context.recipe, dict[str, float](batch_size=self.large)
+        text = "train with larger batches"
+        in_proportion = recipe.lr * self.large / recipe.batch_size
+        lr = round_rate(min(in_proportion, get_recipe(context.spec.preset).lr))
+        needs_less = LearningRateTooHigh().finds(context) or DeadReluAfterTraining().finds(context)
+        if lr > recipe.lr and not needs_less:
+            text += ", and with a learning rate larger in proportion, up to the preset's (Goyal et al. 2017)"
+            settings["lr"] = lr
+        return [Remedy(text, settings)]
+
 
 class Float64(SpeedCheck):
     """Time of a step in float64 and in float32."""
 
     name = "slow training: float64"
     expected = "float32, or less than 1.15 times as long as in float32"
-    advice = ("train with dtype='float32'; float64 is for gradient checks",)
     medium, high = 1.15, 1.3
 
     def run(self, context: CheckContext) -> CheckResult:
@@ -61,18 +75,20 @@ class Float64(SpeedCheck):
         measured = f"{slow / fast:.1f} times as long in float64 as in float32"
         return self.grade(slow / fast, measured, f"A step takes {measured}.")
 
+    def remedies(self, context: CheckContext, result: CheckResult) -> list[Remedy]:
+        return [Remedy("train in float32; float64 is for gradient checks", {"dtype": "float32"})]
+
 
 class BadThreadCount(SpeedCheck):
     """Time of a step of the PyTorch engine on the run's number of threads and on others."""
 
     name = "slow training: number of threads"
     expected = "less than 1.5 times as long as on any other number of threads"
-    advice = ("train with the number of threads named above: small images are fastest on one",)
 
     def run(self, context: CheckContext) -> CheckResult:
         config = context.config
         if config.engine != "torch" or config.device != "cpu":
-            return CheckResult(1.0, f"{config.engine} on {config.device}")
+            raise CheckSkippedError("PyTorch on a CPU alone has threads to choose")
         threads, before = config.threads or 1, _build_network(context).threads
         seconds = {}
         try:
@@ -83,8 +99,11 @@ class BadThreadCount(SpeedCheck):
             build(context.spec, "torch", device="cpu", threads=before)  # PyTorch has one count for the whole process
         best = min(seconds, key=lambda count: seconds[count])
         ratio = seconds[threads] / seconds[best]
-        measured = f"{ratio:.1f} times as long on {threads} threads as on {best}"
-        return self.grade(ratio, measured, f"A step takes {measured}.")
+        measured = f"{ratio:.1f} times as long on {pluralize(threads, 'thread')} as on {best}"
+        return self.grade(ratio, measured, f"A step takes {measured}.", threads=best)
+
+    def remedies(self, context: CheckContext, result: CheckResult) -> list[Remedy]:
+        return [Remedy("train on the fastest number of threads; small images are fastest on one", result.settings)]
 
 
 class SlowDecoding(SpeedCheck):
@@ -105,7 +124,7 @@ class SlowDecoding(SpeedCheck):
         files = folder.rglob("*") if folder.is_absolute() else []  # "digits" is a name, not a folder
         paths = sorted(path for path in files if path.suffix.lower() in _IMAGE_SUFFIXES)
         if not paths:
-            return CheckResult(0.0, "no image files to decode")
+            raise CheckSkippedError("the run's images are not image files in a folder")
         sample = paths[:: max(1, len(paths) // self.n_files)]
         start = thread_time()
         for path in sample:

@@ -50,10 +50,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Code:
-    """Source code; only its title shows until the reader opens it."""
+    """Source code; only its title shows until the reader opens it, unless ``collapsed`` is False."""
 
     title: str
     text: str
+    collapsed: bool = True
 
 
 Block: TypeAlias = str | Table | Code | go.Figure

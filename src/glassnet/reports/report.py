@@ -152,16 +152,13 @@ def _training(model: "Model") -> Section:
     history = model.history
     if not history:
         return Section("Training", ["This run has no training record, so there are no curves."])
-    smoothing = (model.config.get("recipe") or {}).get("label_smoothing")
-    notes = [
-        f"The training loss includes label smoothing of {smoothing:g}, the test loss does not. The training loss "
-        "therefore levels off higher."
-    ]
+    smoothing = (model.config.get("recipe") or {}).get("label_smoothing") or 0.0
     columns = [key for key, value in history[-1].items() if not isinstance(value, Mapping)]
     titles = [key.replace("_", " ").capitalize() for key in columns]
     rows = [[record.get(key) for key in columns] for record in history]
-    curves = [figures.loss_curve(history), figures.accuracy_curve(history), figures.gradient_norm_curves(history)]
-    return Section("Training", [*(notes if smoothing else []), *curves, Table("Epochs", titles, rows, collapsed=True)])
+    losses = figures.loss_curve(history, smoothing)
+    curves = [losses, figures.accuracy_curve(history), figures.gradient_norm_curves(history)]
+    return Section("Training", [*curves, Table("Epochs", titles, rows, collapsed=True)])
 
 
 def _results(dataset: "Dataset", outcome: measures.Outcome) -> Section:

@@ -4,6 +4,7 @@ import math
 import pytest
 
 from glassnet.pages.figures import accuracy_curve, gradient_norm_curves, loss_curve
+from glassnet.pages.theme import caption
 
 HISTORY = [
     {
@@ -34,6 +35,13 @@ def test_loss_curve():
     assert figure.layout.yaxis.title.text == "cross-entropy (nats per image)"
     assert figure.layout.title.text == "Loss"
     assert "train from 2.000 to 0.200, test from 2.500 to 0.250" in figure.layout.meta["alt"]
+
+
+def test_loss_curve_says_that_the_training_loss_is_smoothed():
+    figure = loss_curve(HISTORY, 0.1)
+    assert list(traces(figure)) == ["train, smoothed", "test"]
+    assert "The training loss has label smoothing of 0.1 and levels off higher" in caption(figure)
+    assert "smoothing" not in caption(loss_curve(HISTORY))
 
 
 def test_accuracy_curve_has_room_for_markers_at_0_and_1():

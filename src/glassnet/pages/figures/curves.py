@@ -23,18 +23,25 @@ _CURVES = (
 MAX_NAMED_LAYERS = 12
 
 
-def loss_curve(history: Records) -> go.Figure:
+def loss_curve(history: Records, label_smoothing: float = 0.0) -> go.Figure:
     """Draw the cross-entropy on the training and test images after each epoch.
 
     :param history: epoch records as ``run.history`` has them; a value that is not finite leaves a gap.
+    :param label_smoothing: the recipe's, which the training loss has and the others have not.
     """
+    smoothed = (
+        f"The training loss has label smoothing of {label_smoothing:g} and levels off higher for it; the other losses "
+        "have none. "
+    )
     figure = _curves(
         "Loss",
         history,
         ("loss", "loss"),
         "Cross-entropy by epoch; the training loss is the mean over the batches of an epoch, while the weights change. "
-        "Both curves should fall and then level off. A test loss that rises while the training loss falls is "
+        + (smoothed if label_smoothing else "")
+        + "Both curves should fall and then level off. A test loss that rises while the training loss falls is "
         "overfitting. Jumps suggest that the learning rate is too high.",
+        train_name="train, smoothed" if label_smoothing else "train",
     )
     return figure.update_yaxes(title_text="cross-entropy (nats per image)", rangemode="tozero")
 
@@ -114,14 +121,16 @@ def layer_axis(figure: go.Figure, names: Sequence[str], title: str, max_names: i
     figure.update_layout(height=round(figure.layout.height + foot), margin_b=foot)
 
 
-def _curves(title: str, history: Records, quantities: tuple[str, str], caption: str) -> go.Figure:
+def _curves(
+    title: str, history: Records, quantities: tuple[str, str], caption: str, train_name: str = "train"
+) -> go.Figure:
     """Draw every curve of a quantity that the records have.
 
     :param quantities: the key of the training values, and the quantity in the keys of all others.
     """
     train_key, quantity = quantities
     epochs = [record["epoch"] for record in history]
-    curves = [(train_key, "train", TRAIN, "circle", "solid"), *_CURVES]
+    curves = [(train_key, train_name, TRAIN, "circle", "solid"), *_CURVES]
     keys = [key.format(quantity) for key, *_ in curves]
     ends = [
         f"{name} from {history[0][key]:.3f} to {history[-1][key]:.3f}"

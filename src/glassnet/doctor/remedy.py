@@ -1,0 +1,119 @@
+"""Remedies: what to do about a fault, as options to type and as the whole command that trains again with them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glassnet.architecture import PRESETS, ResNetSpec
+from glassnet.architecture import spec as get_spec
+from glassnet.compute import Compute
+from glassnet.data.dataset import TEST_SIZE
+from glassnet.recipe import RECIPES, Recipe, get_recipe
+from glassnet.training.config import DataConfig, RunConfig
+from glassnet.training.run import split_fields
+
+PYTHON_NOTE = "In Python the options are keywords of gn.train, with _ for -: --batch-size 64 is batch_size=64."
+_RESOLVED = {"threads": None, "device": "auto", "channels_last": None}  # a run stores the values in use
+_SEED, _MAX_UNREADABLE = 42, 0.01  # defaults of load_data
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A step against a fault: in words, and the settings of ``gn.train`` that it changes."""
+
+    text: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return the step with its options as they are typed."""
+        return ": ".join(filter(None, (self.text, to_options(self.settings))))
+
+
+def to_options(settings: Mapping[str, Any]) -> str:
+    """Return settings as options of ``glassnet train``: ``--lr 0.05 --no-skip``; None leaves the option out."""
+    return " ".join(_to_option(name, value) for name, value in settings.items() if value is not None)
+
+
+def _to_option(name: str, value: Any) -> str:
+    option = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return option if value else option.replace("--", "--no-", 1)
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value).removesuffix(".0")
+    return f"{option} {shlex.quote(text)}"
+
+
+def training_command(config: RunConfig, changes: Mapping[str, Any]) -> str:
+    """Return the command that repeats a run's training with changed settings, in a new run folder.
+
+    Where the command line cannot load the data or make the model, it is a line of Python.
+
+    :param config: the configuration of a run with a recipe.
+    :param changes: fields of ResNetSpec, Recipe and Compute by name, and ``init``.
+    """
+    data, model = config.data, config.spec.preset
+    limits = _data_settings(data)
+    settings = {**_settings(config, changes), **changes}  # the changed ones last, also those that are now the default
+    if limits is not None and model in PRESETS:
+        return f"glassnet train {shlex.quote(data.source)} {to_options({'model': model, **limits, **settings})}"
+    arguments = ", ".join([repr(model) if model in PRESETS else "spec", "data", *_to_keywords(settings)])
+    return f"gn.train({arguments})"
+
+
+def _to_keywords(settings: Mapping[str, Any]) -> Iterable[str]:
+    return (f"{name}={value!r}" for name, value in settings.items() if value is not None)
+
+
+def _settings(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings, but the changed ones, in which the training differs from the preset's default one."""
+    fields = {name: value for name, value in changes.items() if name != "init"}
+    of_spec, of_recipe, _ = split_fields(fields, ResNetSpec, Recipe, Compute)
+    spec, preset = config.spec.replace(**of_spec), config.spec.preset
+    assert config.recipe is not None
+    recipe = config.recipe.replace(**of_recipe)
+    name = min(RECIPES.get(preset, ["default"]), key=lambda name: len(recipe.differences(get_recipe(preset, name))))
+    init = config.init["from"] if config.init else None
+    settings = {
+        **(_differences(spec, _usual_spec(spec)) if preset in PRESETS else {}),
+        "recipe": None if name == "default" else name,
+        **_differences(recipe, get_recipe(preset, name)),
+        **_compute_settings(config),
+        "init": init,
+        "freeze": None if "init" in changes else config.freeze,
+        "evaluate_train": config.evaluate_train or None,
+    }
+    return {name: value for name, value in settings.items() if name not in changes}
+
+
+def _compute_settings(config: RunConfig) -> dict[str, Any]:
+    values = {name: getattr(config, name) for name in Compute.types()} | _RESOLVED
+    values["precision"] = None if config.precision == "32-true" else config.precision
+    return _differences(Compute(**values), Compute())
+
+
+def _usual_spec(spec: ResNetSpec) -> ResNetSpec:
+    """Return the preset as the training makes it for such images."""
+    return get_spec(spec.preset, in_channels=spec.in_channels, image_size=spec.image_size, classes=spec.classes)
+
+
+def _differences(settings: Any, usual: Any) -> dict[str, Any]:
+    return {name: value for name, (value, _) in settings.differences(usual).items()}
+
+
+def _data_settings(data: DataConfig) -> dict[str, Any] | None:
+    """Return the options that load a run's images again, or None if the command line cannot load them."""
+    if data.source in ("arrays", "imported") or data.channels is not None:
+        return None
+    if (data.seed, data.test_size) != (_SEED, TEST_SIZE):
+        return None
+    height, width = data.image_size if isinstance(data.image_size, tuple) else (data.image_size, data.image_size)
+    usual_limit = "all" if data.samples is None else data.samples
+    return {
+        "image_size": (height if height == width else (height, width)) if Path(data.source).is_absolute() else None,
+        "samples": data.samples,
+        "test_samples": None if data.test_samples == usual_limit else data.test_samples,
+        "max_unreadable": None if data.max_unreadable == _MAX_UNREADABLE else data.max_unreadable,
+    }
