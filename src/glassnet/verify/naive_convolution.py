@@ -46,6 +46,7 @@ def convolution(
                                 row = stride * i + dilation * u - padding
                                 column = stride * j + dilation * v - padding
                                 if 0 <= row < H and 0 <= column < W:
-                                    total += weight[o, c, u, v] * x[n, c, row, column]
+                                    pixel = x[n, c, row, column]
+                                    total += weight[o, c, u, v] * pixel
                     y[n, o, i, j] = total
     return y
