@@ -60,6 +60,8 @@ def test_judge_accepts_the_right_answer() -> None:
         (lambda x, k: (k * x, k * x.mean(axis=0)), "z looks as if rows were averaged.\nWrong in 2 of 3 cases"),
         (lambda x, k: (x, x.mean(axis=0)), "z looks as if rows were averaged.\nWrong in 2 of 3"),
         (lambda x, k: (k * x / len(x), right(x, k)[1]), "y looks as if x were halved for several rows."),
+        (lambda x, k: (x + 2, k * x.sum(axis=0) / len(x) / 2), "y is wrong in 3 of 3 values, first at index (0, 0);"),
+        (lambda x, k: (k * x + len(x) ** 2 - 1, k * x.mean(axis=0)), "z looks as if rows were averaged."),
         (lambda x, k: (k * x + 1, right(x, k)[1]), "y is wrong in 3 of 3 values, first at index (0, 0);"),
         (lambda x, k: (k * x, k * x.T), "z must have shape (3,). Got (3, 1), with the right values."),
         (lambda x, k: right(x, k)[::-1], "y has the values of z: return the results in the order y, z."),
@@ -84,9 +86,10 @@ def test_judge_finds_a_result_that_depends_on_earlier_calls() -> None:
     assert judge(accumulates).startswith("Two calls with the same arguments give different results.")
 
 
-def test_judge_finds_random_results() -> None:
+@pytest.mark.parametrize("rows", [1, 2])
+def test_judge_finds_random_results(rows: int) -> None:
     rng = np.random.default_rng(0)
-    hint = judge(lambda x, k: (rng.standard_normal(x.shape), k * x.sum(axis=0)))
+    hint = judge(lambda x, k: (rng.standard_normal(x.shape) if len(x) == rows else k * x, k * x.sum(axis=0)))
     assert hint.startswith("Two calls with the same arguments give different results.")
 
 

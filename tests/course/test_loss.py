@@ -131,6 +131,14 @@ def naive(z, labels):  # type: ignore[no-untyped-def]
     return -np.log(p[np.arange(len(labels)), labels]).mean()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_loss_cases_overflow_and_underflow_whatever_the_seed(seed: int) -> None:
+    assert "exp overflowed" in check("softmax", lambda z: np.exp(z) / np.exp(z).sum(axis=1)[:, None], seed=seed).hint
+    assert "exp overflowed" in check("cross_entropy", lambda z, t: (naive(z, t), None), seed=seed).hint
+    hint = check("cross_entropy", lambda z, t: (-np.log(of_labels(z, t)).mean(), None), seed=seed).hint
+    assert "the probability of a label became 0, and its logarithm infinite" in hint
+
+
 CROSS_ENTROPY: Wrong = {
     "sum": (
         lambda z, t: (cross_entropy(z, t)[0] * len(t), None),

@@ -180,9 +180,9 @@ bug = gn.course.exercises()["{name}"]
 print(bug.network())
 for row in bug.report().rows:  # on 4 images; bug.report(1) takes one
     ratio = row.analytical / row.numerical
-    print(f"{{row.tensor:22}} {{row.numerical:9.5f}} {{row.analytical:9.5f}} {{ratio:9.4f}}")
+    print(f"{{row.tensor:22}}{{row.numerical:10.5f}}{{row.analytical:10.5f}}{{ratio:9.3f}}")
 
-# layer: a class of the network, such as "Flatten", or the name of a layer, such as "fc"
+# layer: a class, such as "Flatten", or a name in the network, such as "fc"
 # fault: {faults}
 gn.course.check("{name}", ("layer", "fault"))
 """

@@ -46,8 +46,9 @@ CONV2D = FunctionExercise(
 def conv2d(x, w, b=None, stride=1, padding=0, dilation=1):
     """Return y (N, O, Ho, Wo) and saved.
 
-    x (N, C, H, W), kernels w (O, C, kh, kw), bias b (O,) or None; stride, padding and
-    dilation are ints. saved is what your backward function needs; it may be None here.
+    x (N, C, H, W), kernels w (O, C, kh, kw), bias b (O,) or None; stride, padding
+    and dilation are ints. saved is what your backward function needs; it may be
+    None here.
 
         y[n,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v] · x̃[n, c, s·i + d·u, s·j + d·v]
 
@@ -147,11 +148,11 @@ CONV2D_BACKWARD = FunctionExercise(
     task="Compute the gradients of a convolution with respect to its input, its kernels and its bias.",
     stub='''\
 def conv2d_backward(dy, saved):
-    """Return dx (N, C, H, W), dw (O, C, kh, kw) and db (O,), or None for db without a bias.
+    """Return dx (N, C, H, W), dw (O, C, kh, kw) db (O,), or None without a bias.
 
     dy (N, O, Ho, Wo) is the gradient of the loss with respect to y. saved is what
-    glassnet.nn.functional.conv2d returns; the patches are im2col's, (N·Ho·Wo, C·kh·kw),
-    and shape is x's, (N, C, H, W).
+    glassnet.nn.functional.conv2d returns; the patches are im2col's, (N·Ho·Wo,
+    C·kh·kw), and shape is x's, (N, C, H, W).
     """
     patches, shape, w, has_bias, stride, padding, dilation = saved
     ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 
@@ -41,4 +42,4 @@ class Exercise(ABC):
         """Return a hint about a wrong answer, and an empty string for a right one; ``seed`` draws the cases."""
 
     def __repr__(self) -> str:
-        return f"{self.name} (chapter {self.chapter})\n{self.task}\n\n{self.stub}"
+        return f"{self.name} (chapter {self.chapter})\n{fill(self.task, 84)}\n\n{self.stub}"

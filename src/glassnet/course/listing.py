@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 import numpy as np
@@ -29,20 +28,17 @@ class ExerciseList(dict[str, Exercise]):
     def __repr__(self) -> str:
         lines = []
         for number, name, task, signature, chapter in self.rows:
-            lines += [f"{number:2}  {name} (chapter {chapter})", f"    {task}", f"    {signature}"]
+            lines += [f"{number:2}  {name} (chapter {chapter})", f"    {task}", f"    Answer: {signature}"]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        heads = "".join(f"<th style='text-align:left'>{head}</th>" for head in _COLUMNS)
-        rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in self.rows)
-        return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        from glassnet.pages.page import Table, render_block  # imports Plotly
 
-
-_COLUMNS = ("", "Exercise", "Task", "Signature", "Chapter")
-
-
-def _cell(value: object) -> str:
-    return f"<td style='text-align:left'>{html.escape(str(value))}</td>"
+        rows = [
+            (number, name, f"{task} Answer: {signature}", chapter)
+            for number, name, task, signature, chapter in self.rows
+        ]
+        return render_block(Table("Exercises", ["", "Exercise", "Task", "Chapter"], rows))
 
 
 def exercises() -> ExerciseList:

@@ -49,10 +49,10 @@ LINEAR_BACKWARD = FunctionExercise(
     task="Compute the gradients of a linear layer: three lines, of which two are matrix products.",
     stub='''\
 def linear_backward(dy, saved):
-    """Return dx (N, I), dw (K, I) and db (K,), or None for db without a bias. dy is (N, K).
+    """Return dx (N, I), dw (K, I) and db (K,), or None without a bias.
 
-    saved is what glassnet.nn.functional.linear returns: x (N, I), w (K, I) and whether
-    there is a bias. Forward, y = x wᵀ + b.
+    dy is (N, K). saved is what glassnet.nn.functional.linear returns: x (N, I), w
+    (K, I) and whether there is a bias. Forward, y = x wᵀ + b.
     """
     x, w, has_bias = saved
     ...
@@ -100,7 +100,7 @@ SOFTMAX = FunctionExercise(
     task="Turn logits into probabilities, even if the logits are in the thousands.",
     stub='''\
 def softmax(logits):
-    """Return the probabilities p (N, K) of logits (N, K): positive, with sum 1 in each row."""
+    """Return probabilities p (N, K): positive, with sum 1 in each row."""
     ...
     return p
 ''',
@@ -127,7 +127,8 @@ def softmax(logits):
 def _loss_cases(rng: np.random.Generator) -> Iterator[Case]:
     for label, logits in _logits(rng):
         labels = rng.integers(logits.shape[1], size=len(logits))
-        labels[0] = logits[0].argmin()  # where the logits are large, its probability underflows to 0
+        labels[0] = logits[0].argmin()  # with logits in the thousands, its probability underflows to 0
+        labels[1:2] = logits[1:2].argmax(axis=1)  # and exp of this logit overflows
         yield Case(label, {"logits": logits, "labels": labels})
 
 
@@ -156,11 +157,11 @@ CROSS_ENTROPY = FunctionExercise(
     task="Compute the mean cross-entropy of logits and labels.",
     stub='''\
 def cross_entropy(logits, labels):
-    """Return the loss, a number, and saved, from logits (N, K) and integer labels (N,).
+    """Return loss, a number, and saved, from logits (N, K) and labels (N,).
 
-    The loss is the mean over the images of −log(probability of the label), where the
-    probabilities are the softmax of the logits. saved is what your backward function needs;
-    it may be None here.
+    The loss is the mean over the images of −log(probability of the label), where
+    the probabilities are the softmax of the logits. saved is what your backward
+    function needs; it may be None here.
     """
     ...
     return loss, saved

@@ -72,10 +72,10 @@ BATCH_NORM = FunctionExercise(
 def batch_norm(x, gamma, beta, eps=1e-5):
     """Return y (N, C, H, W), saved and (mean, var), both (C,).
 
-    x is (N, C, H, W), gamma and beta are (C,). Mean and variance are those of a channel,
-    over all images and pixels of the batch. y = gamma · x̂ + beta, where each channel of x̂
-    has mean 0 and variance 1, up to eps. saved is what your backward function needs; it may
-    be None here.
+    x is (N, C, H, W), gamma and beta are (C,). Mean and variance are those of a
+    channel, over all images and pixels of the batch. y = gamma · x̂ + beta, where
+    each channel of x̂ has mean 0 and variance 1, up to eps. saved is what your
+    backward function needs; it may be None here.
     """
     ...
     return y, saved, (mean, var)
@@ -160,8 +160,8 @@ def batch_norm_backward(dy, saved):
     """Return dx (N, C, H, W), dgamma (C,) and dbeta (C,), from dy (N, C, H, W).
 
     saved is what glassnet.nn.functional.batch_norm returns: x_hat (N, C, H, W) is x
-    normalized, gamma and inverse_std, 1 / √(variance + eps), are (C,). Mean and variance
-    depend on x, too.
+    normalized, gamma and inverse_std, 1 / √(variance + eps), are (C,). Mean and
+    variance depend on x, too.
     """
     x_hat, gamma, inverse_std = saved
     ...

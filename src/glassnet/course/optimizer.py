@@ -75,9 +75,10 @@ SGD_STEP = FunctionExercise(
 def sgd_step(w, g, v, lr, momentum=0.0, weight_decay=0.0):
     """Return the next w and v, of w's shape. v is None in the first step.
 
-    g is the gradient of w. Weight decay adds weight_decay·w to it. The velocity v sums up
-    gradients, the older ones shrunk by momentum in each step, and begins with the first
-    gradient; lr is applied to v afterwards. Without momentum, v stays None.
+    g is the gradient of w. Weight decay adds weight_decay·w to it. The velocity v
+    sums up gradients, the older ones shrunk by momentum in each step, and begins
+    with the first gradient; lr is applied to v afterwards. Without momentum, v
+    stays None.
     """
     ...
     return w, v

@@ -42,11 +42,12 @@ IM2COL = FunctionExercise(
 def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
     """Return the patches of x: (N, C, H, W) -> (N·Ho·Wo, C·kh·kw).
 
-    A row has the pixels of one window, in the order channels, rows, columns. The rows are
-    in the order images, rows, columns of windows. kernel_size is (kh, kw); stride, padding
-    and dilation are ints. The padding is of zeros.
+    A row has the pixels of one window, in the order channels, rows, columns. The
+    rows are in the order images, rows, columns of windows. kernel_size is (kh, kw);
+    stride, padding and dilation are ints. The padding is of zeros.
     """
     ...
+    return patches
 ''',
     reference=im2col,
     returns="patches",
@@ -93,13 +94,14 @@ COL2IM = FunctionExercise(
     task="Add each row of patches back to the pixels of its window: the backward pass of im2col.",
     stub='''\
 def col2im(patches, shape, kernel_size, stride=1, padding=0, dilation=1):
-    """Add each row to the pixels of its window: (N·Ho·Wo, C·kh·kw) -> shape (N, C, H, W).
+    """Add each row to its window: (N·Ho·Wo, C·kh·kw) -> shape (N, C, H, W).
 
-    Rows and columns are in the order that im2col gives them. A pixel gets the sum over all
-    windows that contain it; what falls on the padding is dropped. kernel_size is (kh, kw);
-    stride, padding and dilation are ints.
+    Rows and columns are in the order that im2col gives them. A pixel gets the sum
+    over all windows that contain it; what falls on the padding is dropped.
+    kernel_size is (kh, kw); stride, padding and dilation are ints.
     """
     ...
+    return x
 ''',
     reference=col2im,
     returns="x",

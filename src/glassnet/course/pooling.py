@@ -84,9 +84,10 @@ MAX_POOL2D = FunctionExercise(
 def max_pool2d(x, kernel_size, stride, padding=0, dilation=1):
     """Return y (N, C, Ho, Wo) and saved.
 
-    x (N, C, H, W) is padded by −∞. kernel_size is (kh, kw); stride, padding and dilation
-    are ints. winner (N, C, 1, Ho, Wo) is the index u·kw + v of each window's maximum: the
-    first, row by row, if several values are equal. max_pool2d_backward reads it.
+    x (N, C, H, W) is padded by −∞. kernel_size is (kh, kw); stride, padding and
+    dilation are ints. winner (N, C, 1, Ho, Wo) is the index u·kw + v of each
+    window's maximum: the first, row by row, if several values are equal.
+    max_pool2d_backward reads it.
     """
     ...
     return y, (winner, x.shape, kernel_size, stride, padding, dilation)
@@ -160,8 +161,9 @@ MAX_POOL2D_BACKWARD = FunctionExercise(
 def max_pool2d_backward(dy, saved):
     """Return dx (N, C, H, W), from dy (N, C, Ho, Wo).
 
-    saved is what glassnet.nn.functional.max_pool2d returns. winner (N, C, 1, Ho, Wo) is the
-    index u·kw + v of each window's maximum, and shape is x's. Windows may overlap.
+    saved is what glassnet.nn.functional.max_pool2d returns. winner (N, C, 1, Ho,
+    Wo) is the index u·kw + v of each window's maximum, and shape is x's. Windows
+    may overlap.
     """
     winner, shape, (kh, kw), stride, padding, dilation = saved
     ...

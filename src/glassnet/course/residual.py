@@ -78,7 +78,7 @@ from glassnet.nn.functional import conv2d_backward, relu_backward
 
 
 def residual_backward(dy, saved):
-    """Return dx (N, C, H, W), dw1 (C, C, 3, 3), db1 (C,), dw2 and db2, from dy (N, C, H, W)."""
+    """Return dx (N, C, H, W), dw1 (C, C, 3, 3), db1 (C,), dw2 and db2."""
     saved_a, saved_h, saved_f, saved_y = saved
     ...
     return dx, dw1, db1, dw2, db2
