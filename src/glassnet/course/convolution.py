@@ -23,6 +23,18 @@ def _convolution_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield Case(label if number else f"{label}, no bias", {"x": x, "w": w, "b": b, **window})
 
 
+def _of_image(index: int) -> Any:
+    """Return conv2d whose y is 0 but for one image."""
+
+    def forward(*arguments: Any) -> Any:
+        y, saved = conv2d(*arguments)
+        one = np.zeros_like(y)
+        one[index] = y[index]
+        return one, saved
+
+    return forward
+
+
 def _padded_by(sides: Any) -> Any:
     """Return conv2d with other (before, after) paddings of each axis."""
     return lambda x, w, b, stride, padding, dilation: conv2d(x, w, b, stride, (sides(padding),) * 2, dilation)
@@ -83,6 +95,11 @@ def conv2d(x, w, b=None, stride=1, padding=0, dilation=1):
         Mistake("the stride were ignored", lambda x, w, b, s, p, d: conv2d(x, w, b, 1, p, d)),
         Mistake("the windows moved by one pixel, not by the stride", _short_steps),
         Mistake("the dilation were ignored", lambda x, w, b, s, p, d: conv2d(x, w, b, s, p, 1)),
+        Mistake("only the first image were computed", _of_image(0)),
+        Mistake("only the last image were computed", _of_image(-1)),
+        Mistake("only rows were padded, not columns", lambda x, w, b, s, p, d: conv2d(x, w, b, s, (p, 0), d)),
+        Mistake("only rows had the stride, not columns", lambda x, w, b, s, p, d: conv2d(x, w, b, (s, 1), p, d)),
+        Mistake("the channels of y were last", lambda *arguments: (conv2d(*arguments)[0].transpose(0, 2, 3, 1), None)),
         Mistake(
             "there were one window too few in each axis",
             lambda *arguments: (conv2d(*arguments)[0][:, :, :-1, :-1], None),
@@ -131,6 +148,11 @@ def _exchanged_channels(dy: Array, saved: tuple[Any, ...]) -> Any:
     return conv2d_backward(dy, _with(saved, w=w.swapaxes(0, 1)) if w.shape[0] == w.shape[1] else saved)
 
 
+def _unmoved_rows(dy: Array, saved: tuple[Any, ...]) -> Any:
+    N, O, Ho, Wo = dy.shape
+    return conv2d_backward(dy.reshape(N, Ho, Wo, O).transpose(0, 3, 1, 2), saved)
+
+
 def _only(index: Any) -> Any:
     """Return conv2d_backward of a dy that is 0 but at one index."""
 
@@ -175,6 +197,7 @@ def conv2d_backward(dy, saved):
         Mistake("it were not summed over the images", _wrong_db(lambda dy: dy.sum(axis=(2, 3)))),
         Mistake("it were not summed over the pixels", _wrong_db(lambda dy: dy.sum(axis=0))),
         Mistake("it were averaged over the pixels, not summed", _wrong_db(lambda dy: dy.sum(axis=0).mean(axis=(1, 2)))),
+        Mistake("dy were reshaped to rows before its channels were moved to the end", _unmoved_rows),
         Mistake("it were divided by the number of images", lambda dy, saved: conv2d_backward(dy / len(dy), saved)),
         Mistake(
             "it were divided by the number of windows in the batch",

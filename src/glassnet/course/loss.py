@@ -86,12 +86,18 @@ def _logits(rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
     yield "several images", 2 * rng.standard_normal((int(rng.integers(3, 5)), 5))
     yield "as many images as classes", 2 * rng.standard_normal((3, 3))
     ranks = rng.permuted(np.tile(np.arange(4), (3, 1)), axis=1)
-    yield "logits in the thousands", 1000 * ranks + rng.standard_normal((3, 4))
+    yield "logits in the thousands", 1000 * (ranks + 4 * np.arange(3)[:, np.newaxis]) + rng.standard_normal((3, 4))
 
 
 def _softmax_cases(rng: np.random.Generator) -> Iterator[Case]:
     for label, logits in _logits(rng):
         yield Case(label, {"logits": logits})
+
+
+def _softmax_of_all(logits: Array) -> Array:
+    exp = np.exp(logits - logits.max())
+    p: Array = exp / exp.sum(axis=-1, keepdims=True)
+    return p
 
 
 SOFTMAX = FunctionExercise(
@@ -112,6 +118,7 @@ def softmax(logits):
             "exp overflowed: subtract something from each row first",
             lambda z: np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True),
         ),
+        Mistake("the largest of all logits were subtracted, not that of each row", _softmax_of_all),
         Mistake("the sum were that of each column", lambda z: softmax(z.T).T),
         Mistake("the sum were that of all rows together", lambda z: softmax(z.ravel()).reshape(z.shape)),
         Mistake("it were not divided by the sum", lambda z: np.exp(z)),
@@ -147,6 +154,9 @@ def _overflowing(logits: Array, labels: Array) -> Any:
     return -np.log(_at_labels(p, labels)).mean(), None
 
 
+_TINY = 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16
+
+
 def _underflowing(floor: float) -> Any:
     return lambda logits, labels: (-np.log(_at_labels(softmax(logits), labels) + floor).mean(), None)
 
@@ -170,9 +180,9 @@ def cross_entropy(logits, labels):
     returns=("loss", "_saved"),
     cases=_loss_cases,
     mistakes=(
-        Mistake("exp overflowed: subtract something from each row of logits first", _overflowing),
+        Mistake("exp overflowed, or a whole row underflowed: subtract something from each row first", _overflowing),
         Mistake("the probability of a label became 0, and its logarithm infinite", _underflowing(0)),
-        Mistake("1e-12 were added to the probabilities, which limits the loss", _underflowing(1e-12)),
+        *(Mistake(f"{tiny} were added to the probabilities, limiting the loss", _underflowing(tiny)) for tiny in _TINY),
         Mistake("it were summed over the images, not averaged", _loss(lambda log_p, t: -_at_labels(log_p, t).sum())),
         Mistake(
             "it were averaged over images and classes", _loss(lambda log_p, t: -_at_labels(log_p, t).sum() / log_p.size)

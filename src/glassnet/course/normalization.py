@@ -102,6 +102,7 @@ def batch_norm(x, gamma, beta, eps=1e-5):
         ),
         Mistake("eps were missing", _computed(lambda x, m, v, g, b, e: g * (x - m) / np.sqrt(v) + b)),
         Mistake("eps were always 1e-5", _computed(lambda x, m, v, g, b, e: g * (x - m) / np.sqrt(v + 1e-5) + b)),
+        Mistake("gamma and beta were missing", _computed(lambda x, m, v, g, b, e: (x - m) / np.sqrt(v + e))),
         Mistake("gamma were missing", _computed(lambda x, m, v, g, b, e: (x - m) / np.sqrt(v + e) + b)),
         Mistake("beta were missing", _computed(lambda x, m, v, g, b, e: g * (x - m) / np.sqrt(v + e))),
         Mistake("gamma and beta were exchanged", lambda x, g, b, e: batch_norm(x, b, g, e)),
@@ -144,6 +145,11 @@ def _from_x(dy: Array, saved: tuple[Any, ...]) -> Any:
     x_hat, _, inverse_std = saved
     dx, _, dbeta = batch_norm_backward(dy, saved)
     return dx, (dy * x_hat / as_nchw(inverse_std)).sum(axis=(0, 2, 3)), dbeta
+
+
+def _times_gamma(dy: Array, saved: tuple[Any, ...]) -> Any:
+    dx, dgamma, dbeta = batch_norm_backward(dy, saved)
+    return dx, saved[1] * dgamma, saved[1] * dbeta
 
 
 def _exchanged(dy: Array, saved: tuple[Any, ...]) -> Any:
@@ -197,6 +203,22 @@ def batch_norm_backward(dy, saved):
             _wrong_dx(lambda dy, x, g, i, m, p: g * i * (dy - (m + x * p) * dy.size / dy.shape[1])),
         ),
         Mistake(
+            "means were over the images alone, not over their pixels, too",
+            _wrong_dx(lambda dy, x, g, i, m, p: g * i * (dy - (m + x * p) * dy[0, 0].size)),
+        ),
+        Mistake(
+            "means were over the pixels alone, not over the images, too",
+            _wrong_dx(lambda dy, x, g, i, m, p: g * i * (dy - (m + x * p) * len(dy))),
+        ),
+        Mistake(
+            "the sign of the gradient through the mean were wrong",
+            _wrong_dx(lambda dy, x, g, i, m, p: g * i * (dy + m - x * p)),
+        ),
+        Mistake(
+            "the sign of the gradient through the variance were wrong",
+            _wrong_dx(lambda dy, x, g, i, m, p: g * i * (dy - m + x * p)),
+        ),
+        Mistake(
             "the signs of the gradients through mean and variance were wrong",
             _wrong_dx(lambda dy, x, g, i, m, p: g * i * (dy + m + x * p)),
         ),
@@ -210,6 +232,7 @@ def batch_norm_backward(dy, saved):
         Mistake("it were not summed over the pixels", _over((0,), lambda dy: 1)),
         Mistake("x_hat were missing", _without_x_hat),
         Mistake("it were computed with x − mean, not with x_hat", _from_x),
+        Mistake("it were multiplied by gamma", _times_gamma),
         Mistake("dgamma and dbeta were exchanged", _exchanged),
     ),
 )

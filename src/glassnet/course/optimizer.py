@@ -101,6 +101,10 @@ def sgd_step(w, g, v, lr, momentum=0.0, weight_decay=0.0):
             _both(lambda g, v, lr, mu: mu * v - lr * g, lambda w, g, v, lr: w + v),
         ),
         Mistake("it went up the gradient: the sign is wrong", _both(move=lambda w, g, v, lr: w + lr * v)),
+        Mistake(
+            "lr were applied twice, in the velocity and after it",
+            lambda w, g, v, lr, *rest: sgd_step(w, lr * g, v, lr, *rest),
+        ),
         Mistake("lr were missing", _both(move=lambda w, g, v, lr: w - v)),
         Mistake(
             "the old velocity moved w, not the new one",
