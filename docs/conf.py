@@ -16,7 +16,7 @@ from glassnet.pages.page import block_style, draw_script
 from glassnet.settings import REQUIRED, Settings, allowed_text
 
 sys.path.insert(0, str(Path(__file__).parent))
-from commands import commands_page
+from commands import overview, write_pages
 
 NOTEBOOKS = Path(__file__).parents[1] / "build/course"
 
@@ -33,6 +33,7 @@ html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "use_download_button": False}
 html_math_renderer = "mathml"  # the browsers' own; MathJax would come from a network
 html_show_copyright = False
+html_use_index = html_domain_indices = False  # the search finds names
 smartquotes = False  # -- begins an option
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
@@ -61,7 +62,11 @@ def _block_math(translator: Any, node: nodes.math_block) -> None:
 
 def _add_commands(app: Sphinx, page: str, source: list[str]) -> None:
     if page == "commands":
-        source[0] += commands_page()
+        source[0] += overview()
+
+
+def _write_command_pages(app: Sphinx) -> None:
+    write_pages(Path(app.srcdir, "commands"))
 
 
 def _indent_equations(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -109,6 +114,7 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _indent_equations)
     app.connect("autodoc-process-docstring", _add_settings)
+    app.connect("builder-inited", _write_command_pages)
     app.connect("source-read", _add_commands)
     app.connect("html-page-context", _add_scripts)
     app.connect("html-page-context", _offer_notebook)

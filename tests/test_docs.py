@@ -17,10 +17,12 @@ from typer.testing import CliRunner
 
 import glassnet
 from glassnet import cli, studies
+from glassnet.nn import functional
 from glassnet.verify import naive_convolution
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
+PAGES = [path for path in PAGES if path.parent != ROOT / "docs/commands"]  # which docs/conf.py writes
 COMMANDS: Any = get_command(cli.app)
 
 
@@ -138,52 +140,90 @@ def test_changelog_describes_the_version() -> None:
     assert versions[0] == glassnet.__version__
 
 
-def test_commands_page_documents_every_command_and_option() -> None:
-    """The site adds this text to docs/commands.md."""
-    sections = re.split(r"^#+ `glassnet ([^`]+)`$", program("docs/commands.py").commands_page(), flags=re.MULTILINE)[1:]
-    texts = dict(zip(sections[::2], sections[1::2], strict=True))
+def test_command_pages_document_every_command_and_option() -> None:
+    """The site has these pages."""
+    script = program("docs/commands.py")
+    pages, overview = script.command_pages(), script.overview()
+    assert pages.keys() == {" ".join(name) for name in commands(COMMANDS)}
     for name, command in commands(COMMANDS).items():
-        text = texts[" ".join(name)]
+        text = pages[" ".join(name)]
+        assert text.startswith(f"# glassnet {' '.join(name)}\n")
+        assert f"[`glassnet {' '.join(name)}`](commands/{'-'.join(name)}.md): " in overview
         documented = re.findall(r"(?<![\w-])--[a-z0-9-]+", "\n".join(re.findall(r"^\* `([^`]+)`", text, re.MULTILINE)))
         assert options_of(command) - {"-h"} <= {*documented, "--help"}, name
         assert "Example: `glassnet " in text, name
+    assert "--debug" in overview
 
 
-LIBRARY = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+def test_command_pages_are_written_once(tmp_path: Path) -> None:
+    script = program("docs/commands.py")
+    (tmp_path / "gone.md").write_text("A command that is no more.", encoding="utf-8")
+    script.write_pages(tmp_path)
+    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert {"train.md", "study-sweep.md"} <= times.keys()
+    assert "gone.md" not in times
+    script.write_pages(tmp_path)
+    assert times == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
 
-def documented_members(module: str) -> set[str]:
-    """Return the names whose docstrings the reference takes from a module."""
-    directive = re.search(rf"^\.\. automodule:: {re.escape(module)}\n((?:   :.*\n)*)", LIBRARY, flags=re.MULTILINE)
-    assert directive is not None, f"docs/library.md has no {module}"
-    options = dict(re.findall(r":([\w-]+):(.*)", directive[1]))
-    public = getattr(importlib.import_module(module), "__all__", [])
-    selected = [name.strip() for name in options["members"].split(",") if name.strip()] or public
-    excluded = {name.strip() for name in options.get("exclude-members", "").split(",")}
-    return set(selected) - excluded
+OVERVIEW = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+LIBRARY = "\n".join([OVERVIEW, *(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/library/*.md")))])
 
 
-def test_library_page_documents_every_public_name() -> None:
-    assert documented_members("glassnet") == set(glassnet.__all__)
-    assert set(re.findall(r"`gn\.(\w+)`", LIBRARY.partition("## glassnet")[0])) == set(glassnet.__all__)
+def documented() -> dict[str, set[str]]:
+    """Return by module the names whose docstrings the reference takes from it."""
+    names: dict[str, set[str]] = {}
+    module = ""
+    for kind, name, lines in re.findall(r"^\.\. (\w+):: (\S+)\n((?:   :.*\n)*)", LIBRARY, flags=re.MULTILINE):
+        options = dict(re.findall(r":([\w-]+):(.*)", lines))
+        if kind in ("automodule", "currentmodule"):
+            module = name
+        elif kind.startswith("auto") and "." not in name:
+            names.setdefault(module, set()).add(name)
+        if kind == "automodule" and "members" in options:
+            public = getattr(importlib.import_module(module), "__all__", [])
+            selected = {name.strip() for name in options["members"].split(",") if name.strip()} or set(public)
+            excluded = {name.strip() for name in options.get("exclude-members", "").split(",")}
+            names.setdefault(module, set()).update(selected - excluded)
+    return names
+
+
+DOCUMENTED = documented()
+
+
+def test_library_pages_document_every_public_name() -> None:
+    for module in ("glassnet", "glassnet.nn", "glassnet.verify", "glassnet.measures", "glassnet.data"):
+        elsewhere = set(glassnet.__all__) if module == "glassnet.data" else set()
+        assert DOCUMENTED[module] == set(importlib.import_module(module).__all__) - elsewhere
+    functions = inspect.getmembers(functional, inspect.isfunction)
+    assert DOCUMENTED["glassnet.nn.functional"] == {name for name, _ in functions if not name.startswith("_")}
+    assert set(re.findall(r"`gn\.(\w+)`", OVERVIEW)) == set(glassnet.__all__)
+
+
+def test_library_page_leads_to_every_page() -> None:
+    assert {f"library/{path.stem}" for path in ROOT.glob("docs/library/*.md")} == set(
+        re.findall(r"^library/[\w-]+$", OVERVIEW, flags=re.MULTILINE)
+    )
 
 
 @pytest.mark.parametrize("name", sorted(set(studies.__all__) - {"Study"}))
 def test_library_page_documents_every_study(name: str) -> None:
-    assert documented_members(f"glassnet.studies.{name}") >= {"run_study", "build_page"}
+    assert DOCUMENTED[f"glassnet.studies.{name}"] >= {"run_study", "build_page"}
 
 
-@pytest.mark.parametrize("module", re.findall(r"^\.\. automodule:: (\S+)$", LIBRARY, flags=re.MULTILINE))
+@pytest.mark.parametrize("module", DOCUMENTED)
 def test_documented_names_have_docstrings(module: str) -> None:
-    for name in documented_members(module):
+    for name in DOCUMENTED[module]:
         value = getattr(importlib.import_module(module), name)
         assert not callable(value) or inspect.getdoc(value), f"{module}.{name}"
 
 
-def test_library_page_examples_print_what_it_shows() -> None:
+@pytest.mark.parametrize("name", ["course", "studies", "verify"])
+def test_library_page_examples_print_what_it_shows(name: str) -> None:
     pytest.importorskip("torch")
-    examples = doctest.DocTestParser().get_doctest("\n".join(blocks(LIBRARY, "pycon")), {}, "library.md", None, 0)
-    assert len(examples.examples) > 4
+    page = (ROOT / "docs" / "library" / f"{name}.md").read_text(encoding="utf-8")
+    examples = doctest.DocTestParser().get_doctest("\n".join(blocks(page, "pycon")), {}, f"{name}.md", None, 0)
+    assert examples.examples
     assert doctest.DocTestRunner().run(examples).failed == 0
 
 
