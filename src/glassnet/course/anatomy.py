@@ -54,19 +54,20 @@ def dissect(module: nn.Module, images: Array) -> Anatomy:
 
     :raises AnswerError: if it does not run.
     """
-    modules = {name: layer for layer, name in {layer: name for name, layer in module.named_modules()}.items()}
+    names = {layer: name for name, layer in module.named_modules()}  # one name for a layer in two places
+    layers = {name: layer for layer, name in names.items()}
     steps: list[Step] = []
     blocks: list[nn.Residual] = []
 
     def note(name: str, x: Array, y: Array) -> None:
-        layer = modules[name]
+        layer = layers[name]
         if isinstance(layer, nn.Residual):
             blocks.append(layer)
         elif not any(layer.named_children()):
             steps.append(Step(name, layer, x.shape, y.shape))
 
     try:
-        with module_hooks(module, modules, forward=note):
+        with module_hooks(module, layers, forward=note):
             y = module(images)
     except Exception as error:  # layers may be the learner's own
         raise AnswerError(

@@ -170,11 +170,11 @@ CONV2D_BACKWARD = FunctionExercise(
     task="Compute the gradients of a convolution with respect to its input, its kernels and its bias.",
     stub='''\
 def conv2d_backward(dy, saved):
-    """Return dx (N, C, H, W), dw (O, C, kh, kw) db (O,), or None without a bias.
+    """Return dx (N, C, H, W), dw (O, C, kh, kw) and db (O,).
 
-    dy (N, O, Ho, Wo) is the gradient of the loss with respect to y. saved is what
-    glassnet.nn.functional.conv2d returns; the patches are im2col's, (N·Ho·Wo,
-    C·kh·kw), and shape is x's, (N, C, H, W).
+    dy is (N, O, Ho, Wo). Without a bias, db is None. saved is what
+    glassnet.nn.functional.conv2d returns; the patches are im2col's,
+    (N·Ho·Wo, C·kh·kw), and shape is x's, (N, C, H, W).
     """
     patches, shape, w, has_bias, stride, padding, dilation = saved
     ...

@@ -66,8 +66,8 @@ class Trial:
 class FunctionExercise(Exercise):
     """An exercise whose answer has the arguments and results of ``reference``.
 
-    With ``forward`` it is a backward function: it gets (dy, saved), where ``saved`` is what ``forward`` returns, and dy
-    is random.
+    With ``forward`` it is a backward function: it gets (dy, saved), where ``saved`` is what ``forward`` returns. dy, of
+    which ``upstream`` is the name, is random.
     """
 
     reference: Callable[..., Any]

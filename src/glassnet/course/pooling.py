@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.course.functions import Case, FunctionExercise, Mistake
-from glassnet.course.windows import overwrite_later_offsets, overwrite_later_windows
+from glassnet.course.windows import SCATTERING
 from glassnet.nn.functional import (
     add_windows,
     max_pool2d,
@@ -122,10 +122,6 @@ def _scattered(add: Any) -> Any:
     return lambda dy, saved: add(_windows(dy, saved), saved[1], *saved[3:])
 
 
-def _uncut(v: Array, shape: Any, stride: int, padding: int, dilation: int) -> Array:
-    return add_windows(v, (*shape[:2], shape[2] + 2 * padding, shape[3] + 2 * padding), stride, 0, dilation)
-
-
 def _everywhere(divided: bool) -> Any:
     """Return a backward pass that gives dy to every pixel of a window."""
 
@@ -174,24 +170,13 @@ def max_pool2d_backward(dy, saved):
     cases=_cases,
     forward=max_pool2d,
     mistakes=(
-        Mistake("overlapping windows were not added: = where it should be +=", _scattered(overwrite_later_windows)),
-        Mistake("overlapping windows were not added: = where it should be +=", _scattered(overwrite_later_offsets)),
+        *(Mistake(hint, _scattered(add)) for hint, add in SCATTERING),
         Mistake(
             "overlapping windows were not added: = where it should be +=",
             _pixel_by_pixel(lambda winner, kh, kw: divmod(winner, kw), add=False),
         ),
         Mistake("the mask were missing: every pixel of a window gets dy", _everywhere(divided=False)),
         Mistake("it were the gradient of average pooling", _everywhere(divided=True)),
-        Mistake("the padding were not cut off", _scattered(_uncut)),
-        Mistake(
-            "the padding were cut off at one side only, the bottom and the right",
-            _scattered(lambda v, shape, *window: _uncut(v, shape, *window)[:, :, : shape[2], : shape[3]]),
-        ),
-        Mistake(
-            "the windows moved by one pixel, not by the stride",
-            _scattered(lambda v, shape, stride, padding, d: add_windows(v, shape, 1, padding, d)),
-        ),
-        Mistake("the dilation were ignored", _scattered(lambda v, shape, s, p, d: add_windows(v, shape, s, p, 1))),
         Mistake(
             "rows and columns of the window were exchanged",
             _pixel_by_pixel(lambda winner, kh, kw: divmod(winner, kw)[::-1]),

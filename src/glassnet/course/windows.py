@@ -40,7 +40,7 @@ def window_cases(rng: np.random.Generator) -> Iterator[tuple[str, Array, dict[st
 def overwrite_later_windows(windows: Array, shape: Any, stride: int, padding: int, dilation: int) -> Array:
     """Put windows (N, C, kh, kw, Ho, Wo) into the image one after another, each over the ones before."""
     _, _, kh, kw, Ho, Wo = windows.shape
-    padded = _empty(windows, shape, padding)
+    padded = np.zeros(_padded(shape, padding))
     for i, j in np.ndindex(Ho, Wo):
         rows = slice(stride * i, stride * i + dilation * (kh - 1) + 1, dilation)
         columns = slice(stride * j, stride * j + dilation * (kw - 1) + 1, dilation)
@@ -51,15 +51,11 @@ def overwrite_later_windows(windows: Array, shape: Any, stride: int, padding: in
 def overwrite_later_offsets(windows: Array, shape: Any, stride: int, padding: int, dilation: int) -> Array:
     """Put windows (N, C, kh, kw, Ho, Wo) into the image one offset after another, each over the ones before."""
     _, _, kh, kw, Ho, Wo = windows.shape
-    padded = _empty(windows, shape, padding)
+    padded = np.zeros(_padded(shape, padding))
     for u, v in np.ndindex(kh, kw):
         rows, columns = slices_at((u, v), (Ho, Wo), stride, dilation)
         padded[:, :, rows, columns] = windows[:, :, u, v]
     return _cut(padded, shape, padding)
-
-
-def _empty(windows: Array, shape: Any, padding: int) -> Array:
-    return np.zeros((*windows.shape[:2], shape[2] + 2 * padding, shape[3] + 2 * padding))
 
 
 def _cut(padded: Array, shape: Any, padding: int) -> Array:
@@ -70,7 +66,7 @@ def _padded(shape: Any, padding: int) -> tuple[int, ...]:
     return (*shape[:2], shape[2] + 2 * padding, shape[3] + 2 * padding)
 
 
-# Wrong ways to put windows into the image, for col2im and for dx of the convolution.
+# Wrong ways to put windows into the image: for col2im, and for dx of the convolution and of max-pooling.
 SCATTERING: tuple[tuple[str, Any], ...] = (
     ("overlapping windows were not added: = where it should be +=", overwrite_later_windows),
     ("overlapping windows were not added: = where it should be +=", overwrite_later_offsets),
