@@ -11,7 +11,6 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 COURSE = DOCS / "course"
-EMPTY_SOLUTION = "# Your solution:\n"
 
 
 def write_notebooks(folder: Path, *, student: bool, site: Path | None = None) -> None:
@@ -32,6 +31,8 @@ def write_notebook(page: Path, folder: Path, *, student: bool, site: Path | None
     from myst_nb.core.read import read_myst_markdown_notebook
 
     notebook = read_myst_markdown_notebook(with_notebook_links(page, folder, site))
+    # Cells that are removed from the site test its text; they would fail where a learner changes something.
+    notebook.cells = [cell for cell in notebook.cells if "remove-cell" not in cell.metadata.get("tags", ())]
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"  # nbformat draws random ones
         prepare_cell(cell, student=student)
@@ -44,13 +45,23 @@ def write_notebook(page: Path, folder: Path, *, student: bool, site: Path | None
 
 
 def prepare_cell(cell: Any, *, student: bool) -> None:
-    """Fold a solution for JupyterLab, or empty it; fold the tests of the text, too."""
+    """Fold a solution for JupyterLab, or replace it by what a learner begins with."""
     tags = cell.metadata.get("tags", ())
     if student and "solution" in tags:
-        cell["source"] = EMPTY_SOLUTION
+        cell["source"] = stub_of(cell["source"])
         cell.metadata.pop("tags")
-    elif {"hide-cell", "remove-cell"} & set(tags):
+    elif "hide-cell" in tags:
         cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
+
+
+def stub_of(solution: str) -> str:
+    """Return the stubs of the functions that a solution checks, with their checks."""
+    import glassnet as gn
+
+    exercises = gn.course.exercises()
+    names = re.findall(r'gn\.course\.check\("(\w+)", \1\)', solution)
+    parts = [f'{exercises[name].stub}\n\ngn.course.check("{name}", {name})' for name in names]
+    return "\n\n\n".join(parts) or "# Your solution:\n"
 
 
 def with_notebook_links(page: Path, folder: Path, site: Path | None) -> str:
