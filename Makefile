@@ -12,7 +12,7 @@ COMPILE := $(BIN)/python -m compileall -q -j 0
 WORKERS ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint format bench bench-store doctor-bench table docs tour rendered bundle image lock clean
+.PHONY: help install demo test quick lint format bench bench-store doctor-bench table docs check-site tour rendered bundle image lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1 /' | awk '{name = $$1; $$1 = ""; printf "  make %-13s%s\n", name, $$0}'
@@ -83,6 +83,9 @@ doctor-bench: install  ## diagnose 240 healthy and faulty runs, and print the ta
 
 docs: build/course .venv/.docs  ## run the course and build the site: build/docs/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -j 2 -b html docs build/docs
+
+check-site: docs  ## open every page of the site in Chromium: contrast, errors, width and height
+	GLASSNET_SITE=build/docs $(BIN)/python -m pytest -q tests/test_site.py
 
 build/course: $(wildcard docs/course/*.md) docs/notebooks.py | .venv/.docs
 	$(BIN)/python docs/notebooks.py $@
