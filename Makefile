@@ -84,7 +84,7 @@ doctor-bench: install  ## diagnose 240 healthy and faulty runs, and print the ta
 docs: build/course .venv/.docs  ## run the course and build the site: build/docs/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -j 2 -b html docs build/docs
 
-check-site: docs  ## open every page of the site in Chromium: contrast, errors, width and height
+check-site: .venv/.docs  ## open every page that `make docs` built in Chromium: contrast, errors, width and height
 	GLASSNET_SITE=build/docs $(BIN)/python -m pytest -q tests/test_site.py
 
 build/course: $(wildcard docs/course/*.md) docs/notebooks.py | .venv/.docs

@@ -1,4 +1,4 @@
-"""Every page of the built site in a real browser: `make check-site`. Without GLASSNET_SITE, its folder, they skip."""
+"""Every page of the built site in a real browser: `make docs check-site`. Without GLASSNET_SITE, its folder, they skip."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ COLOURS_ARE_SET = (
     "getComputedStyle(plot.closest('figure').querySelector('.save button')).color)"
 )
 
-pytestmark = pytest.mark.skipif(not PAGES, reason="GLASSNET_SITE names no site; `make check-site` builds one")
+pytestmark = pytest.mark.skipif(not PAGES, reason="GLASSNET_SITE names no site; run `make docs check-site`")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(SITE).as_posix())
