@@ -1,4 +1,4 @@
-"""Every page of the built site in a real browser: `make docs check-site`. Without GLASSNET_SITE, its folder, they skip."""
+"""Every page of the built site in a real browser, for `make docs check-site`. Without GLASSNET_SITE they skip."""
 
 import os
 from pathlib import Path
