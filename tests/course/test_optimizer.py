@@ -69,6 +69,7 @@ WRONG: Wrong = {
     "no decay": (lambda w, g, v, lr, mu, decay: sgd_step(w, g, v, lr, mu), "w looks as if weight decay were missing."),
     "minus lr in the velocity": (signed_velocity, "lr and the minus were in the velocity, not after it"),
     "in place": (in_place, "Your function changes w, which belongs to its caller. Work on a copy."),
+    "unfilled stub": (lambda w, g, v, *rest: (w, v), "w looks as if nothing changed."),
     "always a velocity": (always_velocity, "v looks as if there were a velocity without momentum: it must stay None."),
 }
 

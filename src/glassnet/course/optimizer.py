@@ -87,6 +87,7 @@ def sgd_step(w, g, v, lr, momentum=0.0, weight_decay=0.0):
     returns=("w", "v"),
     cases=_cases,
     mistakes=(
+        Mistake("nothing changed", lambda w, g, v, *rest: (w, v)),
         Mistake("w moved along the gradient, not along the velocity", _both(move=lambda w, g, v, lr: w - lr * g)),
         Mistake("momentum were missing: the velocity is the gradient alone", _both(lambda g, v, lr, mu: g)),
         Mistake("the old velocity were not shrunk by momentum", _both(lambda g, v, lr, mu: v + g)),

@@ -99,6 +99,7 @@ def max_pool2d(x, kernel_size, stride, padding=0, dilation=1):
         Mistake("x were padded by zeros, which are larger than negative pixels", _zero_padding),
         Mistake("the padding were missing", lambda x, k, s, p, d: max_pool2d(x, k, s, 0, d)),
         Mistake("the stride were ignored", lambda x, k, s, p, d: max_pool2d(x, k, 1, p, d)),
+        Mistake("the stride were always 2", lambda x, k, s, p, d: max_pool2d(x, k, 2, p, d)),
         Mistake("windows did not overlap", lambda x, k, s, p, d: max_pool2d(x, k, k, p, d)),
         Mistake("the dilation were ignored", lambda x, k, s, p, d: max_pool2d(x, k, s, p, 1)),
         Mistake("rows and columns of the window were exchanged", lambda x, k, *rest: max_pool2d(x, k[::-1], *rest)),
