@@ -25,12 +25,11 @@ def test_exercises_lists_every_kind() -> None:
 
 def test_exercises_print_name_task_signature_and_chapter() -> None:
     text, table = repr(EXERCISES), EXERCISES._repr_html_()
-    for exercise in EXERCISES.values():
-        assert f"{exercise.name} (chapter {exercise.chapter})" in text
-        assert exercise.task in text
-        assert exercise.signature in text
-        assert f">{exercise.name}<" in table
-    assert "-&gt; dx" in table
+    for number, exercise in enumerate(EXERCISES.values(), start=1):
+        assert f"{number:2}  {exercise.name}" in text
+        assert f"{exercise.signature}\n    {exercise.task} Chapter {exercise.chapter}." in text
+        assert exercise.name in table
+    assert "relu_backward(dy, saved) -&gt; dx" in table
 
 
 def test_exercise_prints_its_task_and_stub() -> None:

@@ -21,24 +21,27 @@ class ExerciseList(dict[str, Exercise]):
         raise choice_error("exercise", self, name)
 
     @property
-    def rows(self) -> list[tuple[int, str, str, str, int]]:
-        """Number, name, task, signature and chapter of each exercise."""
-        return [(number, e.name, e.task, e.signature, e.chapter) for number, e in enumerate(self.values(), start=1)]
+    def rows(self) -> list[tuple[int, str, str, int]]:
+        """Number, name with signature, task and chapter of each exercise."""
+        return [
+            (
+                number,
+                e.signature if e.signature.startswith(f"{e.name}(") else f"{e.name}: {e.signature}",
+                e.task,
+                e.chapter,
+            )
+            for number, e in enumerate(self.values(), start=1)
+        ]
 
     def __repr__(self) -> str:
-        lines = []
-        for number, name, task, signature, chapter in self.rows:
-            lines += [f"{number:2}  {name} (chapter {chapter})", f"    {task}", f"    Answer: {signature}"]
-        return "\n".join(lines)
+        return "\n".join(
+            f"{number:2}  {exercise}\n    {task} Chapter {chapter}." for number, exercise, task, chapter in self.rows
+        )
 
     def _repr_html_(self) -> str:
         from glassnet.pages.page import Table, render_block  # imports Plotly
 
-        rows = [
-            (number, name, f"{task} Answer: {signature}", chapter)
-            for number, name, task, signature, chapter in self.rows
-        ]
-        return render_block(Table("Exercises", ["", "Exercise", "Task", "Chapter"], rows))
+        return render_block(Table("Exercises", ["", "Exercise", "Task", "Chapter"], self.rows))
 
 
 def exercises() -> ExerciseList:
