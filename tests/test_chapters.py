@@ -20,6 +20,7 @@ from tests.test_docs import ROOT, program
 COURSE = ROOT / "docs/course"
 CHAPTERS = sorted(COURSE.glob("[0-9]*.md"))
 PAGES = sorted(COURSE.glob("*.md"))
+PYTORCH = COURSE / "08-pytorch.md"  # stops at its first cell where PyTorch is missing
 
 # Runs in a new process without PyTorch: cells as JSON on stdin, their output on stdout.
 PROGRAM = """
@@ -82,7 +83,8 @@ def test_program_fails_with_the_number_of_the_cell(tmp_path: Path) -> None:
 def test_chapter_runs_without_torch(path: Path, tmp_path: Path) -> None:
     finished = run_cells([code for _, code in cells(path.read_text(encoding="utf-8"))], tmp_path)
     assert finished.returncode == 0, f"{finished.stdout[-2000:]}\n{finished.stderr[-4000:]}"
-    assert finished.stdout.endswith("=== all\n")
+    end = "PyTorch is missing. Install it, then start this chapter again.\n" if path == PYTORCH else "=== all\n"
+    assert finished.stdout.endswith(end)
 
 
 @every_chapter
@@ -92,7 +94,7 @@ def test_chapter_cells_are_short_and_have_known_options(path: Path) -> None:
     for options, code in cells(path.read_text(encoding="utf-8")):
         tags = re.search(r"^:tags: \[(.*)\]$", options, flags=re.MULTILINE)
         assert set(tags[1].split(", ") if tags else []) <= known
-        assert max(map(len, code.splitlines())) <= 88, code
+        assert "remove-cell" in options or max(map(len, code.splitlines())) <= 88, code
 
 
 @every_chapter
@@ -169,7 +171,7 @@ def test_chapter_needs_no_removed_cell(path: Path) -> None:
     removed: set[str] = set()
     defined: set[str] = set()
     for options, code in cells(path.read_text(encoding="utf-8")):
-        names = [node for node in ast.walk(ast.parse(code.replace("%", "#"))) if isinstance(node, ast.Name)]
+        names = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)]
         stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
         if "remove-cell" in options:
             removed |= stored - defined
