@@ -1,6 +1,7 @@
 """Configuration of the site that `make docs` builds: MyST pages and the executed course, with figures, offline."""
 
 import dataclasses
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -101,6 +102,12 @@ def _add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any],
             app.add_js_file(name, loading_method="defer")
 
 
+def _show_sections(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Let a chapter show one section at a time."""
+    if re.match(r"course/\d", page):
+        app.add_js_file("sections.js", loading_method="defer")
+
+
 def _offer_notebook(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Offer a page of the course as a notebook, as docs/notebooks.py wrote it."""
     name = f"{Path(page).name}.ipynb"
@@ -118,4 +125,5 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _add_commands)
     app.connect("html-page-context", _add_scripts)
     app.connect("html-page-context", _offer_notebook)
+    app.connect("html-page-context", _show_sections)
     app.connect("build-finished", _write_files)
