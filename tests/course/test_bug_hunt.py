@@ -86,7 +86,7 @@ def test_check_accepts_the_name_of_a_layer() -> None:
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [
-        (("ReLU", "sign"), "It is not ReLU. A wrong dx makes every row before its layer wrong, and none after it."),
+        (("ReLU", "sign"), "It is not ReLU.\nA wrong dx spoils the rows before its layer,"),
         (("Linear", "mask"), "It is Linear, but not that a mask is missing"),
         (("Liner", "sign"), "layer must be one of Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU, Residual. Got"),
         (("BatchNorm2d", "sign"), "layer must be one of Conv2d,"),
