@@ -93,7 +93,7 @@ StudyOutput = Annotated[
 ]
 
 
-_NUMBER = re.compile(r"[\d.,+−e]+%?( ± [\d.]+%?)?")  # with its sign, unit and deviation
+_NUMBER = re.compile(r"[\d.,+−e-]+%?( ± [\d.]+%?)?")  # with its sign, unit and deviation
 
 
 def _version(is_requested: bool) -> None:
@@ -157,7 +157,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     from glassnet.pages.text import format_cell
 
     def to_text(value: Any) -> str:
-        return ("NO", "yes")[value] if isinstance(value, bool) else format_cell(value)
+        return ("NO", "yes")[value] if isinstance(value, bool) else format_cell(value).replace("e−", "e-")
 
     cells = [list(rows[0]), *([to_text(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
