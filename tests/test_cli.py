@@ -94,13 +94,12 @@ class TestTrain:
         threads = gn.load(tmp_path / "run").config["threads"]
         assert err.splitlines()[0] == f"[NumPy] on cpu, {threads} thread{'s' * (threads > 1)}"
         lines = [line for line in err.splitlines() if " epoch " in line]
-        values = r"loss \d\.\d{4}, accuracy \d+\.\d%"
-        pattern = rf"\[NumPy\] epoch (\d)/2: train {values}; test {values}"
+        pattern = r"\[NumPy\] epoch (\d)/2 loss=\d\.\d{4} train_acc=\d\.\d{4} test_acc=\d\.\d{4}"
         assert [re.fullmatch(pattern, line)[1] for line in lines] == ["1", "2"]
         assert re.fullmatch(r"\[NumPy\] \d+\.\d s in all", err.splitlines()[-1])
         accuracy = gn.load(tmp_path / "run").history[-1]["test_accuracy"]
         first, second = out.splitlines()
-        assert first.startswith(f"Test accuracy {accuracy:.1%}, loss ")
+        assert first.startswith(f"Test accuracy {accuracy:.4f}, loss ")
         assert first.endswith("after epoch 2")
         assert second.split(maxsplit=1) == ["Run", str(tmp_path / "run")]
         assert not (tmp_path / "run" / "report.html").exists()
@@ -222,7 +221,7 @@ class TestTrain:
             fails(f"Stopped. No epoch was finished; nothing of the run is kept in {run}.", "train", "digits", *SHORT)
             assert not run.exists()
         with monkeypatch.context() as patch:
-            patch.setattr("glassnet.training.loop.describe_epoch", interrupted)
+            patch.setattr("glassnet.training.loop._epoch_line", interrupted)
             goes_on = f"resume with --run {run} --resume."
             fails(f"Stopped. {run} keeps the last finished epoch; {goes_on}", "train", "digits", *SHORT)
         monkeypatch.setattr("glassnet.api._write_report", interrupted)
@@ -243,7 +242,7 @@ def test_evaluate(call: Call, run: Path) -> None:
     }
     code, out, _ = call("evaluate", run, "--data", "digits", "--weights", "last")
     assert code == 0
-    assert out == f"Accuracy {last['test_accuracy']:.1%}, loss {last['test_loss']:.4f}, on 400 test images\n"
+    assert out == f"Accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}, on 400 test images\n"
 
 
 def test_predict(call: Call, run: Path, digit: Path) -> None:
@@ -251,13 +250,48 @@ def test_predict(call: Call, run: Path, digit: Path) -> None:
     assert (code, err) == (0, "")
     told = json.loads(out)
     expected = [
-        {"image": str(digit), "label": p.label, "probability": p.probability, "top": [list(pair) for pair in p.top]}
+        {
+            **{"image": str(digit), "label": p.label, "probability": p.probability},
+            **{"top": [list(pair) for pair in p.top], "preprocessing": "8×8 already", "unlike": None},
+            "pixels": p.pixels[..., 0].astype(float).round(3).tolist(),
+        }
         for p in gn.load(run).predict([digit, digit], top=2)
     ]
     assert told == {"run": str(run), "predictions": expected}
-    code, out, _ = call("predict", run, digit)
+    code, out, err = call("predict", run, digit)
     assert code == 0
     assert re.fullmatch(rf"{re.escape(str(digit))}: (\d \d+\.\d%, ){{2}}\d \d+\.\d%\n", out)
+    first, *rows = err.splitlines()
+    assert first == f"{digit}: 8×8 already. The network read:"
+    shades = [" ░▒▓█"[round(4 * value)] for value in expected[0]["pixels"][0]]
+    assert rows[0] == ("  " + "".join(2 * shade for shade in shades)).rstrip()
+    assert len(rows) == 8
+    assert call("predict", run, *([digit] * 5))[2] == ""  # of many files the pixels are not printed
+
+
+def test_predict_says_when_an_image_is_unlike(call: Call, run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "white.png"
+    Image.new("RGB", (60, 40), "white").save(path)
+    warning = f"{path} looks unlike the training images: no ink was found.\n"
+    assert call("predict", run, path)[2] == warning
+    code, out, err = call("predict", run, path, "--json")
+    assert (code, err) == (0, warning)
+    (record,) = json.loads(out)["predictions"]
+    assert record["unlike"] == "no ink was found"
+    assert record["pixels"] == np.zeros((8, 8)).tolist()
+
+
+def test_no_ink_decodes_files_as_those_of_any_run(call: Call, digit: Path, tmp_path: Path) -> None:
+    code, _, _ = call("train", "digits", "--epochs", "1", "--no-ink", "--no-report", "--run", tmp_path / "run")
+    assert code == 0
+    data = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))["data"]
+    assert (data["ink"], data["likeness"]) == (False, None)
+    code, out, err = call("predict", tmp_path / "run", digit, "--json")
+    assert (code, err) == (0, "")
+    assert set(json.loads(out)["predictions"][0]) == {"image", "label", "probability", "top"}
+    code, _, err = call("train", "digits", "--epochs", "1", "--run", tmp_path / "run", "--resume")
+    assert code == 1
+    assert err == f"Error: data.ink must be False to resume {tmp_path / 'run'}. Got True.\n"
 
 
 def test_report(call: Call, run: Path) -> None:

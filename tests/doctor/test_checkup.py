@@ -113,8 +113,7 @@ class Evidence:
         self.data, self.short_losses, self.fractions = data, losses, fractions
 
     def short_run(self, context: CheckContext, steps: int, max_seconds: float, **changes: Any) -> ShortRun:
-        accuracies = self.data.draw(self.fractions), self.data.draw(self.fractions)
-        return ShortRun((self.data.draw(self.short_losses),) * steps, *accuracies)
+        return ShortRun((self.data.draw(self.short_losses),) * steps, self.data.draw(self.fractions))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

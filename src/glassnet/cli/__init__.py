@@ -12,7 +12,6 @@ import typer
 
 from glassnet.cli.app import app
 from glassnet.errors import GlassnetError
-from glassnet.progress import TerminalProgress, show_progress
 
 # Importing a module adds its commands; this order is that of the list in --help.
 # isort: off
@@ -34,8 +33,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        with show_progress(TerminalProgress()):
-            app(arguments)
+        app(arguments)
     except (GlassnetError, OSError, MemoryError) as error:
         if debug:
             raise

@@ -28,8 +28,7 @@ from glassnet.cli.app import (
 )
 from glassnet.cli.options import separate, with_settings
 from glassnet.errors import ConfigError
-from glassnet.formats import format_accuracy, format_loss
-from glassnet.progress import current_progress
+from glassnet.progress import TerminalProgress
 from glassnet.recipe import Recipe
 
 
@@ -102,7 +101,7 @@ def gradient_flow(
         width=width,
         engine=engine,
         seed=seed,
-        progress=current_progress(),
+        progress=TerminalProgress(),
         **settings,
     )
     show_study(
@@ -161,7 +160,7 @@ def lr_range(
         max_lr=max_lr,
         steps=steps,
         seed=seed,
-        progress=current_progress(),
+        progress=TerminalProgress(),
     )
     show_study(
         measured,
@@ -181,23 +180,22 @@ def ablation(
     as_json: Json = False,
 ) -> None:
     """Remove each residual block of a run in turn and measure the loss of accuracy on the test images."""
-    from glassnet.pages.text import format_points
     from glassnet.studies import ablation as module
     from glassnet.studies.study import default_output
     from glassnet.training.evaluation_data import evaluation_data
 
     model = gn.load(run, weights, engine)
     measured = module.run_study(
-        model, None if data is None else evaluation_data(model, data), progress=current_progress()
+        model, None if data is None else evaluation_data(model, data), progress=TerminalProgress()
     )
     rows = [
         {
             "without": block.block,
             "remaining path": block.remaining_path,
-            "accuracy": format_accuracy(block.accuracy),
-            "drop (points)": format_points(block.accuracy_drop),
-            "loss": format_loss(block.loss),
-            "p-value": float(f"{block.p_value:.2g}"),
+            "accuracy": block.accuracy,
+            "drop (points)": 100 * block.accuracy_drop,
+            "loss": block.loss,
+            "p-value": block.p_value,
         }
         for block in measured.blocks
     ]

@@ -13,7 +13,6 @@ from glassnet.cli.app import Json, MaxUnreadable, RecipeName, Samples, Source, S
 from glassnet.cli.options import separate, with_settings
 from glassnet.compute import Compute
 from glassnet.errors import ConfigError, RunError
-from glassnet.formats import format_accuracy, format_loss
 from glassnet.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -56,6 +55,14 @@ def train(
     check_gradients: Annotated[
         bool, typer.Option("--check-gradients", help="Check the gradients of the network before the training.")
     ] = False,
+    ink: Annotated[
+        bool | None,
+        typer.Option(
+            help="Let predict bring drawn digits in image files to the form of the built-in digits. "
+            "Default: yes for those, otherwise no.",
+            show_default=False,
+        ),
+    ] = None,
     report: Annotated[bool, typer.Option(help="Write report.html into the run folder.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -76,6 +83,7 @@ def train(
             stop_after_epoch=stop_after_epoch,
             evaluate_train=evaluate_train,
             before=_check_network if check_gradients else None,
+            ink=ink,
             report=report,
             **settings,
         )
@@ -84,8 +92,7 @@ def train(
     last, written = finished.metrics, str(finished.path / "report.html") if report else None
     show(
         {"run": str(finished.path), "report": written, **last},
-        f"Test accuracy {format_accuracy(last['test_accuracy'])}, loss {format_loss(last['test_loss'])}, "
-        f"after epoch {last['epoch']}\n"
+        f"Test accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}, after epoch {last['epoch']}\n"
         f"Run    {finished.path}" + (f"\nReport {written}" if written else ""),
         as_json,
     )

@@ -3,7 +3,8 @@
 from glassnet.data.augment import AUGMENTATIONS, Augmentation, sample_augmentation
 from glassnet.data.batches import cycle_batches, make_rng, shuffled_batches, validate_seed
 from glassnet.data.dataset import Dataset, Split
-from glassnet.data.decode import decode_image
+from glassnet.data.decode import decode_image, decode_ink
+from glassnet.data.likeness import Likeness
 from glassnet.data.normalization import Normalization
 from glassnet.data.sources import load_data
 from glassnet.data.splitting import stratified_split
@@ -12,10 +13,12 @@ __all__ = [
     "AUGMENTATIONS",
     "Augmentation",
     "Dataset",
+    "Likeness",
     "Normalization",
     "Split",
     "cycle_batches",
     "decode_image",
+    "decode_ink",
     "load_data",
     "make_rng",
     "sample_augmentation",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.data.ink import Ink, read_ink
 from glassnet.errors import ConfigError, DataError, choice_error
-from glassnet.progress import track
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Accepted formats: others of Pillow's (EPS for one) start other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _GRAY_MODES = ("1", "L", "LA", "I", "F")
+_INK_SIDE = 1024  # pixels of a JPEG in which a small digit is still found
 _ORIENTATION = 0x0112  # EXIF's tag
 _FILES_PER_TASK = 16
 _WORTH_A_THREAD = 32 * 1024  # bytes
@@ -53,11 +54,26 @@ def decode_image(path: str | os.PathLike[str], image_size: int | tuple[int, int]
             raise DataError(f"{path} must be a readable image. Got: {error}.") from error
 
 
+def decode_ink(path: str | os.PathLike[str]) -> Ink:
+    """Decode the image in a file and bring the digit in it to the form of the built-in digits, as ``read_ink`` does.
+
+    Files are decoded as by ``decode_image``, but neither cropped nor turned gray before the ink is found.
+
+    :raises DataError: if the file cannot be read as an image.
+    """
+    with _without_warnings():
+        try:
+            return _decode_ink(Path(path))
+        except _UnreadableError as error:
+            raise DataError(f"{path} must be a readable image. Got: {error}.") from error
+
+
 def decode_images(
-    paths: Sequence[Path], image_size: tuple[int, int], channels: int
+    paths: Sequence[Path], image_size: tuple[int, int], channels: int, ink: bool = False
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
     """Decode many images in threads.
 
+    :param ink: whether to read them as ``decode_ink`` does.
     :returns: the images that can be read, (N, H, W, C) in the order of ``paths``, and the reasons why the others
         cannot: {index in paths: reason}.
     """
@@ -68,19 +84,20 @@ def decode_images(
         failures = {}
         for index in range(start, min(start + _FILES_PER_TASK, len(paths))):
             try:
-                images[index] = _decode(paths[index], image_size, channels)
+                if ink:
+                    images[index] = _decode_ink(paths[index]).pixels
+                else:
+                    images[index] = _decode(paths[index], image_size, channels)
             except _UnreadableError as error:
                 failures[index] = str(error)
         return failures
 
     failures: dict[int, str] = {}
-    starts = range(0, len(paths), _FILES_PER_TASK)
     executor = ThreadPoolExecutor(_workers(paths))
-    with _without_warnings(), track("decoding", len(paths)) as advance:
+    with _without_warnings():
         try:
-            for start, failed in zip(starts, executor.map(decode_block, starts), strict=True):
+            for failed in executor.map(decode_block, range(0, len(paths), _FILES_PER_TASK)):
                 failures |= failed
-                advance(min(_FILES_PER_TASK, len(paths) - start))
         finally:
             executor.shutdown(cancel_futures=True)
     readable = [index for index in range(len(paths)) if index not in failures]
@@ -118,16 +135,29 @@ def read_image_headers(paths: Sequence[Path]) -> Iterator[tuple[Path, tuple[int,
 
 
 def _decode(path: Path, image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
-    from PIL import ImageOps
-
     with _open_image(path) as image:
-        # Twice the size leaves the antialiasing to `resize`; draft() never goes below the requested size.
-        image.draft(None, (2 * max(image_size), 2 * max(image_size)))
-        image.load()
-        if _orientation(image) != 1:
-            ImageOps.exif_transpose(image, in_place=True)
+        _load_upright(image, 2 * max(image_size))  # twice the size leaves the antialiasing to `resize`
         converted = _convert(image, "L" if channels == 1 else "RGB")
         return np.array(_resize_and_crop(converted, image_size)).reshape(*image_size, channels)
+
+
+def _decode_ink(path: Path) -> Ink:
+    with _open_image(path) as image:
+        _load_upright(image, _INK_SIDE)
+        ink = read_ink(_convert(image, "RGB"))
+        if ink.is_blank and image.has_transparency_data:  # white ink on transparent paper
+            ink = read_ink(_convert(image, "RGB", backdrop="black"))
+        return ink
+
+
+def _load_upright(image: Image.Image, min_side: int) -> None:
+    """Load the pixels, a JPEG's reduced but not below ``min_side``, and apply the EXIF rotation."""
+    from PIL import ImageOps
+
+    image.draft(None, (min_side, min_side))
+    image.load()
+    if _orientation(image) != 1:
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 @contextmanager
@@ -168,15 +198,15 @@ def _is_gray(image: Image.Image) -> bool:
     return image.mode in _GRAY_MODES or image.mode.startswith("I;16")
 
 
-def _convert(image: Image.Image, mode: str) -> Image.Image:
-    """Convert an image to mode L or RGB."""
+def _convert(image: Image.Image, mode: str, backdrop: str = "white") -> Image.Image:
+    """Convert an image to mode L or RGB, a transparent one on a backdrop."""
     from PIL import Image
 
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(_to_eight_bits(np.asarray(image)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, backdrop), image)
     return image if image.mode == mode else image.convert(mode)
 
 

@@ -14,7 +14,6 @@ from glassnet.data.dataset import Dataset, Split
 from glassnet.data.decode import decode_images, read_image_headers
 from glassnet.data.splitting import stratified_sample, stratified_sample_of_at_most, stratified_split
 from glassnet.errors import ConfigError, DataError
-from glassnet.progress import track
 
 _MAX_UNRESIZED_SIDE = 256  # pixels: larger images are resized only to a size that the user chose
 _SET_SIZE = "Set image_size (--image-size), for example 64."
@@ -44,6 +43,7 @@ def read_folder(
     seed: int,
     test_size: float,
     max_unreadable: float,
+    ink: bool,
 ) -> Dataset:
     """Read the images of a folder, with the arguments of load_data. Files are selected first; only those are decoded.
 
@@ -55,7 +55,7 @@ def read_folder(
     lists = [train] if test is train else [train, test]
     paths = [path for files in lists for path in files.paths]
     size, channels = _size_and_channels(folder, paths, image_size, channels)
-    decoded = [_decode_files(files, folder, size, channels) for files in lists]
+    decoded = [_decode_files(files, folder, size, channels, ink) for files in lists]
     unreadable = [line for _, lines in decoded for line in lines]
     if len(unreadable) > max_unreadable * len(paths):
         raise DataError(
@@ -169,15 +169,13 @@ def _size_and_channels(
     """Return the requested size, or else that of all images; and 1 channel if all are gray, else 3."""
     gray = True
     first: tuple[Path, Size] | None = None
-    with track("reading sizes", len(paths)) as advance:
-        for path, size, is_gray in read_image_headers(paths):
-            advance(1)
-            gray = gray and is_gray
-            first = first or (path, size)
-            if image_size is None:
-                _check_same_size(first, (path, size))
-            elif channels or not gray:
-                break
+    for path, size, is_gray in read_image_headers(paths):
+        gray = gray and is_gray
+        first = first or (path, size)
+        if image_size is None:
+            _check_same_size(first, (path, size))
+        elif channels or not gray:
+            break
     if first is None:
         raise DataError(f"{folder} must have an image that can be read. Got none among {len(paths)} files.")
     return image_size or first[1], channels or (1 if gray else 3)
@@ -193,9 +191,9 @@ def _check_same_size(first: tuple[Path, Size], other: tuple[Path, Size]) -> None
         )
 
 
-def _decode_files(files: _FileList, folder: Path, size: Size, channels: int) -> tuple[Split, list[str]]:
+def _decode_files(files: _FileList, folder: Path, size: Size, channels: int, ink: bool) -> tuple[Split, list[str]]:
     """Decode the images that can be read, and return a line for each of the others."""
-    images, failures = decode_images(files.paths, size, channels)
+    images, failures = decode_images(files.paths, size, channels, ink)
     lines = (f"{files.paths[i].relative_to(folder).as_posix()}: {reason}" for i, reason in sorted(failures.items()))
     # A file name that is not valid UTF-8 must not stop what prints or stores the line.
     unreadable = [line.encode("utf-8", "replace").decode("utf-8") for line in lines]

@@ -15,6 +15,7 @@ from glassnet.data.dataset import TEST_SIZE, Dataset, Split
 from glassnet.data.decode import check_image_size
 from glassnet.data.folder import read_folder
 from glassnet.data.idx import find_idx, read_idx_pair
+from glassnet.data.ink import SIZE
 from glassnet.data.normalization import Normalization
 from glassnet.data.splitting import (
     draw_stratified,
@@ -42,6 +43,7 @@ def load_data(
     seed: int = 42,
     test_size: float = TEST_SIZE,
     max_unreadable: float = 0.01,
+    ink: bool | None = None,
 ) -> Dataset:
     """Load images from a source; ``load_data(**dataset.source)`` loads the same again.
 
@@ -61,6 +63,9 @@ def load_data(
         are evaluated and not trained on: all of them are the test split, and ``train`` holds the same ones. A folder
         may then have test/ alone.
     :param max_unreadable: largest fraction of a folder's files that may be unreadable; they are listed.
+    :param ink: whether image files are drawn digits, to be found and brought to the form of the built-in digits
+        (8×8, gray). A folder's images are when this is True; for "digits" it is the default and says how the files
+        given to predict will be read.
     :raises DataError: if images or files cannot be used.
     :raises ConfigError: if an argument is out of range.
     """
@@ -72,6 +77,7 @@ def load_data(
             f"source must be {', '.join(_NAMES)}, a readable folder of images or of IDX files, or an IDX images file. "
             f"Got {name!r}{did_you_mean(name, _NAMES)}"
         )
+    ink = name == "digits" if ink is None else bool(ink)
     max_test = samples if test_samples is None else None if test_samples == "all" else int(test_samples)
     if name == "digits":
         dataset = _sample(_digits(), samples, max_test, seed)
@@ -80,9 +86,12 @@ def load_data(
     elif files := find_idx(path):
         dataset = _sample(_idx(*files, None, seed, test_size), samples, max_test, seed)
     else:
-        dataset = read_folder(path, size, channels, samples, max_test, seed, test_size, max_unreadable)
+        size, channels = (size or (SIZE, SIZE), channels or 1) if ink else (size, channels)
+        dataset = read_folder(path, size, channels, samples, max_test, seed, test_size, max_unreadable, ink)
     _check_conversion("image_size", size, dataset.image_size, name)
     _check_conversion("channels", channels, dataset.channels, name)
+    if ink and (*dataset.image_size, dataset.channels) != (SIZE, SIZE, 1):
+        raise ConfigError(f"ink must be False for images other than gray ones of {SIZE}×{SIZE}. Got True for {name!r}.")
     dataset.source = {
         "source": name if name in _NAMES else str(path.resolve()),
         "image_size": list(dataset.image_size),
@@ -92,6 +101,7 @@ def load_data(
         "seed": seed,
         "test_size": test_size,
         "max_unreadable": max_unreadable,
+        "ink": ink,
     }
     return dataset
 

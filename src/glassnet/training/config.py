@@ -13,7 +13,7 @@ import numpy as np
 
 from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
-from glassnet.data import Dataset, Normalization
+from glassnet.data import Dataset, Likeness, Normalization
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe
@@ -35,6 +35,8 @@ class DataConfig(Settings):
     seed: int | None = setting(None, "Seed of the samples and the split.", minimum=0)
     test_size: float | None = setting(None, "Fraction of the images that was held out for testing.", minimum=0)
     max_unreadable: float | None = setting(None, "Largest fraction of unreadable images.", minimum=0)
+    ink: bool = setting(False, "Whether image files are brought to the form of the built-in digits.")
+    likeness: Likeness | None = setting(None, "Measure of the distance of image files from the training images.")
     weights: str | None = setting(None, "File that the weights were imported from.")
     fingerprint: str | None = setting(None, "Digest of images, labels and classes.")
     classes: tuple[str, ...] = setting(REQUIRED, "Class names in the order of the outputs.")
@@ -61,7 +63,7 @@ class DataConfig(Settings):
 
 _LOAD_ARGUMENTS = (
     *("source", "image_size", "channels", "samples", "test_samples"),
-    *("seed", "test_size", "max_unreadable"),
+    *("seed", "test_size", "max_unreadable", "ink"),
 )
 
 
@@ -133,10 +135,15 @@ def run_config(network: Network, seed: int, data: DataConfig, **settings: Any) -
     return config.to_dict()
 
 
-def data_config(data: Dataset, normalization: Normalization) -> DataConfig:
-    """Return the configuration of a run's data."""
+def data_config(data: Dataset, normalization: Normalization, ink: bool | None = None) -> DataConfig:
+    """Return the configuration of a run's data.
+
+    :param ink: False to switch off what the data's source has.
+    """
+    has_ink = bool(data.source.get("ink")) and ink is not False
     return DataConfig(
-        **data.source,
+        **{**data.source, "ink": has_ink},
+        likeness=Likeness.measure(data.train.images, data.scale) if has_ink else None,
         fingerprint=data.fingerprint,
         classes=tuple(data.classes),
         scale=normalization.scale,
@@ -148,8 +155,8 @@ def data_config(data: Dataset, normalization: Normalization) -> DataConfig:
     )
 
 
-# Settings of the computation, which do not change the training.
-_CHANGEABLE_ON_RESUME = {*Compute.types(), "versions"} - {"dtype"}
+# Settings of the computation, which do not change the training, and what follows from the data but for rounding.
+_CHANGEABLE_ON_RESUME = {*Compute.types(), "versions", "data.likeness"} - {"dtype"}
 
 
 def check_resumable(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, prefix: str = "") -> None:
@@ -158,7 +165,7 @@ def check_resumable(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, 
     :raises RunError: if a setting differs; names the first one.
     """
     for name in dict.fromkeys([*old, *new]):
-        if not prefix and name in _CHANGEABLE_ON_RESUME:
+        if f"{prefix}{name}" in _CHANGEABLE_ON_RESUME:
             continue
         before, now = old.get(name), new.get(name)
         if isinstance(before, dict) and isinstance(now, dict):

@@ -42,8 +42,9 @@ def evaluation_data(model: Model, source: str | None) -> Dataset:
 
 
 def _load_for(model: Model, source: str, **options: Any) -> Dataset:
-    """Load images in the run's size and channels; as many may be unreadable as in its training."""
+    """Load images as predict reads them, in the run's size; as many may be unreadable as in its training."""
     spec, allowed = model.network.spec, model.config["data"].get("max_unreadable")
+    options["ink"] = model.config["data"].get("ink", False)
     if allowed is not None:
         options["max_unreadable"] = allowed
     try:

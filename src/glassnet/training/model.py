@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data import Dataset, Normalization, decode_image, load_data
+from glassnet.data import Dataset, Likeness, Normalization, load_data
 from glassnet.engines import Network, build
 from glassnet.errors import DataError, RunError, choice_error
 from glassnet.nn.checks import check_int
 from glassnet.nn.functional import softmax
 from glassnet.training.config import RunConfig
+from glassnet.training.input_images import ImageReader, Images, InputImage
 from glassnet.training.run_files import Record
 from glassnet.training.run_folder import RunFolder
 from glassnet.weights import load_weights
 
-Images = str | PathLike[str] | NDArray[np.uint8] | Sequence[str | PathLike[str] | NDArray[np.uint8]]
-
 
 @dataclass(frozen=True)
 class Prediction:
-    """The predicted class of an image, its probability, and the most probable classes, best first."""
+    """The predicted class of an image, its probability, and the most probable classes, best first.
+
+    ``pixels`` is the image that the network read, float32 (H, W, C) from 0 to 1. Of runs on the built-in digits,
+    ``preprocessing`` is what was done to a file, and ``unlike`` the reason why the image looks unlike the training
+    images; both are None otherwise.
+    """
 
     label: str
     probability: float
     top: list[tuple[str, float]]
+    preprocessing: str | None
+    unlike: str | None
+    pixels: NDArray[np.float32] = field(compare=False, repr=False)
 
 
 class Model:
@@ -42,6 +48,8 @@ class Model:
         data = config["data"]
         self.classes: list[str] = data["classes"]
         self.normalization = Normalization(data["scale"], tuple(data["mean"]), tuple(data["std"]))
+        likeness = Likeness.from_dict(data["likeness"]) if data.get("likeness") else None
+        self._reader = ImageReader(network.spec, self.normalization, data.get("ink", False), likeness)
 
     def __repr__(self) -> str:
         network, epochs = self.network, len(self.history)
@@ -53,36 +61,23 @@ class Model:
     def predict(self, images: Images, top: int = 5) -> list[Prediction]:
         """Classify image files, or uint8 arrays (H, W, C) or (N, H, W, C) in the pixel values of the training data.
 
-        Files may have any size and mode; they are decoded as the images of a training folder are.
+        Files may have any size and mode; they are decoded as the images of a training folder are. Of a run on the
+        built-in digits they are drawn digits of any colour, place and size, which are brought to the form of the
+        training images, unless the run was trained with ``ink=False``.
 
         :raises DataError: if a file cannot be read, or an array has another dtype or shape.
         """
-        if isinstance(images, str | PathLike):
-            images = [images]
         top = check_int("top", top)
-        spec = self.network.spec
-        shape = (*spec.size, spec.in_channels)
-        of_files, dtype = self._normalization(scale=255.0), self.network.dtype
-        inputs_list = images if isinstance(images, Sequence) else _single(images, shape)
-        inputs = [
-            of_files.apply(decode_image(image, spec.size, spec.in_channels)[np.newaxis], dtype)
-            if isinstance(image, str | PathLike)
-            else self.normalization.apply(_checked(image, shape)[np.newaxis], dtype)
-            for image in inputs_list
-        ]
+        inputs = self._reader.read(images, self.network.dtype)
         if not inputs:
             return []
-        probabilities = softmax(self.network.logits(np.concatenate(inputs)))
-        return [self._prediction(row, top) for row in probabilities]
+        probabilities = softmax(self.network.logits(np.concatenate([image.values for image in inputs])))
+        return [self._prediction(image, row, top) for image, row in zip(inputs, probabilities, strict=True)]
 
-    def _normalization(self, scale: float) -> Normalization:
-        """Return the training's normalization for images of another ``scale``; mean and std are in units of 1."""
-        return dataclasses.replace(self.normalization, scale=scale)
-
-    def _prediction(self, probabilities: NDArray[Any], top: int) -> Prediction:
+    def _prediction(self, image: InputImage, probabilities: NDArray[Any], top: int) -> Prediction:
         order = np.argsort(-probabilities, kind="stable")[:top]
         ranked = [(self.classes[index], float(probabilities[index])) for index in order]
-        return Prediction(*ranked[0], ranked)
+        return Prediction(*ranked[0], ranked, image.preprocessing, image.unlike, image.pixels)
 
     def evaluate(self, data: Dataset) -> dict[str, Any]:
         """Return loss, accuracy and count over the data's test split.
@@ -93,7 +88,7 @@ class Model:
             raise DataError(f"data must be a Dataset, as glassnet.load_data returns. Got {data!r}.")
         if data.classes != self.classes:
             raise DataError(f"classes of the data must be {self.classes}, as in the model. Got {data.classes}.")
-        device_split = self.network.to_device(data.test, self._normalization(data.scale))
+        device_split = self.network.to_device(data.test, dataclasses.replace(self.normalization, scale=data.scale))
         evaluation = self.network.evaluate(device_split)
         return {"loss": evaluation.loss, "accuracy": evaluation.accuracy, "count": evaluation.count}
 
@@ -145,20 +140,3 @@ def load_run_dataset(path: Path, config: dict[str, Any]) -> Dataset:
     if dataset.fingerprint != data.fingerprint:
         raise DataError(f"The data in {data.source} is no longer what {path} was trained on.")
     return dataset
-
-
-def _single(image: Any, shape: tuple[int, ...]) -> list[Any]:
-    """Return an array of one image or of several as a list of images."""
-    image = np.asarray(image)
-    if not image.ndim:
-        raise DataError(f"images must be paths or uint8 arrays. Got {image.item()!r}.")
-    return [image] if image.ndim == len(shape) else list(image)
-
-
-def _checked(image: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.shape != shape:
-        raise DataError(
-            f"An image must be uint8 of shape (H, W, C) = {shape}. Got {image.dtype} of shape {image.shape}."
-        )
-    return np.asarray(image, np.uint8)

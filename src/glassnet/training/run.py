@@ -17,9 +17,8 @@ from glassnet.data import Dataset, load_data
 from glassnet.engines import Compute, Network, ProcessGroup
 from glassnet.engines.processes import worker_processes
 from glassnet.errors import ConfigError, choice_error
-from glassnet.formats import format_accuracy
 from glassnet.nn.checks import check_int
-from glassnet.progress import Progress, TerminalProgress, show_progress
+from glassnet.progress import Progress, TerminalProgress
 from glassnet.recipe import Recipe, get_recipe
 from glassnet.settings import Settings
 from glassnet.training.config import RunConfig, check_resumable, data_config, run_config
@@ -50,8 +49,8 @@ class Run:
 
     def __repr__(self) -> str:
         epochs = RunFolder(self.path).read_config()["recipe"]["epochs"]
-        accuracy = format_accuracy(self.metrics["test_accuracy"])
-        return f"Run({str(self.path)!r}, epoch {len(self.history)} of {epochs}, test accuracy {accuracy})"
+        accuracy = self.metrics["test_accuracy"]
+        return f"Run({str(self.path)!r}, epoch {len(self.history)} of {epochs}, test accuracy {accuracy:.4f})"
 
 
 def train(
@@ -71,6 +70,7 @@ def train(
     samples: int | None = None,
     test_samples: int | Literal["all"] | None = None,
     max_unreadable: float = 0.01,
+    ink: bool | None = None,
     progress: Progress | None = None,
     before: Callable[[Network, Dataset], None] | None = None,
     **fields: Any,
@@ -86,8 +86,8 @@ def train(
 
     :param model: a preset's name, which takes channels, size and classes from the data; a spec, which must agree with
         the data; or None for the preset that suits the images' size.
-    :param data: a Dataset, or what ``load_data`` takes, with ``image_size``, ``samples``, ``test_samples`` and
-        ``max_unreadable``.
+    :param data: a Dataset, or what ``load_data`` takes, with ``image_size``, ``samples``, ``test_samples``,
+        ``max_unreadable`` and ``ink``.
     :param run: the run folder; None means a new one in ``runs/``.
     :param recipe: a Recipe, or the name of one of the preset's.
     :param init: a run folder or a weights file with the initial weights of all layers but the head (``fc``). A run also
@@ -97,6 +97,8 @@ def train(
     :param overwrite: replace the run in the folder.
     :param stop_after_epoch: stop early, after this epoch of the whole schedule.
     :param evaluate_train: also evaluate the training images after each epoch.
+    :param ink: whether the files that ``predict`` is given are drawn digits, which are brought to the form of the
+        built-in digits. Default: for those, yes.
     :param progress: receives log lines and steps; None shows them on stderr.
     :param before: a function that is called as ``before(network, dataset)`` before a new run is written. An error that
         it raises ends the training, and nothing is written.
@@ -108,10 +110,8 @@ def train(
     """
     _check_options(run, init, freeze, resume, overwrite, stop_after_epoch)
     initial_weights = InitialWeights() if init is None else InitialWeights.load(init)
-    limits = {"samples": samples, "test_samples": test_samples, "max_unreadable": max_unreadable}
-    progress = progress or TerminalProgress()
-    with show_progress(progress):
-        dataset = _load(data, initial_weights.spec, image_size, **limits)
+    limits = {"samples": samples, "test_samples": test_samples, "max_unreadable": max_unreadable, "ink": ink}
+    dataset = _load(data, initial_weights.spec, image_size, **limits)
     spec_fields, recipe_fields, compute_fields = split_fields(fields, ResNetSpec, Recipe, Compute)
     spec = spec_for_data(initial_weights.resolve_model(model, len(dataset.classes)), dataset, **spec_fields)
     named_recipe = recipe if isinstance(recipe, Recipe) else get_recipe(spec.preset, recipe)
@@ -128,7 +128,7 @@ def train(
     network = task.build(ProcessGroup.create(compute.devices))
     initial_weights.apply_to(network)
     options = {"evaluate_train": bool(evaluate_train), "init": initial_weights.metadata, "freeze": freeze}
-    config = run_config(network, recipe.seed, data_config(dataset, normalization), recipe=recipe, **options)
+    config = run_config(network, recipe.seed, data_config(dataset, normalization, ink), recipe=recipe, **options)
 
     checkpoint = _restore(folder, config, network, recipe) if resume and folder.has_checkpoint else None
     if checkpoint is None:
@@ -141,14 +141,14 @@ def train(
     if checkpoint and not epochs:
         folder.unlock()
         return Run(folder.path, checkpoint.records)
+    progress = progress or TerminalProgress()
     try:
         _log_start(progress, network, dataset, initial_weights, changes)
         with worker_processes(network.processes, train_worker, task, checkpoint, epochs):
             loop = FitLoop(EpochLoop(network, task), dataset.test, validation, folder, progress, bool(evaluate_train))
             if checkpoint:
                 loop.restore(checkpoint)
-            with show_progress(progress):
-                loop.run(epochs[-1])
+            loop.run(epochs[-1])
     except (Exception, KeyboardInterrupt):
         folder.discard()
         raise
