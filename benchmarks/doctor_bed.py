@@ -28,6 +28,7 @@ from PIL import Image
 import glassnet as gn
 from glassnet import nn
 from glassnet.data import Normalization, Split
+from glassnet.doctor.checkup import CONTRADICTIONS
 from glassnet.engines.threads import usable_cores
 from glassnet.errors import DataError, RunError
 from glassnet.initialization import initial_state_dict
@@ -450,6 +451,12 @@ def is_right(bed_run: BedRun, report: dict[str, Any]) -> bool:
     return bool(report["findings"]) and report["findings"][0]["name"] == bed_run.expected
 
 
+def contradicts_itself(report: dict[str, Any]) -> bool:
+    """Return whether two findings of a report exclude each other."""
+    found = {finding["name"] for finding in report["findings"]}
+    return any(found >= set(pair) for pair in CONTRADICTIONS)
+
+
 def table(results: list[tuple[BedRun, bool]]) -> str:
     """Return, as Markdown, how many reports are right for each row, strength and half."""
     lines = [
@@ -482,15 +489,17 @@ def fraction_right(rights: list[bool]) -> str:
 
 
 def main(folder: str = "runs/doctor-bed") -> None:
-    results = []
+    results, n_contradictions = [], 0
     for bed_run in bed():
         report = diagnose_run(bed_run, Path(folder))
         right = is_right(bed_run, report)
         results.append((bed_run, right))
+        n_contradictions += contradicts_itself(report)
         if not right:
             findings = [f"{one['name']} ({one['confidence']}: {one['measured']})" for one in report["findings"]]
             print(f"{bed_run.name}: {'; '.join(findings) or 'no findings'}", flush=True)
     print(table(results))
+    print(f"\nreports with two findings that exclude each other: {n_contradictions} of {len(results)}")
 
 
 if __name__ == "__main__":

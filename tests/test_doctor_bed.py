@@ -63,3 +63,10 @@ def test_is_right_compares_the_first_finding(bed: ModuleType) -> None:
     assert not bed.is_right(healthy, {"findings": [first]})
     assert bed.is_right(healthy, {"findings": [{**first, "confidence": "medium"}]})
     assert "0 of 1 (0.0%" in bed.table([(planted, False)])
+
+
+def test_contradicts_itself_needs_both_findings_of_a_pair(bed: ModuleType) -> None:
+    high, low, other = ({"name": f"learning rate too {end}"} for end in ("high", "low", "slow"))
+    assert bed.contradicts_itself({"findings": [low, other, high]})
+    assert not bed.contradicts_itself({"findings": [low, other]})
+    assert not bed.contradicts_itself({"findings": []})

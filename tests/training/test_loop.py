@@ -707,6 +707,7 @@ def test_float64_trains_in_float64(digits: gn.Dataset, tmp_path: Path) -> None:
         ({}, []),
         ({"width": 4, "lr": 0.03, "threads": 1}, ["lr 0.03, width 4, threads 1"]),
         ({"seed": 5, "norm": "batch", "bn_eps": 1e-3}, ["seed 5, norm batch, bn_eps 0.001"]),
+        ({"blocks": (2,)}, ["blocks 2"]),
     ],
 )
 def test_the_log_names_the_settings_that_differ_from_the_defaults(

@@ -210,7 +210,8 @@ def _log_start(
 ) -> None:
     lines = [f"on {network.device_description}"]
     if changes:
-        lines.append("settings other than the defaults: " + ", ".join(f"{name} {changes[name]}" for name in changes))
+        values = {name: "+".join(map(str, v)) if isinstance(v, tuple) else v for name, v in changes.items()}
+        lines.append("settings other than the defaults: " + ", ".join(f"{name} {v}" for name, v in values.items()))
     if unreadable := data.unreadable_files:
         total = len(data.train) + len(data.test) + len(unreadable)
         first = "; ".join(unreadable[:3]) + ("; ..." if len(unreadable) > 3 else "")
