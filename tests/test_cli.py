@@ -94,12 +94,13 @@ class TestTrain:
         threads = gn.load(tmp_path / "run").config["threads"]
         assert err.splitlines()[0] == f"[NumPy] on cpu, {threads} thread{'s' * (threads > 1)}"
         lines = [line for line in err.splitlines() if " epoch " in line]
-        pattern = r"\[NumPy\] epoch (\d)/2 loss=\d\.\d{4} train_acc=\d\.\d{4} test_acc=\d\.\d{4}"
+        values = r"loss \d\.\d{4}, accuracy \d+\.\d%"
+        pattern = rf"\[NumPy\] epoch (\d)/2: train {values}; test {values}"
         assert [re.fullmatch(pattern, line)[1] for line in lines] == ["1", "2"]
         assert re.fullmatch(r"\[NumPy\] \d+\.\d s in all", err.splitlines()[-1])
         accuracy = gn.load(tmp_path / "run").history[-1]["test_accuracy"]
         first, second = out.splitlines()
-        assert first.startswith(f"Test accuracy {accuracy:.4f}, loss ")
+        assert first.startswith(f"Test accuracy {accuracy:.1%}, loss ")
         assert first.endswith("after epoch 2")
         assert second.split(maxsplit=1) == ["Run", str(tmp_path / "run")]
         assert not (tmp_path / "run" / "report.html").exists()
@@ -221,7 +222,7 @@ class TestTrain:
             fails(f"Stopped. No epoch was finished; nothing of the run is kept in {run}.", "train", "digits", *SHORT)
             assert not run.exists()
         with monkeypatch.context() as patch:
-            patch.setattr("glassnet.training.loop._epoch_line", interrupted)
+            patch.setattr("glassnet.training.loop.describe_epoch", interrupted)
             goes_on = f"resume with --run {run} --resume."
             fails(f"Stopped. {run} keeps the last finished epoch; {goes_on}", "train", "digits", *SHORT)
         monkeypatch.setattr("glassnet.api._write_report", interrupted)
@@ -242,7 +243,7 @@ def test_evaluate(call: Call, run: Path) -> None:
     }
     code, out, _ = call("evaluate", run, "--data", "digits", "--weights", "last")
     assert code == 0
-    assert out == f"Accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}, on 400 test images\n"
+    assert out == f"Accuracy {last['test_accuracy']:.1%}, loss {last['test_loss']:.4f}, on 400 test images\n"
 
 
 def test_predict(call: Call, run: Path, digit: Path) -> None:

@@ -1,8 +1,15 @@
+import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
 
 import pytest
 
-from glassnet.progress import Progress, TerminalProgress, format_duration
+import glassnet as gn
+from glassnet import measures
+from glassnet.progress import Progress, TerminalProgress, current_progress, show_progress, track
 
 
 def run_task(progress: Progress, n_steps: int = 4) -> None:
@@ -19,12 +26,17 @@ def test_terminal_progress_writes_log_lines_to_stderr(capsys: pytest.CaptureFixt
     assert capsys.readouterr() == ("", "[NumPy] epoch 03/10\nover\n")
 
 
+def use_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("glassnet.progress.BAR_AFTER", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def test_terminal_progress_shows_a_bar_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
+    use_terminal(monkeypatch)
     run_task(TerminalProgress())
     out, err = capsys.readouterr()
     assert out == ""
@@ -34,14 +46,20 @@ def test_terminal_progress_shows_a_bar_on_a_terminal(
     assert "steps," in err
 
 
-def test_terminal_progress_estimates_the_time_after_20_steps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_progress_estimates_the_time_after_20_steps(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = count()
+    monkeypatch.setattr("glassnet.progress.perf_counter", lambda: 10.0 * next(clock))
     run_task(TerminalProgress(), 19)
     assert "about" not in capsys.readouterr().err
     run_task(TerminalProgress(), 21)
-    assert capsys.readouterr().err.startswith("[NumPy] about 0.0 s for 32 steps\n[NumPy] epoch")
+    assert capsys.readouterr().err.startswith("[NumPy] about 16.0 s for 32 steps\n[NumPy] epoch")
 
 
 def test_terminal_progress_estimates_nothing_for_a_short_task(capsys: pytest.CaptureFixture[str]) -> None:
+    run_task(TerminalProgress(), 21)  # in less than MIN_ETA seconds
+    assert "about" not in capsys.readouterr().err
     progress = TerminalProgress()
     progress.start("bench", 20, unit="passes")
     progress.advance(20)
@@ -54,8 +72,106 @@ def test_progress_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.84, "0.8 s"), (59.9, "59.9 s"), (200, "3 min 20 s"), (7530, "2 h 5 min")]
-)
-def test_format_duration(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
+def test_track_counts_on_the_current_progress(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_terminal(monkeypatch)
+    with show_progress(TerminalProgress()), track("decoding", 320) as advance:
+        for _ in range(10):
+            advance(32)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "[decoding]" in err
+    assert re.search(r"\d+/320.* images,", err)
+
+
+def test_track_shows_a_part_below_the_running_task(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_terminal(monkeypatch)
+    progress = TerminalProgress()
+    with show_progress(progress):
+        progress.start("NumPy", 40)
+        with track("evaluating", 450) as advance:
+            advance(256)
+            progress.bar.refresh()
+            assert [task.description for task in progress.bar.tasks] == [r"\[NumPy]", r"\[evaluating]"]
+        assert len(progress.bar.tasks) == 1
+        progress.finish()
+    assert "256/450" in capsys.readouterr().err
+
+
+def test_track_shows_no_bar_for_a_moment(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    use_terminal(monkeypatch)
+    monkeypatch.setattr("glassnet.progress.BAR_AFTER", 60.0)
+    with show_progress(TerminalProgress()), track("decoding", 320) as advance:
+        advance(320)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_track_is_silent_without_a_terminal_or_a_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    for progress in (TerminalProgress(), current_progress()):
+        with show_progress(progress), track("decoding", 320) as advance:
+            advance(320)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_show_progress_ends_with_its_block() -> None:
+    before, shown = current_progress(), TerminalProgress()
+    with suppress(ValueError), show_progress(shown):
+        assert current_progress() is shown
+        raise ValueError
+    assert current_progress() is before
+
+
+class Parts(Progress):
+    """Keeps title, total, unit and the counted units of every part."""
+
+    def __init__(self) -> None:
+        self.parts: list[list[str | int]] = []
+
+    @contextmanager
+    def part(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        part: list[str | int] = [title, total, unit, 0]
+        self.parts.append(part)
+
+        def count_units(number: int) -> None:
+            part[3] = int(part[3]) + number
+
+        yield count_units
+
+
+@pytest.fixture
+def parts() -> Iterator[list[list[str | int]]]:
+    progress = Parts()
+    with show_progress(progress):
+        yield progress.parts
+
+
+def test_evaluations_are_tracked(parts: list[list[str | int]], trained: gn.Model) -> None:
+    digits = gn.load_data("digits")
+    trained.evaluate(digits)
+    measures.outcome(trained, digits.train)
+    assert parts == [["evaluating", 450, "images", 450], ["evaluating", 1347, "images", 1347]]
+
+
+def test_decoding_is_tracked(parts: list[list[str | int]], tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(20):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
+    gn.load_data(tmp_path)
+    assert parts == [
+        ["reading sizes", 40, "images", 40],
+        ["decoding", 30, "images", 30],
+        ["decoding", 10, "images", 10],
+    ]
+
+
+def test_a_training_tracks_its_evaluations_and_its_report(tmp_path: Path) -> None:
+    progress = Parts()
+    gn.train("tiny", "digits", samples=50, test_samples=40, epochs=2, run=tmp_path / "run", progress=progress)
+    assert progress.parts == [["evaluating", 40, "images", 40]] * 3
+    assert current_progress() is not progress

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glassnet import training
+from glassnet.progress import TerminalProgress, show_progress
 
 if TYPE_CHECKING:
     from glassnet.architecture import ResNetSpec
@@ -41,10 +42,12 @@ def train(
     :raises RunError: if the folder is in use, a resumed run has other settings, or a number is not finite; the folder
         then holds the last good epoch.
     """
-    run = training.train(model, data, engine, **settings)
+    progress = settings.pop("progress", None) or TerminalProgress()
+    run = training.train(model, data, engine, progress=progress, **settings)
     if report:
         try:
-            _write_report(run.path)
+            with show_progress(progress):
+                _write_report(run.path)
         except KeyboardInterrupt as stop:
             stop.args = (f"The training in {run.path} is finished. Write its report with: glassnet report {run.path}",)
             raise

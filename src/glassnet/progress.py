@@ -1,12 +1,19 @@
-"""Progress of everything that takes time: log lines, and a bar for the running task."""
+"""Progress of everything that takes time: log lines, and bars for the running tasks."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
 
+from glassnet.formats import format_duration
+
 ETA_AFTER_STEPS = 20
+MIN_ETA = 5.0  # seconds: nobody waits for less
+BAR_AFTER = 0.5  # seconds: the bar of a part that takes less would only flicker
 
 
 class Progress:
@@ -24,9 +31,37 @@ class Progress:
     def finish(self) -> None:
         """End the task, whether it is complete or not."""
 
+    @contextmanager
+    def part(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Enclose a part of a task, or a task alone, of ``total`` units: yield the function that counts them."""
+        yield lambda count: None
+
+
+_current: ContextVar[Progress] = ContextVar("progress", default=Progress())  # noqa: B039  # it has no state
+
+
+def current_progress() -> Progress:
+    """Return the progress that ``show_progress`` set; a silent one by default."""
+    return _current.get()
+
+
+@contextmanager
+def show_progress(progress: Progress) -> Iterator[None]:
+    """Show the parts that the enclosed code tracks, such as decoding and evaluations, on this progress."""
+    token = _current.set(progress)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def track(title: str, total: int, unit: str = "images") -> AbstractContextManager[Callable[[int], None]]:
+    """Enclose work of ``total`` units on the current progress; gives the function that counts units as done."""
+    return _current.get().part(title, total, unit)
+
 
 class TerminalProgress(Progress):
-    """Log lines on stderr and, on a terminal, a bar; an estimate of the remaining time is logged after 20 units."""
+    """Log lines on stderr and, on a terminal, bars; a long task's remaining time is logged after 20 units."""
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -41,16 +76,16 @@ class TerminalProgress(Progress):
         self.title, self.unit = title, unit
         self.n_done, self.n_left, self.started = 0, total - done, perf_counter()
         if sys.stderr.isatty():
-            self.bar = _bar(unit)
-            self.bar.start()
-            self.task = self.bar.add_task(f"[{title}]".replace("[", r"\["), total=total, completed=done)
+            self.bar = _start_bar()
+            self.task = _add_task(self.bar, title, total, done, unit)
 
     def advance(self, count: int = 1) -> None:
         is_due = self.n_done < ETA_AFTER_STEPS <= self.n_done + count
         self.n_done += count
         if is_due and self.n_left > self.n_done:
             seconds = (perf_counter() - self.started) / self.n_done * self.n_left
-            self.log(f"[{self.title}] about {format_duration(seconds)} for {self.n_left:,} {self.unit}")
+            if seconds >= MIN_ETA:
+                self.log(f"[{self.title}] about {format_duration(seconds)} for {self.n_left:,} {self.unit}")
         if self.bar is not None:
             self.bar.advance(self.task, count)
 
@@ -59,27 +94,48 @@ class TerminalProgress(Progress):
             self.bar.stop()
             self.bar = None
 
+    @contextmanager
+    def part(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Enclose a part of a task. On a terminal it has a bar, below that of the task, once it takes a while."""
+        started, n_done = perf_counter(), 0
+        bar, task = self.bar, None
 
-def _bar(unit: str) -> Any:
+        def advance(count: int) -> None:
+            nonlocal bar, task, n_done
+            n_done += count
+            if task is not None:
+                bar.advance(task, count)
+            elif sys.stderr.isatty() and perf_counter() - started > BAR_AFTER:
+                bar = bar or _start_bar()
+                task = _add_task(bar, title, total, n_done, unit)
+
+        try:
+            yield advance
+        finally:
+            if task is not None:
+                bar.remove_task(task)
+                if bar is not self.bar:
+                    bar.stop()
+
+
+def _start_bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    return Progress(
+    bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(f"{unit},"),
+        TextColumn("{task.fields[unit]},"),
         TimeRemainingColumn(),
         TextColumn("left"),
         console=Console(stderr=True, highlight=False),
         transient=True,
         refresh_per_second=5,
     )
+    bar.start()
+    return bar
 
 
-def format_duration(seconds: float) -> str:
-    """Return ``0.8 s``, ``3 min 20 s`` or ``2 h 5 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, remainder = divmod(round(seconds), 60)
-    return f"{minutes} min {remainder} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+def _add_task(bar: Any, title: str, total: int, done: int, unit: str) -> Any:
+    return bar.add_task(f"[{title}]".replace("[", r"\["), total=total, completed=done, unit=unit)

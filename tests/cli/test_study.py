@@ -122,7 +122,7 @@ def test_ablation_orders_the_blocks_of_a_run(call: Call, run: Path, engine: str,
     told = json.loads(out)
     assert [block["block"] for block in told["blocks"]] == ["layer1.0"]
     assert told["count"] == 200
-    assert err.startswith("without layer1.0: accuracy ")
+    assert err.startswith("without layer1.0: loss ")
     assert snapshot(run) == before
     code, out, _ = call("ablation", run, "--weights", "last")
     assert code == 0

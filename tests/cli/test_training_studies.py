@@ -37,7 +37,7 @@ def test_degradation_prints_table_and_summary_and_writes_its_page(call: Call, tm
     assert (tmp_path / "study-degradation-digits.html").stat().st_size > 1_000_000
     assert len(list((tmp_path / "studies" / "degradation-digits").iterdir())) == 8
     assert err.splitlines()[0] == f"8 runs in {Path('studies', 'degradation-digits')}"
-    assert re.match(r"\[8/8\] .*: loss=", err.splitlines()[-2])
+    assert re.match(r"\[8/8\] .*: train loss ", err.splitlines()[-2])
 
     code, out, err = call(*DEGRADATION, "--json")
     output = json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))

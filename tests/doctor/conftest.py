@@ -61,13 +61,13 @@ def make_context(healthy_run: Path, tmp_path: Path) -> MakeContext:
 def set_short_runs(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that sets the loss of short runs by learning rate (of two digits), and returns the rates tried."""
 
-    def set_short_runs(losses: dict[float, float], accuracy: float = 0.5) -> list[float]:
+    def set_short_runs(losses: dict[float, float], accuracy: float = 0.5, test_accuracy: float = 0.5) -> list[float]:
         tried: list[float] = []
 
         def run_short_training(context: CheckContext, steps: int, max_seconds: float, **changes: Any) -> ShortRun:
             lr = float(f"{changes.get('lr') or context.recipe.lr:.2g}")
             tried.append(lr)
-            return ShortRun((losses.get(lr, math.inf),) * steps, accuracy)
+            return ShortRun((losses.get(lr, math.inf),) * steps, accuracy, test_accuracy)
 
         for module in (learning_rate_checks, training_checks):
             monkeypatch.setattr(module, "run_short_training", run_short_training)

@@ -113,7 +113,8 @@ class Evidence:
         self.data, self.short_losses, self.fractions = data, losses, fractions
 
     def short_run(self, context: CheckContext, steps: int, max_seconds: float, **changes: Any) -> ShortRun:
-        return ShortRun((self.data.draw(self.short_losses),) * steps, self.data.draw(self.fractions))
+        accuracies = self.data.draw(self.fractions), self.data.draw(self.fractions)
+        return ShortRun((self.data.draw(self.short_losses),) * steps, *accuracies)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -35,15 +35,16 @@ def report(healthy_context: Any) -> DoctorReport:
 def test_build_page_has_findings_in_order_then_the_other_checks(report: DoctorReport) -> None:
     page = build_page(report)
     assert [section.title for section in page.sections] == [
-        *("1. Class imbalance", "2. Overfitting", "The training", "Checks passed", "Checks skipped")
+        *("1. Class imbalance", "2. Overfitting", "The training", "Checks passed", "Checks skipped"),
+        "How to read this page",
     ]
     message, evidence, *advice = page.sections[0].blocks
     assert message == "<b>'cat'</b> has 9 times more."
     assert [row[1] for row in evidence.rows] == ["9.0 times", ClassImbalance.expected, "high", ClassImbalance.source]
     assert advice[1:3] == ["1. Look.", "2. Train again: --lr 0.1"]
     assert (advice[3].text, advice[3].collapsed) == ("glassnet train digits --lr 0.1", False)
-    assert page.sections[-1].blocks[0].rows == [["wrong gradient", "no time"]]
-    assert PYTHON_NOTE in page.summary
+    assert page.sections[-2].blocks[0].rows == [["wrong gradient", "no time"]]
+    assert page.sections[-1].blocks[-1] == PYTHON_NOTE
     assert "label smoothing of 0.1" in caption(page.sections[2].blocks[0])
 
 
@@ -52,7 +53,7 @@ def test_build_page_of_a_healthy_run_has_no_findings(healthy_context: Any) -> No
     page = build_page(report)
     assert page.summary[:2] == ["runs/a looks healthy.", "1 of 1 check passed, 0 skipped."]
     assert ("First finding", "None") in page.key_figures
-    assert [section.title for section in page.sections] == ["The training", "Checks passed"]
+    assert [section.title for section in page.sections] == ["The training", "Checks passed", "How to read this page"]
 
 
 @pytest.mark.slow

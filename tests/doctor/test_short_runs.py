@@ -39,6 +39,8 @@ def test_run_short_training_takes_another_rate_or_network(healthy_context: Check
     slow = run_short_training(healthy_context, 13, 60, lr=1e-6)
     wide = run_short_training(healthy_context, 13, 60, spec=healthy_context.spec.replace(width=16))
     assert own.losses[0] == slow.losses[0] != wide.losses[0]
+    assert math.isnan(own.test_accuracy)
+    assert 0.1 < wide.test_accuracy < 1
     assert own.loss < slow.loss
     assert own.losses == run_short_training(healthy_context, 13, 60).losses  # a short run leaves no trace
 

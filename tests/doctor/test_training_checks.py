@@ -39,10 +39,14 @@ class TestTooLittleCapacity:
         with pytest.raises(CheckSkippedError, match=f"^{reason}$"):
             self.check.run(make_context(epochs(*losses, train=0.3)))
 
-    def test_is_skipped_if_the_network_overfits(self, make_context: Any, set_short_runs: Any) -> None:
-        set_short_runs({0.1: 1.0}, 0.9)
-        with pytest.raises(CheckSkippedError, match=r"much better than others: it overfits$"):
-            self.check.run(make_context(epochs(*[1.3] * 5, train=0.7, test=0.5)))
+    @pytest.mark.parametrize(("test_accuracy", "found"), [(0.7, "too little capacity"), (0.52, "overfitting")])
+    def test_the_test_accuracy_decides_between_capacity_and_overfitting(
+        self, make_context: Any, set_short_runs: Any, test_accuracy: float, found: str
+    ) -> None:
+        set_short_runs({0.1: 1.0}, 0.9, test_accuracy)
+        context = make_context(epochs(*[1.3] * 5, train=0.7, test=0.5))
+        checks = (self.check, training_checks.Overfitting())
+        assert [check.name for check in checks if check.finds(context)] == [found]
 
     def test_remedies_have_the_width_of_the_experiment(self, make_context: Any, set_short_runs: Any) -> None:
         set_short_runs({0.1: 1.0}, 0.9)

@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from glassnet.formats import format_accuracy
 from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_difference, paired_difference
 
 pairs = st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=6)
@@ -15,7 +16,7 @@ def test_seed_stats_by_hand() -> None:
     spread = SeedStats((0.9, 1.0, 1.1))
     assert spread.mean == pytest.approx(1.0)
     assert spread.std == pytest.approx(0.1)
-    assert spread.format(2) == "1.00 ± 0.10"
+    assert spread.format(format_accuracy) == "100.0% ± 10.0%"
 
 
 def test_seed_stats_of_one_seed_have_no_std() -> None:

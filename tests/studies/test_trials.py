@@ -79,7 +79,8 @@ def test_run_trials_logs_a_line_for_each_run(digits: gn.Dataset, tmp_path: Path)
     run_trials([trial("a"), trial("wild", lr=1e20)], digits, tmp_path, progress=progress)
     first, second, third, last = progress.lines
     assert first == f"2 runs in {tmp_path}"
-    assert re.fullmatch(r"\[1/2\] a: loss=\d\.\d{4} train_accuracy=\d\.\d{4} test_accuracy=\d\.\d{4}", second)
+    values = r"\d\.\d{4}, accuracy \d+\.\d%"
+    assert re.fullmatch(rf"\[1/2\] a: train loss {values}; test loss {values}", second)
     assert re.match(r"\[2/2\] wild: diverged. .* became .* Try a lower lr, or clip_grad_norm.", third)
     assert re.fullmatch(r"2 of 2 runs finished, after \d+\.\d s", last)
     assert (progress.task, progress.percent, progress.is_finished) == (("2 runs", 100, "percent"), 100, True)

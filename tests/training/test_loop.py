@@ -740,7 +740,7 @@ def test_progress_is_told_in_order(digits: gn.Dataset, tmp_path: Path) -> None:
         def log(self, line: str) -> None:
             told.append(line)
             if "] epoch " in line:  # it is safely kept
-                assert f"loss={gn.load(tmp_path / 'run').history[-1]['loss']:.4f}" in line
+                assert f"train loss {gn.load(tmp_path / 'run').history[-1]['loss']:.4f}" in line
 
         def finish(self) -> None:
             told.append("finished")
@@ -749,11 +749,11 @@ def test_progress_is_told_in_order(digits: gn.Dataset, tmp_path: Path) -> None:
     assert told.pop(1).startswith("[NumPy] settings other than the defaults: ")
     assert told[0].startswith("[NumPy] on cpu")
     assert told[1:4] == [("NumPy", 4, 0, "steps"), 1, 1]
-    number = r"\d\.\d{4}"
-    line = rf"\[NumPy\] epoch 1/2 loss={number} train_acc={number} test_acc={number} val_acc={number}"
+    values = r"loss \d\.\d{4}, accuracy \d+\.\d%"
+    line = rf"\[NumPy\] epoch 1/2: train {values}; validation {values}; test {values}"
     assert re.fullmatch(line, told[4])
     assert told[5:7] == [1, 1]
-    assert told[7].startswith("[NumPy] epoch 2/2 loss=")
+    assert told[7].startswith("[NumPy] epoch 2/2: train loss ")
     assert told[8] == "finished"
     assert re.fullmatch(r"\[NumPy\] \d+\.\d s in all", told[9])
     assert len(told) == 10

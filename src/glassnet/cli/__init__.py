@@ -12,6 +12,7 @@ import typer
 
 from glassnet.cli.app import app
 from glassnet.errors import GlassnetError
+from glassnet.progress import TerminalProgress, show_progress
 
 # Importing a module adds its commands; this order is that of the list in --help.
 # isort: off
@@ -33,7 +34,8 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(arguments)
+        with show_progress(TerminalProgress()):
+            app(arguments)
     except (GlassnetError, OSError, MemoryError) as error:
         if debug:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -92,6 +93,9 @@ StudyOutput = Annotated[
 ]
 
 
+_NUMBER = re.compile(r"[\d.,+−e-]+%?( ± [\d.]+%?)?")  # with its sign, unit and deviation
+
+
 def _version(is_requested: bool) -> None:
     if is_requested:
         typer.echo(gn.__version__)
@@ -148,18 +152,16 @@ def show_study(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return rows as aligned text: numbers to the right, with thousands separated."""
+    """Return rows as aligned text, numbers as on the pages and to the right."""
 
-    def format_cell(value: Any) -> str:
-        if isinstance(value, bool):
-            return "yes" if value else "NO"
-        if value is None:
-            return "–"
-        return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else str(value)
+    from glassnet.pages.text import format_cell
 
-    cells = [list(rows[0]), *([format_cell(value) for value in row.values()] for row in rows)]
+    def to_text(value: Any) -> str:
+        return ("NO", "yes")[value] if isinstance(value, bool) else format_cell(value).replace("e−", "e-")
+
+    cells = [list(rows[0]), *([to_text(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    right = [isinstance(value, int | float) and not isinstance(value, bool) for value in rows[0].values()]
+    right = [_NUMBER.fullmatch(cell) is not None for cell in cells[1]]
     lines = (
         "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True))
         for row in cells

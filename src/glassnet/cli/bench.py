@@ -12,7 +12,7 @@ from glassnet.architecture import ResNetSpec
 from glassnet.cli.app import Json, app, model_spec, show, table
 from glassnet.cli.options import with_settings
 from glassnet.errors import ConfigError
-from glassnet.progress import TerminalProgress
+from glassnet.progress import current_progress
 
 if TYPE_CHECKING:
     from glassnet.bench import BenchReport, Workload
@@ -46,7 +46,7 @@ def bench(
 
     selected = _select_workloads(workloads or [], model, settings, batch_size)
     saved = None if against is None else load_bench(against)
-    report = run_bench(selected, rounds, memory=memory, progress=TerminalProgress())
+    report = run_bench(selected, rounds, memory=memory, progress=current_progress())
     data, lines = report.to_dict(), _report_lines(report)
     comparison = None if saved is None else compare_saved(report, saved)
     if comparison is not None:

@@ -30,11 +30,11 @@ def doctor(
 ) -> None:
     """Find faults of a run or its images, with evidence and what to do next. Exits with 0 even if there are faults."""
     from glassnet.doctor import diagnose, write_doctor_report
-    from glassnet.progress import TerminalProgress
+    from glassnet.progress import current_progress
 
     if run is None and data is None:
         raise typer.BadParameter("Give a run folder, or images with --data.", param_hint="RUN")
-    report = diagnose(run, data, image_size=image_size, max_unreadable=max_unreadable, progress=TerminalProgress())
+    report = diagnose(run, data, image_size=image_size, max_unreadable=max_unreadable, progress=current_progress())
     path = output or (None if run is None else run / "doctor.html")
     written = path and str(write_doctor_report(report, path))
     lines = [*_lines(report), *([f"Page {written}"] if written else [])]

@@ -10,6 +10,7 @@ import typer
 
 import glassnet as gn
 from glassnet.cli.app import Engine, Json, OtherData, RunPath, Weights, app, show
+from glassnet.formats import format_accuracy, format_loss
 
 if TYPE_CHECKING:
     from glassnet.training.model import Prediction
@@ -33,7 +34,8 @@ def evaluate(
     result = model.evaluate(evaluation_data(model, data))
     show(
         {"run": str(run), **result},
-        f"Accuracy {result['accuracy']:.4f}, loss {result['loss']:.4f}, on {result['count']:,} test images",
+        f"Accuracy {format_accuracy(result['accuracy'])}, loss {format_loss(result['loss'])}, "
+        f"on {result['count']:,} test images",
         as_json,
     )
 

@@ -28,7 +28,8 @@ from glassnet.cli.app import (
 )
 from glassnet.cli.options import separate, with_settings
 from glassnet.errors import ConfigError
-from glassnet.progress import TerminalProgress
+from glassnet.formats import format_accuracy, format_loss
+from glassnet.progress import current_progress
 from glassnet.recipe import Recipe
 
 
@@ -101,7 +102,7 @@ def gradient_flow(
         width=width,
         engine=engine,
         seed=seed,
-        progress=TerminalProgress(),
+        progress=current_progress(),
         **settings,
     )
     show_study(
@@ -160,7 +161,7 @@ def lr_range(
         max_lr=max_lr,
         steps=steps,
         seed=seed,
-        progress=TerminalProgress(),
+        progress=current_progress(),
     )
     show_study(
         measured,
@@ -180,22 +181,23 @@ def ablation(
     as_json: Json = False,
 ) -> None:
     """Remove each residual block of a run in turn and measure the loss of accuracy on the test images."""
+    from glassnet.pages.text import format_points
     from glassnet.studies import ablation as module
     from glassnet.studies.study import default_output
     from glassnet.training.evaluation_data import evaluation_data
 
     model = gn.load(run, weights, engine)
     measured = module.run_study(
-        model, None if data is None else evaluation_data(model, data), progress=TerminalProgress()
+        model, None if data is None else evaluation_data(model, data), progress=current_progress()
     )
     rows = [
         {
             "without": block.block,
             "remaining path": block.remaining_path,
-            "accuracy": block.accuracy,
-            "drop (points)": 100 * block.accuracy_drop,
-            "loss": block.loss,
-            "p-value": block.p_value,
+            "accuracy": format_accuracy(block.accuracy),
+            "drop (points)": format_points(block.accuracy_drop),
+            "loss": format_loss(block.loss),
+            "p-value": float(f"{block.p_value:.2g}"),
         }
         for block in measured.blocks
     ]

@@ -13,6 +13,7 @@ from glassnet.cli.app import Json, MaxUnreadable, RecipeName, Samples, Source, S
 from glassnet.cli.options import separate, with_settings
 from glassnet.compute import Compute
 from glassnet.errors import ConfigError, RunError
+from glassnet.formats import format_accuracy, format_loss
 from glassnet.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def train(
     last, written = finished.metrics, str(finished.path / "report.html") if report else None
     show(
         {"run": str(finished.path), "report": written, **last},
-        f"Test accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}, after epoch {last['epoch']}\n"
+        f"Test accuracy {format_accuracy(last['test_accuracy'])}, loss {format_loss(last['test_loss'])}, "
+        f"after epoch {last['epoch']}\n"
         f"Run    {finished.path}" + (f"\nReport {written}" if written else ""),
         as_json,
     )

@@ -26,7 +26,7 @@ from glassnet.cli.app import (
 )
 from glassnet.cli.options import separate, with_settings
 from glassnet.errors import RunError
-from glassnet.progress import TerminalProgress
+from glassnet.progress import current_progress
 
 Seeds = Annotated[int, typer.Option(help="Number of seeds that every network is trained with, from 0.", min=1)]
 Folder = Annotated[
@@ -76,7 +76,7 @@ def degradation(
             folder=folder,
             engine=engine,
             workers=_workers(workers, engine),
-            progress=TerminalProgress(),
+            progress=current_progress(),
             **settings,
         )
     show_study(
@@ -136,7 +136,7 @@ def sweep(
             folder=folder,
             engine=engine,
             workers=_workers(workers, engine),
-            progress=TerminalProgress(),
+            progress=current_progress(),
             **fixed,
         )
     show_study(

@@ -80,20 +80,14 @@ class BugHunt(Exercise):
         if fault not in FAULTS:
             return str(choice_error("fault", FAULTS, fault))
         if layer != self._answer[0]:
-            return f"It is not {layer}. {_READ_THE_ROWS}"
+            return f"It is not {layer}.\n{_READ_THE_ROWS}"
         if fault != self._answer[1]:
-            return f"It is {layer}, but not that {FAULTS[fault]}. {_READ_THE_NUMBERS}"
+            return f"It is {layer}, but not that {FAULTS[fault]}.\n{_READ_THE_NUMBERS}"
         return ""
 
 
-_READ_THE_ROWS = (
-    "A wrong dx makes every row before its layer wrong, and none after it. A wrong gradient of a parameter "
-    "makes its own row wrong alone."
-)
-_READ_THE_NUMBERS = (
-    "Divide the analytical by the numerical derivatives: is the ratio the same in all wrong rows? "
-    "Does it change with the number of images?"
-)
+_READ_THE_ROWS = "A wrong dx spoils the rows before its layer, a wrong gradient of a parameter its own row."
+_READ_THE_NUMBERS = "Is the ratio the same in all wrong rows? Does it change with the number of images?"
 
 # The faults. Each is a backward function of nn.functional with one thing wrong.
 

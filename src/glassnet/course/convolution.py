@@ -53,7 +53,7 @@ def _bias_times(factor: Any) -> Any:
 CONV2D = FunctionExercise(
     name="conv2d",
     chapter=2,
-    task="Slide kernels over images: the forward pass of a convolution, with loops or without.",
+    task="Slide kernels over images: the forward pass of a convolution.",
     stub='''\
 def conv2d(x, w, b=None, stride=1, padding=0, dilation=1):
     """Return y (N, O, Ho, Wo) and saved.
@@ -167,7 +167,7 @@ def _only(index: Any) -> Any:
 CONV2D_BACKWARD = FunctionExercise(
     name="conv2d_backward",
     chapter=3,
-    task="Compute the gradients of a convolution with respect to its input, its kernels and its bias.",
+    task="Compute the gradients of a convolution's input, kernels and bias.",
     stub='''\
 def conv2d_backward(dy, saved):
     """Return dx (N, C, H, W), dw (O, C, kh, kw) and db (O,).

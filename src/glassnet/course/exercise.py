@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from textwrap import fill
 from typing import Any
 
 
@@ -37,9 +36,14 @@ class Exercise(ABC):
     def signature(self) -> str:
         """The form of an answer, in one line."""
 
+    @property
+    def title(self) -> str:
+        """The name with the signature."""
+        return self.signature if self.signature.startswith(f"{self.name}(") else f"{self.name}: {self.signature}"
+
     @abstractmethod
     def judge(self, answer: Any, seed: int) -> str:
         """Return a hint about a wrong answer, and an empty string for a right one; ``seed`` draws the cases."""
 
     def __repr__(self) -> str:
-        return f"{self.name} (chapter {self.chapter})\n{fill(self.task, 84)}\n\n{self.stub}"
+        return f"{self.name} (chapter {self.chapter})\n{self.task}\n\n{self.stub}"

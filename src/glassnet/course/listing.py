@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -15,33 +17,19 @@ _MODULES = (convolution, patches, pooling, loss, optimizer, residual, normalizat
 
 
 class ExerciseList(dict[str, Exercise]):
-    """The exercises by name, in the order of the course. It displays as a table, in a terminal and in a notebook."""
+    """The exercises by name, in the order of the course. Its text lists number, signature and task by chapter."""
 
     def __missing__(self, name: object) -> Exercise:
         raise choice_error("exercise", self, name)
 
-    @property
-    def rows(self) -> list[tuple[int, str, str, int]]:
-        """Number, name with signature, task and chapter of each exercise."""
-        return [
-            (
-                number,
-                e.signature if e.signature.startswith(f"{e.name}(") else f"{e.name}: {e.signature}",
-                e.task,
-                e.chapter,
-            )
-            for number, e in enumerate(self.values(), start=1)
-        ]
-
     def __repr__(self) -> str:
-        return "\n".join(
-            f"{number:2}  {exercise}\n    {task} Chapter {chapter}." for number, exercise, task, chapter in self.rows
-        )
-
-    def _repr_html_(self) -> str:
-        from glassnet.pages.page import Table, render_block  # imports Plotly
-
-        return render_block(Table("Exercises", ["", "Exercise", "Task", "Chapter"], self.rows))
+        lines = []
+        for chapter, numbered in groupby(enumerate(self.values(), start=1), key=lambda pair: pair[1].chapter):
+            lines.append(f"Chapter {chapter}")
+            for number, exercise in numbered:
+                lines.append(fill(f"{number:2}  {exercise.title}", 84, subsequent_indent=8 * " "))
+                lines.append(4 * " " + exercise.task)
+        return "\n".join(lines)
 
 
 def exercises() -> ExerciseList:

@@ -46,7 +46,7 @@ def _untransposed(dy: Array, saved: tuple[Any, ...]) -> Any:
 LINEAR_BACKWARD = FunctionExercise(
     name="linear_backward",
     chapter=3,
-    task="Compute the gradients of a linear layer: three lines, of which two are matrix products.",
+    task="Compute the gradients of a linear layer, two of them by a matrix product.",
     stub='''\
 def linear_backward(dy, saved):
     """Return dx (N, I), dw (K, I) and db (K,), or None without a bias.

@@ -160,7 +160,7 @@ def _exchanged(dy: Array, saved: tuple[Any, ...]) -> Any:
 BATCH_NORM_BACKWARD = FunctionExercise(
     name="batch_norm_backward",
     chapter=6,
-    task="Compute the gradients of batch normalization, through the mean and the variance as well.",
+    task="Compute the gradients of batch normalization, also through mean and variance.",
     stub='''\
 def batch_norm_backward(dy, saved):
     """Return dx (N, C, H, W), dgamma (C,) and dbeta (C,), from dy (N, C, H, W).

@@ -91,7 +91,7 @@ def _col2im_into(add: Any) -> Any:
 COL2IM = FunctionExercise(
     name="col2im",
     chapter=3,
-    task="Add each row of patches back to the pixels of its window: the backward pass of im2col.",
+    task="Add each row of patches back to its window: the backward pass of im2col.",
     stub='''\
 def col2im(patches, shape, kernel_size, stride=1, padding=0, dilation=1):
     """Add each row to its window: (N·Ho·Wo, C·kh·kw) -> shape (N, C, H, W).

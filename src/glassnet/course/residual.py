@@ -66,7 +66,7 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
 RESIDUAL_BACKWARD = FunctionExercise(
     name="residual_backward",
     chapter=5,
-    task="Compute the gradients of a residual block, y = relu(x + F(x)), with F of two convolutions.",
+    task="Compute the gradients of y = relu(x + F(x)), with F of two convolutions.",
     stub='''\
 from glassnet.nn.functional import conv2d_backward, relu_backward
 

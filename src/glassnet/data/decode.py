@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from glassnet.data.ink import Ink, read_ink
 from glassnet.errors import ConfigError, DataError, choice_error
+from glassnet.progress import track
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -93,11 +94,13 @@ def decode_images(
         return failures
 
     failures: dict[int, str] = {}
+    starts = range(0, len(paths), _FILES_PER_TASK)
     executor = ThreadPoolExecutor(_workers(paths))
-    with _without_warnings():
+    with _without_warnings(), track("decoding", len(paths)) as advance:
         try:
-            for failed in executor.map(decode_block, range(0, len(paths), _FILES_PER_TASK)):
+            for start, failed in zip(starts, executor.map(decode_block, starts), strict=True):
                 failures |= failed
+                advance(min(_FILES_PER_TASK, len(paths) - start))
         finally:
             executor.shutdown(cancel_futures=True)
     readable = [index for index in range(len(paths)) if index not in failures]

@@ -14,6 +14,7 @@ from glassnet.data.dataset import Dataset, Split
 from glassnet.data.decode import decode_images, read_image_headers
 from glassnet.data.splitting import stratified_sample, stratified_sample_of_at_most, stratified_split
 from glassnet.errors import ConfigError, DataError
+from glassnet.progress import track
 
 _MAX_UNRESIZED_SIDE = 256  # pixels: larger images are resized only to a size that the user chose
 _SET_SIZE = "Set image_size (--image-size), for example 64."
@@ -169,13 +170,15 @@ def _size_and_channels(
     """Return the requested size, or else that of all images; and 1 channel if all are gray, else 3."""
     gray = True
     first: tuple[Path, Size] | None = None
-    for path, size, is_gray in read_image_headers(paths):
-        gray = gray and is_gray
-        first = first or (path, size)
-        if image_size is None:
-            _check_same_size(first, (path, size))
-        elif channels or not gray:
-            break
+    with track("reading sizes", len(paths)) as advance:
+        for path, size, is_gray in read_image_headers(paths):
+            advance(1)
+            gray = gray and is_gray
+            first = first or (path, size)
+            if image_size is None:
+                _check_same_size(first, (path, size))
+            elif channels or not gray:
+                break
     if first is None:
         raise DataError(f"{folder} must have an image that can be read. Got none among {len(paths)} files.")
     return image_size or first[1], channels or (1 if gray else 3)

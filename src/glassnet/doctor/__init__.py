@@ -3,6 +3,7 @@
 from glassnet.doctor.check import CheckResult
 from glassnet.doctor.checkup import CHECKS, diagnose
 from glassnet.doctor.page import write_doctor_report
+from glassnet.doctor.remedy import Remedy
 from glassnet.doctor.report import CheckOutcome, DoctorReport
 
-__all__ = ["CHECKS", "CheckOutcome", "CheckResult", "DoctorReport", "diagnose", "write_doctor_report"]
+__all__ = ["CHECKS", "CheckOutcome", "CheckResult", "DoctorReport", "Remedy", "diagnose", "write_doctor_report"]

@@ -14,7 +14,7 @@ from glassnet.doctor.context import CheckContext
 from glassnet.doctor.remedy import training_command
 from glassnet.doctor.report import CheckOutcome, DoctorReport
 from glassnet.errors import ConfigError, GlassnetError
-from glassnet.progress import Progress
+from glassnet.progress import Progress, show_progress
 
 # Causes precede their effects. Wrong gradients and wrong data spoil every training, bad initial weights or a wrong
 # learning rate kill ReLUs; capacity, generalization and speed matter only in a training that works.
@@ -72,16 +72,17 @@ def diagnose(
     """
     if run is None and data is None:
         raise ConfigError("diagnose must have a run, data or both. Got neither.")
-    context = CheckContext(
-        None if run is None else Path(run), data, image_size=image_size, max_unreadable=max_unreadable
-    )
     progress = progress or Progress()
-    outcomes = []
-    for number, check in enumerate(CHECKS):
-        progress.start(check.name, len(CHECKS), number, unit="checks")
-        with np.errstate(all="ignore"):  # a network that diverged computes with infinities, which is a finding
-            outcomes.append(_outcome(check, context))
-        progress.finish()
+    with show_progress(progress):
+        context = CheckContext(
+            None if run is None else Path(run), data, image_size=image_size, max_unreadable=max_unreadable
+        )
+        outcomes = []
+        for number, check in enumerate(CHECKS):
+            progress.start(check.name, len(CHECKS), number, unit="checks")
+            with np.errstate(all="ignore"):  # a network that diverged computes with infinities, which is a finding
+                outcomes.append(_outcome(check, context))
+            progress.finish()
     return DoctorReport(str(context.path or _describe(context.dataset)), context, outcomes)
 
 

@@ -68,7 +68,7 @@ class CheckContext:
         self.history: list[Record] = []
         self.failure: Record | None = None
         self.missing: dict[str, str] = {}
-        self.short_runs: dict[float, Any] = {}  # by learning rate, for the checks that compare them
+        self.short_runs: dict[tuple[str, float], Any] = {}  # by what they change, for the checks that compare them
         if path is None:
             self.missing = {part: PARTS["run"] for part in PARTS if part != "data"}
         else:

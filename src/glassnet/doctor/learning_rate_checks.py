@@ -78,10 +78,10 @@ def try_learning_rates(context: CheckContext) -> RateTrial:
 
 
 def _short_run(context: CheckContext, lr: float, steps: int) -> ShortRun:
-    runs: dict[float, ShortRun] = context.short_runs
-    if lr not in runs:
-        runs[lr] = run_short_training(context, steps, _MAX_SECONDS, lr=lr)
-    return runs[lr]
+    runs: dict[tuple[str, float], ShortRun] = context.short_runs
+    if ("lr", lr) not in runs:
+        runs["lr", lr] = run_short_training(context, steps, _MAX_SECONDS, lr=lr)
+    return runs["lr", lr]
 
 
 def round_rate(lr: float) -> float:

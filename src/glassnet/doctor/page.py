@@ -41,8 +41,9 @@ def build_page(report: DoctorReport) -> Page:
     if report.skipped:
         rows = [[skipped.check.name, skipped.skip_reason] for skipped in report.skipped]
         sections.append(Section("Checks skipped", [Table("Faults not looked for", ["Fault", "Reason"], rows)]))
-    summary = [*report.summary, *report.notes]
-    return Page(f"Doctor: {Path(report.subject).name}", key_figures, summary, sections)
+    if report.notes:
+        sections.append(Section("How to read this page", report.notes))
+    return Page(f"Doctor: {Path(report.subject).name}", key_figures, report.summary, sections)
 
 
 def _finding_section(number: int, outcome: CheckOutcome) -> Section:

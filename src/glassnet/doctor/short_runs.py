@@ -17,6 +17,8 @@ from glassnet.engines import Batch, Network, build
 from glassnet.recipe import Recipe
 from glassnet.training.schedule import learning_rates
 
+_MAX_TEST_IMAGES = 1000
+
 
 def count_steps(context: CheckContext) -> int:
     """Return how many steps the run's finished epochs had, or those of one epoch if none finished."""
@@ -26,10 +28,12 @@ def count_steps(context: CheckContext) -> int:
 
 @dataclass(frozen=True)
 class ShortRun:
-    """A short training: the loss before each step, and the training accuracy over the last quarter of the steps."""
+    """A short training: the loss before each step, the training accuracy over the last quarter of the steps, and the
+    test accuracy after them, if it was measured."""
 
     losses: tuple[float, ...]
     accuracy: float
+    test_accuracy: float = math.nan
 
     @property
     def loss(self) -> float:
@@ -45,7 +49,7 @@ def run_short_training(
 
     :param max_seconds: of processor time, after which the training stops early.
     :param lr: replaces the recipe's learning rate.
-    :param spec: replaces the run's network, with new random weights.
+    :param spec: replaces the run's network, with new random weights; its test accuracy is measured.
     """
     recipe = context.recipe if lr is None else context.recipe.replace(lr=lr)
     if spec is None:
@@ -62,7 +66,14 @@ def run_short_training(
         accuracies.append(trainer.pop_stats().accuracy)
         if not math.isfinite(losses[-1]) or thread_time() - start > max_seconds:
             break
-    return ShortRun(tuple(losses), _mean_of_last_quarter(accuracies))
+    test_accuracy = math.nan if spec is None else _test_accuracy(network, context)
+    return ShortRun(tuple(losses), _mean_of_last_quarter(accuracies), test_accuracy)
+
+
+def _test_accuracy(network: Network, context: CheckContext) -> float:
+    split = context.dataset.test
+    sample = split.take(np.random.default_rng(0).permutation(len(split))[:_MAX_TEST_IMAGES])
+    return network.evaluate(network.to_device(sample, context.normalization)).accuracy
 
 
 def _mean_of_last_quarter(values: list[float] | tuple[float, ...]) -> float:

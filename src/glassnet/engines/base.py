@@ -17,6 +17,7 @@ from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
 from glassnet.engines.records import Batch, Evaluation, Trace
 from glassnet.engines.trainer import Trainer
 from glassnet.errors import ConfigError, DataError, choice_error
+from glassnet.progress import track
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
@@ -127,8 +128,15 @@ class Network(ABC):
     def evaluate(self, device_split: Any) -> Evaluation:
         """Return loss and accuracy over a split from ``to_device``, in evaluation mode."""
         labels = self._labels_of(device_split)
-        batches = (Batch(device_split, np.arange(rows.start, rows.stop)) for rows in _eval_slices(len(labels)))
-        return Evaluation.from_logits(self._joined(self._logits(self._gather(batch)[0]) for batch in batches), labels)
+
+        def chunks() -> Iterator[Array]:
+            with track("evaluating", len(labels)) as advance:
+                for rows in _eval_slices(len(labels)):
+                    batch = Batch(device_split, np.arange(rows.start, rows.stop))
+                    yield self._logits(self._gather(batch)[0])
+                    advance(len(batch))
+
+        return Evaluation.from_logits(self._joined(chunks()), labels)
 
     def _joined(self, chunks: Iterator[Array]) -> Array:
         return np.concatenate([np.empty((0, self.spec.classes), self.dtype), *chunks])

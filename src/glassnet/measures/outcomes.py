@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassnet.nn.functional import log_softmax
+from glassnet.progress import track
 
 if TYPE_CHECKING:
     from glassnet.data import Normalization, Split
@@ -74,8 +75,11 @@ def outcome(model: "Model", split: "Split", scale: float | None = None) -> Outco
 def network_outcome(network: "Network", normalization: "Normalization", split: "Split") -> Outcome:
     """Classify the images of a split with any network."""
     starts = range(0, len(split), _NORMALIZED_AT_ONCE)
-    parts = (split.images[start : start + _NORMALIZED_AT_ONCE] for start in starts)
-    logits = [network.logits(normalization.apply(part, network.dtype)) for part in parts]
+    logits = []
+    with track("evaluating", len(split)) as advance:
+        for part in (split.images[start : start + _NORMALIZED_AT_ONCE] for start in starts):
+            logits.append(network.logits(normalization.apply(part, network.dtype)))
+            advance(len(part))
     return Outcome.from_logits(split.labels, np.concatenate(logits))
 
 

@@ -1,8 +1,10 @@
 """Statistics of one number for each seed: mean, standard deviation, and differences paired by seed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
+
+from glassnet.formats import format_loss
 
 CONFIDENCE = 0.95
 
@@ -23,10 +25,12 @@ class SeedStats:
         """The standard deviation over the seeds (n − 1), or None for a single seed."""
         return stdev(self.values) if len(self.values) > 1 else None
 
-    def format(self, digits: int = 4) -> str:
-        """Return ``0.9812 ± 0.0031``, or the mean alone of a single seed."""
-        mean = f"{self.mean:.{digits}f}"
-        return mean if self.std is None else f"{mean} ± {self.std:.{digits}f}"
+    def format(self, number: Callable[[float], str] = format_loss) -> str:
+        """Return ``0.2451 ± 0.0031``, or the mean alone of a single seed.
+
+        :param number: formats mean and deviation, such as ``format_accuracy``.
+        """
+        return number(self.mean) if self.std is None else f"{number(self.mean)} ± {number(self.std)}"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import json
 BACKGROUND, TEXT, QUIET, LINE, GRID = "#ffffff", "#1c2733", "#52606d", "#d9dfe5", "#e8ecf1"
 TRAIN, TEST, VALIDATION = "#1f5fa8", "#c5530a", "#5b7f3b"  # distinct in every common colour blindness
 FAINT = "#8a97a5"  # lines behind others; visible in both schemes
+# Okabe and Ito's colours, distinct in every common colour blindness, without their yellow, too pale for lines on white.
 RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9", "#882255")
 
 # Scales of heatmaps. Their ends are pale enough to read TEXT on them.

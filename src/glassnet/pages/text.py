@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from glassnet.formats import format_duration
 from glassnet.measures.significance import SIGNIFICANT
-from glassnet.progress import format_duration
 
 Cell: TypeAlias = str | int | float | None
 

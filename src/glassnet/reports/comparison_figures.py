@@ -31,8 +31,7 @@ from glassnet.pages.theme import (
     text_width,
 )
 
-# Okabe and Ito's colours, distinct in every common colour blindness, without their yellow, too pale for lines on white.
-# The marker, too, identifies the run.
+# The marker identifies the run, as its colour does.
 RUN_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down", "hexagon")
 NO_DISAGREEMENT = "All runs predict the same class for every test image."
 PAGE_WIDTH = 940  # pixels that panels side by side may take

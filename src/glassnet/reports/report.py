@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from glassnet import measures
 from glassnet.errors import DataError, GlassnetError
+from glassnet.formats import format_duration
 from glassnet.pages import figures
 from glassnet.pages.page import Block, Page, Section, Table, write_page
 from glassnet.pages.text import Cell, first_names, format_shape, format_value, pluralize
-from glassnet.progress import format_duration
 from glassnet.reports.run_results import data_name, engine_title, training_seconds
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from glassnet.engines import clone_network
 from glassnet.errors import ConfigError, DataError
+from glassnet.formats import format_accuracy, format_loss
 from glassnet.measures import significance
 from glassnet.measures.outcomes import Outcome, network_outcome
 from glassnet.measures.receptive_field import shortcuts
@@ -99,7 +100,7 @@ class AblationStudy(Study):
         points = f"{format_points(abs(block.accuracy_drop))} percentage points"
         drop = block.accuracy_drop
         change = f"falls by {points}" if drop > 0 else f"rises by {points}" if drop < 0 else "does not change"
-        return f"the accuracy {change}, the loss goes from {self.loss:.3g} to {block.loss:.3g}"
+        return f"the accuracy {change}, the loss goes from {format_loss(self.loss)} to {format_loss(block.loss)}"
 
     def _significance(self) -> str:
         names = [block.block for block in self.blocks if block.is_significant and block.accuracy_drop > 0]
@@ -146,7 +147,9 @@ def run_study(model: "Model", dataset: "Dataset | None" = None, *, progress: Pro
         network.load_state_dict(zero_block(state, block))
         blocks.append(_compare(block, position, path, whole, network_outcome(network, normalization, data.test)))
         if progress is not None:
-            progress.log(f"without {block}: accuracy {blocks[-1].accuracy:.4f}, loss {blocks[-1].loss:.4f}")
+            removed = blocks[-1]
+            described = f"loss {format_loss(removed.loss)}, accuracy {format_accuracy(removed.accuracy)}"
+            progress.log(f"without {block}: {described}")
     p_values = significance.holm([block.p_value for block in blocks])
     corrected = [dataclasses.replace(block, p_value=p) for block, p in zip(blocks, p_values, strict=True)]
     corrected.sort(key=lambda block: (-block.accuracy_drop, -block.loss_added))

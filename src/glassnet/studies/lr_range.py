@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from glassnet.data import Dataset, Normalization, cycle_batches, load_data, make_rng
 from glassnet.engines import Batch, Network, Trainer, build, clone_network
+from glassnet.formats import format_loss
 from glassnet.pages.colours import BACKGROUND, TEST, TEXT, TRAIN, VALIDATION
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import finite
@@ -176,7 +177,7 @@ def _losses(trainer: Trainer, batches: Iterator[Batch], test: RangeTest, progres
     for step, rate in enumerate(np.geomspace(test.min_lr, test.max_lr, test.steps).tolist(), start=1):
         losses.append(float(trainer.step(next(batches), lr=rate)))
         if step % 10 == 0:
-            progress.log(f"step {step}/{test.steps}: learning rate {rate:.1e}, loss {losses[-1]:.4f}")
+            progress.log(f"step {step}/{test.steps}: learning rate {rate:.1e}, loss {format_loss(losses[-1])}")
         mean = SMOOTHING * mean + (1 - SMOOTHING) * losses[-1]
         unbiased = mean / (1 - SMOOTHING**step)
         lowest = min(lowest, unbiased)

@@ -15,13 +15,15 @@ from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, DivergedError, GlassnetError
+from glassnet.formats import format_duration
 from glassnet.layer_graph import parameter_count
 from glassnet.nn.checks import check_int
 from glassnet.pages.text import pluralize
-from glassnet.progress import Progress, format_duration
+from glassnet.progress import Progress
 from glassnet.recipe import Recipe
 from glassnet.studies.process_pool import FractionProgress, run_in_processes
 from glassnet.training import RunFolder, train
+from glassnet.training.log_line import describe_epoch
 from glassnet.training.run_files import Record
 
 
@@ -56,9 +58,8 @@ class TrialResult:
     def __str__(self) -> str:
         if self.last is None:
             return f"{self.trial.name}: diverged. {self.failure}"
-        accuracy = "validation_accuracy" if "validation_accuracy" in self.last else "test_accuracy"
-        values = (f"{name}={self.last[name]:.4f}" for name in ("loss", "train_accuracy", accuracy))
-        return f"{self.trial.name}: {' '.join(values)}"
+        without = "test" if "validation_accuracy" in self.last else ""
+        return f"{self.trial.name}: {describe_epoch(self.last, self.trial.recipe.label_smoothing, without)}"
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,10 @@ from glassnet.data import (
 )
 from glassnet.engines import Batch, Compute, Network, ProcessGroup, Trainer, TrainStats, build_network
 from glassnet.errors import DivergedError
-from glassnet.progress import Progress, format_duration
+from glassnet.formats import format_duration
+from glassnet.progress import Progress
 from glassnet.recipe import Recipe
+from glassnet.training.log_line import describe_epoch
 from glassnet.training.run_files import Checkpoint, Record
 from glassnet.training.run_folder import RunFolder
 from glassnet.training.schedule import learning_rates
@@ -123,7 +125,9 @@ class FitLoop:
         try:
             while self.epoch < epochs:
                 self._run_epoch()
-                self.progress.log(f"[{title}] {_epoch_line(self.records[-1], total)}")
+                number = f"{self.epoch:0{len(str(total))}}/{total}"
+                described = describe_epoch(self.records[-1], self.recipe.label_smoothing)
+                self.progress.log(f"[{title}] epoch {number}: {described}")
         except KeyboardInterrupt as stop:
             stop.args = (self.folder.interrupt_message(),)
             raise
@@ -190,14 +194,6 @@ class FitLoop:
             best["validation_accuracy"],
             -best["validation_loss"],
         )
-
-
-def _epoch_line(record: Record, epochs: int) -> str:
-    line = (
-        f"epoch {record['epoch']:0{len(str(epochs))}}/{epochs} loss={record['loss']:.4f} "
-        f"train_acc={record['train_accuracy']:.4f} test_acc={record['test_accuracy']:.4f}"
-    )
-    return line + (f" val_acc={record['validation_accuracy']:.4f}" if "validation_accuracy" in record else "")
 
 
 def split_validation(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, Split | None]:

@@ -17,8 +17,9 @@ from glassnet.data import Dataset, load_data
 from glassnet.engines import Compute, Network, ProcessGroup
 from glassnet.engines.processes import worker_processes
 from glassnet.errors import ConfigError, choice_error
+from glassnet.formats import format_accuracy
 from glassnet.nn.checks import check_int
-from glassnet.progress import Progress, TerminalProgress
+from glassnet.progress import Progress, TerminalProgress, show_progress
 from glassnet.recipe import Recipe, get_recipe
 from glassnet.settings import Settings
 from glassnet.training.config import RunConfig, check_resumable, data_config, run_config
@@ -49,8 +50,8 @@ class Run:
 
     def __repr__(self) -> str:
         epochs = RunFolder(self.path).read_config()["recipe"]["epochs"]
-        accuracy = self.metrics["test_accuracy"]
-        return f"Run({str(self.path)!r}, epoch {len(self.history)} of {epochs}, test accuracy {accuracy:.4f})"
+        accuracy = format_accuracy(self.metrics["test_accuracy"])
+        return f"Run({str(self.path)!r}, epoch {len(self.history)} of {epochs}, test accuracy {accuracy})"
 
 
 def train(
@@ -111,7 +112,9 @@ def train(
     _check_options(run, init, freeze, resume, overwrite, stop_after_epoch)
     initial_weights = InitialWeights() if init is None else InitialWeights.load(init)
     limits = {"samples": samples, "test_samples": test_samples, "max_unreadable": max_unreadable, "ink": ink}
-    dataset = _load(data, initial_weights.spec, image_size, **limits)
+    progress = progress or TerminalProgress()
+    with show_progress(progress):
+        dataset = _load(data, initial_weights.spec, image_size, **limits)
     spec_fields, recipe_fields, compute_fields = split_fields(fields, ResNetSpec, Recipe, Compute)
     spec = spec_for_data(initial_weights.resolve_model(model, len(dataset.classes)), dataset, **spec_fields)
     named_recipe = recipe if isinstance(recipe, Recipe) else get_recipe(spec.preset, recipe)
@@ -141,14 +144,14 @@ def train(
     if checkpoint and not epochs:
         folder.unlock()
         return Run(folder.path, checkpoint.records)
-    progress = progress or TerminalProgress()
     try:
         _log_start(progress, network, dataset, initial_weights, changes)
         with worker_processes(network.processes, train_worker, task, checkpoint, epochs):
             loop = FitLoop(EpochLoop(network, task), dataset.test, validation, folder, progress, bool(evaluate_train))
             if checkpoint:
                 loop.restore(checkpoint)
-            loop.run(epochs[-1])
+            with show_progress(progress):
+                loop.run(epochs[-1])
     except (Exception, KeyboardInterrupt):
         folder.discard()
         raise

@@ -27,7 +27,7 @@ def test_table_rows_are_means_and_standard_deviations() -> None:
         "network": "plain",
         "norm": "batch",
         "layers": 56,
-        "training error": "0.7233 ± 0.0252",
+        "training error": "72.3% ± 2.5%",
         "training loss": "1.4467 ± 0.0503",
-        "test error": "0.7233 ± 0.0252",
+        "test error": "72.3% ± 2.5%",
     }

@@ -40,7 +40,7 @@ def test_effects_leave_out_diverged_settings() -> None:
 def test_summary_has_numbers_intervals_and_tests() -> None:
     best, second, blocks, norm, evaluation = grid_study().summary
     assert best == (
-        "The best of 4 settings of tiny on digits is “blocks=1, norm=batch”: validation accuracy 0.9107 ± 0.0101 over "
+        "The best of 4 settings of tiny on digits is “blocks=1, norm=batch”: validation accuracy 91.1% ± 1.0% over "
         "3 seeds."
     )
     assert second.startswith("The second best is “blocks=2, norm=batch”, 0.0 percentage points lower (95% interval ")
@@ -76,7 +76,7 @@ def test_summary_of_equal_values() -> None:
 def test_summary_of_one_seed_tests_nothing() -> None:
     study = made_up({(1,): (0.9,), (2,): (0.8,)}, blocks=(1, 2))
     best, second, blocks, _ = study.summary
-    assert best.endswith("validation accuracy 0.9000 over 1 seed.")
+    assert best.endswith("validation accuracy 90.0% over 1 seed.")
     assert second == "The second best is “blocks=2”, 10.0 percentage points lower (one seed, not tested)."
     assert blocks == (
         "blocks=1 has 10.0 percentage points higher accuracy than blocks=2, averaged over the other settings (one "

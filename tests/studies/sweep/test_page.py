@@ -38,5 +38,5 @@ def test_markdown_is_the_table_of_settings() -> None:
     assert sweep.markdown(grid_study()).splitlines()[:3] == [
         "| blocks | norm | parameters | validation accuracy | validation loss | seconds |",
         "| --- | --- | --- | --- | --- | --- |",
-        "| 1 | batch | 1,234 | 0.9107 ± 0.0101 | 0.0893 ± 0.0101 | 2.5 |",
+        "| 1 | batch | 1,234 | 91.1% ± 1.0% | 0.0893 ± 0.0101 | 2.5 |",
     ]

@@ -42,7 +42,7 @@ def confusion_figure(matrix: npt.NDArray[np.int64], classes: Sequence[str], *, n
         "Confusion matrix",
         caption=(
             "Number of test images by true class (row) and predicted class (column); an empty cell counts none. A "
-            "perfect classifier fills only the diagonal. A dark cell off the diagonal is a pair of classes that the "
+            "perfect classifier fills only the diagonal. A filled cell off the diagonal is a pair of classes that the "
             "network confuses; compare it with the cell mirrored on the diagonal."
         ),
         alt=f"Confusion matrix of {len(classes)} classes. {describe_matrix(matrix, classes)}",

@@ -2,12 +2,17 @@
 
 from dataclasses import astuple
 
+from glassnet.formats import format_accuracy, format_loss
 from glassnet.pages.page import Page, Section, Table
 from glassnet.pages.text import pluralize
 from glassnet.studies.degradation.figures import depth_error_figure, training_curve_figure
 from glassnet.studies.degradation.measure import NETWORKS, NORM_TITLES, RECIPE, DegradationStudy
 
-_METRICS = {"training error": "error", "training loss": "loss", "test error": "test_error"}
+_METRICS = {
+    "training error": ("error", format_accuracy),
+    "training loss": ("loss", format_loss),
+    "test error": ("test_error", format_accuracy),
+}
 
 
 def build_page(study: DegradationStudy) -> Page:
@@ -58,8 +63,10 @@ def table_rows(study: DegradationStudy) -> list[dict[str, str | int]]:
     for norm in study.norms:
         for network, residual in NETWORKS.items():
             for depth in study.depths:
-                ends = {title: study.final(norm, residual, depth, metric) for title, metric in _METRICS.items()}
-                cells = {title: "diverged" if end is None else end.format() for title, end in ends.items()}
+                cells = {}
+                for title, (metric, number) in _METRICS.items():
+                    end = study.final(norm, residual, depth, metric)
+                    cells[title] = "diverged" if end is None else end.format(number)
                 rows.append({"network": network, "norm": norm, "layers": depth, **cells})
     return rows
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization, cycle_batches, load_data
 from glassnet.engines import Batch, Network, build
+from glassnet.formats import format_loss
 from glassnet.pages.text import format_factor, pluralize
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe
@@ -191,7 +192,9 @@ def run_study(
         results.append(_train(trained, dataset, depth, compared))
         first_loss, *_, last_loss = results[-1].losses
         if progress is not None:
-            progress.log(f"{results[-1].name}, {NORM_NAMES[norm]}: loss {first_loss:.3f} → {last_loss:.3f}")
+            progress.log(
+                f"{results[-1].name}, {NORM_NAMES[norm]}: loss {format_loss(first_loss)} → {format_loss(last_loss)}"
+            )
         if network is None and residual and depth == middle:
             network, name = trained, f"the residual network of {depth} layers, {NORM_NAMES[norm]},"
     assert network is not None, "depths and norms are not empty"

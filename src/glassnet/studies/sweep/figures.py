@@ -5,6 +5,7 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
+from glassnet.formats import format_accuracy
 from glassnet.pages.colours import FAINT, TEST, TEXT, TRAIN
 from glassnet.pages.theme import (
     CATEGORY_AXIS,
@@ -80,7 +81,7 @@ def sweep_figure(study: SweepStudy) -> go.Figure:
     labels = [shorten_label(setting.label, 48) for setting, _ in drawn]
     fields = " · ".join(name for name, _ in study.param_grid)
     omitted = f" Only the best {len(drawn)} of {len(ranked)} settings are drawn." if len(drawn) < len(ranked) else ""
-    ends = "; ".join(f"{setting.name}: {stats.format()}" for setting, stats in drawn[:10])
+    ends = "; ".join(f"{setting.name}: {stats.format(format_accuracy)}" for setting, stats in drawn[:10])
     left = 24 + text_width(labels)
     figure = new_figure(
         f"{study.split.capitalize()} accuracy by setting",
@@ -118,6 +119,6 @@ def sweep_figure(study: SweepStudy) -> go.Figure:
 def _list_means(study: SweepStudy) -> str:
     sentences = []
     for name, by_value in study.means.items():
-        means = (f"{value} {f'{fmean(seeds):.4f}' if seeds else 'diverged'}" for value, seeds in by_value.items())
-        sentences.append(f"{name}: {', '.join(means)}.")
+        means = {value: format_accuracy(fmean(seeds)) if seeds else "diverged" for value, seeds in by_value.items()}
+        sentences.append(f"{name}: {', '.join(f'{value} {mean}' for value, mean in means.items())}.")
     return " ".join(sentences)

@@ -10,6 +10,7 @@ from typing import Any
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, load_data
 from glassnet.errors import ConfigError
+from glassnet.formats import format_accuracy
 from glassnet.layer_graph import parameter_count
 from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_difference
 from glassnet.measures.significance import SIGNIFICANT, holm
@@ -164,8 +165,8 @@ class SweepStudy(Study):
     def _best_summary(self, name: str, stats: SeedStats) -> str:
         count, seeds = pluralize(len(self.settings), "setting"), pluralize(len(self.seeds), "seed")
         return (
-            f"The best of {count} of {self.model} on {self.data} is “{name}”: {self.split} accuracy {stats.format()} "
-            f"over {seeds}."
+            f"The best of {count} of {self.model} on {self.data} is “{name}”: {self.split} accuracy "
+            f"{stats.format(format_accuracy)} over {seeds}."
         )
 
     def _second_summary(self, ranked: Sequence[tuple[str, SeedStats]]) -> str:

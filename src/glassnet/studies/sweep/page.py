@@ -1,5 +1,6 @@
 """The page of the sweep, and its table as Markdown."""
 
+from glassnet.formats import format_accuracy, format_loss
 from glassnet.pages.page import Code, Page, Section, Table
 from glassnet.pages.text import format_cell, pluralize
 from glassnet.studies.sweep.figures import effect_figure, sweep_figure
@@ -15,7 +16,7 @@ def build_page(study: SweepStudy) -> Page:
     key_figures = [
         ("Settings", f"{count:,}"),
         ("Runs", f"{count * len(study.seeds):,}"),
-        (f"Best {study.split} accuracy", best.format() if best else "–"),
+        (f"Best {study.split} accuracy", best.format(format_accuracy) if best else "–"),
     ]
     sections = [
         Section("Settings", [sweep_figure(study), _setting_table(study), Code("Table as Markdown", markdown(study))])
@@ -56,8 +57,8 @@ def table_rows(study: SweepStudy) -> list[dict[str, str | int | float]]:
     rows: list[dict[str, str | int | float]] = []
     for setting in study.ranked:
         accuracy, loss = (
-            "diverged" if stats is None else stats.format()
-            for stats in map(seed_stats, (setting.accuracy, setting.loss))
+            "diverged" if (stats := seed_stats(values)) is None else stats.format(number)
+            for values, number in ((setting.accuracy, format_accuracy), (setting.loss, format_loss))
         )
         rows.append(
             {

@@ -1,0 +1,21 @@
+"""Numbers as text: accuracies, losses and durations look the same in every log line, on every page and in errors."""
+
+from __future__ import annotations
+
+
+def format_accuracy(fraction: float) -> str:
+    """Return a fraction of images in percent: ``96.4%``."""
+    return f"{fraction:.1%}"
+
+
+def format_loss(loss: float) -> str:
+    """Return a mean cross-entropy with four decimals: ``0.2451``."""
+    return f"{loss:.4f}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return ``0.8 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes} min {remainder} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
