@@ -61,7 +61,7 @@ def images(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "options",
     [
-        "digits --model tiny --epochs 1 --samples 100",
+        "digits --model tiny --epochs 1 --samples 100 --no-ink",
         "digits --model tiny-bn --recipe tutorial --epochs 1 --samples 100 --test-samples all --dtype float64",
         "digits --model tiny --blocks 2 --no-skip --dropout 0.2 --augment flip-crop --validation-fraction 0.2 "
         "--clip-grad-norm 1 --lr 0.3 --seed 7 --epochs 1 --samples 60 --kernels plain --evaluate-train",

@@ -84,6 +84,7 @@ def _settings(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
         "init": init,
         "freeze": None if "init" in changes else config.freeze,
         "evaluate_train": config.evaluate_train or None,
+        "ink": None if config.data.ink == (config.data.source == "digits") else config.data.ink,
     }
     return {name: value for name, value in settings.items() if name not in changes}
 
