@@ -104,9 +104,9 @@ def render_notebook(executed: Path, draw: Any) -> str:
     notebook.cells = [cell for cell in notebook.cells if "remove-cell" not in cell.metadata.get("tags", ())]
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", ())
-        outputs = cell.get("outputs", ())
-        if "remove-stderr" in tags:
-            cell["outputs"] = [output for output in outputs if output.get("name") != "stderr"]
+        outputs = streams_once(cell.get("outputs", []))
+        if cell.cell_type == "code":
+            cell["outputs"] = [o for o in outputs if "remove-stderr" not in tags or o.get("name") != "stderr"]
         for output in outputs:
             if PLOTLY in output.get("data", {}):
                 output["data"]["image/png"] = base64.b64encode(draw(output["data"][PLOTLY])).decode()
@@ -120,6 +120,12 @@ def render_notebook(executed: Path, draw: Any) -> str:
         (RENDERED / name).parent.mkdir(exist_ok=True)
         (RENDERED / name).write_bytes(data)
     return str(text)
+
+
+def streams_once(outputs: list[Any]) -> list[Any]:
+    """Return a cell's outputs, each stream once: MyST-NB merged its parts into the first, and left the others."""
+    names = [output.get("name") for output in outputs]
+    return [output for i, output in enumerate(outputs) if names[i] is None or names[i] not in names[:i]]
 
 
 def without_directives(page: Path) -> str:

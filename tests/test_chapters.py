@@ -126,6 +126,16 @@ def test_rendered_page_is_up_to_date(path: Path) -> None:
     assert not re.search(r"^(```+|:::+)\{|\{[a-z-]+\}`", text, flags=re.MULTILINE)
 
 
+def test_streams_once_keeps_the_first_part_of_each_stream() -> None:
+    """MyST-NB merges a stream's parts into the first one, and leaves the others behind it."""
+    first = {"output_type": "stream", "name": "stdout", "text": "epoch 1\nepoch 2\n"}
+    figure = {"output_type": "display_data", "data": {}}
+    log = {"output_type": "stream", "name": "stderr", "text": "log\n"}
+    rest = {"output_type": "stream", "name": "stdout", "text": "epoch 2\n"}
+    outputs = [first, figure, log, rest, figure]
+    assert program("docs/render.py").streams_once(outputs) == [first, figure, log, figure]
+
+
 def test_rendered_folder_has_no_other_pages() -> None:
     render = program("docs/render.py")
     assert {path.name for path in render.RENDERED.glob("*.md")} == {path.name for path in PAGES}
