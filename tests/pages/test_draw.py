@@ -58,6 +58,8 @@ def test_figures_follow_the_readers_scheme_while_open(tab) -> None:
 
 
 def test_paper_is_light(tab) -> None:
+    tab.emulate_media(color_scheme="dark")
+    wait_until(tab, f"{LINE} === {rgb(DARK[TRAIN])!r}")
     tab.emulate_media(color_scheme="dark", media="print")
     wait_until(tab, f"{LINE} === {rgb(TRAIN)!r}")
     assert tab.evaluate("getComputedStyle(document.body).color") == rgb(TEXT)
