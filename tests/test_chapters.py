@@ -105,6 +105,13 @@ def test_chapter_is_plain_markdown_between_its_cells(path: Path) -> None:
     assert not re.search(r"^(```+|:::+)\{|\{[a-z-]+\}`|^\(\S+\)=$", page, flags=re.MULTILINE)
 
 
+@every_chapter
+def test_index_has_the_minutes_of_the_chapter(path: Path) -> None:
+    (minutes,) = re.findall(rf"\({path.name}\) \| ([^|]+) \|", (COURSE / "index.md").read_text(encoding="utf-8"))
+    (start,) = re.findall(r"^\*([^.*]+)\.", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[:1]
+    assert minutes.lower() in {start.lower(), start.removesuffix(" minutes")}
+
+
 def test_chapters_display_no_comments_for_tools() -> None:
     """``source`` displays code as it is; "# noqa" and "# type: ignore" explain nothing."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in CHAPTERS)
