@@ -80,6 +80,8 @@ def test_read_ink_in_uneven_light_noise_and_dirt() -> None:
     light = np.linspace(0.55, 1, 200)[np.newaxis, :, np.newaxis]
     shaded = Image.fromarray((values * light).astype(np.uint8))
     assert difference(shaded, expected) < 0.03
+    gray = Image.fromarray(((0.3 * 255 + 0.7 * values) * light).astype(np.uint8))  # the ink is shaded, too
+    assert difference(gray, expected) < 0.03
     noise = np.random.default_rng(0).normal(0, 20, values.shape[:2])[..., np.newaxis]
     noisy = Image.fromarray((values * 0.8 + 25 + noise).clip(0, 255).astype(np.uint8))
     assert difference(noisy, expected) < 0.06
@@ -96,6 +98,13 @@ def test_read_ink_of_8x8_pixels_only_inverts(digits: np.ndarray) -> None:
         assert np.array_equal(read_ink(light.convert("RGB")).pixels[..., 0], gray)
         assert np.array_equal(read_ink(dark.convert("RGB")).pixels[..., 0], gray)
         assert read_ink(light.convert("RGB")).problem is None
+
+
+def test_read_ink_says_that_a_digit_touches_the_border() -> None:
+    text = "; it touches the border, so that a part may be missing"
+    assert text not in read_ink(write(4)).steps
+    for place in ((60, -20), (60, 140), (-10, 40), (160, 40)):
+        assert read_ink(write(4, at=place)).steps.endswith(text)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (3, 2), (8, 8), (40, 30), (400, 3)])

@@ -67,12 +67,17 @@ def look_at(image: Image.Image, part: Box) -> View | None:
     size = (max(1, round(factor * (part[2] - part[0]))), max(1, round(factor * (part[3] - part[1]))))
     pixels = np.asarray(image.resize(size, Image.Resampling.BOX, part, reducing_gap=3.0), np.float64)
     lightness = _main_contrast(pixels)
-    is_light = lightness > _otsu(lightness)
-    # The paper covers most of the image and of its border.
-    is_dark = is_light.mean() + _border(is_light).mean() > 1
-    is_paper = is_light if is_dark else ~is_light
-    paper = _even_surface(lightness, is_paper)
-    depth = (paper - lightness) if is_dark else (lightness - paper)
+    paper = np.zeros_like(lightness)
+    for _ in range(2):  # a second time in the light that the first time found
+        is_light = lightness - paper > _otsu(lightness - paper)
+        # The paper covers most of the image and of its border.
+        is_dark = bool(is_light.mean() + _border(is_light).mean() > 1)
+        paper = _even_surface(lightness, is_light if is_dark else ~is_light)
+        if np.ptp(paper) < _MIN_CONTRAST / 2:
+            break
+    depth = paper - lightness if is_dark else lightness - paper
+    if is_dark:  # in the shade the paper is darker, and as much less dark ink differs from it
+        depth *= (paper.mean() / np.maximum(paper, 1.0)).clip(0.5, 2.0)
     full = float(np.percentile(depth[depth >= depth.max() / 2], 75)) if depth.max() > 0 else 0.0
     noise = _noise(lightness)
     if full < max(_MIN_CONTRAST, 4 * noise):
@@ -131,7 +136,7 @@ def _even_surface(lightness: Floats, is_paper: NDArray[np.bool_]) -> Floats:
     terms = np.stack([np.ones_like(sample), xx.ravel(), yy.ravel()], axis=1)
     papers = is_paper[::step, ::step].ravel()
     plane = np.array([np.median(lightness[is_paper]), 0.0, 0.0])
-    previous = papers
+    previous = np.zeros_like(papers)
     for _ in range(6):
         distance = np.abs(sample - terms @ plane)
         near = distance <= max(3.0, 4 * float(np.median(distance[papers])) if papers.any() else 0.0)
