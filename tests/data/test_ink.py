@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from glassnet.data import load_data
+from glassnet.data import ink, load_data
 from glassnet.data.ink import _CENTRE, _shear, read_ink
 from glassnet.data.ink_search import bounds
 from tests.data.drawn_digits import STROKES, enlarge, write
@@ -42,6 +42,14 @@ def test_training_images_have_the_form_that_read_ink_makes(digits: np.ndarray) -
     left = first + 1 - np.take_along_axis(values, first[..., np.newaxis], axis=2)[..., 0]
     assert (left[:, 0] - left[:, 7]).mean() == pytest.approx(0, abs=0.02)
     assert (left[:, 0] - left[:, 7]).std() < 0.25
+
+
+def test_read_ink_sharpens_blurred_edges_alone(digits: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    blurred, crisp = enlarge(digits[0], 1), write(3)
+    before = pixels(blurred), pixels(crisp)
+    monkeypatch.setattr(ink, "_SHARPENING", 0.0)
+    assert pixels(blurred).std() < before[0].std() - 0.01
+    assert np.array_equal(pixels(crisp), before[1])
 
 
 @pytest.mark.parametrize("digit", STROKES)
@@ -110,18 +118,18 @@ def test_read_ink_says_that_a_digit_touches_the_border() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (3, 2), (8, 8), (40, 30), (400, 3)])
 @pytest.mark.parametrize("colour", ["white", "black", "#7f7f80"])
 def test_read_ink_finds_none_in_a_plain_image(size: tuple[int, int], colour: str) -> None:
-    ink = read_ink(Image.new("RGB", size, colour))
-    assert ink.is_blank
-    assert ink.problem == "no ink was found"
-    assert ink.pixels.shape == (8, 8, 1)
+    found = read_ink(Image.new("RGB", size, colour))
+    assert found.is_blank
+    assert found.problem == "no ink was found"
+    assert found.pixels.shape == (8, 8, 1)
 
 
 def test_read_ink_reads_one_of_several_digits() -> None:
     image = write(2, size=(400, 200), height=120, pen=10)
     image.paste(write(5, height=90, pen=8, size=(200, 200)), (200, 0))
-    ink = read_ink(image)
-    assert ink.problem == "2 marks are side by side, and the largest was read"
-    assert np.abs(ink.pixels[..., 0] / 255 - pixels(write(2, height=120, pen=10))).mean() < 0.04
+    found = read_ink(image)
+    assert found.problem == "2 marks are side by side, and the largest was read"
+    assert np.abs(found.pixels[..., 0] / 255 - pixels(write(2, height=120, pen=10))).mean() < 0.04
 
 
 def test_read_ink_has_a_problem_with_texture() -> None:
@@ -132,11 +140,11 @@ def test_read_ink_has_a_problem_with_texture() -> None:
 
 def test_read_ink_finds_a_small_digit_in_a_photo() -> None:
     image = write(4, size=(4000, 3000), height=160, pen=14, at=(2500, 400))
-    ink = read_ink(image)
-    assert ink.problem is None
-    assert np.abs(ink.pixels[..., 0] / 255 - pixels(write(4, height=100, pen=8.75))).mean() < 0.04
-    assert ink.steps.startswith("dark ink inverted, 1")
-    assert ink.steps.endswith("scaled to 8×8")
+    found = read_ink(image)
+    assert found.problem is None
+    assert np.abs(found.pixels[..., 0] / 255 - pixels(write(4, height=100, pen=8.75))).mean() < 0.04
+    assert found.steps.startswith("dark ink inverted, 1")
+    assert found.steps.endswith("scaled to 8×8")
 
 
 def test_shear_puts_leftmost_pixels_of_top_and_bottom_in_one_column() -> None:

@@ -32,6 +32,7 @@ _SIDE = SIZE * _CELL
 _MIN_INK, _MEAN_INK = 256 / 1024, 313 / 1024
 _MAX_DETAIL = 1.35  # 600 training images, drawn at 200×200 with four filters, had 1.14 in the median and at most 1.28
 _SHARPENING = 0.25  # chosen on training images that networks had not seen, enlarged with three filters
+_MIN_GRAY = 0.1  # of the ink: 0.16 to 0.33 in enlarged training images, below 0.06 in pen strokes
 _BLANK = "no ink was found"
 _CENTRE = 4.065 * _CELL  # mean distance of the training images' centres of mass from the left border
 
@@ -75,7 +76,7 @@ def read_ink(image: Image.Image) -> Ink:
     steps += f"{right - left}×{bottom - top} pixels at ({left}, {top}) scaled to {SIZE}×{SIZE}"
     if left <= 0 or top <= 0 or right >= image.width or bottom >= image.height:
         steps += "; it touches the border, so that a part may be missing"
-    pixels = np.rint(255 * _sharpen(_block_means(canvas, _CELL))).astype(np.uint8)
+    pixels = np.rint(255 * _inked_fractions(canvas)).astype(np.uint8)
     return Ink(pixels[..., np.newaxis], steps, _problem(view.n_digits, _detail_ratio(canvas)))
 
 
@@ -158,8 +159,15 @@ def _centre(canvas: Floats) -> Floats:
     return np.pad(canvas, ((0, 0), (1, 1)))[:, columns]
 
 
-def _sharpen(cells: Floats) -> Floats:
-    """Restore a part of the contrast between neighbouring cells that scaling and shifts by parts of a cell take."""
+def _inked_fractions(canvas: Floats) -> Floats:
+    """Return the inked fraction of each cell, (8, 8).
+
+    Gray edges are blurred, as those of enlarged small images are. A part of the contrast between neighbouring cells,
+    which the blur took, is given back.
+    """
+    cells = _block_means(canvas, _CELL)
+    if (canvas * (1 - canvas)).sum() < _MIN_GRAY * canvas.sum():
+        return cells
     padded = np.pad(cells, 1)
     neighbours = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) / 4
     sharpened: Floats = (cells + _SHARPENING * (cells - neighbours)).clip(0, 1)
