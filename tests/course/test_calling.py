@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glassnet.course.calling import AnswerError, call, check_signature, results_text, unpack
+from glassnet.course.calling import AnswerError, call, check_signature, results_text, run, unpack
 
 
 def arguments() -> dict[str, Any]:
@@ -81,3 +81,20 @@ def test_results_text_is_what_a_return_statement_has() -> None:
 
 def test_unpack_of_a_single_result_keeps_it() -> None:
     assert unpack((1, 2), "dx") == {"dx": (1, 2)}
+
+
+def test_run_says_that_a_stub_is_not_filled() -> None:
+    def stub(dy):
+        ...
+        return dx  # noqa: F821
+
+    with pytest.raises(AnswerError, match=r"return dx.*\. Compute dx before, in place of the `\.\.\.`\.$"):
+        run(stub, 1)
+
+
+def test_run_names_a_misspelled_name() -> None:
+    def misspelled(dy):
+        nq.zeros(3)  # noqa: F821
+
+    with pytest.raises(AnswerError, match="^NameError: name 'nq' is not defined, raised in misspelled, .*nq.zeros"):
+        run(misspelled, 1)

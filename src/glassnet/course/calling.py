@@ -44,7 +44,11 @@ def run(function: Callable[..., Any], *arguments: Any) -> Any:
             return function(*arguments)
     except Exception as error:
         text = f"{type(error).__name__}: {error}".rstrip(": ").rstrip(".")
-        raise AnswerError(f"{text}, raised {_line_of(function, error)}.") from error
+        place = _line_of(function, error)
+        remedy = ""
+        if isinstance(error, NameError) and ": return " in place:
+            remedy = f" Compute {error.name} before, in place of the `...`."
+        raise AnswerError(f"{text}, raised {place}.{remedy}") from error
 
 
 def results_text(returns: Structure) -> str:
