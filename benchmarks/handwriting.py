@@ -6,7 +6,7 @@ Ten runs of ``tiny`` with the default recipe, seeds 0-9, classify the 450 test d
 200×200 with each of Pillow's filters, shifted by up to a fifth, then on other paper, with noise, in uneven light. "Pen"
 are 600 digits that this script writes with strokes of random width, slant and aspect; no choice of the step was made on
 those of its seed. The last rows leave out one part of the step at a time. Fashion-MNIST's test images, 1,000 by
-default, show how many images of something else are found to be unlike.
+default, show how many images of something else are found to be unlike (10,000 are all).
 """
 
 from __future__ import annotations
