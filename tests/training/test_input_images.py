@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,9 @@ def test_written_digits_are_classified_correctly(model: gn.Model, digit: int, tm
         save(white, tmp_path / "white.png"),
         save(write(digit, size=(4000, 3000), height=200, pen=12, at=(2500, 400)), tmp_path / "photo.jpg"),
     ]
-    assert [p.label for p in model.predict(paths)] == [str(digit)] * len(paths)
+    predictions = model.predict(paths)
+    assert [p.label for p in predictions] == [str(digit)] * len(paths)
+    assert re.search(r" at \(2[45]\d\d, [34]\d\d\) scaled to 8×8$", predictions[-1].preprocessing or "")
 
 
 def test_an_image_without_ink_is_unlike(model: gn.Model, tmp_path: Path) -> None:

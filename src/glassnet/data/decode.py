@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # Accepted formats: others of Pillow's (EPS for one) start other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _GRAY_MODES = ("1", "L", "LA", "I", "F")
-_INK_SIDE = 1024  # pixels of a JPEG in which a small digit is still found
 _ORIENTATION = 0x0112  # EXIF's tag
 _FILES_PER_TASK = 16
 _WORTH_A_THREAD = 32 * 1024  # bytes
@@ -139,25 +138,26 @@ def read_image_headers(paths: Sequence[Path]) -> Iterator[tuple[Path, tuple[int,
 
 def _decode(path: Path, image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
     with _open_image(path) as image:
-        _load_upright(image, 2 * max(image_size))  # twice the size leaves the antialiasing to `resize`
+        # Twice the size leaves the antialiasing to `resize`; draft() never goes below the requested size.
+        image.draft(None, (2 * max(image_size), 2 * max(image_size)))
+        _load_upright(image)
         converted = _convert(image, "L" if channels == 1 else "RGB")
         return np.array(_resize_and_crop(converted, image_size)).reshape(*image_size, channels)
 
 
 def _decode_ink(path: Path) -> Ink:
     with _open_image(path) as image:
-        _load_upright(image, _INK_SIDE)
+        _load_upright(image)
         ink = read_ink(_convert(image, "RGB"))
         if ink.is_blank and image.has_transparency_data:  # white ink on transparent paper
             ink = read_ink(_convert(image, "RGB", backdrop="black"))
         return ink
 
 
-def _load_upright(image: Image.Image, min_side: int) -> None:
-    """Load the pixels, a JPEG's reduced but not below ``min_side``, and apply the EXIF rotation."""
+def _load_upright(image: Image.Image) -> None:
+    """Load the pixels and apply the EXIF rotation."""
     from PIL import ImageOps
 
-    image.draft(None, (min_side, min_side))
     image.load()
     if _orientation(image) != 1:
         ImageOps.exif_transpose(image, in_place=True)
