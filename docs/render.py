@@ -152,7 +152,7 @@ def figure_renderer() -> Iterator[Any]:
         page.add_script_tag(content=get_plotlyjs())
 
         def draw(figure: dict[str, Any]) -> bytes:
-            layout = figure["layout"] | {"paper_bgcolor": "white"}
+            layout = figure["layout"] | {"paper_bgcolor": "white", "updatemenus": []}  # buttons that nobody can press
             size = {"width": layout.get("width") or WIDTH, "height": layout["height"], "scale": SCALE}
             url = page.evaluate(
                 "([figure, size]) => Plotly.toImage(figure, {format: 'png', ...size})",
