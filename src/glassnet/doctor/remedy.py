@@ -117,5 +117,4 @@ def _data_settings(data: DataConfig) -> dict[str, Any] | None:
         "samples": data.samples,
         "test_samples": None if data.test_samples == usual_limit else data.test_samples,
         "max_unreadable": None if data.max_unreadable == _MAX_UNREADABLE else data.max_unreadable,
-        "ink": None if data.ink == (data.source == "digits") else data.ink,
     }
