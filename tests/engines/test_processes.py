@@ -181,7 +181,7 @@ def test_the_command_prints_one_result(tmp_path: Path) -> None:
     lines = done.stderr.splitlines()
     assert lines[0] == "[PyTorch] on cpu, 2 processes, 1 thread each"
     assert lines[1].startswith("[PyTorch] settings other than the defaults: ")
-    assert [line.split()[2] for line in lines[2:4]] == ["1/2", "2/2"]
+    assert [line.split()[2] for line in lines[2:4]] == ["1/2:", "2/2:"]
     assert len(lines) == 5
     assert len(done.stdout.splitlines()) == 2
 

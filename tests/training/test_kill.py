@@ -235,6 +235,6 @@ def test_ctrl_c_ends_the_command_with_one_line_and_keeps_the_last_epoch(tmp_path
     assert last == f"Error: Stopped. {kept}\n"
     assert all(line.startswith("[NumPy] ") for line in told)
     epochs = [line.split()[2] for line in told if line.startswith("[NumPy] epoch ")]
-    assert epochs == [f"{number:04}/1000" for number in range(1, len(epochs) + 1)]
+    assert epochs == [f"{number:04}/1000:" for number in range(1, len(epochs) + 1)]
     assert len(gn.load(run).history) >= len(epochs)
     assert not (run / "report.html").exists()
