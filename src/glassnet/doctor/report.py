@@ -30,7 +30,7 @@ class CheckOutcome:
 
     @property
     def steps(self) -> list[tuple[str, str]]:
-        """What to do about the fault, in this order; the command that does it beside one step, and beside others ""."""
+        """Pairs of a step against the fault and the command that takes it ("" if none does), in the order to try."""
         first = next((step for step, remedy in enumerate(self.remedies) if remedy.settings), None)
         return [(str(remedy), self.command if step == first else "") for step, remedy in enumerate(self.remedies)]
 
@@ -93,7 +93,7 @@ class DoctorReport:
 
     @property
     def notes(self) -> list[str]:
-        """What holds for the whole report: how losses were measured, and the options' names in Python."""
+        """Notes on the whole report: how losses were measured, and the names of the options in Python."""
         notes, context = [], self.context
         if context.has("history") and (smoothing := context.label_smoothing):
             minimum = min_smoothed_loss(smoothing, context.spec.classes)

@@ -34,7 +34,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, repr=False)
 class GradientReport:
-    """All comparisons of one check, with the number of redraws: comparisons that crossed a kink and were drawn again.
+    """Comparisons of one check, with the number of redraws: comparisons that crossed a kink and were drawn again.
 
     :raises GlassnetError: if nothing, or nothing but zeros, was compared: a check of nothing must not pass.
     """
