@@ -86,8 +86,9 @@ def main(site: Path) -> None:
     with figure_renderer() as draw:
         for page in sorted(COURSE.glob("*.md")):
             executed = site.parent / "jupyter_execute/course" / f"{page.stem}.ipynb"
-            text = render_notebook(executed, draw) if executed.is_file() else without_directives(page)
-            digest = source_hash(page.read_text(encoding="utf-8"))
+            source = page.read_text(encoding="utf-8")
+            text = render_notebook(executed, draw) if "{code-cell}" in source else without_directives(source)
+            digest = source_hash(source)
             note = f"<!-- Written by `make rendered` from docs/course/{page.name}, {digest} -->"
             (RENDERED / page.name).write_text(f"{tidy(text)}\n{note}\n", encoding="utf-8")
     files = [path for path in RENDERED.rglob("*") if path.is_file()]
@@ -128,9 +129,9 @@ def streams_once(outputs: list[Any]) -> list[Any]:
     return [output for i, output in enumerate(outputs) if names[i] is None or names[i] not in names[:i]]
 
 
-def without_directives(page: Path) -> str:
-    """Return a page without code, and without what only the site can display: the front matter and directives."""
-    text = re.sub(r"\A---\n.*?\n---\n", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+def without_directives(page: str) -> str:
+    """Return a page that has no code without what only the site can display: the front matter and directives."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", page, flags=re.DOTALL)
     return re.sub(r"^```\{.*?^```\n", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
