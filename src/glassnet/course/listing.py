@@ -35,7 +35,7 @@ class ExerciseList(dict[str, Exercise]):
 def exercises() -> ExerciseList:
     """Return all exercises by name, in the order of the course.
 
-    :returns: a dict that displays as a table; an unknown name raises a ConfigError with the closest one.
+    :returns: a dict that prints as a list; an unknown name raises a ConfigError with the closest one.
     """
     every = [exercise for module in _MODULES for exercise in module.EXERCISES]
     return ExerciseList({exercise.name: exercise for exercise in sorted(every, key=lambda e: e.chapter)})
