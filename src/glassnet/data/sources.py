@@ -25,6 +25,9 @@ from glassnet.data.splitting import (
 )
 from glassnet.errors import ConfigError, DataError, as_path, did_you_mean
 
+DATA_SEED = 42  # of the split; the training has a seed of its own
+MAX_UNREADABLE = 0.01
+
 _NAMES = ("digits", "fashion-mnist")
 _DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
 _FASHION_CLASSES = (
@@ -40,9 +43,9 @@ def load_data(
     channels: int | None = None,
     samples: int | None = None,
     test_samples: int | Literal["all"] | None = None,
-    seed: int = 42,
+    seed: int = DATA_SEED,
     test_size: float = TEST_SIZE,
-    max_unreadable: float = 0.01,
+    max_unreadable: float = MAX_UNREADABLE,
     ink: bool | None = None,
 ) -> Dataset:
     """Load images from a source; ``load_data(**dataset.source)`` loads the same again.

@@ -12,13 +12,13 @@ from glassnet.architecture import PRESETS, ResNetSpec
 from glassnet.architecture import spec as get_spec
 from glassnet.compute import Compute
 from glassnet.data.dataset import TEST_SIZE
+from glassnet.data.sources import DATA_SEED, MAX_UNREADABLE
 from glassnet.recipe import RECIPES, Recipe, get_recipe
 from glassnet.training.config import DataConfig, RunConfig
 from glassnet.training.run import split_fields
 
 PYTHON_NOTE = "In Python the options are keywords of gn.train, with _ for -: --batch-size 64 is batch_size=64."
 _RESOLVED = {"threads": None, "device": "auto", "channels_last": None}  # a run stores the values in use
-_SEED, _MAX_UNREADABLE = 42, 0.01  # defaults of load_data
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _data_settings(data: DataConfig) -> dict[str, Any] | None:
     """Return the options that load a run's images again, or None if the command line cannot load them."""
     if data.source in ("arrays", "imported") or data.channels is not None:
         return None
-    if (data.seed, data.test_size) != (_SEED, TEST_SIZE):
+    if (data.seed, data.test_size) != (DATA_SEED, TEST_SIZE):
         return None
     height, width = data.image_size if isinstance(data.image_size, tuple) else (data.image_size, data.image_size)
     usual_limit = "all" if data.samples is None else data.samples
@@ -116,5 +116,5 @@ def _data_settings(data: DataConfig) -> dict[str, Any] | None:
         "image_size": (height if height == width else (height, width)) if Path(data.source).is_absolute() else None,
         "samples": data.samples,
         "test_samples": None if data.test_samples == usual_limit else data.test_samples,
-        "max_unreadable": None if data.max_unreadable == _MAX_UNREADABLE else data.max_unreadable,
+        "max_unreadable": None if data.max_unreadable == MAX_UNREADABLE else data.max_unreadable,
     }

@@ -14,6 +14,7 @@ import numpy as np
 from glassnet.architecture import PRESETS, ResNetSpec, default_preset
 from glassnet.architecture import spec as get_spec
 from glassnet.data import Dataset, load_data
+from glassnet.data.sources import MAX_UNREADABLE
 from glassnet.engines import Compute, Network, ProcessGroup
 from glassnet.engines.processes import worker_processes
 from glassnet.errors import ConfigError, choice_error
@@ -70,7 +71,7 @@ def train(
     image_size: int | None = None,
     samples: int | None = None,
     test_samples: int | Literal["all"] | None = None,
-    max_unreadable: float = 0.01,
+    max_unreadable: float = MAX_UNREADABLE,
     ink: bool | None = None,
     progress: Progress | None = None,
     before: Callable[[Network, Dataset], None] | None = None,
