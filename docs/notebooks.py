@@ -31,17 +31,25 @@ def write_notebook(page: Path, folder: Path, *, student: bool, site: Path | None
     from myst_nb.core.read import read_myst_markdown_notebook
 
     notebook = read_myst_markdown_notebook(with_notebook_links(page, folder, site))
-    # Cells that are removed from the site test its text; they would fail where a learner changes something.
-    notebook.cells = [cell for cell in notebook.cells if "remove-cell" not in cell.metadata.get("tags", ())]
-    for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number}"  # nbformat draws random ones
-        prepare_cell(cell, student=student)
+    notebook.cells = prepare_cells(notebook.cells, student=student)
     path = folder / f"{page.stem}.ipynb"
     folder.mkdir(parents=True, exist_ok=True)
     text = nbformat.writes(notebook) + "\n"
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         path.replace(path.with_suffix(".ipynb~"))
     path.write_text(text, encoding="utf-8")
+
+
+def prepare_cells(cells: list[Any], *, student: bool) -> list[Any]:
+    """Return the cells that a notebook has.
+
+    Cells that are removed from the site test its text; they would fail where a learner changes something.
+    """
+    cells = [cell for cell in cells if "remove-cell" not in cell.metadata.get("tags", ())]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"  # nbformat draws random ones
+        prepare_cell(cell, student=student)
+    return cells
 
 
 def prepare_cell(cell: Any, *, student: bool) -> None:

@@ -163,13 +163,30 @@ def test_notebook_links_lead_to_notebooks_and_headings_as_jupyterlab_names_them(
     assert count > 10
 
 
+class Cell(dict[str, Any]):
+    """A cell of a notebook, as nbformat has it."""
+
+    def __init__(self, source: str, *tags: str) -> None:
+        super().__init__(source=source)
+        self.metadata: dict[str, Any] = {"tags": list(tags)}
+
+
+def test_prepare_cells_leaves_out_tests_of_the_text() -> None:
+    cells = [Cell("x = 1"), Cell("assert x == 1", "remove-cell"), Cell("print(x)", "remove-stderr")]
+    prepared = program("docs/notebooks.py").prepare_cells(cells, student=False)
+    assert [(cell["source"], cell["id"]) for cell in prepared] == [("x = 1", "cell-0"), ("print(x)", "cell-1")]
+
+
+def test_stub_of_has_each_exercise_once() -> None:
+    solution = 'a = gn.course.check("second_block", spec)\nb = gn.course.check("second_block", network)'
+    stub = program("docs/notebooks.py").stub_of(solution)
+    assert stub.count("def second_block") == stub.count("gn.course.check") == 1
+
+
 @pytest.mark.parametrize("student", [False, True])
 def test_prepare_cell_folds_or_empties_solutions(student: bool) -> None:
-    class Cell(dict[str, Any]):
-        metadata: Any
-
-    cell = Cell(source='def conv2d(x): pass\n\nprint(gn.course.check("conv2d", conv2d))')
-    cell.metadata = {"tags": ["hide-cell", "solution"]}
+    source = 'def conv2d(x): pass\n\nprint(gn.course.check("conv2d", conv2d))'
+    cell = Cell(source, "hide-cell", "solution")
     program("docs/notebooks.py").prepare_cell(cell, student=student)
     assert ("def conv2d(x): pass" in cell["source"]) is not student
     assert ("padding=0" in cell["source"]) is student  # the stub

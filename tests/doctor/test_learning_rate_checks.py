@@ -9,6 +9,18 @@ from glassnet.doctor import learning_rate_checks
 from glassnet.doctor.check import CheckSkippedError
 from tests.doctor.conftest import epochs
 
+
+def test_try_learning_rates_counts_a_larger_rate_only_if_the_network_learns(
+    make_context: Any, set_short_runs: Any
+) -> None:
+    """Steps that are far too large can silence the ReLUs, and the loss falls to the chance level."""
+    silenced = dict.fromkeys((1.0, 10.0, 100.0, 1e3, 1e4), 2.3)
+    tried = set_short_runs(dict.fromkeys((0.1, 0.033, 0.01, 0.001, 1e-4, 1e-5), 5.0) | silenced)
+    trial = learning_rate_checks.try_learning_rates(make_context(epochs(5.0, 5.0, 5.0)))
+    assert 1.0 in tried
+    assert (trial.best_lr, trial.ratio) == (0.1, 1.0)
+
+
 FAILURE = {"epoch": 1, "name": "loss", "value": "nan", "lr": 0.1}
 
 
