@@ -13,9 +13,8 @@ from glassnet.architecture import spec as get_spec
 from glassnet.compute import Compute
 from glassnet.data.dataset import TEST_SIZE
 from glassnet.data.sources import DATA_SEED, MAX_UNREADABLE
-from glassnet.recipe import RECIPES, Recipe, get_recipe
+from glassnet.recipe import RECIPES, get_recipe
 from glassnet.training.config import DataConfig, RunConfig
-from glassnet.training.run import split_fields
 
 PYTHON_NOTE = "In Python the options are keywords of gn.train, with _ for -: --batch-size 64 is batch_size=64."
 _RESOLVED = {"threads": None, "device": "auto", "channels_last": None}  # a run stores the values in use
@@ -69,11 +68,8 @@ def _to_keywords(settings: Mapping[str, Any]) -> Iterable[str]:
 
 def _settings(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings, but the changed ones, in which the training differs from the preset's default one."""
-    fields = {name: value for name, value in changes.items() if name != "init"}
-    of_spec, of_recipe, _ = split_fields(fields, ResNetSpec, Recipe, Compute)
-    spec, preset = config.spec.replace(**of_spec), config.spec.preset
-    assert config.recipe is not None
-    recipe = config.recipe.replace(**of_recipe)
+    spec, recipe, preset = config.spec, config.recipe, config.spec.preset
+    assert recipe is not None
     name = min(RECIPES.get(preset, ["default"]), key=lambda name: len(recipe.differences(get_recipe(preset, name))))
     init = config.init["from"] if config.init else None
     settings = {
