@@ -18,6 +18,7 @@ from glassnet.progress import TerminalProgress, show_progress
 # isort: off
 from glassnet.cli import train
 from glassnet.cli import runs
+from glassnet.cli import predict
 from glassnet.cli import doctor
 from glassnet.cli import models
 from glassnet.cli import study
@@ -26,7 +27,7 @@ from glassnet.cli import check
 from glassnet.cli import bench
 # isort: on
 
-__all__ = ["app", "bench", "check", "doctor", "main", "models", "runs", "study", "train", "training_studies"]
+__all__ = ["app", "bench", "check", "doctor", "main", "models", "predict", "runs", "study", "train", "training_studies"]
 
 
 def main() -> None:
