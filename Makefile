@@ -108,7 +108,7 @@ lock:  ## renew requirements.lock and requirements-docs.lock from the ranges in 
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
 	"$$fresh/bin/python" -m pip install --quiet --upgrade pip; \
-	"$$fresh/bin/python" -m pip install --quiet --group dev $(TORCH) '.[torch]'; \
+	"$$fresh/bin/python" -m pip install --quiet --group dev $(TORCH) '.[torch,hub,export]'; \
 	{ echo '# Written by `make lock` (pip freeze in a new environment): change the ranges in pyproject.toml, not this file.'; \
 	  "$$fresh/bin/python" -m pip freeze --exclude glassnet \
 	    | sed 's/+.*//' | grep -vE '^(nvidia-|cuda-|triton==)' | LC_ALL=C sort -f; } > requirements.lock.new; \
