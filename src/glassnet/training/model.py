@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from glassnet.data import Dataset, Likeness, Normalization, load_data
 from glassnet.engines import Network, build
-from glassnet.errors import DataError, RunError, choice_error
+from glassnet.errors import DataError
 from glassnet.nn.checks import check_int
 from glassnet.nn.functional import softmax
 from glassnet.training.config import RunConfig
@@ -109,12 +109,7 @@ def load(run: str | PathLike[str], weights: str | None = None, engine: str = "nu
     """
     folder = RunFolder(run)
     config = folder.read_config()
-    name = weights or ("best" if folder.best_path.is_file() else "last")
-    path = {"best": folder.best_path, "last": folder.last_path}.get(name)
-    if path is None:
-        raise choice_error("weights", ("best", "last"), weights, RunError)
-    if not path.is_file():
-        raise RunError(f"{folder.path} must have {path.name}. Got a run without a finished, or a selected, epoch.")
+    path = folder.weights_path(weights)
     settings = RunConfig.parse(config, folder.config_path)
     network = build(settings.spec, engine, settings.seed, settings.dtype)
     model = Model(folder.path, config, network, folder.read_records())

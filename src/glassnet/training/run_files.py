@@ -18,7 +18,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from glassnet.errors import DataError, RunError, as_path
+from glassnet.errors import DataError, RunError, as_path, choice_error
 from glassnet.files import add_path_to_error, write_atomically
 from glassnet.weights import load_tensors, save_tensors
 
@@ -69,6 +69,19 @@ class RunFiles:
             return recipe is None or self.read_checkpoint().epoch >= int(recipe["epochs"])
         except (KeyError, TypeError, ValueError):
             raise RunError(f"{self.config_path}: recipe must have a number of epochs. Got {recipe!r}.") from None
+
+    def weights_path(self, name: str | None = None) -> Path:
+        """Return the file of the ``best`` or the ``last`` weights; by default the best if validation selected some.
+
+        :raises RunError: if the name is neither, or the run has no such weights.
+        """
+        paths = {"best": self.best_path, "last": self.last_path}
+        name = name or ("best" if self.best_path.is_file() else "last")
+        if name not in paths:
+            raise choice_error("weights", paths, name, RunError)
+        if not (path := paths[name]).is_file():
+            raise RunError(f"{self.path} must have {path.name}. Got a run without a finished, or a selected, epoch.")
+        return path
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Write the files of a run whose first epoch is not finished yet: configuration and empty metrics."""
