@@ -8,8 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from glassnet.data import decode, decode_image
-from glassnet.data.decode import decode_images, read_image_headers
+from glassnet.data import decode, decode_image, file_threads
+from glassnet.data.decode import decode_images
+from glassnet.data.image_file import ImageFile
+from glassnet.data.image_form import ImageForm
+from glassnet.data.resize import resize
+from glassnet.data.scan import scan_images
 from glassnet.errors import ConfigError, DataError
 
 
@@ -24,7 +28,8 @@ def save(path, image, **options):
 
 
 def header(path):
-    return [found[1:] for found in read_image_headers([path])]
+    (scanned,) = scan_images([ImageFile.on_disk(path)])
+    return scanned.size, scanned.is_gray
 
 
 # --- sizes
@@ -54,7 +59,7 @@ def test_resize_and_crop_is_resizing_then_cropping_around_the_middle(size, targe
     whole = np.asarray(image.resize((wide_all, high_all), Image.Resampling.BILINEAR)).astype(int)
     top, left = (high_all - high) // 2, (wide_all - wide) // 2
     expected = whole[top : top + high, left : left + wide]
-    np.testing.assert_allclose(np.asarray(decode._resize_and_crop(image, target)).astype(int), expected, atol=1)
+    np.testing.assert_allclose(np.asarray(resize(image, target, "crop")).astype(int), expected, atol=1)
 
 
 def test_decode_image_crops_to_the_bit(tmp_path):
@@ -79,11 +84,10 @@ def test_decode_image_reduces_large_jpegs_while_decoding(tmp_path, monkeypatch):
     image = Image.fromarray(smooth.astype(np.uint8))
     path = save(tmp_path / "a.jpg", image, quality=95)
     sizes = []
-    fitted = decode._resize_and_crop
-    monkeypatch.setattr(decode, "_resize_and_crop", lambda image, size: sizes.append(image.size) or fitted(image, size))
+    monkeypatch.setattr(decode, "resize", lambda image, *form: sizes.append(image.size) or resize(image, *form))
     reduced = decode_image(path, (32, 32), 3).astype(int)
     assert sizes == [(200, 150)]  # an eighth, the most that JPEG can
-    np.testing.assert_allclose(reduced, np.asarray(fitted(image, (32, 32))), atol=2)
+    np.testing.assert_allclose(reduced, np.asarray(resize(image, (32, 32), "crop")), atol=2)
 
 
 def test_decode_image_decodes_small_jpegs_as_pillow(tmp_path):
@@ -114,7 +118,7 @@ def test_decode_image_applies_exif_rotation(tmp_path, orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = save(tmp_path / f"a.{suffix}", Image.fromarray(np.ascontiguousarray(stored)), exif=exif)
-    assert header(path) == [((24, 32), False)]
+    assert header(path) == ((24, 32), False)
     np.testing.assert_allclose(decode_image(path, (24, 32), 3).astype(int), upright, atol=6)
 
 
@@ -171,7 +175,7 @@ MODES = {
 def test_decode_image_converts_every_mode(tmp_path, name):
     image, file, gray, expected = MODES[name]
     path = save(tmp_path / file, image, **({"lossless": True, "exact": True} if file.endswith("webp") else {}))
-    assert header(path) == [((12, 12), gray)]
+    assert header(path) == ((12, 12), gray)
     expected = np.broadcast_to(np.reshape(expected, (12, 12, -1)), (12, 12, 3)).astype(float)
     coloured = decode_image(path, (12, 12), 3)
     assert coloured.dtype == np.uint8
@@ -212,10 +216,10 @@ def test_decode_image_rounds_16_bits(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.array([[np.nan, 0.5]], np.float32), "pixels from nan to nan, which must be from 0 to 1 or 0 to 255"),
-        (np.array([[0, np.inf]], np.float32), "pixels from 0 to inf, which"),
-        (np.array([[-1, 0.5]], np.float32), "pixels from -1 to 0.5, which"),
-        (np.array([[0, 70000]], np.int32), "pixels from 0 to 70000, which must be from 0 to 65535"),
+        (np.array([[np.nan, 0.5]], np.float32), "pixels that are NaN or infinite"),
+        (np.array([[0, np.inf]], np.float32), "pixels that are NaN or infinite"),
+        (np.array([[-1, 0.5]], np.float32), "pixels from -1 to 0.5, outside 0 to 1 or 0 to 255: give their value"),
+        (np.array([[0, 70000]], np.int32), "pixels from 0 to 70000, outside 0 to 65535: give their value_range"),
     ],
 )
 def test_decode_image_raises_for_pixels_of_another_range(tmp_path, values, message):
@@ -254,8 +258,8 @@ def png_of(width, height):
     [
         (b"", "empty file"),
         (b"not an image at all", "not an image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image"),
-        (png_of(100_000, 100_000), "Image size .* exceeds limit .* decompression bomb"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "EPS, which is not read: save as PNG"),
+        (png_of(100_000, 100_000), "more pixels than max_pixels .* allows, 178,956,970"),
         (png_of(50, 50), ".+"),
     ],
 )
@@ -335,13 +339,14 @@ def test_decode_image_raises_for_wrong_arguments(tmp_path, image_size, channels,
 
 @pytest.mark.parametrize("threshold", [0, 2**30])
 def test_decode_images_keeps_the_order_and_lists_unreadable_files(tmp_path, monkeypatch, threshold):
-    monkeypatch.setattr(decode, "_WORTH_A_THREAD", threshold)
+    monkeypatch.setattr(file_threads, "_WORTH_A_THREAD", threshold)
     paths = [tmp_path / f"{index}.png" for index in range(70)]
     for index, path in enumerate(paths):
         save(path, Image.new("L", (3, 3), index))
     paths[0].write_bytes(b"")
     paths[33].unlink()
-    images, failures = decode_images(paths, (3, 3), 1)
+    files = [ImageFile.on_disk(path) for path in paths]
+    images, failures = decode_images(files, ImageForm((3, 3), 1))
     assert failures == {0: "empty file", 33: "no such file"}
     assert images.shape == (68, 3, 3, 1)
     assert images[:, 1, 1, 0].tolist() == [index for index in range(70) if index not in (0, 33)]

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.data.dataset import Dataset, Split
-from glassnet.data.decode import decode_images, read_image_headers
+from glassnet.data.decode import decode_images
+from glassnet.data.image_file import ImageFile
+from glassnet.data.image_form import ImageForm
+from glassnet.data.scan import scan_images
 from glassnet.data.splitting import stratified_sample, stratified_sample_of_at_most, stratified_split
 from glassnet.errors import ConfigError, DataError
-from glassnet.progress import track
 
 _MAX_UNRESIZED_SIDE = 256  # pixels: larger images are resized only to a size that the user chose
 _SET_SIZE = "Set image_size (--image-size), for example 64."
@@ -170,18 +172,20 @@ def _size_and_channels(
     """Return the requested size, or else that of all images; and 1 channel if all are gray, else 3."""
     gray = True
     first: tuple[Path, Size] | None = None
-    with track("reading sizes", len(paths)) as advance:
-        for path, size, is_gray in read_image_headers(paths):
-            advance(1)
-            gray = gray and is_gray
-            first = first or (path, size)
-            if image_size is None:
-                _check_same_size(first, (path, size))
-            elif channels or not gray:
-                break
+    for path, image in zip(paths, scan_images(_as_files(paths)), strict=True):
+        if image.problem or not image.is_image:
+            continue
+        gray = gray and image.is_gray
+        first = first or (path, image.size)
+        if image_size is None:
+            _check_same_size(first, (path, image.size))
     if first is None:
         raise DataError(f"{folder} must have an image that can be read. Got none among {len(paths)} files.")
     return image_size or first[1], channels or (1 if gray else 3)
+
+
+def _as_files(paths: Sequence[Path]) -> list[ImageFile]:
+    return [ImageFile.on_disk(path) for path in paths]
 
 
 def _check_same_size(first: tuple[Path, Size], other: tuple[Path, Size]) -> None:
@@ -196,7 +200,7 @@ def _check_same_size(first: tuple[Path, Size], other: tuple[Path, Size]) -> None
 
 def _decode_files(files: _FileList, folder: Path, size: Size, channels: int, ink: bool) -> tuple[Split, list[str]]:
     """Decode the images that can be read, and return a line for each of the others."""
-    images, failures = decode_images(files.paths, size, channels, ink)
+    images, failures = decode_images(_as_files(files.paths), ImageForm(size, channels), ink)
     lines = (f"{files.paths[i].relative_to(folder).as_posix()}: {reason}" for i, reason in sorted(failures.items()))
     # A file name that is not valid UTF-8 must not stop what prints or stores the line.
     unreadable = [line.encode("utf-8", "replace").decode("utf-8") for line in lines]

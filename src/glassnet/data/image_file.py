@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from glassnet.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -16,3 +20,17 @@ class ImageFile:
 
     name: str
     read: Callable[[], bytes]
+
+    @classmethod
+    def on_disk(cls, path: Path, name: str | None = None) -> ImageFile:
+        """Return the file at a path.
+
+        :param name: its name; the path if None.
+        """
+        return cls(str(path) if name is None else name, functools.partial(_read, path))
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():  # reading a pipe may never end
+        raise DataError("not a file" if path.exists() else "no such file")
+    return path.read_bytes()

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from glassnet.data.batches import validate_seed
 from glassnet.data.dataset import TEST_SIZE, Dataset, Split
-from glassnet.data.decode import check_image_size
 from glassnet.data.folder import read_folder
 from glassnet.data.idx import find_idx, read_idx_pair
+from glassnet.data.image_form import check_image_size
 from glassnet.data.ink import SIZE
 from glassnet.data.normalization import Normalization
 from glassnet.data.splitting import (

@@ -13,7 +13,8 @@ from glassnet import nn
 from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as get_spec
 from glassnet.data import decode_image, load_data
-from glassnet.data.decode import read_image_headers
+from glassnet.data.image_file import ImageFile
+from glassnet.data.scan import scan_images
 from glassnet.errors import DataError, ShapeError
 from glassnet.measures.receptive_field import ReceptiveField, layer_geometries
 from glassnet.pages.text import format_shape
@@ -257,7 +258,8 @@ def _to_gray(image: Image | None) -> tuple[str, Array]:
         return f"a handwritten {digits.labels[0]}", digits.images[0, :, :, 0] / 16
     if isinstance(image, str | os.PathLike):
         path = Path(image)
-        size = next((size for _, size, _ in read_image_headers([path])), (LONGEST_SIDE, LONGEST_SIDE))
+        (scanned,) = scan_images([ImageFile.on_disk(path)])
+        size = (LONGEST_SIDE, LONGEST_SIDE) if scanned.problem or not scanned.is_image else scanned.size
         scale = min(1.0, LONGEST_SIDE / max(size))
         height, width = (max(3, round(length * scale)) for length in size)
         return path.name, decode_image(path, (height, width), 1)[:, :, 0] / 255

@@ -1,0 +1,92 @@
+"""Formats of image files: those that are read, and words for those that are not."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import PurePosixPath
+
+# Pillow has these ready after a fast start; the others are loaded when a file is none of them.
+COMMON_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM")
+
+# Formats of Pillow's that start another program, or that it recognises but cannot load.
+_IMAGES_NOT_READ = {"EPS": "EPS", "WMF": "WMF or EMF"}
+_NO_IMAGES = ("BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "PALM", "PDF")
+_NO_IMAGE_SUFFIXES = (".ps",)
+
+_SUFFIXES_NOT_READ = (".dcm", ".heic", ".heif", ".hif", ".jxl", ".svg")
+_FTYP_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), ("HEIC", "JPEG")),
+    **dict.fromkeys((b"avif", b"avis"), ("AVIF", "PNG")),
+}
+
+
+@functools.cache
+def rare_formats() -> tuple[str, ...]:
+    """Return the other formats that the installed Pillow reads, those without a signature last."""
+    from PIL import Image
+
+    Image.init()
+    refused = (*COMMON_FORMATS, *_IMAGES_NOT_READ, *_NO_IMAGES)
+    return tuple(sorted((name for name in Image.OPEN if name not in refused), key=lambda name: name in _unsigned()))
+
+
+def is_named_as_image(name: str) -> bool:
+    """Return whether the suffix of a file's name is that of an image format, be it one that is read or not."""
+    suffix = _suffix(name)
+    return suffix in _SUFFIXES_NOT_READ or (suffix in _suffixes() and _suffixes()[suffix] not in _NO_IMAGES)
+
+
+def is_recognised(image_format: str | None, name: str) -> bool:
+    """Return whether a file that Pillow opens is an image: a format without a signature needs its suffix, too.
+
+    Pillow opens some text files as one of these.
+    """
+    return image_format not in _unsigned() or _suffixes().get(_suffix(name)) == image_format
+
+
+def describe_not_read(data: bytes) -> str:
+    """Return why a file that no format accepts cannot be read, in a few words."""
+    if not data:
+        return "empty file"
+    if data[4:8] == b"ftyp" and data[8:12] in _FTYP_BRANDS:
+        name, remedy = _FTYP_BRANDS[data[8:12]]
+        return f"{name}, which Pillow cannot read: save as {remedy}"
+    if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
+        return "JPEG XL, which Pillow cannot read: save as PNG"
+    if data[128:132] == b"DICM":
+        return "DICOM, which Pillow cannot read: save as PNG"
+    if b"<svg" in data[:1000]:
+        return "SVG, which Pillow cannot read: save as PNG"
+    for image_format, words in _IMAGES_NOT_READ.items():
+        if _accepts(image_format, data):
+            return f"{words}, which is not read: save as PNG"
+    return "not an image"
+
+
+def _accepts(image_format: str, data: bytes) -> bool:
+    from PIL import Image
+
+    Image.init()
+    accept = Image.OPEN[image_format][1] if image_format in Image.OPEN else None
+    return accept is not None and bool(accept(data[:16]))
+
+
+@functools.cache
+def _unsigned() -> frozenset[str]:
+    from PIL import Image
+
+    Image.init()
+    return frozenset(name for name, (_, accept) in Image.OPEN.items() if accept is None)
+
+
+@functools.cache
+def _suffixes() -> dict[str, str]:
+    """Return {suffix: format} of all formats that Pillow knows."""
+    from PIL import Image
+
+    Image.init()
+    return {suffix: name for suffix, name in Image.EXTENSION.items() if suffix not in _NO_IMAGE_SUFFIXES}
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
