@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from glassnet.engines import Network as Network
     from glassnet.engines import build as build
     from glassnet.errors import GlassnetError as GlassnetError
+    from glassnet.exporting import export as export
     from glassnet.layer_graph import graph as graph
     from glassnet.recipe import Recipe as Recipe
     from glassnet.training import Model as Model
@@ -46,6 +47,7 @@ _MODULE_OF_NAME = {
     "build": "glassnet.engines",
     "compare": "glassnet.api",
     "diagnose": "glassnet.doctor",
+    "export": "glassnet.exporting",
     "graph": "glassnet.layer_graph",
     "import_weights": "glassnet.training",
     "load": "glassnet.training",

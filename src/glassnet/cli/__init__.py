@@ -19,6 +19,7 @@ from glassnet.progress import TerminalProgress, show_progress
 from glassnet.cli import train
 from glassnet.cli import runs
 from glassnet.cli import predict
+from glassnet.cli import export
 from glassnet.cli import doctor
 from glassnet.cli import models
 from glassnet.cli import study
@@ -27,7 +28,20 @@ from glassnet.cli import check
 from glassnet.cli import bench
 # isort: on
 
-__all__ = ["app", "bench", "check", "doctor", "main", "models", "predict", "runs", "study", "train", "training_studies"]
+__all__ = [
+    "app",
+    "bench",
+    "check",
+    "doctor",
+    "export",
+    "main",
+    "models",
+    "predict",
+    "runs",
+    "study",
+    "train",
+    "training_studies",
+]
 
 
 def main() -> None:
