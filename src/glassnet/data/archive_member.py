@@ -1,0 +1,56 @@
+"""Members of archives, and the bounds that keep archive bombs harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from glassnet.errors import DataError
+
+MAX_MEMBERS = 2_000_000
+MAX_MEMBER_BYTES = 1 << 30  # a member is read whole, and no image to train on is larger
+MAX_RATIO = 100  # unpacked bytes by bytes of the archive; photos have about 1, a zip bomb has 1,000 or more
+MIN_UNPACKED_LIMIT = 1 << 30  # small archives of plain areas, as of drawings in BMP, may have a larger ratio
+
+NO_FILE = "a link or a device"
+PATH_OUTSIDE = "a path that is absolute or has .. in it"
+TOO_LARGE = f"larger than {MAX_MEMBER_BYTES >> 30} GB"
+SPARSE = "stored as a sparse file"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of an archive that is no folder.
+
+    Attributes: ``name``, its path in the archive; ``size``, its unpacked bytes according to the archive; ``read``,
+    as in ImageFile; ``defect``, why it is left out, or None.
+    """
+
+    name: str
+    size: int
+    read: Callable[[], bytes]
+    defect: str | None = None
+
+
+def max_unpacked_bytes(path: Path) -> int:
+    """Return how many bytes the archive may unpack to."""
+    return max(MIN_UNPACKED_LIMIT, MAX_RATIO * path.stat().st_size)
+
+
+def bomb_error(path: Path) -> DataError:
+    """Return the error for an archive that unpacks to more than that."""
+    return DataError(
+        f"{path} must unpack to at most {MAX_RATIO} times its {path.stat().st_size:,} bytes, or "
+        f"{MIN_UNPACKED_LIMIT >> 30} GB. Got more, as from an archive bomb. If the archive is as it should be, unpack "
+        "it and name the folder."
+    )
+
+
+def damage_error(path: Path, reason: object) -> DataError:
+    """Return the error for an archive that is damaged or not of its kind.
+
+    :param reason: what is wrong, or the exception that a library raised.
+    """
+    text = " ".join(str(reason).split()) or type(reason).__name__
+    return DataError(f"{path} must be an undamaged archive. Got: {text}. Download or pack it again.")
