@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassnet.data import Dataset, Split
+from glassnet.data.splitting import hash_images, is_test_image, pack_hashes
 from glassnet.errors import ConfigError, DataError, GlassnetError
 
 
@@ -14,10 +15,13 @@ def arrays(count=40, classes=4, shape=(5, 6, 3), seed=0):
     return images, np.arange(count) % classes
 
 
-def test_dataset_holds_out_a_stratified_test_split_by_the_seed():
+def test_dataset_holds_out_test_images_by_content_and_seed():
     images, labels = arrays()
     data = Dataset(images, labels)
-    assert (len(data.train), len(data.test)) == (30, 10)
+    is_test = is_test_image(hash_images(images), 0.25, 42)
+    np.testing.assert_array_equal(data.test.images, images[is_test])
+    np.testing.assert_array_equal(data.test.labels, labels[is_test])
+    np.testing.assert_array_equal(data.train.images, images[~is_test])
     assert data.classes == ["0", "1", "2", "3"]
     assert (data.image_size, data.channels, data.scale) == ((5, 6), 3, 255.0)
     assert data.source == {"source": "arrays"}
@@ -26,11 +30,84 @@ def test_dataset_holds_out_a_stratified_test_split_by_the_seed():
         assert split.images.flags.c_contiguous
         assert split.images.dtype == np.uint8
         assert split.labels.dtype == np.int64
-    together = np.concatenate([data.train.images, data.test.images])
-    assert sorted(image.tobytes() for image in together) == sorted(image.tobytes() for image in images)
-    assert np.bincount(data.train.labels).max() - np.bincount(data.train.labels).min() <= 1
     assert Dataset(images, labels, seed=43).fingerprint != data.fingerprint
-    assert len(Dataset(images, labels, test_size=0.5).test) == 20
+    assert len(Dataset(images, labels, test_size=0.5).test) > len(data.test)
+
+
+def test_dataset_moves_no_image_when_others_are_added_or_removed():
+    images, labels = arrays(80)
+    old = Dataset(images[:60], labels[:60])
+    new = Dataset(images[20:], labels[20:])
+    common = {image.tobytes() for image in images[20:60]}
+    for split in ("train", "test"):
+        before, after = ({image.tobytes() for image in getattr(data, split).images} & common for data in (old, new))
+        assert before == after
+
+
+def test_dataset_keeps_equal_images_in_one_split():
+    images, labels = arrays()
+    data = Dataset(np.tile(images, (3, 1, 1, 1)), np.tile(labels, 3))
+    np.testing.assert_array_equal(np.unique(data.test.hashes, axis=0, return_counts=True)[1], 3)
+
+
+def test_dataset_notes_classes_without_a_test_image():
+    images, labels = arrays()
+    assert Dataset(images, labels, test_images=images, test_labels=labels).notes == []
+    one = Dataset(images, labels, test_images=images[:3], test_labels=labels[:3])
+    assert one.notes == ["1 of 4 classes have no test image and are not measured: '3'"]
+    images, labels = arrays(classes=8)
+    split = Split(images, labels)
+    many = Dataset.from_splits(split, split.take(np.arange(2)), list("abcdefgh"), test_name="val")
+    assert many.notes == ["6 of 8 classes have no val image and are not measured: 'c', 'd', 'e', ..."]
+
+
+def test_split_keeps_names_and_hashes_together():
+    images, labels = arrays(4)
+    files = pack_hashes([bytes([number]) * 16 for number in range(4)])
+    split = Split(images, labels, list("abcd"), files)
+    part = split.take(np.array([2, 0]))
+    assert part.names == ("c", "a")
+    np.testing.assert_array_equal(part.hashes, files[[2, 0]])
+    assert part.copy().names == ("c", "a")
+    without = Split(images, labels)
+    assert without.names is None
+    np.testing.assert_array_equal(without.take(np.array([2, 0])).hashes, hash_images(images)[[2, 0]])
+
+
+def test_from_splits_keeps_validation_names_and_test_name():
+    images, labels = arrays()
+    train, validation = Split(images, labels, map(str, range(40))), Split(images[:8], labels[:8])
+    data = Dataset.from_splits(train, Split(images[:4], labels[:4]), list("abcd"), validation=validation)
+    assert data.train.names == train.names
+    assert (len(data.validation), data.test_name) == (8, "test")
+    assert repr(data).startswith("Dataset(40 training, 8 validation and 4 test images, 4 classes")
+    other = Dataset.from_splits(train, Split(images[:4], labels[:4]), list("abcd"), test_name="val")
+    assert other.validation is None
+    assert repr(other).startswith("Dataset(40 training and 4 val images")
+    assert data.fingerprint != other.fingerprint
+
+
+def test_from_splits_takes_a_part_of_the_classes_for_evaluation_alone():
+    images, labels = arrays()
+    some = Split(images, labels % 2)
+    data = Dataset.from_splits(some, some, list("abcd"))
+    assert data.train is data.test
+    assert data.notes == []
+    with pytest.raises(DataError, match=r"Class 'c' \(label 2\) must have a training image"):
+        Dataset.from_splits(some, Split(images, labels), list("abcd"))
+
+
+def test_from_splits_raises_for_a_wrong_validation_split_names_or_hashes():
+    images, labels = arrays()
+    train = Split(images, labels)
+    for validation, message in (
+        (Split(images[:, 1:], labels), r"validation_images must be \(H, W, C\) = \(5, 6, 3\)"),
+        (Split(images, labels + 1), "validation_labels must be 0 to 3"),
+        (Split(images, labels, ["a"]), r"validation_names must be 40, one for each image\. Got 1\."),
+        (Split(images, labels, hashes=hash_images(images[:3])), r"validation_hashes must .* Got \(3, 16\)\."),
+    ):
+        with pytest.raises(DataError, match=message):
+            Dataset.from_splits(train, train, list("abcd"), validation=validation)
 
 
 def test_dataset_keeps_images_and_labels_together():
@@ -67,7 +144,7 @@ def test_from_splits_copies_nothing():
 def test_dataset_adds_a_channel_axis_to_gray_images():
     images, labels = arrays(shape=(5, 6))
     data = Dataset(images, labels)
-    assert data.train.images.shape == (30, 5, 6, 1)
+    assert data.train.images.shape[1:] == (5, 6, 1)
 
 
 def test_normalization_is_of_the_training_split_and_can_be_set():
@@ -104,7 +181,9 @@ def test_fingerprint_changes_with_everything_that_training_reads():
 
 
 def test_dataset_prints_its_counts_and_size():
-    assert repr(Dataset(*arrays())) == "Dataset(30 training and 10 test images, 4 classes, 5×6, 3 channel(s))"
+    images, labels = arrays()
+    data = Dataset(images[:30], labels[:30], test_images=images[30:], test_labels=labels[30:])
+    assert repr(data) == "Dataset(30 training and 10 test images, 4 classes, 5×6, 3 channel(s))"
 
 
 IMAGES, LABELS = arrays()
@@ -174,11 +253,12 @@ def test_dataset_raises_for_wrong_options(options, error, message):
         Dataset(IMAGES, LABELS, **options)
 
 
-def test_dataset_takes_a_class_of_one_image_only_with_test_arrays():
-    images, labels = IMAGES[:5], np.array([0, 0, 1, 1, 2])
-    with pytest.raises(DataError, match="Class '2' must have at least 2 images to hold out"):
+def test_dataset_raises_for_a_class_without_a_training_image():
+    images, labels = arrays()
+    labels[np.flatnonzero(is_test_image(hash_images(images), 0.25, 42))[0]] = 4
+    with pytest.raises(DataError, match=r"Class '4' must have a training image\. Got none: its only image is a test"):
         Dataset(images, labels)
-    assert len(Dataset(images, labels, test_images=images, test_labels=labels).train) == 5
+    assert len(Dataset(images, labels, test_images=images, test_labels=labels).train) == 40
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,8 +5,136 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from glassnet.data import stratified_split
-from glassnet.data.splitting import draw_stratified, stratified_sample, stratified_sample_of_at_most
+from glassnet.data.splitting import (
+    content_hash,
+    draw_stratified,
+    hash_images,
+    is_test_image,
+    pack_hashes,
+    split_by_hash,
+    stratified_sample,
+    stratified_sample_of_at_most,
+)
 from glassnet.errors import ConfigError, DataError
+
+
+def random_hashes(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 16), dtype=np.uint8)
+
+
+contents = st.lists(st.binary(max_size=6), min_size=1, max_size=60)
+seeds = st.integers(0, 2**32 - 1)
+fractions = st.floats(0.01, 0.99)
+
+
+def test_content_hash_is_the_first_half_of_sha256():
+    assert content_hash(b"abc").hex() == "ba7816bf8f01cfea414140de5dae2223"
+    assert content_hash(memoryview(b"abc")) == content_hash(b"abc")
+
+
+def test_is_test_image_decides_as_documented():
+    hashes = pack_hashes([content_hash(name) for name in (b"", b"a", b"abc", b"glassnet")])
+    # SHA-256(seed in 8 little-endian bytes + hash), computed with sha256sum; the first 8 bytes over 2**64.
+    places = {0: [0.99766427, 0.92568578, 0.35044952, 0.5101608], 42: [0.63628219, 0.25063237, 0.8835126, 0.89968283]}
+    for seed, place in places.items():
+        for number, exact in enumerate(place):
+            assert is_test_image(hashes, exact + 1e-6, seed)[number]
+            assert not is_test_image(hashes, exact - 1e-6, seed)[number]
+
+
+def test_hash_images_is_that_of_shape_and_pixels():
+    images = np.arange(24, dtype=np.uint8).reshape(2, 2, 3, 2)
+    shape = b"".join(side.to_bytes(8, "little") for side in (2, 3, 2))
+    assert hash_images(images)[1].tobytes() == content_hash(shape + bytes(range(12, 24)))
+    np.testing.assert_array_equal(hash_images(np.asfortranarray(images)), hash_images(images))
+    assert (hash_images(images.reshape(2, 3, 2, 2)) != hash_images(images)).any(axis=1).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(contents, contents, fractions, seeds, st.randoms())
+def test_is_test_image_depends_on_no_other_image(old, new, test_size, seed, random):
+    decisions = dict(zip(old, is_test_image(pack_hashes([*map(content_hash, old)]), test_size, seed), strict=True))
+    grown = [*old, *new]
+    random.shuffle(grown)
+    kept = grown[: random.randint(1, len(grown))]
+    for content, is_test in zip(
+        kept, is_test_image(pack_hashes([*map(content_hash, kept)]), test_size, seed), strict=True
+    ):
+        assert decisions.setdefault(content, is_test) == is_test  # equal contents are together, too
+
+
+@settings(max_examples=40, deadline=None)
+@given(smaller=fractions, larger=fractions, seed=seeds)
+def test_is_test_image_only_adds_images_for_a_larger_test_size(smaller, larger, seed):
+    smaller, larger = sorted([smaller, larger])
+    hashes = random_hashes(50)
+    assert (is_test_image(hashes, smaller, seed) <= is_test_image(hashes, larger, seed)).all()
+    assert is_test_image(hashes, 1, seed).all()
+
+
+@pytest.mark.parametrize("test_size", [0.01, 0.25, 0.5, 0.9])
+def test_is_test_image_holds_out_a_binomial_fraction(test_size):
+    trials = np.array([is_test_image(random_hashes(100, seed), test_size, seed).sum() for seed in range(200)])
+    # Mean and variance of 200 binomial counts, each within five of its standard deviations.
+    variance = 100 * test_size * (1 - test_size)
+    assert abs(trials.mean() - 100 * test_size) < 5 * np.sqrt(variance / 200)
+    fourth = variance * (1 + (3 * 100 - 6) * test_size * (1 - test_size))
+    assert abs(trials.var(ddof=1) - variance) < 5 * np.sqrt((fourth - variance**2) / 200)
+
+
+def test_is_test_image_is_independent_between_seeds():
+    hashes = random_hashes(4000)
+    first, second = (is_test_image(hashes, 0.25, seed) for seed in (42, 43))
+    assert abs((first & second).mean() - 0.25**2) < 5 * np.sqrt(0.0625 * 0.9375 / 4000)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5])
+def test_is_test_image_raises_for_a_seed_out_of_range(seed):
+    with pytest.raises(ConfigError, match="seed must be an integer from 0 to 4294967295"):
+        is_test_image(random_hashes(2), 0.5, seed)
+
+
+def test_split_by_hash_returns_both_parts_in_order():
+    labels = np.arange(200) % 3
+    kept, held_out = split_by_hash(labels, random_hashes(200), 0.25, 42)
+    np.testing.assert_array_equal(np.sort([*kept, *held_out]), np.arange(200))
+    assert (np.diff(kept) > 0).all()
+    assert (np.diff(held_out) > 0).all()
+    assert kept.dtype == held_out.dtype == np.int64
+    np.testing.assert_array_equal(held_out, np.flatnonzero(is_test_image(random_hashes(200), 0.25, 42)))
+
+
+def test_split_by_hash_raises_for_a_class_without_training_images():
+    hashes = random_hashes(200)
+    is_test = is_test_image(hashes, 0.5, 42)
+    labels = np.zeros(200, dtype=np.int64)
+    labels[np.flatnonzero(is_test)[:1]] = 1
+    with pytest.raises(
+        DataError, match=r"Class 'b' must have a training image\. Got none: its only image is a test im"
+    ):
+        split_by_hash(labels, hashes, 0.5, 42, ["a", "b"])
+    labels[np.flatnonzero(is_test)[:3]] = 1
+    with pytest.raises(DataError, match=r"Class '1' .* all its 3 images are test images, by the hash .*train and test"):
+        split_by_hash(labels, hashes, 0.5, 42)
+
+
+def test_split_by_hash_keeps_a_class_without_test_images():
+    hashes = random_hashes(200)
+    labels = np.zeros(200, dtype=np.int64)
+    labels[np.flatnonzero(~is_test_image(hashes, 0.5, 42))[:3]] = 1
+    assert 1 not in labels[split_by_hash(labels, hashes, 0.5, 42)[1]]
+
+
+def test_split_by_hash_raises_without_any_test_image():
+    hashes = random_hashes(200)[~is_test_image(random_hashes(200), 0.5, 42)]
+    with pytest.raises(DataError, match=r"test_size must leave a test image\. Got 0.5, by which none of \d+ images"):
+        split_by_hash(np.arange(len(hashes)) % 2, hashes, 0.5, 42)
+
+
+@pytest.mark.parametrize("test_size", [0, 1, -0.1, float("nan"), "a"])
+def test_split_by_hash_raises_for_a_test_size_out_of_range(test_size):
+    with pytest.raises(ConfigError, match=r"test_size must be a number above 0 and below 1\. Got .*\."):
+        split_by_hash(np.array([0, 1]), random_hashes(2), test_size, 0)
 
 
 @settings(max_examples=40, deadline=None)

@@ -61,8 +61,7 @@ def test_three_processes_go_on_as_one_would(
 ) -> None:
     """All that is random, batches that three do not divide, and a last one of a single image."""
     monkeypatch.setattr("glassnet.engines.torch_device.usable_cores", lambda: 3)
-    few = gn.Dataset(digits.train.images[:145], digits.train.labels[:145], digits.classes, scale=16.0, test_size=0.2)
-    assert len(few.train) == 116
+    few = gn.Dataset.from_splits(digits.train.take(np.arange(116)), digits.test, digits.classes, scale=16.0)
     options: dict[str, Any] = {"batch_size": 23, "epochs": 3, "dropout": 0.25, "augment": "flip-crop"}
     options |= {"recipe": gn.Recipe(optimizer="adam", lr=3e-3, weight_decay=1e-3), "clip_grad_norm": 0.5, **TORCH}
     alone = train(few, tmp_path / "alone", **options)

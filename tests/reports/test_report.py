@@ -153,7 +153,8 @@ def test_build_page_of_a_run_on_arrays_takes_the_dataset(run, digits_data):
 
 
 def test_write_report_raises_data_error_for_other_classes(run):
-    other = gn.Dataset(np.zeros((8, 8, 8, 1), np.uint8), np.arange(8) % 2, ["cat", "dog"])
+    images, labels = np.zeros((8, 8, 8, 1), np.uint8), np.arange(8) % 2
+    other = gn.Dataset(images, labels, ["cat", "dog"], test_images=images, test_labels=labels)
     with pytest.raises(DataError, match=r"must have its classes \(0, 1, 2, 3, 4, …\)\. Got 2 classes \(cat, dog\)\.$"):
         write_report(run, other)
     assert not (run.path / "report.html").exists()

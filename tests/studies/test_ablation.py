@@ -145,7 +145,7 @@ def test_run_study_refuses_a_plain_network(digits: gn.Dataset, deep: gn.Model) -
 def test_run_study_refuses_data_of_other_classes(deep: gn.Model) -> None:
     images, labels = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
     with pytest.raises(DataError, match=re.escape("as in the model. Got ['0', '1'].")):
-        ablation.run_study(deep, gn.Dataset(images, labels))
+        ablation.run_study(deep, gn.Dataset(images, labels, test_images=images, test_labels=labels))
 
 
 def test_run_study_needs_the_data_of_a_run_on_arrays(deep: gn.Model) -> None:

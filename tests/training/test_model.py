@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import glassnet as gn
@@ -204,16 +205,21 @@ def test_files_that_are_no_images(model: gn.Model, tmp_path: Path) -> None:
             model.predict(path)
 
 
+def blank_images(shape: tuple[int, ...], labels: NDArray[np.int64]) -> gn.Dataset:
+    images = np.zeros((len(labels), *shape), np.uint8)
+    return gn.Dataset(images, labels, test_images=images, test_labels=labels)
+
+
 def test_data_that_does_not_fit(model: gn.Model, digits: gn.Dataset) -> None:
     labels = np.arange(60) % 10
     with pytest.raises(DataError, match=re.escape("classes of the data must be ['0', '1', '2', ")):
-        model.evaluate(gn.Dataset(np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2))
+        model.evaluate(blank_images((8, 8), np.arange(20) % 2))
     with pytest.raises(DataError, match=re.escape("as in the model. Got ['a', 'b', 'c',")):
         model.evaluate(gn.Dataset(digits.train.images, digits.train.labels, list("abcdefghij")))
     with pytest.raises(DataError, match=re.escape("images must have 1 channel(s), as the normalization has. Got 3.")):
-        model.evaluate(gn.Dataset(np.zeros((60, 8, 8, 3), np.uint8), labels))
+        model.evaluate(blank_images((8, 8, 3), labels))
     with pytest.raises(ShapeError, match="fc: input of Linear must have shape"):
-        model.evaluate(gn.Dataset(np.zeros((60, 12, 12), np.uint8), labels))
+        model.evaluate(blank_images((12, 12), labels))
 
 
 def test_the_data_is_loaded_again(digits: gn.Dataset, tmp_path: Path) -> None:

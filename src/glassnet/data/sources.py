@@ -19,9 +19,9 @@ from glassnet.data.ink import SIZE
 from glassnet.data.normalization import Normalization
 from glassnet.data.splitting import (
     draw_stratified,
+    split_by_hash,
     stratified_sample,
     stratified_sample_of_at_most,
-    stratified_split,
 )
 from glassnet.errors import ConfigError, DataError, as_path, did_you_mean
 
@@ -174,7 +174,7 @@ def _idx(
         return Dataset.from_splits(train, Split(extra_images, _shift_labels(labels, first, last, test_images)), names)
     if test_size == 1:
         return Dataset.from_splits(train, train, names)
-    kept, held_out = stratified_split(train.labels, test_size, seed, names)
+    kept, held_out = split_by_hash(train.labels, train.hashes, test_size, seed, names)
     return Dataset.from_splits(train.take(kept), train.take(held_out), names)
 
 

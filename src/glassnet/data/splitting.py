@@ -1,7 +1,12 @@
-"""Stratified splits and samples, in which each class keeps its proportion."""
+"""The test split, which the content of each image alone decides, and stratified validation splits and samples.
+
+A data set grows, and a run on the old images must be testable on the new ones. So ``is_test_image`` looks at one image
+at a time. What is drawn by stratification is drawn from the training images alone, and never crosses that border.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
@@ -12,6 +17,72 @@ from glassnet.data.batches import validate_seed
 from glassnet.errors import ConfigError, DataError
 
 Indices = NDArray[np.int64]
+Hashes = NDArray[np.uint8]  # (N, 16), a content hash for each image
+
+HASH_BYTES = 16
+_OWN_SPLIT = "choose the test images yourself (folders train and test, or test_images)"
+
+
+def content_hash(content: bytes | memoryview) -> bytes:
+    """Return the first 16 bytes of the SHA-256 of an image file's bytes."""
+    return hashlib.sha256(content).digest()[:HASH_BYTES]
+
+
+def hash_images(images: NDArray[np.uint8]) -> Hashes:
+    """Return the content hashes, (N, 16), of images in memory, uint8 (N, H, W, C).
+
+    Each is that of the image's shape, three little-endian integers of 8 bytes, and its pixels in C order.
+    """
+    shape = np.array(images.shape[1:], "<i8").tobytes()
+    return pack_hashes([content_hash(shape + image.tobytes()) for image in images])
+
+
+def pack_hashes(hashes: Sequence[bytes]) -> Hashes:
+    """Return content hashes of 16 bytes each as an array, (N, 16)."""
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)
+
+
+def is_test_image(hashes: Hashes, test_size: float, seed: int) -> NDArray[np.bool_]:
+    """Return which images, by their content hashes, are test images, (N,).
+
+    An image is one if the first 8 bytes of SHA-256(seed, as 8 little-endian bytes, + content hash), read as a
+    big-endian fraction of 2**64, are below ``test_size``. Nothing else counts: no other image, no name, no label and
+    no order. So images that are added, removed or renamed move no other one, and equal images are on the same side.
+    """
+    prefix = validate_seed(seed).to_bytes(8, "little")
+    threshold = test_size * 2**64  # exact
+    digests = (hashlib.sha256(prefix + row.tobytes()).digest() for row in hashes)
+    return np.array([int.from_bytes(digest[:8], "big") < threshold for digest in digests], dtype=bool)
+
+
+def split_by_hash(
+    labels: NDArray[np.int64], hashes: Hashes, test_size: float, seed: int, classes: Sequence[str] | None = None
+) -> tuple[Indices, Indices]:
+    """Return sorted indices (kept, held_out) of the images that are not, and that are, test images by their hashes.
+
+    The fraction held out of all images, and of each class, is ``test_size`` on average and follows chance.
+
+    :param labels: (N,), as ``hashes`` (N, 16).
+    :param classes: the names of the classes for errors, by default their labels.
+    :raises ConfigError: if ``test_size`` is outside 0..1, or the seed is out of range.
+    :raises DataError: if a class has no training image, or no image at all is a test image.
+    """
+    _check_fraction("test_size", test_size)
+    is_test = is_test_image(hashes, test_size, seed)
+    kept, held_out = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    if len(absent := np.setdiff1d(labels, labels[kept])):
+        count = np.count_nonzero(labels == absent[0])
+        received = "its only image is a test image" if count == 1 else f"all its {count} images are test images"
+        raise DataError(
+            f"Class {_class_name(absent[0], classes)} must have a training image. Got none: {received}, by the hash "
+            f"of its content. Add images of this class, or {_OWN_SPLIT}."
+        )
+    if not len(held_out):
+        raise DataError(
+            f"test_size must leave a test image. Got {test_size}, by which none of {len(labels)} images is one. "
+            f"Add images, or {_OWN_SPLIT}."
+        )
+    return kept, held_out
 
 
 def stratified_split(
@@ -32,8 +103,7 @@ def stratified_split(
     :raises DataError: if a class has fewer than two members, if a part would have fewer members than there are
         classes, or if a class would be missing in the kept part.
     """
-    if not isinstance(fraction, int | float | np.floating) or not 0 < fraction < 1:
-        raise ConfigError(f"{name} must be a number above 0 and below 1. Got {fraction!r}.")
+    _check_fraction(name, fraction)
     values = _check_pairs(labels, classes, f"hold out a {name} of {fraction}")
     n_held_out = math.ceil(fraction * len(labels))
     n_kept = len(labels) - n_held_out
@@ -115,6 +185,11 @@ def _apportion(counts: Indices, total: int, rng: np.random.RandomState) -> Indic
         shares[incremented] += 1
         missing -= len(incremented)
     return shares
+
+
+def _check_fraction(name: str, fraction: float) -> None:
+    if not isinstance(fraction, int | float | np.floating) or not 0 < fraction < 1:
+        raise ConfigError(f"{name} must be a number above 0 and below 1. Got {fraction!r}.")
 
 
 def _check_pairs(labels: NDArray[np.int64], classes: Sequence[str] | None, purpose: str) -> Indices:
