@@ -45,10 +45,10 @@ def test_list_archive_leaves_out_paths_that_lead_outside(tmp_path, suffix):
         "//host/x.png",
         "./a/1.png",
         "a//2.png",
-        "a/..b.png",
+        "a/3..png",
     ]
     listing = list_archive(write(tmp_path / f"x{suffix}", dict.fromkeys(names, b"1")))
-    assert [file.name for file in listing.files] == ["a/1.png", "a/2.png"]
+    assert [file.name for file in listing.files] == ["a/1.png", "a/2.png", "a/3..png"]
     reason = "a path that is absolute or has .. in it (first: '/etc/x.png')"
     assert listing.notes == (f"5 members of x{suffix} were left out: {reason}.",)
 
