@@ -157,4 +157,13 @@ def _convert(image: Image.Image, mode: str, value_range: Range = None, backdrop:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, backdrop), image)
+    if image.mode == "LAB":
+        image = _lab_to_rgb(image)
     return image if image.mode == mode else image.convert(mode)
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "LAB", "RGB")) or image

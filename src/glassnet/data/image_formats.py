@@ -12,6 +12,7 @@ COMMON_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM")
 _IMAGES_NOT_READ = {"EPS": "EPS", "WMF": "WMF or EMF"}
 _NO_IMAGES = ("BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "PALM", "PDF")
 _NO_IMAGE_SUFFIXES = (".ps",)
+_CHECKED_HEADER = "SPIDER"  # has no signature, but Pillow checks several numbers in it, and has no suffix for it
 
 _SUFFIXES_NOT_READ = (".dcm", ".heic", ".heif", ".hif", ".jxl", ".svg")
 _FTYP_BRANDS = {
@@ -41,7 +42,8 @@ def is_recognised(image_format: str | None, name: str) -> bool:
 
     Pillow opens some text files as one of these.
     """
-    return image_format not in _unsigned() or _suffixes().get(_suffix(name)) == image_format
+    is_certain = image_format not in _unsigned() or image_format == _CHECKED_HEADER
+    return is_certain or _suffixes().get(_suffix(name)) == image_format
 
 
 def describe_not_read(data: bytes) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from glassnet.data.image_file import ImageFile
 from glassnet.data.image_formats import COMMON_FORMATS, describe_not_read, rare_formats
+from glassnet.data.jpeg_scans import has_too_many_scans
 from glassnet.errors import GlassnetError
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def open_image(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
         with _open(data) as image:
             if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError
+            if image.format in ("JPEG", "MPO") and has_too_many_scans(data, image.width * image.height, max_pixels):
+                raise UnreadableError("too many scans for a JPEG of its size")
             yield image
     except UnreadableError:
         raise
@@ -59,7 +62,7 @@ def open_image(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     except OSError as error:
         raise UnreadableError(_one_line(error.strerror or error)) from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
-        raise UnreadableError(_one_line(error) or type(error).__name__) from error
+        raise UnreadableError(_one_line(error) or f"damaged ({type(error).__name__})") from error
 
 
 def _open(data: bytes) -> Image.Image:
@@ -80,6 +83,8 @@ def load_upright(image: Image.Image) -> None:
     from PIL import ImageOps
 
     image.load()
+    if image.mode == "P" and image.palette is None:  # Pillow loses the palette of an ICNS file's image
+        image.putpalette(image.getpalette("RGB") or [])
     if _orientation(image) != 1:
         ImageOps.exif_transpose(image, in_place=True)
 
