@@ -27,12 +27,12 @@ from PIL import Image
 
 import glassnet as gn
 from glassnet import nn
+from glassnet.classification import accuracy_interval
 from glassnet.data import Normalization, Split
 from glassnet.doctor.checkup import CONTRADICTIONS
 from glassnet.engines.threads import usable_cores
 from glassnet.errors import DataError, RunError
 from glassnet.initialization import initial_state_dict
-from glassnet.measures.significance import accuracy_interval
 from glassnet.progress import Progress
 from glassnet.training.run import spec_for_data
 from glassnet.weights import save_tensors

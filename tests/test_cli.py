@@ -231,21 +231,6 @@ class TestTrain:
         assert len(gn.load(run).history) == 2
 
 
-def test_evaluate(call: Call, run: Path) -> None:
-    code, out, err = call("evaluate", run, "--json")
-    assert (code, err) == (0, "")
-    last = gn.load(run).history[-1]
-    assert json.loads(out) == {
-        "run": str(run),
-        "loss": last["test_loss"],
-        "accuracy": last["test_accuracy"],
-        "count": 400,
-    }
-    code, out, _ = call("evaluate", run, "--data", "digits", "--weights", "last")
-    assert code == 0
-    assert out == f"Accuracy {last['test_accuracy']:.1%}, loss {last['test_loss']:.4f}, on 400 test images\n"
-
-
 def test_predict(call: Call, run: Path, digit: Path) -> None:
     code, out, err = call("predict", run, digit, digit, "--top", "2", "--json")
     assert (code, err) == (0, "")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import glassnet as gn
 from glassnet.data import Normalization, Split
-from glassnet.engines import Batch, Evaluation
+from glassnet.engines import Batch
 from glassnet.engines.base import EVAL_BATCH_SIZE
 from glassnet.errors import ConfigError, DataError, ShapeError
 from glassnet.nn.kernels import layout
@@ -326,13 +326,6 @@ def test_logits_that_overflow_warn_of_nothing() -> None:
     trainer = network.trainer(gn.Recipe(clip_grad_norm=1.0))
     trainer.step(images, labels)
     assert not np.isfinite(trainer.pop_stats().loss)
-
-
-def test_evaluation_of_logits() -> None:
-    logits = np.log([[0.25, 0.75], [0.5, 0.5], [0.9, 0.1]])
-    evaluation = Evaluation.from_logits(logits, np.array([0, 0, 1]))
-    assert evaluation.accuracy == pytest.approx(1 / 3)  # a tie goes to the first class
-    assert evaluation.loss == pytest.approx(-np.log([0.25, 0.5, 0.1]).mean())
 
 
 def test_a_batch_picks_its_images_in_order() -> None:

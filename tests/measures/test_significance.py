@@ -6,12 +6,11 @@ import pytest
 from glassnet.measures.significance import (
     Disagreement,
     accuracy_difference_interval,
-    accuracy_interval,
     disagreements,
     holm,
     mcnemar,
 )
-from tests.measures.outcomes import outcome_of
+from tests.outcomes import outcome_of
 
 
 @pytest.mark.parametrize("first", [0, 1, 2, 5, 14, 60])
@@ -71,16 +70,3 @@ def test_accuracy_difference_interval_covers_95_percent(first, second):
     ends = [accuracy_difference_interval(int(a), int(b), 200) for a, b, _ in draws]
     held = np.mean([low <= first - second <= high for low, high in ends])
     assert 0.94 <= held <= 0.985
-
-
-@pytest.mark.parametrize(("right", "count"), [(9, 10), (437, 450), (1, 3)])
-def test_accuracy_interval_is_wilsons(right, count):
-    for end in accuracy_interval(right, count):
-        assert abs(right / count - end) == pytest.approx(1.959963985 * math.sqrt(end * (1 - end) / count))
-
-
-def test_accuracy_interval_stays_within_0_and_1():
-    low, high = accuracy_interval(10, 10)
-    assert low == pytest.approx(0.72247, abs=1e-5)  # n / (n + z²)
-    assert high == pytest.approx(1)
-    assert accuracy_interval(0, 10)[0] == pytest.approx(0)

@@ -2,7 +2,7 @@ import pytest
 
 from glassnet import measures
 from glassnet.reports import compare
-from tests.measures.outcomes import outcome_of
+from tests.outcomes import outcome_of
 from tests.reports.runs_to_compare import DATA
 
 

@@ -94,6 +94,6 @@ def test_compare_measures_runs_of_both_engines_and_changes_nothing(trained, tmp_
     numpy, torch = comparison.results
     assert numpy.accuracy == trained.history[-1]["test_accuracy"]
     assert numpy.loss == pytest.approx(trained.history[-1]["test_loss"], rel=1e-4)
-    np.testing.assert_allclose(numpy.outcome.probabilities, torch.outcome.probabilities, atol=1e-2)
+    np.testing.assert_allclose(numpy.outcome.confidence, torch.outcome.confidence, atol=1e-2)
     assert re.search("The runs differ only in engine(, threads)? and channels last.", " ".join(comparison.summary))
     assert (numpy.parameters, numpy.multiply_adds) == (2538, 79_616)

@@ -10,6 +10,7 @@ import pandas
 import pytest
 
 import glassnet as gn
+from glassnet.classification import Outcome
 from glassnet.data import make_rng, stratified_split
 from glassnet.engines.numpy_engine import NumpyTrainer
 from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, ShapeError
@@ -307,7 +308,8 @@ class TestLossThatIsNotFinite:
     def test_whichever_loss_it_is(
         self, digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, told: str
     ) -> None:
-        infinite = gn.engines.Evaluation(math.inf, 0.0, 450 if place == "test_loss" else 40)
+        labels = np.zeros(450 if place == "test_loss" else 40, int)
+        infinite = Outcome.from_logits(labels, np.full((len(labels), 10), [-math.inf] + 9 * [0.0]))
         plain = gn.engines.Network.evaluate
 
         def evaluate(self: Any, device_split: Any) -> Any:

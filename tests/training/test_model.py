@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import glassnet as gn
+from glassnet.classification import evaluation_numbers
 from glassnet.errors import DataError, GlassnetError, RunError, ShapeError
 from glassnet.weights import save_tensors
 from tests.training.runs import train
@@ -60,7 +61,10 @@ def test_what_a_model_has(model: gn.Model, trained: Path) -> None:
 def test_evaluate_is_what_the_training_said(model: gn.Model, digits: gn.Dataset) -> None:
     result = model.evaluate(digits)
     last = model.history[-1]
-    assert result == {"loss": last["test_loss"], "accuracy": last["test_accuracy"], "count": 450}
+    assert (result["loss"], result["accuracy"], result["count"]) == (last["test_loss"], last["test_accuracy"], 450)
+    outcome = model.outcome(digits)
+    assert result == evaluation_numbers(outcome, digits.classes)
+    assert [score["correct"] for score in result["classes"]] == np.bincount(outcome.labels[outcome.correct]).tolist()
     assert result["accuracy"] > 0.9
 
 

@@ -17,6 +17,7 @@ from glassnet.progress import TerminalProgress, show_progress
 # Importing a module adds its commands; this order is that of the list in --help.
 # isort: off
 from glassnet.cli import train
+from glassnet.cli import evaluate
 from glassnet.cli import runs
 from glassnet.cli import predict
 from glassnet.cli import export
@@ -33,6 +34,7 @@ __all__ = [
     "bench",
     "check",
     "doctor",
+    "evaluate",
     "export",
     "main",
     "models",

@@ -8,29 +8,7 @@ from typing import Annotated
 import typer
 
 import glassnet as gn
-from glassnet.cli.app import Engine, Json, OtherData, RunPath, Weights, app, show
-from glassnet.formats import format_accuracy, format_loss
-
-
-@app.command(epilog="Example: glassnet evaluate runs/a --data digits")
-def evaluate(
-    run: RunPath,
-    data: OtherData = None,
-    weights: Weights = None,
-    engine: Engine = "numpy",
-    as_json: Json = False,
-) -> None:
-    """Measure loss and accuracy on the test images of a run's own data, or of another source."""
-    from glassnet.training.evaluation_data import evaluation_data
-
-    model = gn.load(run, weights, engine)
-    result = model.evaluate(evaluation_data(model, data))
-    show(
-        {"run": str(run), **result},
-        f"Accuracy {format_accuracy(result['accuracy'])}, loss {format_loss(result['loss'])}, "
-        f"on {result['count']:,} test images",
-        as_json,
-    )
+from glassnet.cli.app import Json, OtherData, app, show
 
 
 @app.command(epilog="Example: glassnet report runs/a")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from glassnet.classification import accuracy_interval
 from glassnet.doctor.check import Check, CheckResult, CheckSkippedError, confidence_level
 from glassnet.doctor.context import CheckContext
 from glassnet.doctor.learning_rate_checks import STUCK, LearningRateTooLow
 from glassnet.doctor.remedy import Remedy
 from glassnet.doctor.short_runs import ShortRun, count_steps, run_short_training
-from glassnet.measures.significance import accuracy_interval
 from glassnet.pages.text import format_points, pluralize
 
 

@@ -13,7 +13,7 @@ from glassnet.compute import Compute
 from glassnet.data import make_rng
 from glassnet.engines.base import Network
 from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
-from glassnet.engines.records import Batch, Evaluation, TrainStats
+from glassnet.engines.records import Batch, TrainStats
 from glassnet.engines.trainer import Trainer
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.initialization import initial_state_dict
@@ -21,7 +21,6 @@ from glassnet.initialization import initial_state_dict
 __all__ = [
     "Batch",
     "Compute",
-    "Evaluation",
     "Network",
     "ProcessGroup",
     "TrainStats",

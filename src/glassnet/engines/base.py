@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
+from glassnet.classification import Outcome
 from glassnet.compute import Compute
 from glassnet.data import Normalization, Split
 from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
-from glassnet.engines.records import Batch, Evaluation, Trace
+from glassnet.engines.records import Batch, Trace
 from glassnet.engines.trainer import Trainer
 from glassnet.errors import ConfigError, DataError, choice_error
 from glassnet.progress import track
@@ -84,9 +85,8 @@ class Network(ABC):
         :raises ShapeError: if the images do not fit the network; the error names the layer.
         """
         images = self._checked(images)
-        return self._joined(
-            self._logits(images[start : start + EVAL_BATCH_SIZE]) for start in range(0, len(images), EVAL_BATCH_SIZE)
-        )
+        parts = (self._logits(images[rows]) for rows in _eval_slices(len(images)))
+        return np.concatenate([np.empty((0, self.spec.classes), self.dtype), *parts])
 
     def activations(self, images: Array, names: Iterable[str] | None = None) -> dict[str, Array]:
         """Return the outputs of all leaf layers and residual blocks, or of some ``tensor_names``, in forward order.
@@ -125,21 +125,16 @@ class Network(ABC):
         names = self.tensor_names
         return self._trace(self._checked(images), self._checked_labels(labels, len(images)), names)
 
-    def evaluate(self, device_split: Any) -> Evaluation:
-        """Return loss and accuracy over a split from ``to_device``, in evaluation mode."""
+    def evaluate(self, device_split: Any) -> Outcome:
+        """Classify the images of a split from ``to_device``, in evaluation mode; a part of them at a time."""
         labels = self._labels_of(device_split)
-
-        def chunks() -> Iterator[Array]:
-            with track("evaluating", len(labels)) as advance:
-                for rows in _eval_slices(len(labels)):
-                    batch = Batch(device_split, np.arange(rows.start, rows.stop))
-                    yield self._logits(self._gather(batch)[0])
-                    advance(len(batch))
-
-        return Evaluation.from_logits(self._joined(chunks()), labels)
-
-    def _joined(self, chunks: Iterator[Array]) -> Array:
-        return np.concatenate([np.empty((0, self.spec.classes), self.dtype), *chunks])
+        parts = []
+        with track("evaluating", len(labels)) as advance:
+            for rows in _eval_slices(len(labels)):
+                batch = Batch(device_split, np.arange(rows.start, rows.stop))
+                parts.append(Outcome.from_logits(labels[rows], self._logits(self._gather(batch)[0])))
+                advance(len(batch))
+        return Outcome.join(parts)
 
     def _checked(self, images: Array) -> Array:
         images = np.asarray(images)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.data import Augmentation
-from glassnet.nn import CrossEntropyLoss
 
 Array = NDArray[Any]
 
@@ -29,21 +28,6 @@ class Batch:
         """Return the batch of some of its images."""
         changes = self.augmentation
         return Batch(self.device_split, self.indices[rows], changes and changes.take(rows))
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean cross-entropy and accuracy (a fraction) over ``count`` images, in evaluation mode."""
-
-    loss: float
-    accuracy: float
-    count: int
-
-    @classmethod
-    def from_logits(cls, logits: Array, labels: Array) -> Evaluation:
-        """Return the evaluation of logits (N, classes) with labels (N,)."""
-        loss = CrossEntropyLoss()(logits, labels)
-        return cls(loss, float((logits.argmax(axis=1) == labels).mean()), len(labels))
 
 
 @dataclass(frozen=True)

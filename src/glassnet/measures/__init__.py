@@ -1,5 +1,20 @@
 """Measures: numbers about a model and its data. They draw nothing and leave the network as it is."""
 
+from glassnet.classification import (
+    ClassScore,
+    Confusion,
+    Misclassification,
+    Outcome,
+    accuracy_interval,
+    balanced_accuracy,
+    calibration_error,
+    class_scores,
+    confusion_matrix,
+    confusions,
+    most_confident_errors,
+    top_k_accuracy,
+    worst_classes,
+)
 from glassnet.measures.layers import (
     LayerSummary,
     layer_gradient_norms,
@@ -8,27 +23,20 @@ from glassnet.measures.layers import (
     residual_blocks,
     stages,
 )
-from glassnet.measures.outcomes import (
-    ClassScore,
-    Misclassification,
-    Outcome,
-    class_scores,
-    confusion_matrix,
-    most_confident_errors,
-    network_outcome,
-    outcome,
-    sample_indices,
-)
-from glassnet.measures.significance import accuracy_interval
+from glassnet.measures.outcomes import network_outcome, outcome, sample_indices
 
 __all__ = [
     "ClassScore",
+    "Confusion",
     "LayerSummary",
     "Misclassification",
     "Outcome",
     "accuracy_interval",
+    "balanced_accuracy",
+    "calibration_error",
     "class_scores",
     "confusion_matrix",
+    "confusions",
     "layer_gradient_norms",
     "layer_table",
     "most_confident_errors",
@@ -38,4 +46,6 @@ __all__ = [
     "residual_blocks",
     "sample_indices",
     "stages",
+    "top_k_accuracy",
+    "worst_classes",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glassnet.measures.outcomes import Outcome
+from glassnet.classification import Outcome
 
 SIGNIFICANT = 0.05
 
@@ -31,7 +31,7 @@ def disagreements(outcomes: Sequence[Outcome]) -> list[Disagreement]:
     :returns: sorted by the lowest confidence of any network, highest first; ties in the order of the split.
     """
     predicted = np.stack([outcome.predicted for outcome in outcomes], axis=1)  # (N, networks)
-    confidence = np.stack([outcome.probabilities.max(axis=1) for outcome in outcomes], axis=1)
+    confidence = np.stack([outcome.confidence for outcome in outcomes], axis=1)
     differing = np.flatnonzero((predicted != predicted[:, :1]).any(axis=1))
     order = differing[np.argsort(-np.nan_to_num(confidence[differing].min(axis=1)), kind="stable")]
     labels = outcomes[0].labels
@@ -41,17 +41,6 @@ def disagreements(outcomes: Sequence[Outcome]) -> list[Disagreement]:
         )
         for index in order
     ]
-
-
-def accuracy_interval(n_correct: int, count: int) -> tuple[float, float]:
-    """Return the 95% confidence interval of an accuracy (E. B. Wilson, 1927), as SciPy computes it.
-
-    :param n_correct: correctly classified images among ``count``.
-    """
-    from scipy.stats import binomtest
-
-    low, high = binomtest(n_correct, count).proportion_ci(method="wilson")
-    return float(low), float(high)
 
 
 def mcnemar(only_first_correct: int, only_second_correct: int) -> float:

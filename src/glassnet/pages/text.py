@@ -15,9 +15,18 @@ from glassnet.measures.significance import SIGNIFICANT
 Cell: TypeAlias = str | int | float | None
 
 
-def pluralize(number: int, noun: str) -> str:
-    """Return ``1 epoch`` or ``2 epochs``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def pluralize(number: int, noun: str, plural: str | None = None) -> str:
+    """Return ``1 epoch`` or ``2 epochs``; a plural of another form is given, such as ``classes``."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def shorten(text: str, max_length: int) -> str:
+    """Return the text in one line, its middle left out where it has more than ``max_length`` characters."""
+    line = " ".join(text.split())
+    if len(line) <= max_length:
+        return line
+    tail = max_length // 3  # names often differ in their last characters only
+    return f"{line[: max_length - tail - 1].rstrip()}…{line[-tail:].lstrip()}"
 
 
 def first_names(names: Sequence[str], max_count: int = 5) -> str:

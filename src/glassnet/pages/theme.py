@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from glassnet.pages.colours import BACKGROUND, GRID, LINE, TEXT
+from glassnet.pages.text import shorten
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 TICK_SIZE, LABEL_SIZE = 11, 10
@@ -174,11 +175,7 @@ def caption(figure: go.Figure) -> str:
 
 def shorten_label(name: str, max_length: int = 18) -> str:
     """Return a name as Plotly prints it literally: one line, the middle left out above ``max_length`` characters."""
-    line = " ".join(name.split())
-    if len(line) > max_length:
-        tail = max_length // 3  # names often differ in their last characters only
-        line = f"{line[: max_length - tail - 1].rstrip()}…{line[-tail:].lstrip()}"
-    return html.escape(line, quote=False)
+    return html.escape(shorten(name, max_length), quote=False)
 
 
 def text_width(texts: Sequence[str], size: float = TICK_SIZE) -> float:

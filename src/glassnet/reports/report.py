@@ -163,7 +163,7 @@ def _training(model: "Model") -> Section:
 
 def _results(dataset: "Dataset", outcome: measures.Outcome) -> Section:
     classes, matrix = dataset.classes, measures.confusion_matrix(outcome)
-    scores = measures.class_scores(matrix)
+    scores = measures.class_scores(outcome)
     columns = ["Class", "Precision", "Recall", "Test images"]
     rows: list[list[Cell]] = [
         [name, score.precision, score.recall, score.count] for name, score in zip(classes, scores, strict=True)
@@ -198,7 +198,7 @@ def _feature_maps(model: "Model", dataset: "Dataset", outcome: measures.Outcome)
     label, predicted = dataset.classes[outcome.labels[0]], dataset.classes[outcome.predicted[0]]
     return [
         f"The feature maps are those of the first test image, of class {label}. The network predicts class {predicted} "
-        f"with probability {outcome.probabilities[0].max():.2f}.",
+        f"with probability {outcome.confidence[0]:.2f}.",
         figures.feature_map_figure(maps),
     ]
 

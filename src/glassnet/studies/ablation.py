@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
+from glassnet.classification import Outcome
 from glassnet.engines import clone_network
 from glassnet.errors import ConfigError, DataError
 from glassnet.formats import format_accuracy, format_loss
 from glassnet.measures import significance
-from glassnet.measures.outcomes import Outcome, network_outcome
+from glassnet.measures.outcomes import network_outcome
 from glassnet.measures.receptive_field import shortcuts
 from glassnet.measures.significance import SIGNIFICANT
 from glassnet.pages.colours import TEST, TEXT, TRAIN

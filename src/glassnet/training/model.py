@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.classification import Outcome, evaluation_numbers
 from glassnet.data import Dataset, Likeness, Normalization, load_data
 from glassnet.engines import Network, build
 from glassnet.errors import DataError
@@ -79,8 +80,19 @@ class Model:
         ranked = [(self.classes[index], float(probabilities[index])) for index in order]
         return Prediction(*ranked[0], ranked, image.preprocessing, image.unlike, image.pixels)
 
-    def evaluate(self, data: Dataset) -> dict[str, Any]:
-        """Return loss, accuracy and count over the data's test split.
+    def evaluate(self, data: Dataset, outcome: Outcome | None = None) -> dict[str, Any]:
+        """Return the numbers of the data's test split: loss, accuracy and count, and many more.
+
+        They are those of ``glassnet.classification.evaluation_numbers``: the accuracy's interval, the balanced and the
+        top-k accuracies, the calibration error, the scores of each class and the most frequent confusions.
+
+        :param outcome: that of ``outcome(data)`` if it is known; by default it is computed.
+        :raises DataError: if the data has other classes, channels or, for a flatten head, another size.
+        """
+        return evaluation_numbers(outcome or self.outcome(data), self.classes)
+
+    def outcome(self, data: Dataset) -> Outcome:
+        """Return the predicted class and its probability for each image of the data's test split.
 
         :raises DataError: if the data has other classes, channels or, for a flatten head, another size.
         """
@@ -89,8 +101,7 @@ class Model:
         if data.classes != self.classes:
             raise DataError(f"classes of the data must be {self.classes}, as in the model. Got {data.classes}.")
         device_split = self.network.to_device(data.test, dataclasses.replace(self.normalization, scale=data.scale))
-        evaluation = self.network.evaluate(device_split)
-        return {"loss": evaluation.loss, "accuracy": evaluation.accuracy, "count": evaluation.count}
+        return self.network.evaluate(device_split)
 
     def load_dataset(self) -> Dataset:
         """Load the data that the model was trained on.

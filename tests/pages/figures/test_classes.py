@@ -1,9 +1,7 @@
-import math
-
 import numpy as np
 import pytest
 
-from glassnet.measures.outcomes import ClassScore
+from glassnet.classification import ClassScore
 from glassnet.pages.colours import SEQUENTIAL
 from glassnet.pages.figures import confusion_figure, precision_recall_figure
 from glassnet.pages.theme import shorten_label
@@ -74,14 +72,15 @@ def test_confusion_figure_describes_the_most_frequent_error():
 
 
 def test_precision_recall_figure():
-    scores = [ClassScore(0.5, 0.75, 4), ClassScore(math.nan, 0.0, 2), ClassScore(1.0, 1.0, 3)]
-    figure = precision_recall_figure(scores, CLASSES)
+    scores = [ClassScore(4, 6, 3), ClassScore(2, 0, 0), ClassScore(3, 3, 3), ClassScore(0, 1, 0)]
+    classes = [*CLASSES, "owl"]
+    figure = precision_recall_figure(scores, classes)
     precision, recall = figure.data
     assert (precision.name, recall.name) == ("precision", "recall")
-    assert precision.x == (0.5, None, 1.0)
-    assert recall.x == (0.75, 0.0, 1.0)
-    assert precision.y == recall.y == (0, 1, 2)
-    assert list(figure.layout.yaxis.ticktext) == CLASSES
+    assert precision.x == (0.5, None, 1.0, 0.0)
+    assert recall.x == (0.75, 0.0, 1.0, None)
+    assert precision.y == recall.y == (0, 1, 2, 3)
+    assert list(figure.layout.yaxis.ticktext) == classes
     assert list(figure.layout.xaxis.range) == [-0.03, 1.03]
     assert figure.layout.xaxis.title.text == "fraction"
     assert "lowest recall is 0.00, of class dog" in figure.layout.meta["alt"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glassnet.measures.outcomes import Misclassification
+from glassnet.classification import Misclassification
 from glassnet.pages.figures import NO_ERRORS_TEXT, misclassified_figure, sample_figure
 
 RANDOM = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from glassnet.measures.outcomes import ClassScore
+from glassnet.classification import ClassScore
 from glassnet.pages.colours import SEQUENTIAL, TEST, TEXT, TRAIN
 from glassnet.pages.text import finite
 from glassnet.pages.theme import (

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from PIL import Image
 
-from glassnet.measures.outcomes import Misclassification
+from glassnet.classification import Misclassification
 from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
 from glassnet.pages.theme import LABEL_SIZE, shorten_label, text_figure, text_width
 

@@ -1,0 +1,118 @@
+"""The command that measures a run on test images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import glassnet as gn
+from glassnet.cli.app import Engine, Json, OtherData, RunPath, Weights, app, show, table
+from glassnet.files import write_atomically
+from glassnet.formats import format_accuracy, format_loss
+
+if TYPE_CHECKING:
+    from glassnet.classification import Outcome
+
+_MAX_ROWS = 5  # of each table
+_MAX_NAME = 32  # characters of a class name
+
+
+@app.command(epilog="Example: glassnet evaluate runs/a --data digits --csv predictions.csv")
+def evaluate(
+    run: RunPath,
+    data: OtherData = None,
+    weights: Weights = None,
+    engine: Engine = "numpy",
+    csv_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="CSV file to write each test image to: path (or index), truth, prediction and its probability. "
+            "- is stdout.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure loss and accuracy on the test images of a run's own data, or of another source.
+
+    The text has the classes of lowest recall and the most frequent errors; --json has all classes, the top-k
+    accuracies and the calibration error, too.
+    """
+    from glassnet.training.evaluation_data import evaluation_data
+
+    to_stdout = str(csv_file) == "-"
+    if to_stdout and as_json:
+        raise typer.BadParameter("--csv must name a file beside --json. Got -.", param_hint="--csv")
+    model = gn.load(run, weights, engine)
+    dataset = evaluation_data(model, data)
+    outcome = model.outcome(dataset)
+    result = model.evaluate(dataset, outcome)
+    if csv_file is not None:
+        rows = _csv(outcome, model.classes, getattr(dataset.test, "names", None))
+        if to_stdout:
+            typer.echo(rows, nl=False)
+        else:
+            write_atomically(csv_file, rows)
+    text = "\n\n".join([_headline(result), *_tables(outcome, model.classes)])
+    if to_stdout:
+        typer.echo(text, err=True)
+    else:
+        show({"run": str(run), **result}, text, as_json)
+
+
+def _headline(result: dict[str, Any]) -> str:
+    low, high = map(format_accuracy, result["accuracy_interval"])
+    return (
+        f"Accuracy {format_accuracy(result['accuracy'])} (95% confidence interval {low} to {high}), "
+        f"loss {format_loss(result['loss'])}, on {result['count']:,} test images"
+    )
+
+
+def _tables(outcome: Outcome, classes: Sequence[str]) -> list[str]:
+    """Return the classes of lowest recall and the most frequent errors and the classes without test images."""
+    from glassnet.classification import class_scores, confusions, worst_classes
+    from glassnet.pages.text import first_names, pluralize, shorten
+
+    names = [shorten(name, _MAX_NAME) for name in classes]
+    scores = class_scores(outcome)
+    worst = [
+        {
+            "Worst classes": names[index],
+            "Recall": format_accuracy(scores[index].recall or 0),
+            "Precision": "–" if (precision := scores[index].precision) is None else format_accuracy(precision),
+            "Test images": scores[index].count,
+        }
+        for index in worst_classes(scores, _MAX_ROWS)
+    ]
+    errors = [
+        {
+            "Most frequent errors": f"{names[pair.true]} → {names[pair.predicted]}",
+            "Images": pair.count,
+            "Of the true class": format_accuracy(pair.fraction),
+        }
+        for pair in confusions(outcome, _MAX_ROWS)
+    ]
+    parts = [table(rows) for rows in (worst, errors) if rows]
+    if absent := [name for name, score in zip(names, scores, strict=True) if not score.count]:
+        parts.append(f"{pluralize(len(absent), 'class', 'classes')} without test images: {first_names(absent)}")
+    return parts
+
+
+def _csv(outcome: Outcome, classes: Sequence[str], names: Sequence[str] | None) -> bytes:
+    """Return a line for each test image in the order of the data; a probability that is not finite is left out."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["index" if names is None else "path", "truth", "prediction", "probability"])
+    columns = (outcome.labels.tolist(), outcome.predicted.tolist(), outcome.confidence.tolist())
+    images = range(outcome.count) if names is None else names
+    for image, label, predicted, confidence in zip(images, *columns, strict=True):
+        probability = f"{confidence:.6f}" if math.isfinite(confidence) else ""
+        writer.writerow([image, classes[label], classes[predicted], probability])
+    return stream.getvalue().encode("utf-8", errors="backslashreplace")  # a file's name need not be text

@@ -1,0 +1,117 @@
+"""``glassnet evaluate``: its numbers, its text and its CSV file."""
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import glassnet as gn
+from glassnet import cli
+from glassnet.classification import Outcome
+from glassnet.cli.evaluate import _csv, _tables
+from tests.outcomes import outcome_of
+
+Result = tuple[int, str, str]
+Evaluate = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("evaluate") / "run"
+    gn.train("tiny", "digits", run=path, recipe="tutorial", epochs=2, samples=400, report=False)
+    return path
+
+
+@pytest.fixture
+def evaluate(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Evaluate:
+    """``glassnet evaluate RUN ...`` in this process: exit code, stdout, stderr."""
+
+    def called(*arguments: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", ["glassnet", "evaluate", str(run), *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return called
+
+
+def test_json_is_the_evaluation_of_python(evaluate: Evaluate, run: Path) -> None:
+    code, out, err = evaluate("--json")
+    assert (code, err) == (0, "")
+    model = gn.load(run)
+    last = model.history[-1]
+    result = json.loads(out)
+    assert result == {"run": str(run), **model.evaluate(model.load_dataset())}
+    assert (result["loss"], result["accuracy"], result["count"]) == (last["test_loss"], last["test_accuracy"], 400)
+
+
+def test_text_has_a_headline_and_the_worst_classes_and_errors(evaluate: Evaluate, run: Path) -> None:
+    code, out, err = evaluate("--data", "digits", "--weights", "last")
+    assert (code, err) == (0, "")
+    headline, worst, errors = out.split("\n\n")
+    model = gn.load(run)
+    result = model.evaluate(model.load_dataset())
+    low, high = result["accuracy_interval"]
+    assert headline == (
+        f"Accuracy {result['accuracy']:.1%} (95% confidence interval {low:.1%} to {high:.1%}), "
+        f"loss {result['loss']:.4f}, on 400 test images"
+    )
+    assert f"{min(score['recall'] for score in result['classes']):.1%}" in worst.splitlines()[1]
+    first = result["confusions"][0]
+    assert errors.splitlines()[1].startswith(f"{first['true']} → {first['predicted']}  ")
+
+
+def test_tables_name_classes_without_test_images_and_shorten_long_names() -> None:
+    outcome = outcome_of([0, 0, 1], np.eye(4)[[0, 1, 1]])
+    worst, errors, absent = _tables(outcome, ["a" * 60, "b\n\nb", "c", "d"])
+    short = "a" * 21 + "…" + "a" * 10
+    assert [line.split("  ")[0] for line in worst.splitlines()] == ["Worst classes", short]
+    assert errors.splitlines()[1].startswith(f"{short} → b b  ")
+    assert absent == "2 classes without test images: c, d"
+    assert _tables(outcome_of([0, 1], np.eye(2)), ["a", "b"]) == []
+
+
+def test_csv_has_every_test_image_in_the_order_of_the_data(evaluate: Evaluate, run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "predictions.csv"
+    assert evaluate("--csv", file)[0] == 0
+    model = gn.load(run)
+    data = model.load_dataset()
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["index", "truth", "prediction", "probability"]
+    assert [row["index"] for row in rows] == [*map(str, range(400))]
+    assert [row["truth"] for row in rows] == [data.classes[label] for label in data.test.labels]
+    predictions = model.predict(data.test.images)
+    assert [row["prediction"] for row in rows] == [prediction.label for prediction in predictions]
+    probabilities = [prediction.probability for prediction in predictions]
+    np.testing.assert_allclose([float(row["probability"]) for row in rows], probabilities, atol=1e-6)
+
+
+def test_csv_goes_to_stdout_and_the_text_to_stderr(evaluate: Evaluate, tmp_path: Path) -> None:
+    evaluate("--csv", tmp_path / "a.csv")
+    code, out, err = evaluate("--csv", "-")
+    assert (code, out) == (0, (tmp_path / "a.csv").read_text(encoding="utf-8"))
+    assert err.startswith("Accuracy ")
+    code, out, err = evaluate("--csv", "-", "--json")
+    assert (code, out) == (2, "")
+
+
+def test_csv_names_the_file_that_cannot_be_written(evaluate: Evaluate, tmp_path: Path) -> None:
+    code, out, err = evaluate("--csv", tmp_path / "nowhere" / "a.csv")
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"Error: .*No such file or directory: '.*nowhere/a\.csv'\n", err)
+
+
+def test_csv_keeps_any_name() -> None:
+    outcome = Outcome.from_logits(np.array([0, 1]), np.array([[0.0, 1.0], [np.nan, 0.0]]))
+    lines = _csv(outcome, ['a "b", c', "ö\nن"], ["x,y.png", "caf\udce9.png"]).decode("utf-8")
+    assert list(csv.reader(lines.splitlines(keepends=True))) == [
+        ["path", "truth", "prediction", "probability"],
+        ["x,y.png", 'a "b", c', "ö\nن", "0.731059"],
+        ["caf\\udce9.png", "ö\nن", 'a "b", c', ""],
+    ]
