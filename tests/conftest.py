@@ -77,6 +77,20 @@ def digits_data():
 
 
 @pytest.fixture(scope="session")
+def torchvision_models():
+    """torchvision's networks; a test that needs them skips where torchvision is missing."""
+    torch = pytest.importorskip("torch")
+    # torchvision's compiled operators are of another build of torch; its networks use none of them.
+    library = torch.library.Library("torchvision", "DEF")
+    try:
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    except RuntimeError:  # defined already: this torchvision brings its own
+        pass
+    return pytest.importorskip("torchvision.models", reason="torchvision is not installed")
+
+
+@pytest.fixture(scope="session")
 def browser():
     """A Chromium of the machine; a test that opens a page skips where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -12,32 +12,20 @@ import glassnet as gn
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(scope="module")
-def models() -> Any:
-    # torchvision's compiled operators are of another build of torch; its networks use none of them.
-    library = torch.library.Library("torchvision", "DEF")
-    try:
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    except RuntimeError:  # defined already: this torchvision brings its own
-        pass
-    return pytest.importorskip("torchvision.models", reason="torchvision is not installed")
-
-
 @pytest.mark.filterwarnings("ignore:Failed to load image Python extension")
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
-def test_keys_and_shapes(models: Any, name: str) -> None:
+def test_keys_and_shapes(torchvision_models: Any, name: str) -> None:
     with torch.device("meta"):
-        theirs = {key: tuple(value.shape) for key, value in getattr(models, name)().state_dict().items()}
+        theirs = {key: tuple(value.shape) for key, value in getattr(torchvision_models, name)().state_dict().items()}
     ours = {key: tuple(value.shape) for key, value in gn.build(name).state_dict().items()}
     assert list(ours.items()) == list(theirs.items())
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_logits(models: Any, name: str, engine: str) -> None:
+def test_logits(torchvision_models: Any, name: str, engine: str) -> None:
     network = gn.build(name, engine=engine, dtype="float64")
-    theirs = getattr(models, name)().double().eval()
+    theirs = getattr(torchvision_models, name)().double().eval()
     state = network.state_dict()
     rng = np.random.default_rng(0)
     for key in state:
