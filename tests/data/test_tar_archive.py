@@ -10,7 +10,6 @@ from collections import namedtuple
 
 import pytest
 
-from glassnet.data import tar_archive
 from glassnet.data.archive import list_archive
 from glassnet.errors import DataError, GlassnetError
 from tests.data.hostile_archives import COMPRESSORS, TAR_END, header, pad, read_all, tar_bytes
@@ -128,7 +127,7 @@ def test_list_tar_raises_for_a_compressed_file_that_is_no_tar(tmp_path):
 
 def test_list_tar_raises_where_the_disk_has_no_room(tmp_path, monkeypatch):
     usage = namedtuple("Usage", "free")(300 << 20)
-    monkeypatch.setattr(tar_archive.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(header("a.bmp", size=64 << 20) + bytes(64 << 20) + TAR_END))
     with pytest.raises(DataError, match=r"must have room for the unpacked .*x.tar.gz. Got 314,572,800 bytes .* TMPDIR"):
         list_archive(tmp_path / "x.tar.gz")

@@ -58,7 +58,7 @@ def _open(path: Path) -> Iterator[Member]:
         raise DataError(f"{path} must be a file that can be read. Got: {error.strerror}.") from error
     for start, decompress in COMPRESSIONS.items():
         if block.startswith(start):
-            return list_tar(path, SharedFile(unpack(path, shared.file, decompress)))
+            return list_tar(path, unpack(path, shared.file, decompress))
     if is_tar(block):
         return list_tar(path, shared)
     if block.startswith(b"PK") or is_zipfile(path):

@@ -1,11 +1,19 @@
-"""Open files that threads read at any place."""
+"""Open files that threads read at any place, and bounded ways to fill and to read them."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 import weakref
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import BinaryIO
+
+from glassnet.errors import DataError
+
+_SPARE_DISK = 256 << 20  # bytes that stay free
 
 
 class SharedFile:
@@ -43,3 +51,34 @@ class BoundedReader:
         if len(data) == bound:
             raise ValueError(f"a header of more than {self._max_bytes:,} bytes")
         return data
+
+
+def spool(source: object, chunks: Iterable[bytes], min_bytes: int = 0) -> SharedFile:
+    """Write chunks one after the other to a temporary file that has no name.
+
+    :param source: where they are from, for errors.
+    :param min_bytes: a number of bytes that they have at least.
+    :raises DataError: if the disk has too little room for them.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(tempfile.TemporaryFile())
+        room = shutil.disk_usage(tempfile.gettempdir()).free - _SPARE_DISK
+        for chunk in chunks:
+            min_bytes = max(min_bytes, file.tell() + len(chunk))
+            if min_bytes > room:
+                raise _room_error(source, min_bytes)
+            try:
+                file.write(chunk)
+            except OSError as error:
+                raise _room_error(source, min_bytes) from error
+        file.flush()
+        stack.pop_all()
+    return SharedFile(file)
+
+
+def _room_error(source: object, n_bytes: int) -> DataError:
+    folder = tempfile.gettempdir()
+    return DataError(
+        f"{folder} must have room for the unpacked {source}. Got {shutil.disk_usage(folder).free:,} bytes for at least "
+        f"{n_bytes:,} and {_SPARE_DISK:,} to spare. Set TMPDIR to a folder with more."
+    )

@@ -6,12 +6,9 @@ import bz2
 import gzip
 import lzma
 import os
-import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,15 +24,14 @@ from glassnet.data.archive_member import (
     damage_error,
     max_unpacked_bytes,
 )
-from glassnet.data.shared_file import BoundedReader, SharedFile
-from glassnet.errors import DataError, GlassnetError
+from glassnet.data.shared_file import BoundedReader, SharedFile, spool
+from glassnet.errors import GlassnetError
 from glassnet.progress import track
 
 BLOCK_BYTES = 512
 _MAX_HEADER_BYTES = 64 << 10  # of an extended header, which holds a long name or attributes
 _MAX_GLOBAL_ENTRIES = 100  # attributes of the whole archive, which tarfile copies for each member
 _CHUNK = 1 << 20
-_SPARE_DISK = 256 << 20  # bytes that stay free
 _XZ_MEMORY = 256 << 20  # bytes; xz -9 needs 65 MiB
 
 
@@ -75,26 +71,12 @@ def is_tar(block: bytes) -> bool:
     return True
 
 
-def unpack(path: Path, file: BinaryIO, decompress: Decompress) -> BinaryIO:
+def unpack(path: Path, file: BinaryIO, decompress: Decompress) -> SharedFile:
     """Return the unpacked content of a compressed tar archive, in a temporary file that has no name.
 
     :raises DataError: if it is no tar archive, damaged or too large, or the disk has too little room.
     """
-    with ExitStack() as stack:
-        unpacked = stack.enter_context(tempfile.TemporaryFile())
-        room = shutil.disk_usage(tempfile.gettempdir()).free - _SPARE_DISK
-        n_bytes = path.stat().st_size  # it unpacks to more
-        for chunk in _unpacked_chunks(path, file, decompress):
-            n_bytes = max(n_bytes, unpacked.tell() + len(chunk))
-            if n_bytes > room:
-                raise _room_error(path, n_bytes)
-            try:
-                unpacked.write(chunk)
-            except OSError as error:
-                raise _room_error(path, n_bytes) from error
-        unpacked.flush()
-        stack.pop_all()
-    return unpacked
+    return spool(path, _unpacked_chunks(path, file, decompress), path.stat().st_size)
 
 
 def _unpacked_chunks(path: Path, file: BinaryIO, decompress: Decompress) -> Iterator[bytes]:
@@ -112,14 +94,6 @@ def _unpacked_chunks(path: Path, file: BinaryIO, decompress: Decompress) -> Iter
                 position = file.tell()
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise damage_error(path, error) from error
-
-
-def _room_error(path: Path, n_bytes: int) -> DataError:
-    folder = tempfile.gettempdir()
-    return DataError(
-        f"{folder} must have room for the unpacked {path}. Got {shutil.disk_usage(folder).free:,} bytes for at least "
-        f"{n_bytes:,} and {_SPARE_DISK:,} to spare. Set TMPDIR to a folder with more."
-    )
 
 
 def list_tar(path: Path, shared: SharedFile) -> Iterator[Member]:

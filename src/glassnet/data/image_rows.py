@@ -1,0 +1,185 @@
+"""Images in a column of an Arrow table, with their labels in another one, as the library `datasets` stores them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from glassnet.data.archive_member import MAX_MEMBERS
+from glassnet.data.image_file import ImageFile
+from glassnet.data.listing import Listing
+from glassnet.data.shared_file import spool
+from glassnet.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BATCH_ROWS = 64  # read at once, so that they are in memory together
+_IMAGES = ("image", "img")  # names of columns, the ones that are looked for first
+_LABELS = ("label", "labels", "class", "target")
+_SPLIT = "split"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a data set.
+
+    Attributes: ``name``, for errors; ``split``, the word for its split, or None; ``schema``, its columns; ``read``, a
+    function that yields the rows of the given columns, some at a time.
+    """
+
+    name: str
+    split: str | None
+    schema: pyarrow.Schema
+    read: Callable[[Sequence[str]], Iterable[pyarrow.RecordBatch]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    name: str
+    label: Any
+    split: str | None
+    n_bytes: int
+
+
+def list_rows(source: str, parts: Sequence[Part], files_below: Path | None = None) -> Listing:
+    """List the images of a data set. Their bytes are copied once to a file without a name.
+
+    :param source: the data set, for errors.
+    :param files_below: a folder whose files rows may name instead of holding the bytes of an image.
+    :raises DataError: if there is no column of images or of labels, too many rows, or none that has both.
+    """
+    image, label = _find_columns(source, parts[0].schema)
+    names = _class_names(parts[0].schema, label)
+    rows: list[_Row] = []
+    left_out: Counter[str] = Counter()
+
+    def chunks() -> Iterator[bytes]:
+        for part, index, row in _enumerate_rows(source, parts, (image, label)):
+            data, suffix = _image_bytes(row[image], files_below)
+            if not data or row[label] is None or (names and row[label] < 0):
+                left_out["an image" if not data else "a label"] += 1
+                continue
+            split = row.get(_SPLIT) or part.split
+            rows.append(_Row(f"{split or 'row'}/{index}{suffix}", row[label], split, len(data)))
+            yield data
+
+    shared = spool(source, chunks())
+    if not rows:
+        raise DataError(f"{source} must have rows with the bytes of an image and a label. Got none of them.")
+    labels, classes = _name_labels(source, [row.label for row in rows], names)
+    offsets = accumulate((row.n_bytes for row in rows), initial=0)
+    return Listing(
+        [
+            ImageFile(row.name, partial(shared.read_at, offset, row.n_bytes))
+            for row, offset in zip(rows, offsets, strict=False)
+        ],
+        labels,
+        [row.split for row in rows] if any(row.split for row in rows) else None,
+        classes,
+        tuple(f"{n:,} rows of {source} without {part} were left out." for part, n in left_out.items()),
+    )
+
+
+def has_images(schema: pyarrow.Schema) -> bool:
+    """Return whether a column has the bytes of images."""
+    return any(map(_is_image, schema))
+
+
+def _is_image(column: pyarrow.Field) -> bool:
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: pyarrow.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _find_columns(source: str, schema: pyarrow.Schema) -> tuple[str, str]:
+    """Return the names of the columns of images and of labels."""
+    images = [column.name for column in schema if _is_image(column)]
+    others = [column.name for column in schema if column.name not in images]
+    listed = [name for name in others if _class_names(schema, name)]
+    image = next((name for name in _IMAGES if name in images), images[0] if images else None)
+    label = next((name for name in _LABELS if name in others), None)
+    if label is None:
+        label = listed[0] if listed else others[0] if len(others) == 1 else None
+    if image is None or label is None:
+        missing = "images (as bytes)" if image is None else "labels, named label"
+        raise DataError(f"{source} must have a column of {missing}. Got the columns {', '.join(schema.names)}.")
+    return image, label
+
+
+def _class_names(schema: pyarrow.Schema, column: str) -> list[str] | None:
+    """Return the class names of a column of class indices, which `datasets` keeps as JSON beside the schema."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features[column]["names"]]
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _enumerate_rows(
+    source: str, parts: Sequence[Part], columns: Sequence[str]
+) -> Iterator[tuple[Part, int, dict[str, Any]]]:
+    """Yield each row with its part and its number in it."""
+    n_rows = 0
+    for part in parts:
+        if missing := [name for name in columns if name not in part.schema.names]:
+            raise DataError(f"{part.name} must have the column {missing[0]!r}, as {parts[0].name} has. Got none.")
+        first = n_rows
+        for batch in _read_part(part, [*columns, *({_SPLIT} & {*part.schema.names})]):
+            for row in batch:
+                yield part, n_rows - first, row
+                n_rows += 1
+            if n_rows > MAX_MEMBERS:
+                raise DataError(f"{source} must have at most {MAX_MEMBERS:,} rows. Got more.")
+
+
+def _read_part(part: Part, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    try:
+        for batch in part.read(columns):
+            batch.validate(full=True)  # damaged offsets would lead outside the memory
+            yield batch.to_pylist()
+    except Exception as error:  # damaged files make pyarrow raise several kinds of exceptions
+        raise damage_error(part.name, error) from error
+
+
+def damage_error(name: object, error: Exception) -> DataError:
+    """Return the error for a file or a data set that pyarrow or `datasets` cannot read."""
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return DataError(f"{name} must be undamaged Arrow or Parquet data. Got: {reason}.")
+
+
+def _image_bytes(value: Any, files_below: Path | None) -> tuple[bytes | None, str]:
+    """Return the bytes of an image, which may be in a file of the folder, and the suffix of its name."""
+    if not isinstance(value, dict):
+        return value, ""
+    name = str(value.get("path") or "")
+    data = value["bytes"]
+    if data is None and name and files_below and Path(name).resolve().is_relative_to(files_below.resolve()):
+        data = Path(name).read_bytes()
+    return data, PurePosixPath(name).suffix
+
+
+def _name_labels(source: str, values: Sequence[Any], names: list[str] | None) -> tuple[list[str], list[str] | None]:
+    """Return the class name of each row, and those in use in their order: as listed, or the order of the numbers."""
+    used = set(values)
+    if names is None:
+        is_numbered = all(isinstance(value, int) for value in used)
+        return list(map(str, values)), list(map(str, sorted(used))) if is_numbered else None
+    if max(used) >= len(names):
+        raise DataError(f"{source} must have labels below {len(names)}, the number of classes. Got {max(used)}.")
+    return [names[value] for value in values], [name for index, name in enumerate(names) if index in used]
