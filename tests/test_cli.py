@@ -483,7 +483,7 @@ class TestBadInput:
 
     def test_one_class_only(self, refused: Callable[..., None], tmp_path: Path) -> None:
         refused(
-            "one for each class. Got only 'cat'.",
+            "or a table of paths and labels. Got only 'cat'.",
             "train",
             save_images(tmp_path / "data", "cat"),
         )
@@ -514,8 +514,9 @@ class TestBadInput:
 
     def test_more_unreadable_images_than_allowed(self, refused: Callable[..., None], tmp_path: Path) -> None:
         data = save_images(tmp_path / "data", "cat", "dog")
-        (data / "cat" / "0.png").write_text("no image", encoding="utf-8")
-        refused("must have at most 1.00% unreadable images. Got 1 of 16 (first: cat/0.png", "train", data)
+        for number in range(4):
+            (data / "cat" / f"{number}.png").write_text("no image", encoding="utf-8")
+        refused("must have at most 1.00% unreadable images. Got 4 of 16 (first: cat/0.png", "train", data)
 
     @pytest.mark.parametrize(
         ("told", "options"),
@@ -586,7 +587,7 @@ class TestBadInput:
 
     def test_data_of_other_classes(self, refused: Callable[..., None], run: Path, tmp_path: Path) -> None:
         data = save_images(tmp_path / "data", "cat", "dog")
-        refused("classes of the data must be ['0', ", "evaluate", run, "--data", data)
+        refused("data must be one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9. Got 'cat'.", "evaluate", run, "--data", data)
 
     def test_weights_that_were_not_chosen(self, refused: Callable[..., None], run: Path) -> None:
         refused("must have best.safetensors", "evaluate", run, "--weights", "best")

@@ -162,11 +162,11 @@ def test_decoding_is_tracked(parts: list[list[str | int]], tmp_path: Path) -> No
         (tmp_path / name).mkdir()
         for number in range(20):
             Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
-    gn.load_data(tmp_path)
+    data = gn.load_data(tmp_path)
     assert parts == [
-        ["reading sizes", 40, "images", 40],
-        ["decoding", 30, "images", 30],
-        ["decoding", 10, "images", 10],
+        ["scanning", 40, "images", 40],
+        ["decoding", len(data.train), "images", len(data.train)],
+        ["decoding", len(data.test), "images", len(data.test)],
     ]
 
 

@@ -43,8 +43,9 @@ app.add_typer(study, name="study")
 Source = Annotated[
     str,
     typer.Argument(
-        help="Data: digits, fashion-mnist, a folder with one folder of images per class (or train/ and test/ of "
-        "those), or a path to IDX files."
+        help="Data: digits, fashion-mnist, a folder with one folder of images per class (or train, val and test of "
+        "those), a table of paths and labels (CSV, TSV, Parquet), a zip or tar archive of either, or a path to IDX "
+        "files."
     ),
 ]
 RunSource = Annotated[
@@ -73,7 +74,16 @@ Weights = Annotated[
 ]
 Engine = Annotated[str, typer.Option(metavar="numpy|torch", help="Engine that computes.")]
 ImageSize = Annotated[
-    int | None, typer.Option(help="Resize and crop images of a folder to this height and width, in pixels.")
+    int | None, typer.Option(help="Height and width to which image files are brought, in pixels. Default: their own.")
+]
+Fit = Annotated[
+    Any,
+    typer.Option(
+        parser=str,  # load_data refuses others
+        metavar="crop|pad|squash",
+        help="How image files of another aspect ratio are brought to the size: cropped around the middle, padded with "
+        "black bars, or squashed.",
+    ),
 ]
 Samples = Annotated[
     int | None, typer.Option(help="Number of training images, sampled with the class proportions. Default: all.")
@@ -86,7 +96,13 @@ TestSamples = Annotated[
         help="Largest number of test images, sampled likewise. Default: the number of --samples.",
     ),
 ]
-MaxUnreadable = Annotated[float, typer.Option(help="Largest fraction of a folder's images that may be unreadable.")]
+MaxUnreadable = Annotated[
+    float,
+    typer.Option(
+        help="Largest fraction of the image files that may be unreadable, or 3 files if that is more. 0 allows none."
+    ),
+]
+MaxPixels = Annotated[int, typer.Option(help="Largest width times height of an image file, in pixels.")]
 StudyOutput = Annotated[
     Path | None,
     typer.Option(help="HTML page to write. Default: study-NAME-SUBJECT.html in the current directory."),

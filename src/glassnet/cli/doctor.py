@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glassnet.cli.app import ImageSize, Json, MaxUnreadable, app, show, table
+from glassnet.cli.app import ImageSize, Json, MaxPixels, MaxUnreadable, app, show, table
+from glassnet.data.image_form import MAX_PIXELS
+from glassnet.data.sources import MAX_UNREADABLE
 
 if TYPE_CHECKING:
     from glassnet.doctor import DoctorReport
@@ -22,7 +24,17 @@ def doctor(
         str | None, typer.Option(help="Images to check, with or without a run. Default: the images of the run.")
     ] = None,
     image_size: ImageSize = None,
-    max_unreadable: MaxUnreadable = 0.01,
+    fit: Annotated[
+        Any,
+        typer.Option(
+            parser=str,
+            metavar="crop|pad|squash",
+            help="How image files of another aspect ratio are brought to the size. Default: as in the run, otherwise "
+            "crop.",
+        ),
+    ] = None,
+    max_unreadable: MaxUnreadable = MAX_UNREADABLE,
+    max_pixels: MaxPixels = MAX_PIXELS,
     output: Annotated[
         Path | None, typer.Option(help="HTML page to write. Default: doctor.html in the run folder.")
     ] = None,
@@ -34,7 +46,15 @@ def doctor(
 
     if run is None and data is None:
         raise typer.BadParameter("Give a run folder, or images with --data.", param_hint="RUN")
-    report = diagnose(run, data, image_size=image_size, max_unreadable=max_unreadable, progress=current_progress())
+    report = diagnose(
+        run,
+        data,
+        image_size=image_size,
+        fit=fit,
+        max_unreadable=max_unreadable,
+        max_pixels=max_pixels,
+        progress=current_progress(),
+    )
     path = output or (None if run is None else run / "doctor.html")
     written = path and str(write_doctor_report(report, path))
     lines = [*_lines(report), *([f"Page {written}"] if written else [])]

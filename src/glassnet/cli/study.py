@@ -12,6 +12,7 @@ from glassnet.architecture import ResNetSpec
 from glassnet.cli.app import (
     DEPTH_STUDY_SETS,
     Engine,
+    Fit,
     ImageSize,
     Json,
     OtherData,
@@ -82,6 +83,7 @@ def gradient_flow(
     engine: Engine = "numpy",
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and the batches.")] = 42,
     image_size: ImageSize = None,
+    fit: Fit = "crop",
     output: StudyOutput = None,
     as_json: Json = False,
 ) -> None:
@@ -91,8 +93,12 @@ def gradient_flow(
     from glassnet.training.evaluation_data import data_for_model
 
     model = None if run is None else gn.load(run, engine=engine)
+    if model is None:
+        data = gn.load_data(source or "digits", image_size=image_size, fit=fit)
+    else:
+        data = data_for_model(model, source)
     measured = module.run_study(
-        gn.load_data(source or "digits", image_size=image_size) if model is None else data_for_model(model, source),
+        data,
         None if model is None else model.network,
         name=str(run),
         normalization=None if model is None else model.normalization,
@@ -129,6 +135,7 @@ def lr_range(
     max_lr: Annotated[float, typer.Option(help="Last learning rate, unless the loss diverges before.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Number of learning rates, each for one step.")] = 100,
     image_size: ImageSize = None,
+    fit: Fit = "crop",
     engine: Engine = "numpy",
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and the batches.")] = 42,
     output: StudyOutput = None,
@@ -149,7 +156,7 @@ def lr_range(
         data, network, normalization = data_for_model(trained, source), trained.network, trained.normalization
         tried = Recipe(**(trained.config.get("recipe") or {}))
     else:
-        data = gn.load_data(source or "digits", image_size=image_size)
+        data = gn.load_data(source or "digits", image_size=image_size, fit=fit)
         network, normalization = gn.build(spec_for_data(model, data, **spec_fields), engine, seed), None
         tried = get_recipe(network.spec.preset, recipe)
     measured = module.run_study(

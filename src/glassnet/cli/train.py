@@ -9,9 +9,23 @@ import typer
 
 import glassnet as gn
 from glassnet.architecture import ResNetSpec
-from glassnet.cli.app import Json, MaxUnreadable, RecipeName, Samples, Source, SuitedPreset, TestSamples, app, show
+from glassnet.cli.app import (
+    Fit,
+    Json,
+    MaxPixels,
+    MaxUnreadable,
+    RecipeName,
+    Samples,
+    Source,
+    SuitedPreset,
+    TestSamples,
+    app,
+    show,
+)
 from glassnet.cli.options import separate, with_settings
 from glassnet.compute import Compute
+from glassnet.data.image_form import MAX_PIXELS
+from glassnet.data.sources import MAX_UNREADABLE
 from glassnet.errors import ConfigError, RunError
 from glassnet.formats import format_accuracy, format_loss
 from glassnet.recipe import Recipe
@@ -33,7 +47,17 @@ def train(
     recipe: RecipeName = "default",
     samples: Samples = None,
     test_samples: TestSamples = None,
-    max_unreadable: MaxUnreadable = 0.01,
+    fit: Fit = "crop",
+    value_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Values of 16-bit and float images that become black and white. Default: measured on the training "
+            "images.",
+        ),
+    ] = None,
+    max_unreadable: MaxUnreadable = MAX_UNREADABLE,
+    max_pixels: MaxPixels = MAX_PIXELS,
     init: Annotated[
         Path | None,
         typer.Option(help="Run folder or weights file with the initial weights of all layers but the head."),
@@ -76,7 +100,10 @@ def train(
             recipe=recipe,
             samples=samples,
             test_samples=test_samples,
+            fit=fit,
+            value_range=None if value_range is None else separate("value_range", value_range, float),
             max_unreadable=max_unreadable,
+            max_pixels=max_pixels,
             init=init,
             freeze=freeze,
             resume=resume,

@@ -14,6 +14,7 @@ from glassnet.architecture import ResNetSpec
 from glassnet.cli.app import (
     DEPTH_STUDY_SETS,
     Engine,
+    Fit,
     ImageSize,
     Json,
     RecipeName,
@@ -56,6 +57,7 @@ def degradation(
     engine: Engine = "numpy",
     workers: Workers = None,
     image_size: ImageSize = None,
+    fit: Fit = "crop",
     samples: Samples = None,
     test_samples: TestSamples = None,
     output: StudyOutput = None,
@@ -67,7 +69,7 @@ def degradation(
 
     with _report_interrupt():
         measured = module.run_study(
-            gn.load_data(source, image_size=image_size, samples=samples, test_samples=test_samples),
+            gn.load_data(source, image_size=image_size, fit=fit, samples=samples, test_samples=test_samples),
             depths=separate("depths", depths, int),
             norms=norms.split(","),
             seeds=seeds,
@@ -114,6 +116,7 @@ def sweep(
     engine: Engine = "numpy",
     workers: Workers = None,
     image_size: ImageSize = None,
+    fit: Fit = "crop",
     samples: Samples = None,
     test_samples: TestSamples = None,
     output: StudyOutput = None,
@@ -127,7 +130,7 @@ def sweep(
     fixed: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     with _report_interrupt():
         measured = module.run_study(
-            gn.load_data(source, image_size=image_size, samples=samples, test_samples=test_samples),
+            gn.load_data(source, image_size=image_size, fit=fit, samples=samples, test_samples=test_samples),
             param_grid,
             model=model,
             recipe=recipe,

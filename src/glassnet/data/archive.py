@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from zipfile import is_zipfile
 
 from glassnet.data.archive_member import MAX_MEMBERS, PATH_OUTSIDE, Member
 from glassnet.data.image_file import ImageFile
-from glassnet.data.listing import Listing
+from glassnet.data.listing import Listing, list_members
 from glassnet.data.shared_file import SharedFile
 from glassnet.data.tar_archive import BLOCK_BYTES, COMPRESSIONS, is_tar, list_tar, unpack
 from glassnet.data.zip_archive import list_zip
@@ -46,7 +47,7 @@ def list_archive(path: Path) -> Listing:
                 left_out[_REPLACED].append(name)
             members[name] = member
     files = [ImageFile(name, member.read) for name, member in members.items()]
-    return Listing(files, notes=tuple(_notes(path, left_out)))
+    return replace(list_members(files), notes=tuple(_notes(path, left_out)))
 
 
 def _open(path: Path) -> Iterator[Member]:

@@ -85,13 +85,11 @@ def read_idx_pair(images_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int6
 def find_idx(path: Path) -> tuple[Path, Path | None] | None:
     """Find the IDX images files (training, test or None) of a folder, or beside one images file.
 
-    :returns: None if the folder has no IDX images.
-    :raises DataError: if a file is not named as images files are, or if a folder has no or several training files.
+    :returns: None if the folder has no IDX images, or the file is not named as they are.
+    :raises DataError: if a folder has no or several training files.
     """
     if path.is_file():
-        if not _IMAGES.fullmatch(path.name):
-            raise DataError(f"An IDX images file must have a name like train-images-idx3-ubyte.gz. Got {path}.")
-        return path, _find_test_images(path)
+        return (path, _find_test_images(path)) if _is_images(path) else None
     images = {child.name.removesuffix(".gz"): child for child in sorted(path.iterdir()) if _is_images(child)}
     training = [child for name, child in images.items() if not re.search("t10k|test", name)]
     if not images:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from glassnet.errors import DataError
 
+MAX_FILE_BYTES = 1 << 30  # a file is read whole, and no image to train on is larger
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -33,4 +35,6 @@ class ImageFile:
 def _read(path: Path) -> bytes:
     if not path.is_file():  # reading a pipe may never end
         raise DataError("not a file" if path.exists() else "no such file")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise DataError(f"larger than {MAX_FILE_BYTES >> 30} GB")
     return path.read_bytes()

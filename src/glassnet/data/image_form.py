@@ -38,14 +38,14 @@ class ImageForm:
             raise choice_error("channels", (1, 3), self.channels)
         if self.fit not in get_args(Fit):
             raise choice_error("fit", get_args(Fit), self.fit)
-        if self.value_range is not None and not _is_range(*self.value_range):
+        if self.value_range is not None and not _is_range(self.value_range):
             raise ConfigError(f"value_range must be two numbers, the lower one first. Got {self.value_range}.")
         if self.max_pixels < 1:
             raise ConfigError(f"max_pixels must be an integer of at least 1. Got {self.max_pixels}.")
 
 
-def _is_range(low: float, high: float) -> bool:
-    return math.isfinite(low) and math.isfinite(high) and low < high
+def _is_range(values: tuple[float, ...]) -> bool:
+    return len(values) == 2 and all(map(math.isfinite, values)) and values[0] < values[1]
 
 
 def check_image_size(image_size: int | tuple[int, int]) -> tuple[int, int]:

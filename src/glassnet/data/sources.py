@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -10,12 +11,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.data.archive import is_archive, list_archive
 from glassnet.data.batches import validate_seed
 from glassnet.data.dataset import TEST_SIZE, Dataset, Split
-from glassnet.data.folder import read_folder
+from glassnet.data.folder import list_folder
 from glassnet.data.idx import find_idx, read_idx_pair
-from glassnet.data.image_form import check_image_size
+from glassnet.data.image_file import ImageFile
+from glassnet.data.image_form import MAX_PIXELS, Fit, ImageForm, check_image_size
 from glassnet.data.ink import SIZE
+from glassnet.data.labeled_files import LabeledFiles, find_among, find_on_disk, label_files, label_tables
+from glassnet.data.loading import LoadOptions, load_files
 from glassnet.data.normalization import Normalization
 from glassnet.data.splitting import (
     draw_stratified,
@@ -23,6 +28,7 @@ from glassnet.data.splitting import (
     stratified_sample,
     stratified_sample_of_at_most,
 )
+from glassnet.data.table import is_table_name
 from glassnet.errors import ConfigError, DataError, as_path, did_you_mean
 
 DATA_SEED = 42  # of the split; the training has a seed of its own
@@ -41,11 +47,15 @@ def load_data(
     *,
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
+    fit: Fit = "crop",
+    value_range: tuple[float, float] | None = None,
+    classes: Sequence[str] | None = None,
     samples: int | None = None,
     test_samples: int | Literal["all"] | None = None,
     seed: int = DATA_SEED,
     test_size: float = TEST_SIZE,
     max_unreadable: float = MAX_UNREADABLE,
+    max_pixels: int = MAX_PIXELS,
     ink: bool | None = None,
 ) -> Dataset:
     """Load images from a source; ``load_data(**dataset.source)`` loads the same again.
@@ -53,11 +63,18 @@ def load_data(
     :param source: "digits", scikit-learn's, always split into the same 1,347 and 450;
         "fashion-mnist", from GLASSNET_DATA, or from where Debian's package installs it;
         a folder of IDX files, or one IDX images file (its labels, and test files if there are any, beside it);
-        a folder with one folder of images for each class, or train/ and test/ of those. A folder named like
-        one of the two data sets is written "./digits".
+        a folder with one folder of images for each class, or train, val and test of those; a table (CSV, TSV or
+        Parquet) of paths and labels; a zip or tar archive of either. A folder named like one of the two data sets
+        is written "./digits".
     :param image_size: side, or (height, width), in pixels, to which a folder's images are resized and cropped. None
         keeps a size that all have, up to 256 pixels. The other sources have a size of their own.
     :param channels: 1 or 3, to which a folder's images are converted; None is 1 if all are gray, else 3.
+    :param fit: how a file's image of another aspect ratio is brought to the size: "crop" cuts off what is too much
+        around the middle, "pad" adds black bars, "squash" changes the aspect ratio.
+    :param value_range: the values of 16-bit, int32 and float images that become 0 and 255. None measures one range
+        on the training images.
+    :param classes: class names in their order, of which the source may have a part, as for images to evaluate a run
+        on. Default: those of the training images.
     :param samples: number of training images, in the proportions of the classes.
     :param test_samples: largest number of test images, in the proportions of the classes, or "all". Default: as many
         as ``samples``.
@@ -65,7 +82,9 @@ def load_data(
     :param test_size: fraction of the images that becomes the test split if a source has none. 1 is for images that
         are evaluated and not trained on: all of them are the test split, and ``train`` holds the same ones. A folder
         may then have test/ alone.
-    :param max_unreadable: largest fraction of a folder's files that may be unreadable; they are listed.
+    :param max_unreadable: largest fraction of the image files that may be unreadable, or three files if that is more;
+        0 allows none. They are listed. Files that are no images do not count.
+    :param max_pixels: largest width · height of an image file in pixels.
     :param ink: whether image files are drawn digits, to be found and brought to the form of the built-in digits
         (8×8, gray). A folder's images are when this is True; for "digits" it is the default and says how the files
         given to predict will be read.
@@ -73,6 +92,8 @@ def load_data(
     :raises ConfigError: if an argument is out of range.
     """
     size = None if image_size is None else check_image_size(image_size)
+    ImageForm(size or (1, 1), channels or 1, fit, value_range, max_pixels)  # for its checks
+    value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
     _check_arguments(samples, test_samples, seed, test_size, max_unreadable)
     path, name = as_path("source", source), str(source)
     if name not in _NAMES and not (name and _is_readable(path)):
@@ -90,7 +111,21 @@ def load_data(
         dataset = _sample(_idx(*files, None, seed, test_size), samples, max_test, seed)
     else:
         size, channels = (size or (SIZE, SIZE), channels or 1) if ink else (size, channels)
-        dataset = read_folder(path, size, channels, samples, max_test, seed, test_size, max_unreadable, ink)
+        options = LoadOptions(
+            size,
+            channels,
+            fit,
+            value_range,
+            classes,
+            samples,
+            max_test,
+            seed,
+            test_size,
+            max_unreadable,
+            max_pixels,
+            ink,
+        )
+        dataset, value_range = load_files(_list_files(path, classes), str(path), options)
     _check_conversion("image_size", size, dataset.image_size, name)
     _check_conversion("channels", channels, dataset.channels, name)
     if ink and (*dataset.image_size, dataset.channels) != (SIZE, SIZE, 1):
@@ -99,14 +134,32 @@ def load_data(
         "source": name if name in _NAMES else str(path.resolve()),
         "image_size": list(dataset.image_size),
         "channels": channels,
+        "fit": fit,
+        "value_range": None if value_range is None else list(value_range),
         "samples": samples,
         "test_samples": max_test or "all",
         "seed": seed,
         "test_size": test_size,
         "max_unreadable": max_unreadable,
+        "max_pixels": max_pixels,
         "ink": ink,
     }
     return dataset
+
+
+def _list_files(path: Path, classes: Sequence[str] | None) -> LabeledFiles:
+    """List the image files of a folder, a table or an archive, with their classes and splits."""
+    if path.is_dir():
+        return label_files(list_folder(path), str(path), find_on_disk(path), classes)
+    if is_table_name(path.name):
+        return label_tables([ImageFile.on_disk(path, path.name)], str(path), find_on_disk(path.parent))
+    if is_archive(path):
+        listing = list_archive(path)
+        return label_files(listing, str(path), find_among(listing.files), classes)
+    raise DataError(
+        f"{path} must be a folder, a table (.csv, .tsv, .parquet), an archive (zip or tar) or an IDX images file "
+        "(train-images-idx3-ubyte.gz). Got another file."
+    )
 
 
 def _check_arguments(

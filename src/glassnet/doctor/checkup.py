@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from glassnet.data import Dataset
+from glassnet.data.image_form import MAX_PIXELS, Fit
+from glassnet.data.sources import MAX_UNREADABLE
 from glassnet.doctor import data_checks, learning_rate_checks, network_checks, speed_checks, training_checks
 from glassnet.doctor.check import Check
 from glassnet.doctor.context import CheckContext
@@ -53,7 +55,9 @@ def diagnose(
     data: str | PathLike[str] | Dataset | None = None,
     *,
     image_size: int | None = None,
-    max_unreadable: float = 0.01,
+    fit: Fit | None = None,
+    max_unreadable: float = MAX_UNREADABLE,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> DoctorReport:
     """Run every check of ``CHECKS`` on a run, on images before any training, or on a run with other images.
@@ -63,7 +67,10 @@ def diagnose(
     :param run: a run folder, of a training that finished, was stopped or failed, or of imported weights.
     :param data: a Dataset or what ``load_data`` takes. Default: the images that the run was trained on.
     :param image_size: height and width of loaded images in pixels. Default: the run's.
+    :param fit: how loaded images of another aspect ratio are brought to the size: "crop", "pad" or "squash". Default:
+        the run's, otherwise "crop".
     :param max_unreadable: fraction of loaded images that may be unreadable.
+    :param max_pixels: largest width · height of a loaded image.
     :param progress: shows the check that runs. Default: silent.
     :returns: findings with their confidence and advice, and the checks that passed or were skipped.
     :raises ConfigError: if neither ``run`` nor ``data`` is given.
@@ -75,7 +82,12 @@ def diagnose(
     progress = progress or Progress()
     with show_progress(progress):
         context = CheckContext(
-            None if run is None else Path(run), data, image_size=image_size, max_unreadable=max_unreadable
+            None if run is None else Path(run),
+            data,
+            image_size=image_size,
+            fit=fit,
+            max_unreadable=max_unreadable,
+            max_pixels=max_pixels,
         )
         outcomes = []
         for number, check in enumerate(CHECKS):

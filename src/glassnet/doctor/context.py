@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization, load_data
+from glassnet.data.image_form import MAX_PIXELS, Fit
+from glassnet.data.sources import MAX_UNREADABLE
 from glassnet.doctor.image_stats import DuplicateStats, find_duplicates
 from glassnet.engines import Network, build
 from glassnet.errors import DataError, GlassnetError, RunError
@@ -55,12 +57,15 @@ class CheckContext:
         data: str | PathLike[str] | Dataset | None = None,
         *,
         image_size: int | None = None,
-        max_unreadable: float = 0.01,
+        fit: Fit | None = None,
+        max_unreadable: float = MAX_UNREADABLE,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Read a run folder and its images, or other images in their place.
 
-        :param data: a dataset or what ``load_data`` takes, with ``image_size`` and ``max_unreadable``; size and
-            channels of the images are the run's by default. Default: the images that the run was trained on.
+        :param data: a dataset or what ``load_data`` takes, with ``image_size``, ``fit``, ``max_unreadable`` and
+            ``max_pixels``; the form of the images is the run's by default. Default: the images that the run was
+            trained on.
         :raises RunError: if the folder is missing, damaged or no run folder.
         :raises DataError: if the images cannot be read or do not fit the run's network.
         """
@@ -77,8 +82,11 @@ class CheckContext:
             self.dataset = data
         elif data is not None:
             size = self.spec.image_size if image_size is None and self.has("run") else image_size
-            channels = self.spec.in_channels if self.has("run") else None
-            self.dataset = load_data(data, image_size=size, channels=channels, max_unreadable=max_unreadable)
+            options: dict[str, Any] = {"fit": fit or "crop", "max_unreadable": max_unreadable, "max_pixels": max_pixels}
+            if self.has("run"):
+                own = self.config.data
+                options |= {"channels": self.spec.in_channels, "value_range": own.value_range, "fit": fit or own.fit}
+            self.dataset = load_data(data, image_size=size, **options)
         elif path is not None:
             self._load_run_data(path)
         self._set_normalization()

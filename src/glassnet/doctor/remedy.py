@@ -12,6 +12,7 @@ from glassnet.architecture import PRESETS, ResNetSpec
 from glassnet.architecture import spec as get_spec
 from glassnet.compute import Compute
 from glassnet.data.dataset import TEST_SIZE
+from glassnet.data.image_form import MAX_PIXELS
 from glassnet.data.sources import DATA_SEED, MAX_UNREADABLE
 from glassnet.recipe import RECIPES, get_recipe
 from glassnet.training.config import DataConfig, RunConfig
@@ -112,5 +113,8 @@ def _data_settings(data: DataConfig) -> dict[str, Any] | None:
         "image_size": (height if height == width else (height, width)) if Path(data.source).is_absolute() else None,
         "samples": data.samples,
         "test_samples": None if data.test_samples == usual_limit else data.test_samples,
+        "fit": None if data.fit == "crop" else data.fit,
+        "value_range": data.value_range,
         "max_unreadable": None if data.max_unreadable == MAX_UNREADABLE else data.max_unreadable,
+        "max_pixels": None if data.max_pixels == MAX_PIXELS else data.max_pixels,
     }

@@ -14,6 +14,7 @@ import numpy as np
 from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
 from glassnet.data import Dataset, Likeness, Normalization
+from glassnet.data.image_form import Fit
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe
@@ -35,6 +36,9 @@ class DataConfig(Settings):
     seed: int | None = setting(None, "Seed of the samples and the split.", minimum=0)
     test_size: float | None = setting(None, "Fraction of the images that was held out for testing.", minimum=0)
     max_unreadable: float | None = setting(None, "Largest fraction of unreadable images.", minimum=0)
+    fit: Fit = setting("crop", "How images of another aspect ratio were brought to the size.")
+    value_range: tuple[float, float] | None = setting(None, "Values of 16-bit and float images that became 0 and 255.")
+    max_pixels: int | None = setting(None, "Largest width times height of an image file.", minimum=1)
     ink: bool = setting(False, "Whether image files are brought to the form of the built-in digits.")
     likeness: Likeness | None = setting(None, "Measure of the distance of image files from the training images.")
     weights: str | None = setting(None, "File that the weights were imported from.")
@@ -63,7 +67,7 @@ class DataConfig(Settings):
 
 _LOAD_ARGUMENTS = (
     *("source", "image_size", "channels", "samples", "test_samples"),
-    *("seed", "test_size", "max_unreadable", "ink"),
+    *("seed", "test_size", "max_unreadable", "fit", "value_range", "max_pixels", "ink"),
 )
 
 

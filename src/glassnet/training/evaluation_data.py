@@ -29,7 +29,7 @@ def evaluation_data(model: Model, source: str | None) -> Dataset:
     if source is None:
         return model.load_dataset()
     own = RunConfig.parse(model.config, model.path / "config.json").data
-    loaded = _load_for(model, source, test_size=1)
+    loaded = _load_for(model, source, test_size=1, classes=own.classes)
     is_unsplit = loaded.train.images is loaded.test.images
     if is_unsplit and loaded.source["source"] == own.source:
         return model.load_dataset()
@@ -42,11 +42,12 @@ def evaluation_data(model: Model, source: str | None) -> Dataset:
 
 
 def _load_for(model: Model, source: str, **options: Any) -> Dataset:
-    """Load images as predict reads them, in the run's size; as many may be unreadable as in its training."""
-    spec, allowed = model.network.spec, model.config["data"].get("max_unreadable")
-    options["ink"] = model.config["data"].get("ink", False)
-    if allowed is not None:
-        options["max_unreadable"] = allowed
+    """Load images as predict reads them, in the run's form; as many may be unreadable as in its training."""
+    spec, data = model.network.spec, RunConfig.parse(model.config, model.path / "config.json").data
+    options |= {"ink": data.ink, "fit": data.fit, "value_range": data.value_range}
+    for name in ("max_unreadable", "max_pixels"):
+        if (limit := getattr(data, name)) is not None:
+            options[name] = limit
     try:
         return load_data(source, image_size=spec.size, channels=spec.in_channels, **options)
     except ConfigError as error:

@@ -14,6 +14,7 @@ import numpy as np
 from glassnet.architecture import PRESETS, ResNetSpec, default_preset
 from glassnet.architecture import spec as get_spec
 from glassnet.data import Dataset, load_data
+from glassnet.data.image_form import MAX_PIXELS, Fit
 from glassnet.data.sources import MAX_UNREADABLE
 from glassnet.engines import Compute, Network, ProcessGroup
 from glassnet.engines.processes import worker_processes
@@ -72,6 +73,9 @@ def train(
     samples: int | None = None,
     test_samples: int | Literal["all"] | None = None,
     max_unreadable: float = MAX_UNREADABLE,
+    fit: Fit = "crop",
+    value_range: tuple[float, float] | None = None,
+    max_pixels: int = MAX_PIXELS,
     ink: bool | None = None,
     progress: Progress | None = None,
     before: Callable[[Network, Dataset], None] | None = None,
@@ -89,7 +93,7 @@ def train(
     :param model: a preset's name, which takes channels, size and classes from the data; a spec, which must agree with
         the data; or None for the preset that suits the images' size.
     :param data: a Dataset, or what ``load_data`` takes, with ``image_size``, ``samples``, ``test_samples``,
-        ``max_unreadable`` and ``ink``.
+        ``max_unreadable``, ``fit``, ``value_range``, ``max_pixels`` and ``ink``.
     :param run: the run folder; None means a new one in ``runs/``.
     :param recipe: a Recipe, or the name of one of the preset's.
     :param init: a run folder or a weights file with the initial weights of all layers but the head (``fc``). A run also
@@ -112,10 +116,13 @@ def train(
     """
     _check_options(run, init, freeze, resume, overwrite, stop_after_epoch)
     initial_weights = InitialWeights() if init is None else InitialWeights.load(init)
-    limits = {"samples": samples, "test_samples": test_samples, "max_unreadable": max_unreadable, "ink": ink}
+    load_options = {
+        **{"samples": samples, "test_samples": test_samples, "max_unreadable": max_unreadable, "fit": fit},
+        **{"value_range": value_range, "max_pixels": max_pixels, "ink": ink},
+    }
     progress = progress or TerminalProgress()
     with show_progress(progress):
-        dataset = _load(data, initial_weights.spec, image_size, **limits)
+        dataset = _load(data, initial_weights.spec, image_size, **load_options)
     spec_fields, recipe_fields, compute_fields = split_fields(fields, ResNetSpec, Recipe, Compute)
     spec = spec_for_data(initial_weights.resolve_model(model, len(dataset.classes)), dataset, **spec_fields)
     named_recipe = recipe if isinstance(recipe, Recipe) else get_recipe(spec.preset, recipe)
@@ -220,6 +227,7 @@ def _log_start(
         total = len(data.train) + len(data.test) + len(unreadable)
         first = "; ".join(unreadable[:3]) + ("; ..." if len(unreadable) > 3 else "")
         lines.append(f"{len(unreadable):,} of {total:,} images could not be read and were left out: {first}")
+    lines += data.notes
     if initial_weights.metadata and initial_weights.normalization is None:
         lines.append(
             f"{initial_weights.metadata['from']} is a weights file without mean and std: those of the data are used. "

@@ -1,0 +1,149 @@
+"""Labelled image files as a Dataset: scanned, split, selected and decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from glassnet.data.dataset import Dataset, Split
+from glassnet.data.decode import decode_images
+from glassnet.data.image_file import ImageFile
+from glassnet.data.image_form import Fit, ImageForm
+from glassnet.data.labeled_files import LabeledFiles
+from glassnet.data.load_notes import note_form, note_labels, note_other_files
+from glassnet.data.scan import ScannedImage, scan_images
+from glassnet.data.selection import ImageSplits, find_classes, readable_images, sample_splits, select_splits
+from glassnet.data.value_range import measure_value_range
+from glassnet.errors import ConfigError, DataError
+
+Range = tuple[float, float] | None
+
+_MAX_UNRESIZED_SIDE = 256  # pixels: larger images are resized only to a size that the user chose
+_SET_SIZE = "Set image_size (--image-size), for example 64."
+_MIN_UNREADABLE = 3  # files that are allowed however few there are
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """The arguments of ``load_data`` for image files; ``max_test`` is the largest number of test images, or None."""
+
+    image_size: tuple[int, int] | None
+    channels: int | None
+    fit: Fit
+    value_range: tuple[float, float] | None
+    classes: Sequence[str] | None
+    samples: int | None
+    max_test: int | None
+    seed: int
+    test_size: float
+    max_unreadable: float
+    max_pixels: int
+    ink: bool
+
+
+class _Unreadable:
+    """The images that cannot be read, each one line, and their limit."""
+
+    def __init__(self, source: str, n_images: int, max_unreadable: float) -> None:
+        self.lines: list[str] = []
+        self.source, self.n_images, self.max_unreadable = source, n_images, max_unreadable
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Add lines.
+
+        :raises DataError: if there are more than allowed: a fraction of the images, or three if that is more.
+        """
+        self.lines += lines
+        limit = max(self.max_unreadable * self.n_images, _MIN_UNREADABLE if self.max_unreadable else 0)
+        if len(self.lines) > limit:
+            raise DataError(
+                f"{self.source} must have at most {self.max_unreadable:.2%} unreadable images. Got {len(self.lines):,} "
+                f"of {self.n_images:,} (first: {self.lines[0]}). Remove them or raise max_unreadable "
+                "(--max-unreadable)."
+            )
+
+
+def load_files(labeled: LabeledFiles, source: str, options: LoadOptions) -> tuple[Dataset, Range]:
+    """Return the dataset of labelled files, and the range of values that become 0 to 255. Each file is read twice.
+
+    :param source: the folder, archive or table, for errors.
+    :raises DataError: if files, classes or splits cannot be used, or more images than allowed are unreadable.
+    :raises ConfigError: if image_size is needed but missing, or samples cannot be drawn.
+    """
+    scans = scan_images(labeled.files, options.max_pixels)
+    if not any(scan.is_image for scan in scans):
+        raise DataError(f"{source} must hold images. Got no image among {len(scans):,} files.")
+    unreadable = _Unreadable(source, sum(scan.is_image for scan in scans), options.max_unreadable)
+    unreadable.add(f"{labeled.files[i].name}: {scan.problem}" for i, scan in enumerate(scans) if scan.problem)
+    classes = find_classes(labeled, scans, source, options.classes)
+    images, words = readable_images(labeled, scans, classes, source, options.classes is not None)
+    splits = select_splits(images, words, source, classes, options.seed, options.test_size)
+    splits = sample_splits(splits, options.samples, options.max_test, options.seed, classes)
+    form = _choose_form(splits, options)
+    dataset = _decode(splits, form, classes, unreadable, options.ink)
+    dataset.notes = [
+        *labeled.notes,
+        *note_other_files(labeled, scans),
+        *note_labels(images, classes),
+        *note_form(splits.train, form, options.ink),
+        *dataset.notes,
+    ]
+    dataset.unreadable_files = unreadable.lines
+    return dataset, form.value_range
+
+
+def _choose_form(splits: ImageSplits, options: LoadOptions) -> ImageForm:
+    """Return the form of the decoded images; what the options leave open is found out from the images."""
+    selected = [image for part in splits.parts for image in zip(part.files, part.scans, strict=True)]
+    size = options.image_size or _common_size(selected)
+    channels = options.channels or (1 if all(scan.is_gray for _, scan in selected) else 3)
+    value_range = options.value_range
+    if value_range is None and not options.ink and splits.test is not splits.train:
+        train = zip(splits.train.files, splits.train.scans, strict=True)
+        if deep := [file for file, scan in train if scan.is_deep]:
+            value_range = measure_value_range(deep, options.max_pixels)
+    return ImageForm(size, channels, options.fit, value_range, options.max_pixels)
+
+
+def _common_size(images: Sequence[tuple[ImageFile, ScannedImage]]) -> tuple[int, int]:
+    """Return the (height, width) that all images have.
+
+    :raises ConfigError: if they differ, or are so large that they must be resized.
+    """
+    first_file, first = images[0]
+    for file, scan in images:
+        texts = [
+            f"{name} of {height}×{width}"
+            for name, (height, width) in ((first_file.name, first.size), (file.name, scan.size))
+        ]
+        if scan.size != first.size:
+            raise ConfigError(f"Images must have the same size. Got {texts[0]} and {texts[1]}. {_SET_SIZE}")
+        if max(scan.size) > _MAX_UNRESIZED_SIDE:
+            raise ConfigError(
+                f"Images must be at most {_MAX_UNRESIZED_SIDE} pixels high and wide. Got {texts[1]}. {_SET_SIZE}"
+            )
+    return first.size
+
+
+def _decode(
+    splits: ImageSplits, form: ImageForm, classes: Sequence[str], unreadable: _Unreadable, ink: bool
+) -> Dataset:
+    """Decode the images of each split. Those that turn out to be unreadable are left out.
+
+    :raises DataError: if there are too many of them, or no training image of a class remains.
+    """
+    decoded = []
+    for part in splits.parts:
+        images, failures = decode_images(part.files, form, ink)
+        unreadable.add(f"{part.files[index].name}: {reason}" for index, reason in sorted(failures.items()))
+        kept = part.take(np.setdiff1d(np.arange(len(part)), list(failures)))
+        decoded.append(Split(images, kept.labels, [file.name for file in kept.files], kept.hashes))
+    train, test, validation = decoded[0], decoded[0], None
+    if splits.test is not splits.train:
+        test, *rest = decoded[1:]
+        validation = rest[0] if rest else None
+        if len(absent := np.setdiff1d(np.arange(len(classes)), train.labels)):
+            raise DataError(f"Class {classes[absent[0]]!r} must have a readable training image. Got none.")
+    return Dataset.from_splits(train, test, classes, validation=validation, test_name=splits.test_name)
