@@ -231,42 +231,6 @@ class TestTrain:
         assert len(gn.load(run).history) == 2
 
 
-def test_predict(call: Call, run: Path, digit: Path) -> None:
-    code, out, err = call("predict", run, digit, digit, "--top", "2", "--json")
-    assert (code, err) == (0, "")
-    told = json.loads(out)
-    expected = [
-        {
-            **{"image": str(digit), "label": p.label, "probability": p.probability},
-            **{"top": [list(pair) for pair in p.top], "preprocessing": "8×8 already", "unlike": None},
-            "pixels": p.pixels[..., 0].astype(float).round(3).tolist(),
-        }
-        for p in gn.load(run).predict([digit, digit], top=2)
-    ]
-    assert told == {"run": str(run), "predictions": expected}
-    code, out, err = call("predict", run, digit)
-    assert code == 0
-    assert re.fullmatch(rf"{re.escape(str(digit))}: (\d \d+\.\d%, ){{2}}\d \d+\.\d%\n", out)
-    first, *rows = err.splitlines()
-    assert first == f"{digit}: 8×8 already. The network read:"
-    shades = [" ░▒▓█"[round(4 * value)] for value in expected[0]["pixels"][0]]
-    assert rows[0] == ("  " + "".join(2 * shade for shade in shades)).rstrip()
-    assert len(rows) == 8
-    assert call("predict", run, *([digit] * 5))[2] == ""  # of many files the pixels are not printed
-
-
-def test_predict_says_when_an_image_is_unlike(call: Call, run: Path, tmp_path: Path) -> None:
-    path = tmp_path / "white.png"
-    Image.new("RGB", (60, 40), "white").save(path)
-    warning = f"{path} looks unlike the training images: no ink was found.\n"
-    assert call("predict", run, path)[2] == warning
-    code, out, err = call("predict", run, path, "--json")
-    assert (code, err) == (0, warning)
-    (record,) = json.loads(out)["predictions"]
-    assert record["unlike"] == "no ink was found"
-    assert record["pixels"] == np.zeros((8, 8)).tolist()
-
-
 def test_no_ink_decodes_files_as_those_of_any_run(call: Call, digit: Path, tmp_path: Path) -> None:
     code, _, _ = call("train", "digits", "--epochs", "1", "--no-ink", "--no-report", "--run", tmp_path / "run")
     assert code == 0
@@ -274,7 +238,7 @@ def test_no_ink_decodes_files_as_those_of_any_run(call: Call, digit: Path, tmp_p
     assert (data["ink"], data["likeness"]) == (False, None)
     code, out, err = call("predict", tmp_path / "run", digit, "--json")
     assert (code, err) == (0, "")
-    assert set(json.loads(out)["predictions"][0]) == {"image", "label", "probability", "top"}
+    assert set(json.loads(out)) == {"path", "label", "probability", "error"}
     code, _, err = call("train", "digits", "--epochs", "1", "--run", tmp_path / "run", "--resume")
     assert code == 1
     assert err == f"Error: data.ink must be False to resume {tmp_path / 'run'}. Got True.\n"
@@ -579,11 +543,6 @@ class TestBadInput:
         for command in ("evaluate", "report"):
             refused(f"{tmp_path / 'none'} must be a run folder. Got nothing there.", command, tmp_path / "none")
         refused(f"{tmp_path} must be a run folder. Got a path without config.json.", "predict", tmp_path, digit)
-
-    def test_images_that_are_none(self, refused: Callable[..., None], run: Path, digit: Path, tmp_path: Path) -> None:
-        (tmp_path / "text.png").write_text("no image", encoding="utf-8")
-        refused("missing.png must be a readable image. Got: no such", "predict", run, digit, tmp_path / "missing.png")
-        refused("text.png must be a readable image. Got: not an image.", "predict", run, tmp_path / "text.png")
 
     def test_data_of_other_classes(self, refused: Callable[..., None], run: Path, tmp_path: Path) -> None:
         data = save_images(tmp_path / "data", "cat", "dog")

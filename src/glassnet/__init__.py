@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from glassnet.exporting import export as export
     from glassnet.layer_graph import graph as graph
     from glassnet.recipe import Recipe as Recipe
+    from glassnet.training import FilePrediction as FilePrediction
     from glassnet.training import Model as Model
     from glassnet.training import Prediction as Prediction
     from glassnet.training import Run as Run
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _MODULE_OF_NAME = {
     "Dataset": "glassnet.data",
+    "FilePrediction": "glassnet.training",
     "GlassnetError": "glassnet.errors",
     "Model": "glassnet.training",
     "Network": "glassnet.engines",

@@ -14,6 +14,7 @@ from glassnet.formats import format_duration
 ETA_AFTER_STEPS = 20
 MIN_ETA = 5.0  # seconds: nobody waits for less
 BAR_AFTER = 0.5  # seconds: the bar of a part that takes less would only flicker
+REFRESH_AFTER = 0.1  # seconds: to update the bar for each of thousands of images a second would slow them down
 
 
 class Progress:
@@ -32,8 +33,11 @@ class Progress:
         """End the task, whether it is complete or not."""
 
     @contextmanager
-    def part(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """Enclose a part of a task, or a task alone, of ``total`` units: yield the function that counts them."""
+    def part(self, title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+        """Enclose a part of a task, or a task alone, of ``total`` units: yield the function that counts them.
+
+        A total of None is not known; the rate is shown then.
+        """
         yield lambda count: None
 
 
@@ -55,8 +59,11 @@ def show_progress(progress: Progress) -> Iterator[None]:
         _current.reset(token)
 
 
-def track(title: str, total: int, unit: str = "images") -> AbstractContextManager[Callable[[int], None]]:
-    """Enclose work of ``total`` units on the current progress; gives the function that counts units as done."""
+def track(title: str, total: int | None, unit: str = "images") -> AbstractContextManager[Callable[[int], None]]:
+    """Enclose work of ``total`` units on the current progress; gives the function that counts units as done.
+
+    A total of None is not known; the rate is shown then.
+    """
     return _current.get().part(title, total, unit)
 
 
@@ -95,19 +102,21 @@ class TerminalProgress(Progress):
             self.bar = None
 
     @contextmanager
-    def part(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    def part(self, title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
         """Enclose a part of a task. On a terminal it has a bar, below that of the task, once it takes a while."""
-        started, n_done = perf_counter(), 0
+        started, n_done, due = perf_counter(), 0, BAR_AFTER
         bar, task = self.bar, None
 
         def advance(count: int) -> None:
-            nonlocal bar, task, n_done
+            nonlocal bar, task, n_done, due
             n_done += count
-            if task is not None:
-                bar.advance(task, count)
-            elif sys.stderr.isatty() and perf_counter() - started > BAR_AFTER:
-                bar = bar or _start_bar()
+            if (seconds := perf_counter() - started) <= due or not sys.stderr.isatty():
+                return
+            due = seconds + REFRESH_AFTER
+            if task is None:
+                bar = bar or _start_bar(total is not None)
                 task = _add_task(bar, title, total, n_done, unit)
+            bar.update(task, completed=n_done, rate=n_done / seconds)
 
         try:
             yield advance
@@ -118,24 +127,29 @@ class TerminalProgress(Progress):
                     bar.stop()
 
 
-def _start_bar() -> Any:
+def _start_bar(has_total: bool = True) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    bar = Progress(
-        TextColumn("{task.description}"),
+    with_total = (
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[unit]},"),
         TimeRemainingColumn(),
         TextColumn("left"),
+    )
+    without = (TextColumn("{task.completed:,} {task.fields[unit]}, {task.fields[rate]:,.0f} a second"),)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        *(with_total if has_total else without),
         console=Console(stderr=True, highlight=False),
         transient=True,
         refresh_per_second=5,
+        redirect_stdout=False,  # results may be printed meanwhile, into a pipe or a file
     )
     bar.start()
     return bar
 
 
-def _add_task(bar: Any, title: str, total: int, done: int, unit: str) -> Any:
-    return bar.add_task(f"[{title}]".replace("[", r"\["), total=total, completed=done, unit=unit)
+def _add_task(bar: Any, title: str, total: int | None, done: int, unit: str) -> Any:
+    return bar.add_task(f"[{title}]".replace("[", r"\["), total=total, completed=done, unit=unit, rate=0.0)

@@ -73,6 +73,7 @@ Weights = Annotated[
     typer.Option(metavar="best|last", help="Weights to load. Default: best if the run has them, else last."),
 ]
 Engine = Annotated[str, typer.Option(metavar="numpy|torch", help="Engine that computes.")]
+Device = Annotated[str, typer.Option(help="Device of the PyTorch engine: auto, cpu, cuda, cuda:1 or mps.")]
 ImageSize = Annotated[
     int | None, typer.Option(help="Height and width to which image files are brought, in pixels. Default: their own.")
 ]

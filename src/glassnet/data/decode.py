@@ -124,6 +124,14 @@ def decode_images(
     return images[: len(readable)], failures
 
 
+def decode_file(file: ImageFile, form: ImageForm, ink: bool = False) -> NDArray[np.uint8] | Ink:
+    """Decode one file as ``decode_image`` or, with ``ink``, as ``decode_ink`` does; call it inside ``quiet_pillow``.
+
+    :raises UnreadableError: if the file cannot be read as an image.
+    """
+    return _decode_ink(file, form.max_pixels) if ink else _decode(file, form)
+
+
 def _as_file(image: str | os.PathLike[str] | bytes) -> ImageFile:
     if isinstance(image, bytes):
         return ImageFile("The image", lambda: image)

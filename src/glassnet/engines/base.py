@@ -78,14 +78,16 @@ class Network(ABC):
             parts.append(f"{self.threads} thread{'s' * (self.threads > 1)}{' each' * several}")
         return ", ".join(parts)
 
-    def logits(self, images: Array) -> Array:
-        """Return the logits (N, classes) of float images (N, C, H, W), in evaluation mode, computed in chunks.
+    def logits(self, images: Array, batch_size: int = EVAL_BATCH_SIZE) -> Array:
+        """Return the logits (N, classes) of float images (N, C, H, W), in evaluation mode.
+
+        :param batch_size: number of images that are computed at once.
 
         :raises DataError: if the images are not floats, or not finite in the network's dtype.
         :raises ShapeError: if the images do not fit the network; the error names the layer.
         """
         images = self._checked(images)
-        parts = (self._logits(images[rows]) for rows in _eval_slices(len(images)))
+        parts = (self._logits(images[rows]) for rows in _eval_slices(len(images), batch_size))
         return np.concatenate([np.empty((0, self.spec.classes), self.dtype), *parts])
 
     def activations(self, images: Array, names: Iterable[str] | None = None) -> dict[str, Array]:
@@ -264,8 +266,8 @@ class Network(ABC):
     def _labels_of(self, device_split: Any) -> Array: ...
 
 
-def _eval_slices(count: int) -> list[slice]:
-    return [slice(start, min(start + EVAL_BATCH_SIZE, count)) for start in range(0, count, EVAL_BATCH_SIZE)]
+def _eval_slices(count: int, batch_size: int = EVAL_BATCH_SIZE) -> list[slice]:
+    return [slice(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
 
 
 def names_in_forward_order(module: Any, residual: type, prefix: str = "") -> list[str]:

@@ -1,11 +1,13 @@
 """Training: the schedule, the loop, the run folder, and the model loaded from it."""
 
+from glassnet.training.file_predictions import FilePrediction
 from glassnet.training.importing import import_weights
 from glassnet.training.model import Model, Prediction, load
 from glassnet.training.run import Run, spec_for_data, train
 from glassnet.training.run_folder import RunFolder
 
 __all__ = [
+    "FilePrediction",
     "Model",
     "Prediction",
     "Run",

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from glassnet.architecture import ResNetSpec
 from glassnet.data import Likeness, Normalization, decode_image, decode_ink
+from glassnet.data.image_form import ImageForm
+from glassnet.data.ink import Ink
 from glassnet.errors import DataError
 
 Images = str | PathLike[str] | NDArray[np.uint8] | Sequence[str | PathLike[str] | NDArray[np.uint8]]
@@ -36,10 +37,15 @@ class InputImage:
 class ImageReader:
     """Reads images for the network of a run, as the run's data configuration says."""
 
-    spec: ResNetSpec
+    form: ImageForm
     normalization: Normalization
     ink: bool
     likeness: Likeness | None
+
+    @property
+    def of_files(self) -> Normalization:
+        """The normalization of decoded files, whose pixels are from 0 to 255."""
+        return dataclasses.replace(self.normalization, scale=255.0)
 
     def read(self, images: Images, dtype: DTypeLike) -> list[InputImage]:
         """Return what the network reads of files, or of uint8 arrays (H, W, C) or (N, H, W, C).
@@ -48,23 +54,24 @@ class ImageReader:
         """
         if isinstance(images, str | PathLike):
             images = [images]
-        shape = (*self.spec.size, self.spec.in_channels)
         return [
             self._read_file(image, dtype) if isinstance(image, str | PathLike) else self._read_array(image, dtype)
-            for image in (images if isinstance(images, Sequence) else _single(images, shape))
+            for image in (images if isinstance(images, Sequence) else _single(images))
         ]
 
     def _read_file(self, path: str | PathLike[str], dtype: DTypeLike) -> InputImage:
-        of_files = dataclasses.replace(self.normalization, scale=255.0)
         if not self.ink:
-            return _normalized(decode_image(path, self.spec.size, self.spec.in_channels), of_files, dtype)
-        ink = decode_ink(path)
-        image = _normalized(ink.pixels, of_files, dtype)
-        return dataclasses.replace(image, preprocessing=ink.steps, unlike=ink.problem or self._unlike(image.pixels))
+            return _normalized(decode_image(path, self.form), self.of_files, dtype)
+        ink = decode_ink(path, self.form.max_pixels)
+        return InputImage(self.of_files.apply(ink.pixels[np.newaxis], dtype), *self.describe(ink))
+
+    def describe(self, ink: Ink) -> tuple[NDArray[np.float32], str, str | None]:
+        """Return of a drawn digit what the network reads, as ``pixels``, ``preprocessing`` and ``unlike`` hold it."""
+        pixels = _to_fractions(ink.pixels, 255.0)
+        return pixels, ink.steps, ink.problem or self._unlike(pixels)
 
     def _read_array(self, array: Any, dtype: DTypeLike) -> InputImage:
-        shape = (*self.spec.size, self.spec.in_channels)
-        image = _normalized(_checked(array, shape), self.normalization, dtype)
+        image = _normalized(_checked(array, (*self.form.size, self.form.channels)), self.normalization, dtype)
         return dataclasses.replace(image, unlike=self._unlike(image.pixels))
 
     def _unlike(self, pixels: NDArray[np.float32]) -> str | None:
@@ -74,16 +81,19 @@ class ImageReader:
 
 
 def _normalized(image: NDArray[np.uint8], normalization: Normalization, dtype: DTypeLike) -> InputImage:
-    pixels = image.astype(np.float32) / np.float32(normalization.scale)
-    return InputImage(normalization.apply(image[np.newaxis], dtype), pixels)
+    return InputImage(normalization.apply(image[np.newaxis], dtype), _to_fractions(image, normalization.scale))
 
 
-def _single(image: Any, shape: tuple[int, ...]) -> list[Any]:
+def _to_fractions(image: NDArray[np.uint8], scale: float) -> NDArray[np.float32]:
+    return image.astype(np.float32) / np.float32(scale)
+
+
+def _single(image: Any) -> list[Any]:
     """Return an array of one image or of several as a list of images."""
     image = np.asarray(image)
     if not image.ndim:
         raise DataError(f"images must be paths or uint8 arrays. Got {image.item()!r}.")
-    return [image] if image.ndim == len(shape) else list(image)
+    return [image] if image.ndim == 3 else list(image)
 
 
 def _checked(image: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:

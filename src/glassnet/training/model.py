@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 
 from glassnet.classification import Outcome, evaluation_numbers
 from glassnet.data import Dataset, Likeness, Normalization, load_data
+from glassnet.data.file_search import find_files
+from glassnet.data.image_form import MAX_PIXELS, ImageForm
 from glassnet.engines import Network, build
+from glassnet.engines.base import EVAL_BATCH_SIZE
 from glassnet.errors import DataError
 from glassnet.nn.checks import check_int
-from glassnet.nn.functional import softmax
 from glassnet.training.config import RunConfig
-from glassnet.training.input_images import ImageReader, Images, InputImage
+from glassnet.training.file_predictions import FilePrediction, FilePredictor, rank_classes
+from glassnet.training.input_images import ImageReader, Images
 from glassnet.training.run_files import Record
 from glassnet.training.run_folder import RunFolder
 from glassnet.weights import load_weights
@@ -50,7 +54,7 @@ class Model:
         self.classes: list[str] = data["classes"]
         self.normalization = Normalization(data["scale"], tuple(data["mean"]), tuple(data["std"]))
         likeness = Likeness.from_dict(data["likeness"]) if data.get("likeness") else None
-        self._reader = ImageReader(network.spec, self.normalization, data.get("ink", False), likeness)
+        self._reader = ImageReader(_image_form(network, data), self.normalization, data.get("ink", False), likeness)
 
     def __repr__(self) -> str:
         network, epochs = self.network, len(self.history)
@@ -72,13 +76,32 @@ class Model:
         inputs = self._reader.read(images, self.network.dtype)
         if not inputs:
             return []
-        probabilities = softmax(self.network.logits(np.concatenate([image.values for image in inputs])))
-        return [self._prediction(image, row, top) for image, row in zip(inputs, probabilities, strict=True)]
+        logits = self.network.logits(np.concatenate([image.values for image in inputs]))
+        return [
+            Prediction(*ranked[0], ranked, image.preprocessing, image.unlike, image.pixels)
+            for image, ranked in zip(inputs, rank_classes(logits, self.classes, top), strict=True)
+        ]
 
-    def _prediction(self, image: InputImage, probabilities: NDArray[Any], top: int) -> Prediction:
-        order = np.argsort(-probabilities, kind="stable")[:top]
-        ranked = [(self.classes[index], float(probabilities[index])) for index in order]
-        return Prediction(*ranked[0], ranked, image.preprocessing, image.unlike, image.pixels)
+    def predict_files(
+        self,
+        paths: str | PathLike[str] | Iterable[str | PathLike[str]],
+        top: int = 5,
+        batch_size: int = EVAL_BATCH_SIZE,
+    ) -> Generator[FilePrediction]:
+        """Classify any number of image files: yield the prediction of each, in order, in bounded memory.
+
+        The next files are decoded meanwhile, by processes of their own if there are many. A file that cannot be read
+        has its ``error``, and the others are predicted. Files are decoded as by ``predict``.
+
+        :param paths: files; folders, which stand for all images below them, sorted; and patterns such as
+            ``photos/**/*.jpg``. They are read as the predictions are.
+        :param top: number of classes for each file.
+        :param batch_size: number of images that the network computes at once.
+        :raises ConfigError: if top or batch_size is below 1.
+        :raises DataError: if paths are something else, while they are read.
+        """
+        top, batch_size = check_int("top", top), check_int("batch_size", batch_size)
+        return FilePredictor(self.network, self.classes, self._reader, top, batch_size).predict(find_files(paths))
 
     def evaluate(self, data: Dataset, outcome: Outcome | None = None) -> dict[str, Any]:
         """Return the numbers of the data's test split: loss, accuracy and count, and many more.
@@ -111,18 +134,31 @@ class Model:
         return load_run_dataset(self.path, self.config)
 
 
-def load(run: str | PathLike[str], weights: str | None = None, engine: str = "numpy") -> Model:
+def _image_form(network: Network, data: dict[str, Any]) -> ImageForm:
+    """Return the form in which the run's images were decoded."""
+    low_and_high = data.get("value_range")
+    return ImageForm(
+        network.spec.size,
+        network.spec.in_channels,
+        data.get("fit", "crop"),
+        tuple(low_and_high) if low_and_high else None,
+        data.get("max_pixels") or MAX_PIXELS,
+    )
+
+
+def load(run: str | PathLike[str], weights: str | None = None, engine: str = "numpy", **compute: Any) -> Model:
     """Load the model of a run folder.
 
     :param weights: ``best`` or ``last``; None means the best weights if validation selected some, otherwise the last.
-    :param engine: computes, whichever engine trained, in the training's dtype.
+    :param engine: computes, whichever engine trained.
+    :param compute: further fields of ``Compute``, such as ``device``. The dtype is the training's by default.
     :raises RunError: if the folder is missing, or holds no run, no finished epoch or a run of another format.
     """
     folder = RunFolder(run)
     config = folder.read_config()
     path = folder.weights_path(weights)
     settings = RunConfig.parse(config, folder.config_path)
-    network = build(settings.spec, engine, settings.seed, settings.dtype)
+    network = build(settings.spec, engine, settings.seed, **{"dtype": settings.dtype, **compute})
     model = Model(folder.path, config, network, folder.read_records())
     network.load_state_dict(load_weights(path))
     return model

@@ -1,0 +1,146 @@
+"""Image files decoded in their order, by processes of their own where there are many.
+
+Decoding small files is mostly Python's own work, which threads do one at a time (benchmarks/README.md has figures). The
+processes are started by ``subprocess``, not by ``multiprocessing``, whose processes import the program's main module:
+a script that predicts would need ``if __name__ == "__main__"``.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import islice
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any, TypeVar
+
+from glassnet.errors import GlassnetError
+
+File = TypeVar("File")
+Decoded = TypeVar("Decoded")
+Decode = Callable[[list[File]], list[Decoded]]
+
+FILES_PER_TASK = 32
+MAX_PROCESSES = 16  # each takes about 40 MB
+SECONDS_ALONE = 0.5  # of decoding in this process: to start others takes about as long
+
+# Ctrl-C reaches every process of a terminal; the one that started the others ends them.
+_PROGRAM = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from {} import _serve; _serve()"
+
+
+def decode_in_order(
+    files: Iterable[File], decode: Decode[File, Decoded], processes: int, ahead: int
+) -> Iterator[tuple[File, Decoded]]:
+    """Yield each file with what ``decode`` returns for it, in order, while the next ones are decoded.
+
+    ``files`` is read as far ahead as files are decoded, so that any number of them takes the same memory.
+
+    :param decode: decodes a list of files; files and function must be picklable.
+    :param processes: number of processes; 1 stands for this one. Few files are decoded in this one, too.
+    :param ahead: number of files to decode ahead of the one that is yielded.
+    :raises GlassnetError: if a process ends unexpectedly. An error of ``decode`` is raised as it is.
+    """
+    size = min(FILES_PER_TASK, ahead)
+    iterator = iter(files)
+    tasks = iter(lambda: list(islice(iterator, size)), [])
+    seconds = 0.0
+    while processes == 1 or seconds < SECONDS_ALONE:
+        if (task := next(tasks, None)) is None:
+            return
+        start = perf_counter()
+        decoded = decode(task)
+        seconds += perf_counter() - start
+        yield from zip(task, decoded, strict=True)
+    pending: deque[tuple[list[File], Future[list[Decoded]]]] = deque()
+    with _started_processes(min(processes, MAX_PROCESSES)) as submit:
+        for task in tasks:
+            pending.append((task, submit(decode, task)))
+            if (len(pending) - 1) * size >= ahead:
+                yield from _first_result(pending)
+        while pending:
+            yield from _first_result(pending)
+
+
+def _first_result(pending: deque[tuple[list[File], Future[list[Decoded]]]]) -> Iterator[tuple[File, Decoded]]:
+    task, future = pending.popleft()
+    return zip(task, future.result(), strict=True)
+
+
+@contextmanager
+def _started_processes(count: int) -> Iterator[Callable[..., Future[Any]]]:
+    """Start processes; yield the function that gives them a task. A thread for each waits for its answers."""
+    processes = [_start_process() for _ in range(count)]
+    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+    for process in processes:
+        idle.put(process)
+
+    def run(*task: Any) -> Any:
+        process = idle.get()
+        try:
+            return _run_in(process, task)
+        finally:
+            idle.put(process)
+
+    threads = ThreadPoolExecutor(count)
+    try:
+        yield lambda *task: threads.submit(run, *task)
+    finally:
+        for process in processes:
+            process.kill()  # ends the wait of its thread
+        threads.shutdown(cancel_futures=True)
+        for process in processes:
+            with suppress(BrokenPipeError), process:  # closes the pipes and waits
+                pass
+
+
+def _start_process() -> subprocess.Popen[bytes]:
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _PROGRAM.format(__name__)],  # -P: no module of the current directory
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # decoders written in C print there
+        env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
+def _run_in(process: subprocess.Popen[bytes], task: tuple[Any, ...]) -> Any:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        pickle.dump(task, process.stdin)
+        process.stdin.flush()
+        result = pickle.load(process.stdout)
+    except (OSError, EOFError) as error:
+        code = process.wait()
+        ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise GlassnetError(
+            f"A process that decodes images ended unexpectedly ({ended}), often because memory ran out."
+        ) from error
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _serve() -> None:
+    """Run the tasks that arrive on stdin, and answer on stdout, until stdin ends with the process at its other side."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # decoders must not print among the answers
+    while True:
+        try:
+            function, argument = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            result = function(argument)
+        except Exception as error:  # raised where the answer arrives
+            result = error
+        pickle.dump(result, answers)
+        answers.flush()
