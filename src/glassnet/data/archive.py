@@ -19,6 +19,7 @@ from glassnet.errors import DataError
 
 _SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _OTHER_KINDS = {b"Rar!": "RAR", b"7z\xbc\xaf\x27\x1c": "7z", b"\x28\xb5\x2f\xfd": "Zstandard"}  # by the first bytes
+_UNUSUAL = re.compile(r"(^|/)\.{0,2}(/|$)|^[A-Za-z]:/")  # a part of a path that is empty, . or .., or a drive
 _REPLACED = "of the same name as a later member"
 
 
@@ -81,6 +82,8 @@ def _first_block(path: Path) -> bytes:
 
 def _inner_name(name: str) -> str | None:
     """Return the name without empty parts, or None if it leads out of the archive."""
+    if not _UNUSUAL.search(name):
+        return name
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if not parts or ".." in parts or name.startswith("/") or re.match("[A-Za-z]:/", name):
         return None

@@ -44,11 +44,12 @@ def list_zip(path: Path, shared: SharedFile) -> Iterator[Member]:
         raise damage_error(path, "no directory at its end, which may be missing")
     try:
         with zipfile.ZipFile(BoundedReader(shared.file, _MAX_DIRECTORY_BYTES)) as archive:
-            infos = [info for info in archive.infolist() if not _name(info).endswith("/")]
+            infos = [info for info in reversed(archive.infolist()) if not info.filename.endswith(("/", "\\"))]
     except Exception as error:  # zipfile raises six kinds of exceptions for damaged directories
         raise damage_error(path, error) from error
     _check_members(path, infos)
-    for info in infos:
+    while infos:  # which would fill the memory twice
+        info = infos.pop()
         member = _ZipMember(
             shared, info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC
         )
@@ -63,7 +64,7 @@ def _name(info: zipfile.ZipInfo) -> str:
     A name without the flag for UTF-8 is in code page 437; programs on Linux and macOS write UTF-8 there all the same.
     """
     name = info.filename
-    if not info.flag_bits & _IS_UTF8:
+    if not name.isascii() and not info.flag_bits & _IS_UTF8:
         with suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
     return name.replace("\\", "/")
@@ -72,7 +73,7 @@ def _name(info: zipfile.ZipInfo) -> str:
 def _check_members(path: Path, infos: list[zipfile.ZipInfo]) -> None:
     if encrypted := [info for info in infos if info.flag_bits & _IS_ENCRYPTED]:
         raise DataError(
-            f"{path} must not be encrypted. Got {len(encrypted):,} encrypted members (first: {_name(encrypted[0])!r}). "
+            f"{path} must not be encrypted. Got {len(encrypted):,} encrypted members (first: {_name(encrypted[-1])!r}). "
             "Pack it again without a password."
         )
     if sum(info.file_size for info in infos) > max_unpacked_bytes(path):
