@@ -35,6 +35,15 @@ def test_list_archive_goes_by_the_content(tmp_path, suffix, name):
     assert read_all(path) == MEMBERS
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_list_archive_sorts_and_leaves_out_system_files(tmp_path, suffix):
+    members = dict.fromkeys(("b/1.png", "a/2.png", "__MACOSX/a/._2.png", "a/.DS_Store", "a/1.png"), b"1")
+    listing = list_archive(write(tmp_path / f"x{suffix}", members))
+    assert [file.name for file in listing.files] == ["a/1.png", "a/2.png", "b/1.png"]
+    assert list(listing.system_files) == ["__MACOSX", "a/.DS_Store"]
+    assert listing.notes == ()
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".tar"])
 def test_list_archive_leaves_out_paths_that_lead_outside(tmp_path, suffix):
     names = [

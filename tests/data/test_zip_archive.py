@@ -8,7 +8,7 @@ import pytest
 
 from glassnet.data import zip_archive
 from glassnet.data.archive import list_archive
-from glassnet.data.archive_member import MAX_MEMBER_BYTES
+from glassnet.data.image_file import MAX_FILE_BYTES
 from glassnet.errors import DataError, GlassnetError
 from tests.data.hostile_archives import (
     ZIP_METHODS,
@@ -129,7 +129,7 @@ def test_list_zip_leaves_out_links_and_devices(tmp_path, kind, is_kept):
 def test_list_zip_leaves_out_a_member_that_is_too_large(tmp_path):
     path = tmp_path / "x.zip"
     path.write_bytes(b"")
-    make_zip(path, b"a.bin", bytes(20 << 20), MAX_MEMBER_BYTES + 1, 0)
+    make_zip(path, b"a.bin", bytes(20 << 20), MAX_FILE_BYTES + 1, 0)
     assert list_archive(path).notes == ("1 member of x.zip was left out: larger than 1 GB (first: 'a.bin').",)
 
 

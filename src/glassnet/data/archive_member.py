@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from glassnet.data.image_file import MAX_FILE_BYTES
 from glassnet.errors import DataError
 
 MAX_MEMBERS = 2_000_000
-MAX_MEMBER_BYTES = 1 << 30  # a member is read whole, and no image to train on is larger
 MAX_RATIO = 100  # unpacked bytes by bytes of the archive; photos have about 1, a zip bomb has 1,000 or more
 MIN_UNPACKED_LIMIT = 1 << 30  # small archives of plain areas, as of drawings in BMP, may have a larger ratio
 
 NO_FILE = "a link or a device"
 PATH_OUTSIDE = "a path that is absolute or has .. in it"
-TOO_LARGE = f"larger than {MAX_MEMBER_BYTES >> 30} GB"
+TOO_LARGE = f"larger than {MAX_FILE_BYTES >> 30} GB"
 SPARSE = "stored as a sparse file"
 
 

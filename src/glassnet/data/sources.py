@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.data.archive import is_archive, list_archive
+from glassnet.data.arrow_files import find_arrow_files, list_arrow_files
 from glassnet.data.batches import validate_seed
 from glassnet.data.dataset import TEST_SIZE, Dataset, Split
 from glassnet.data.folder import list_folder
+from glassnet.data.hub import is_hub_name, is_saved, list_hub, list_saved
 from glassnet.data.idx import find_idx, read_idx_pair
 from glassnet.data.image_file import ImageFile
 from glassnet.data.image_form import MAX_PIXELS, Fit, ImageForm, check_image_size
 from glassnet.data.ink import SIZE
 from glassnet.data.labeled_files import LabeledFiles, find_among, find_on_disk, label_files, label_tables
+from glassnet.data.listing import Listing
 from glassnet.data.loading import LoadOptions, load_files
 from glassnet.data.normalization import Normalization
 from glassnet.data.splitting import (
@@ -34,7 +37,7 @@ from glassnet.errors import ConfigError, DataError, as_path, did_you_mean
 DATA_SEED = 42  # of the split; the training has a seed of its own
 MAX_UNREADABLE = 0.01
 
-_NAMES = ("digits", "fashion-mnist")
+NAMES = ("digits", "fashion-mnist")
 _DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
 _FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -96,10 +99,12 @@ def load_data(
     value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
     _check_arguments(samples, test_samples, seed, test_size, max_unreadable)
     path, name = as_path("source", source), str(source)
-    if name not in _NAMES and not (name and _is_readable(path)):
+    is_file = bool(name) and _is_readable(path)
+    is_hub = not is_file and is_hub_name(name)
+    if name not in NAMES and not is_file and not is_hub:
         raise DataError(
-            f"source must be {', '.join(_NAMES)}, a readable folder of images or of IDX files, or an IDX images file. "
-            f"Got {name!r}{did_you_mean(name, _NAMES)}"
+            f"source must be {', '.join(NAMES)}, a readable folder or file of images, or a data set of the Hugging "
+            f"Face hub (owner/name). Got {name!r}{did_you_mean(name, NAMES)}"
         )
     ink = name == "digits" if ink is None else bool(ink)
     max_test = samples if test_samples is None else None if test_samples == "all" else int(test_samples)
@@ -107,7 +112,7 @@ def load_data(
         dataset = _sample(_digits(), samples, max_test, seed)
     elif name == "fashion-mnist":
         dataset = _sample(_idx(*_fashion_files(), _FASHION_CLASSES, seed, test_size), samples, max_test, seed)
-    elif files := find_idx(path):
+    elif is_file and (files := find_idx(path)):
         dataset = _sample(_idx(*files, None, seed, test_size), samples, max_test, seed)
     else:
         size, channels = (size or (SIZE, SIZE), channels or 1) if ink else (size, channels)
@@ -125,13 +130,13 @@ def load_data(
             max_pixels,
             ink,
         )
-        dataset, value_range = load_files(_list_files(path, classes), str(path), options)
+        dataset, value_range = load_files(_list_files(name if is_hub else str(path), is_hub, classes), name, options)
     _check_conversion("image_size", size, dataset.image_size, name)
     _check_conversion("channels", channels, dataset.channels, name)
     if ink and (*dataset.image_size, dataset.channels) != (SIZE, SIZE, 1):
         raise ConfigError(f"ink must be False for images other than gray ones of {SIZE}×{SIZE}. Got True for {name!r}.")
     dataset.source = {
-        "source": name if name in _NAMES else str(path.resolve()),
+        "source": name if name in NAMES or is_hub else str(path.resolve()),
         "image_size": list(dataset.image_size),
         "channels": channels,
         "fit": fit,
@@ -147,18 +152,30 @@ def load_data(
     return dataset
 
 
-def _list_files(path: Path, classes: Sequence[str] | None) -> LabeledFiles:
-    """List the image files of a folder, a table or an archive, with their classes and splits."""
-    if path.is_dir():
-        return label_files(list_folder(path), str(path), find_on_disk(path), classes)
-    if is_table_name(path.name):
-        return label_tables([ImageFile.on_disk(path, path.name)], str(path), find_on_disk(path.parent))
+def _list_files(source: str, is_hub: bool, classes: Sequence[str] | None) -> LabeledFiles:
+    """List the image files of a source, with their classes and splits."""
+    path = Path(source)
+    listing = list_hub(source) if is_hub else _list_on_disk(path)
+    if listing is None:
+        return label_tables([ImageFile.on_disk(path, path.name)], source, find_on_disk(path.parent))
+    find = find_on_disk(path) if path.is_dir() else find_among(listing.files)
+    return label_files(listing, source, find, classes)
+
+
+def _list_on_disk(path: Path) -> Listing | None:
+    """List the files of a folder or an archive, or the images in Arrow and Parquet files; None for a table of paths."""
+    if is_saved(path):
+        return list_saved(path)
+    listing = list_folder(path) if path.is_dir() else None
+    if arrow_files := find_arrow_files(path, listing):
+        return list_arrow_files(path, arrow_files)
+    if listing or is_table_name(path.name):
+        return listing
     if is_archive(path):
-        listing = list_archive(path)
-        return label_files(listing, str(path), find_among(listing.files), classes)
+        return list_archive(path)
     raise DataError(
-        f"{path} must be a folder, a table (.csv, .tsv, .parquet), an archive (zip or tar) or an IDX images file "
-        "(train-images-idx3-ubyte.gz). Got another file."
+        f"{path} must be a folder, a table (.csv, .tsv, .parquet), an archive (zip or tar), Arrow or Parquet data with "
+        "images in it, or an IDX images file (train-images-idx3-ubyte.gz). Got another file."
     )
 
 

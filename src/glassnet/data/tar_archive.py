@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from glassnet.data.archive_member import (
-    MAX_MEMBER_BYTES,
     NO_FILE,
     SPARSE,
     TOO_LARGE,
@@ -24,6 +23,7 @@ from glassnet.data.archive_member import (
     damage_error,
     max_unpacked_bytes,
 )
+from glassnet.data.image_file import MAX_FILE_BYTES
 from glassnet.data.shared_file import BoundedReader, SharedFile, spool
 from glassnet.errors import GlassnetError
 from glassnet.progress import track
@@ -139,7 +139,7 @@ def _defect(info: tarfile.TarInfo) -> str | None:
         return NO_FILE
     if info.issparse():
         return SPARSE
-    return TOO_LARGE if info.size > MAX_MEMBER_BYTES else None
+    return TOO_LARGE if info.size > MAX_FILE_BYTES else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glassnet.data.archive_member import (
-    MAX_MEMBER_BYTES,
     NO_FILE,
     TOO_LARGE,
     Member,
@@ -26,6 +25,7 @@ from glassnet.data.archive_member import (
     damage_error,
     max_unpacked_bytes,
 )
+from glassnet.data.image_file import MAX_FILE_BYTES
 from glassnet.data.shared_file import BoundedReader, SharedFile
 from glassnet.errors import DataError
 
@@ -54,7 +54,7 @@ def list_zip(path: Path, shared: SharedFile) -> Iterator[Member]:
             shared, info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC
         )
         kind = stat.S_IFMT(info.external_attr >> 16)
-        defect = NO_FILE if kind not in (0, stat.S_IFREG) else TOO_LARGE if info.file_size > MAX_MEMBER_BYTES else None
+        defect = NO_FILE if kind not in (0, stat.S_IFREG) else TOO_LARGE if info.file_size > MAX_FILE_BYTES else None
         yield Member(_name(info), info.file_size, member.read, defect)
 
 

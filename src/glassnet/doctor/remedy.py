@@ -13,7 +13,7 @@ from glassnet.architecture import spec as get_spec
 from glassnet.compute import Compute
 from glassnet.data.dataset import TEST_SIZE
 from glassnet.data.image_form import MAX_PIXELS
-from glassnet.data.sources import DATA_SEED, MAX_UNREADABLE
+from glassnet.data.sources import DATA_SEED, MAX_UNREADABLE, NAMES
 from glassnet.recipe import RECIPES, get_recipe
 from glassnet.training.config import DataConfig, RunConfig
 
@@ -110,7 +110,7 @@ def _data_settings(data: DataConfig) -> dict[str, Any] | None:
     height, width = data.image_size if isinstance(data.image_size, tuple) else (data.image_size, data.image_size)
     usual_limit = "all" if data.samples is None else data.samples
     return {
-        "image_size": (height if height == width else (height, width)) if Path(data.source).is_absolute() else None,
+        "image_size": (height if height == width else (height, width)) if data.source not in NAMES else None,
         "samples": data.samples,
         "test_samples": None if data.test_samples == usual_limit else data.test_samples,
         "fit": None if data.fit == "crop" else data.fit,

@@ -1,0 +1,129 @@
+import sys
+
+import pytest
+
+from glassnet.data import hub
+from glassnet.data.hub import is_hub_name, is_saved, list_hub, list_saved
+from glassnet.errors import DataError
+from tests.data.test_image_rows import images, png
+
+datasets = pytest.importorskip("datasets")
+huggingface_hub = pytest.importorskip("huggingface_hub")
+
+
+@pytest.fixture(scope="module")
+def data():
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog", "unused"]))
+    return datasets.Dataset.from_dict({"image": images(6), "label": [0, 1] * 3}, features=features)
+
+
+@pytest.fixture
+def online(monkeypatch):
+    """A hub that answers, and what it was asked for."""
+    asked = []
+    monkeypatch.setattr(
+        huggingface_hub.HfApi, "dataset_info", lambda self, name, timeout: asked.append((name, timeout))
+    )
+    return asked
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def raise_error(self, name, timeout):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", raise_error)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("uoft-cs/cifar10", True),
+        ("hf:mnist", True),
+        ("hf:owner/name:config", True),
+        ("digits", False),
+        ("./owner/name", False),
+        ("../owner", False),
+        ("/owner/name", False),
+        ("a/b/c", False),
+        ("a\\b/c", False),
+        ("tests/name", False),  # tests exists
+        ("owner/", False),
+    ],
+)
+def test_is_hub_name(source, expected):
+    assert is_hub_name(source) == expected
+
+
+def test_list_saved_reads_a_data_set_and_its_splits(tmp_path, data, capfd):
+    data.select([3, 1, 5]).save_to_disk(tmp_path / "a")
+    datasets.DatasetDict(train=data, validation=data.select([0, 1]), extra=data).save_to_disk(tmp_path / "b")
+    capfd.readouterr()
+    listing = list_saved(tmp_path / "a")
+    assert [file.read() for file in listing.files] == [png(3), png(1), png(5)]
+    assert (listing.labels, listing.classes, listing.splits) == (["dog"] * 3, ["dog"], None)
+    listing = list_saved(tmp_path / "b")
+    assert listing.splits == ["train"] * 6 + ["validation"] * 2
+    assert listing.classes == ["cat", "dog"]
+    assert listing.notes == (f"Splits of {tmp_path / 'b'} that were left out: extra.",)
+    assert capfd.readouterr() == ("", "")
+    assert is_saved(tmp_path / "a")
+    assert is_saved(tmp_path / "b")
+    assert not is_saved(tmp_path)
+
+
+def test_list_saved_raises_for_a_damaged_folder(tmp_path, data):
+    data.save_to_disk(tmp_path / "a")
+    (tmp_path / "a/state.json").write_text("{")
+    with pytest.raises(DataError, match=r"a must be undamaged Arrow or Parquet data. Got: "):
+        list_saved(tmp_path / "a")
+
+
+def test_list_hub_reads_a_data_set(monkeypatch, online, data, capfd):
+    loaded = []
+
+    def load_dataset(name, config):
+        loaded.append((name, config, datasets.config.HF_HUB_OFFLINE))
+        assert datasets.are_progress_bars_disabled()
+        datasets.utils.logging.get_logger("datasets.x").error("a line")
+        return datasets.DatasetDict(test=data, train=data)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    listing = list_hub("hf:owner/name:small")
+    assert (online, loaded) == ([("owner/name", 5)], [("owner/name", "small", False)])
+    assert listing.splits == ["test"] * 6 + ["train"] * 6
+    assert listing.notes == ()
+    assert capfd.readouterr() == ("", "")
+    assert not datasets.are_progress_bars_disabled()
+
+
+def test_list_hub_uses_the_cache_without_a_network(monkeypatch, offline, data):
+    before = datasets.config.HF_HUB_OFFLINE
+    seen = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: seen.append(datasets.config.HF_HUB_OFFLINE) or data)
+    assert list_hub("owner/name").notes == ("huggingface.co could not be reached: owner/name is from the cache.",)
+    assert (seen, datasets.config.HF_HUB_OFFLINE) == ([True], before)
+
+
+def test_list_hub_raises_without_a_network(offline, capfd):
+    message = (
+        r"source must be a readable folder or file, or a data set of the Hugging Face hub. Got 'owner/no-such-data': "
+    )
+    with pytest.raises(DataError, match=message + "huggingface.co cannot be reached."):
+        list_hub("owner/no-such-data")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_list_hub_raises_with_the_reason_of_the_library(monkeypatch, online):
+    def load_dataset(name, config):
+        raise ValueError("Config name is missing.\nPick one of ['a', 'b'].")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(DataError, match=r"Got 'hf:name': Config name is missing. Pick one of \['a', 'b'\]."):
+        list_hub("hf:name")
+
+
+def test_list_hub_raises_without_the_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match=r"Got 'a/b': the library datasets is missing; pip install 'glassnet\[hub\]'."):
+        hub.list_hub("a/b")
