@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from glassnet.data import hub
+from glassnet.data import hub, load_data
 from glassnet.data.hub import is_hub_name, is_saved, list_hub, list_saved
 from glassnet.errors import DataError
 from tests.data.test_image_rows import images, png
@@ -103,6 +103,31 @@ def test_list_hub_uses_the_cache_without_a_network(monkeypatch, offline, data):
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: seen.append(datasets.config.HF_HUB_OFFLINE) or data)
     assert list_hub("owner/name").notes == ("huggingface.co could not be reached: owner/name is from the cache.",)
     assert (seen, datasets.config.HF_HUB_OFFLINE) == ([True], before)
+
+
+def test_load_data_loads_a_data_set_of_the_hub_again(monkeypatch, online, data):
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: datasets.DatasetDict(train=data, test=data))
+    loaded = load_data("owner/name")
+    assert (len(loaded.train), len(loaded.test), loaded.classes) == (6, 6, ["cat", "dog"])
+    assert loaded.source["source"] == "owner/name"
+    again = load_data(**loaded.source)
+    assert (again.train.images == loaded.train.images).all()
+    assert again.train.names == loaded.train.names == tuple(f"train/{i}.png" for i in range(6))
+
+
+def test_load_data_loads_saved_data_and_parquet_files(tmp_path, data, capfd):
+    datasets.DatasetDict(train=data, test=data).save_to_disk(tmp_path / "saved")
+    (tmp_path / "files").mkdir()
+    data.to_parquet(tmp_path / "files/train.parquet")
+    data.to_parquet(tmp_path / "files/test.parquet")
+    capfd.readouterr()
+    for name in ("saved", "files"):
+        loaded = load_data(tmp_path / name)
+        assert (len(loaded.train), len(loaded.test), loaded.classes) == (6, 6, ["cat", "dog"])
+        assert loaded.notes == []
+    alone = load_data(tmp_path / "files/test.parquet", test_size=1)
+    assert (len(alone.test), alone.test.images[:, 0, 0, 0].tolist()) == (6, list(range(6)))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_list_hub_raises_without_a_network(offline, capfd):

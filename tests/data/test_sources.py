@@ -205,7 +205,7 @@ def test_load_data_reads_debians_fashion_mnist(monkeypatch):
 @pytest.mark.parametrize("name", ["no/such/thing", "", "mnist", "a\0b"])
 def test_load_data_raises_for_unknown_sources(name):
     with pytest.raises(
-        DataError, match=r"source must be digits, fashion-mnist, a readable folder .*images file\. Got .*\.$"
+        DataError, match=r"source must be digits, fashion-mnist, a readable folder .*\(owner/name\)\. Got .*\.$"
     ):
         load_data(name)
 

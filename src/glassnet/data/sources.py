@@ -67,8 +67,9 @@ def load_data(
         "fashion-mnist", from GLASSNET_DATA, or from where Debian's package installs it;
         a folder of IDX files, or one IDX images file (its labels, and test files if there are any, beside it);
         a folder with one folder of images for each class, or train, val and test of those; a table (CSV, TSV or
-        Parquet) of paths and labels; a zip or tar archive of either. A folder named like one of the two data sets
-        is written "./digits".
+        Parquet) of paths and labels; a zip or tar archive of either; Arrow or Parquet files with images in a column,
+        or what `datasets` saved to disk; a data set of the Hugging Face hub, "owner/name" or "hf:name:config". A
+        folder named like one of the two data sets is written "./digits".
     :param image_size: side, or (height, width), in pixels, to which a folder's images are resized and cropped. None
         keeps a size that all have, up to 256 pixels. The other sources have a size of their own.
     :param channels: 1 or 3, to which a folder's images are converted; None is 1 if all are gray, else 3.

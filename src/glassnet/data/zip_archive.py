@@ -73,8 +73,8 @@ def _name(info: zipfile.ZipInfo) -> str:
 def _check_members(path: Path, infos: list[zipfile.ZipInfo]) -> None:
     if encrypted := [info for info in infos if info.flag_bits & _IS_ENCRYPTED]:
         raise DataError(
-            f"{path} must not be encrypted. Got {len(encrypted):,} encrypted members (first: {_name(encrypted[-1])!r}). "
-            "Pack it again without a password."
+            f"{path} must not be encrypted. Got {len(encrypted):,} encrypted members "
+            f"(first: {_name(encrypted[-1])!r}). Pack it again without a password."
         )
     if sum(info.file_size for info in infos) > max_unpacked_bytes(path):
         raise bomb_error(path)
