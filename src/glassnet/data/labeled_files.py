@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
+from glassnet.data.file_finder import FileFinder
 from glassnet.data.image_file import ImageFile
 from glassnet.data.image_formats import is_named_as_image
 from glassnet.data.layout import Layout, read_layout, split_role
 from glassnet.data.listing import Listing, name_some
 from glassnet.data.table import is_table_name, read_table
 from glassnet.errors import DataError
-
-Find = Callable[[str, str], ImageFile | None]  # a file by the folder of its table and the path that the table has
 
 _MAX_TABLES = 20  # more of them are not tables of the images, but a file beside each
 
@@ -40,11 +38,11 @@ class LabeledFiles:
     notes: tuple[str, ...]
 
 
-def label_files(listing: Listing, source: str, find: Find, known: Sequence[str] | None = None) -> LabeledFiles:
+def label_files(listing: Listing, source: str, finder: FileFinder, known: Sequence[str] | None = None) -> LabeledFiles:
     """Find out the class and the split of each file of a listing.
 
     :param source: the folder, archive or data set, for errors.
-    :param find: finds the files that a table in the listing names.
+    :param finder: finds the files that a table in the listing names.
     :param known: class names of which the source may have a part.
     :raises DataError: if neither its folders nor a table in it give two classes, or one of the known ones.
     """
@@ -56,7 +54,7 @@ def label_files(listing: Listing, source: str, find: Find, known: Sequence[str] 
     layout = read_layout(source, names, is_image, listing.empty_folders, known or ())
     classes = {label for label in layout.labels if label is not None}
     if len(classes) < 2 and not (known and classes & {*known}):
-        return _label_by_table(listing, source, find) or _raise_no_classes(source, names, is_image, classes)
+        return _label_by_table(listing, source, finder) or _raise_no_classes(source, names, is_image, classes)
     if layout.empty:
         raise DataError(
             f"{source}/{layout.empty[0]} must hold images, as a class folder. Got none. Add some or remove it."
@@ -64,7 +62,7 @@ def label_files(listing: Listing, source: str, find: Find, known: Sequence[str] 
     return _label_by_layout(listing, layout, is_image)
 
 
-def _label_by_table(listing: Listing, source: str, find: Find) -> LabeledFiles | None:
+def _label_by_table(listing: Listing, source: str, finder: FileFinder) -> LabeledFiles | None:
     """Return the files that the tables of a listing name, or None if there is no table.
 
     :raises DataError: if a table cannot be used. A text file need not be a table.
@@ -74,16 +72,16 @@ def _label_by_table(listing: Listing, source: str, find: Find) -> LabeledFiles |
     if not 0 < len(sure or tables) <= _MAX_TABLES:
         return None
     with suppress(DataError) if not sure else nullcontext():
-        return replace(label_tables(sure or tables, source, find), other_files=listing.system_files)
+        return replace(label_tables(sure or tables, source, finder), other_files=listing.system_files)
     return None
 
 
-def label_tables(tables: Sequence[ImageFile], source: str, find: Find) -> LabeledFiles:
+def label_tables(tables: Sequence[ImageFile], source: str, finder: FileFinder) -> LabeledFiles:
     """Return the files that tables name: one table, or one for each split, such as train.csv and test.csv.
 
     :raises DataError: if a table cannot be used, or there is more than one and they are not of different splits.
     """
-    results = [_label_table_or_error(table, find) for table in tables]
+    results = [_label_table_or_error(table, finder) for table in tables]
     usable = [(table, found) for table, found in zip(tables, results, strict=True) if isinstance(found, LabeledFiles)]
     if not usable:
         raise next(result for result in results if isinstance(result, DataError))
@@ -101,58 +99,32 @@ def label_tables(tables: Sequence[ImageFile], source: str, find: Find) -> Labele
         splits=[word for word, (_, found) in zip(words, usable, strict=True) for _ in found.files],
         classes=None,
         other_files=(),
-        notes=(),
+        notes=tuple(note for _, found in usable for note in found.notes),
     )
 
 
-def find_on_disk(root: Path) -> Find:
-    """Return a function that finds files by paths that are absolute or relative to a folder below ``root``."""
-
-    def find(folder: str, path: str) -> ImageFile | None:
-        for text in _spellings(path):
-            full = os.path.join(root, folder, text)  # noqa: PTH118  # once for each row
-            if os.path.isfile(full):  # noqa: PTH113
-                return ImageFile.on_disk(Path(full), posixpath.normpath(posixpath.join(folder, text)))
-        return None
-
-    return find
-
-
-def find_among(files: Sequence[ImageFile]) -> Find:
-    """Return a function that finds files, such as an archive's members, by paths that are relative to a folder."""
-    by_name = {file.name: file for file in files}
-
-    def find(folder: str, path: str) -> ImageFile | None:
-        names = (posixpath.normpath(posixpath.join(folder, text)) for text in _spellings(path))
-        return next((by_name[name] for name in names if name in by_name), None)
-
-    return find
-
-
-def _spellings(path: str) -> list[str]:
-    """Return the spellings that a path may have: Windows writes other separators, macOS may decompose letters."""
-    slashed = path.replace("\\", "/")
-    return list(dict.fromkeys([path, slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))]))
-
-
-def _label_table_or_error(table: ImageFile, find: Find) -> LabeledFiles | DataError:
+def _label_table_or_error(table: ImageFile, finder: FileFinder) -> LabeledFiles | DataError:
     folder = posixpath.dirname(table.name)
     try:
         content = table.read()
     except (OSError, DataError) as error:
         return DataError(f"{table.name} must be a table that can be read. Got: {error}.")
     try:
-        rows = read_table(table.name, content, lambda path: find(folder, path) is not None)
+        rows = read_table(table.name, content, lambda path: bool(finder.by_path(folder, path) or finder.by_name(path)))
     except DataError as error:
         return error
-    found = [find(folder, path) for path in rows.paths]
+    found = [finder.by_path(folder, path) for path in rows.paths]
+    notes: tuple[str, ...] = ()
+    if not any(found) and any(found := [finder.by_name(path) for path in rows.paths]):
+        first = next(file for file in found if file is not None)
+        notes = (f"{table.name} has no paths but names: the files are looked for in all folders ({first.name}, ...).",)
     if missing := [path for path, file in zip(rows.paths, found, strict=True) if file is None]:
         return DataError(
             f"{table.name} must name files that exist, by paths from its folder. Got {len(missing):,} of "
-            f"{len(found):,} that do not: {name_some(missing)}."
+            f"{len(found):,} that do not ({name_some(missing)})."
         )
     files = [file for file in found if file is not None]
-    return LabeledFiles(files, rows.labels, rows.splits or [None] * len(files), None, (), ())
+    return LabeledFiles(files, rows.labels, rows.splits or [None] * len(files), None, (), notes)
 
 
 def _split_word(name: str) -> str | None:
@@ -175,6 +147,10 @@ def _label_by_layout(listing: Listing, layout: Layout, is_image: Sequence[bool])
     notes = [*listing.notes, *layout.notes]
     if outside:
         notes.append(f"Images outside the class folders were left out: {len(outside):,} ({name_some(outside)}).")
+    if tables := [name for name in other_files if is_table_name(name) and not name.lower().endswith(".txt")]:
+        notes.append(
+            f"The folders give the classes, tables were not read: {name_some(tables)}. To use one, give its path."
+        )
     return LabeledFiles(files, labels, splits, listing.classes, other_files, tuple(notes))
 
 

@@ -39,8 +39,8 @@ class Layout:
 
 
 def split_role(word: str) -> str | None:
-    """Return train, val or test for a word that stands for it, such as Validation or test_set, or else None."""
-    return _SPLITS.get(re.sub("[ _-]?set$", "", word.strip().lower()))
+    """Return train, val or test for a word that stands for it, such as Validation or test_images, or else None."""
+    return _SPLITS.get(re.sub("[ _-]?(set|data|images)$", "", word.strip().lower()))
 
 
 def read_layout(
@@ -61,14 +61,14 @@ def read_layout(
     paths = [tuple(name.split("/")) for name in names]
     images = [path for path, flag in zip(paths, is_image, strict=True) if flag]
     folders = _Folders(images or paths)
-    root = folders.pass_through((), lambda name: name in known or split_role(name))
+    root = folders.pass_through((), lambda name: name in known or name.lower() in _SPLITS)
     splits = [name for name in folders.children[root] if split_role(name) and folders.is_nested((*root, name))]
     is_class_first = not splits and _is_class_first(source, folders, root)
     roots: dict[Path, str | None] = {root: None}  # the folders of class folders, and the split of each
     if splits:
         roots = _split_roots(source, folders, root, splits, known)
     elif not is_class_first and all(map(split_role, folders.children[root])):
-        roots = {}  # images in train and test that have no class folders
+        roots = {}  # images in train and test without class folders
     places = [_place(path, roots, is_class_first) for path in paths]
     empty = [name for name in empty_folders if _is_class_to_train(tuple(name.split("/")), roots)]
     notes = _repeated_names(folders, root) if roots == {root: None} and not is_class_first else ()

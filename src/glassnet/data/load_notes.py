@@ -37,10 +37,10 @@ def note_labels(images: Images, classes: Sequence[str]) -> list[str]:
     for index, digest in enumerate(map(bytes, images.hashes)):
         other = first.setdefault(digest, index)
         if images.labels[other] != images.labels[index]:
-            pairs.setdefault(digest, f"{images.files[other].name} and {images.files[index].name}")
+            places = (f"{images.files[i].name} ({classes[images.labels[i]]})" for i in (other, index))
+            pairs.setdefault(digest, " and ".join(places))
     if pairs:
-        some = "; ".join(list(pairs.values())[:N_NAMED]) + ("; ..." if len(pairs) > N_NAMED else "")
-        notes.append(f"Images with two labels: {len(pairs):,} ({some}).")
+        notes.append(f"Images with two labels, {len(pairs):,} in all: {'; '.join(list(pairs.values())[:N_NAMED])}.")
     spellings = Counter(name.casefold() for name in classes)
     if same := [name for name in classes if spellings[name.casefold()] > 1]:
         notes.append(f"Classes whose names differ in case only are kept apart: {name_some(same)}.")

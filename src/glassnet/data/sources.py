@@ -15,13 +15,14 @@ from glassnet.data.archive import is_archive, list_archive
 from glassnet.data.arrow_files import find_arrow_files, list_arrow_files
 from glassnet.data.batches import validate_seed
 from glassnet.data.dataset import TEST_SIZE, Dataset, Split
+from glassnet.data.file_finder import FileFinder
 from glassnet.data.folder import list_folder
 from glassnet.data.hub import is_hub_name, is_saved, list_hub, list_saved
 from glassnet.data.idx import find_idx, read_idx_pair
 from glassnet.data.image_file import ImageFile
 from glassnet.data.image_form import MAX_PIXELS, Fit, ImageForm, check_image_size
 from glassnet.data.ink import SIZE
-from glassnet.data.labeled_files import LabeledFiles, find_among, find_on_disk, label_files, label_tables
+from glassnet.data.labeled_files import LabeledFiles, label_files, label_tables
 from glassnet.data.listing import Listing
 from glassnet.data.loading import LoadOptions, load_files
 from glassnet.data.normalization import Normalization
@@ -82,8 +83,9 @@ def load_data(
     :param samples: number of training images, in the proportions of the classes.
     :param test_samples: largest number of test images, in the proportions of the classes, or "all". Default: as many
         as ``samples``.
-    :param seed: seed of both samples, and of the stratified test split if a source has no test images.
-    :param test_size: fraction of the images that becomes the test split if a source has none. 1 is for images that
+    :param seed: seed of both samples, and of the hash that makes test images if a source has none.
+    :param test_size: fraction of the images that become test images, on average, if a source has none: those whose
+        content hash is below it, so that no image that is added or removed moves another one. 1 is for images that
         are evaluated and not trained on: all of them are the test split, and ``train`` holds the same ones. A folder
         may then have test/ alone.
     :param max_unreadable: largest fraction of the image files that may be unreadable, or three files if that is more;
@@ -158,9 +160,9 @@ def _list_files(source: str, is_hub: bool, classes: Sequence[str] | None) -> Lab
     path = Path(source)
     listing = list_hub(source) if is_hub else _list_on_disk(path)
     if listing is None:
-        return label_tables([ImageFile.on_disk(path, path.name)], source, find_on_disk(path.parent))
-    find = find_on_disk(path) if path.is_dir() else find_among(listing.files)
-    return label_files(listing, source, find, classes)
+        return label_tables([ImageFile.on_disk(path, path.name)], source, FileFinder.on_disk(path.parent))
+    finder = FileFinder.on_disk(path) if path.is_dir() else FileFinder.among(listing.files)
+    return label_files(listing, source, finder, classes)
 
 
 def _list_on_disk(path: Path) -> Listing | None:

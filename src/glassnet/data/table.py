@@ -74,7 +74,8 @@ def _find_columns(name: str, names: Sequence[str]) -> tuple[int, int, int | None
         next((names.index(known) for known in group if known in names), None) for group in (_PATHS, _LABELS, _SPLITS)
     )
     if len(names) - (split is not None) < 2:
-        raise DataError(f"{name} must have a column of paths and a column of labels. Got {len(names)} column(s).")
+        received = ", ".join(filter(None, names)) or "one without a name"
+        raise DataError(f"{name} must have a column of paths and a column of labels. Got {received}.")
     others = [index for index in range(len(names)) if index not in (path, label, split)]
     if path is None:
         path = others.pop(0)
@@ -89,7 +90,7 @@ def _check_cells(name: str, rows: Sequence[tuple[int, list[str]]], columns: tupl
     if empty := [str(number) for number, row in rows if not all(_cell(row, column) for column in columns)]:
         raise DataError(
             f"{name} must have a path and a label in each row. Got an empty one in {len(empty):,} of {len(rows):,} "
-            f"rows: {name_some(empty)}."
+            f"rows ({name_some(empty)})."
         )
 
 
