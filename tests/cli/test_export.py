@@ -29,7 +29,7 @@ def test_export_prints_file_and_verification(
     out, err = capfd.readouterr()
     assert err == ""
     file, verification = out.splitlines()
-    assert file == f"ONNX file {path}: opset 13, uint8 input, {path.stat().st_size:,} bytes"
+    assert file == f"ONNX file {path}: opset 14, uint8 input, {path.stat().st_size:,} bytes"
     assert re.fullmatch(
         r"ONNX Runtime [\d.]+ computes the same for 450 test images: logits differ by at most \d\.\de-\d\d "
         r"of the largest \|logit\|, [\d.]+ \(allowed: 1e-05\)",
@@ -45,7 +45,7 @@ def test_export_prints_one_json_object(
     assert json.loads(capsys.readouterr().out) == {
         "run": str(trained.path),
         "path": str(path),
-        "opset": 13,
+        "opset": 14,
         "input": "float32",
         "size": path.stat().st_size,
         "verification": None,

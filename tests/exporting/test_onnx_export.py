@@ -41,14 +41,14 @@ def test_export_computes_what_the_run_predicts(trained: Model, tmp_path: Path) -
 def test_export_verifies_on_the_test_images(trained: Model, tmp_path: Path) -> None:
     result = gn.export(trained.path, tmp_path / "model.onnx")
     assert result.path.stat().st_size == result.size
-    assert (result.opset, result.input) == (13, "uint8")
+    assert (result.opset, result.input) == (14, "uint8")
     verification = result.verification
     assert verification is not None
     assert (verification.images, verification.source) == (450, "test images")
     assert 0 < verification.difference < 2e-6 < verification.tolerance == 1e-5
     assert verification.runtime == onnxruntime.__version__
     assert repr(result) == (
-        f"Export({str(result.path)!r}, opset 13, uint8 input, {result.size:,} bytes, verified on 450 images)"
+        f"Export({str(result.path)!r}, opset 14, uint8 input, {result.size:,} bytes, verified on 450 images)"
     )
 
 
@@ -94,10 +94,10 @@ def test_export_draws_images_for_runs_on_arrays(tmp_path: Path, digits: gn.Datas
 
 
 def test_export_refuses_data_that_does_not_fit(trained: Model, tmp_path: Path) -> None:
-    images = np.zeros((8, 4, 4, 1), np.uint8)
-    images[::2] = 9
+    images, labels = np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2
+    small = gn.Dataset(images, labels, test_images=images, test_labels=labels)
     with pytest.raises(DataError, match=r"must be \(H, W, C\) = \(8, 8, 1\)\. Got \(4, 4, 1\)"):
-        gn.export(trained.path, tmp_path / "model.onnx", data=gn.Dataset(images, np.arange(8) % 2, test_size=0.5))
+        gn.export(trained.path, tmp_path / "model.onnx", data=small)
     with pytest.raises(GlassnetError, match="nowhere"):
         gn.export(trained.path, tmp_path / "model.onnx", data=tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []

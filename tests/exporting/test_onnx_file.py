@@ -21,8 +21,8 @@ from tests.exporting.networks import normalization, read
 def test_onnx_file_is_valid_for_old_runtimes(trained: Model) -> None:
     file, _ = read(onnx_file(trained, normalization(1), "uint8", ""))
     onnx.checker.check_model(file, full_check=True)
-    assert [opset.version for opset in file.opset_import] == [13]
-    assert file.ir_version == 7  # of the release that brought opset 13
+    assert [opset.version for opset in file.opset_import] == [14]
+    assert file.ir_version == 7  # of the release that brought opset 14
     assert (file.producer_name, file.producer_version) == ("glassnet", version("glassnet"))
 
 

@@ -13,8 +13,11 @@ from glassnet.architecture import PRESETS
 pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
+import numpy as np
+from onnx.reference import ReferenceEvaluator
+
 from glassnet.layer_graph import walk
-from tests.exporting.networks import network, onnx_model, verified
+from tests.exporting.networks import images, network, normalization, onnx_model, verified
 
 BASE = gn.ResNetSpec(width=4, image_size=16, blocks=(2, 1), classes=7)
 LARGE = BASE.replace(stem="7x7", pool="max", shortcut="projection", image_size=37)
@@ -59,6 +62,15 @@ def test_onnx_graph_computes_the_logits_of_every_preset(name: str) -> None:
     small = {"width": 4, "image_size": 40} if PRESETS[name].stem == "7x7" else {}
     built = network(gn.spec(name, **small))
     assert verified(built, onnx_model(built)).difference < 3e-6
+
+
+@pytest.mark.parametrize("spec", [BASE, LARGE.replace(pool="avg"), BASE.replace(preactivation=True, pool="max")])
+def test_onnx_graph_computes_the_same_in_another_runtime(spec: gn.ResNetSpec) -> None:
+    """ONNX's reference evaluator, which follows the text of the standard."""
+    built, pixels = network(spec), images(spec)
+    (logits,) = ReferenceEvaluator(onnx_model(built)).run(["logits"], {"images": pixels})
+    expected = built.logits(normalization(spec.in_channels).apply(pixels))
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * abs(expected).max())
 
 
 def test_onnx_graph_takes_floats_from_0_to_1() -> None:

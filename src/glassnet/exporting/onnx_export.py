@@ -56,7 +56,7 @@ def export(
     data: str | PathLike[str] | Dataset | None = None,
     verify: bool = True,
 ) -> Export:
-    """Write the network of a run as an ONNX file (opset 13), which normalizes images and takes any number of them.
+    """Write the network of a run as an ONNX file (opset 14), which normalizes images and takes any number of them.
 
     The outputs are ``logits`` and ``probabilities``, float32 (N, classes). The file's metadata has the class names,
     how image files are read, and fingerprints of data and weights. Weights of a float64 run are rounded to float32.

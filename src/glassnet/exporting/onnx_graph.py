@@ -20,9 +20,9 @@ from glassnet.layer_graph import Node, graph
 
 Array = NDArray[Any]
 
-# Of 2020: ONNX Runtime 1.6 and newer run it, and so do converters to other formats. Later versions of these operators
-# compute the same in evaluation.
-OPSET = 13
+# Of 2021, run by ONNX Runtime 1.8 and newer: the first in which BatchNormalization says that it does not train. Before,
+# its number of outputs did, and ONNX's own reference evaluator uses the statistics of the batch then.
+OPSET = 14
 INPUT, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
 
 
