@@ -227,6 +227,21 @@ def large_files(side: int) -> Plant:
     return plant
 
 
+def flattened(levels: int) -> Plant:
+    """Images of ``levels`` gray levels among 256, as 16-bit files decoded in the natural range of their type."""
+
+    def plant(case: Case) -> Setting:
+        splits = (case.data.train, case.data.test)
+        factor = levels / (case.data.scale + 1)
+        return Setting(
+            gn.Dataset.from_splits(
+                *(Split((split.images * factor).astype(np.uint8), split.labels) for split in splits), case.data.classes
+            )
+        )
+
+    return plant
+
+
 TUTORIAL = {"recipe": "tutorial"}
 NARROW = {"model": "tiny-bn", "head": "average", "recipe": "tutorial", "lr": 0.03, "epochs": 15}
 RATE_HIGH, RATE_LOW = "learning rate too high", "learning rate too low"
@@ -297,6 +312,7 @@ PLANTED: dict[str, tuple[str, Plant, Plant]] = {
         with_images(partial(blanked, fraction=0.03)),
         with_images(partial(blanked, fraction=0.2)),
     ),
+    "few gray levels": ("few gray levels", flattened(12), flattened(4)),
     "duplicate images": (
         "duplicate images",
         with_images(partial(repeated, fraction=0.05)),

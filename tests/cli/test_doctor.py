@@ -42,7 +42,7 @@ def test_doctor_lists_the_passed_checks_and_writes_a_page(doctor: Call, healthy_
     run = shutil.copytree(healthy_run, tmp_path / "run")
     code, out, _ = doctor(run)
     assert code == 0
-    assert out.startswith(f"{run} looks healthy. 17 of 19 checks passed, 2 skipped.\n")
+    assert out.startswith(f"{run} looks healthy. 18 of 20 checks passed, 2 skipped.\n")
     lines = out.splitlines()
     assert sum(line.startswith(check.name + "  ") for line in lines for check in CHECKS) == len(CHECKS)
     assert max(map(len, lines)) < 160

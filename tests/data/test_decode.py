@@ -45,23 +45,6 @@ def test_decode_image_keeps_every_bit_of_lossless_images_of_the_right_size(share
             assert decoded.flags.writeable
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    target=st.tuples(st.integers(1, 20), st.integers(1, 20)),
-    seed=st.integers(0, 99),
-)
-def test_resize_and_crop_is_resizing_then_cropping_around_the_middle(size, target, seed):
-    image = Image.fromarray(noise(*size, seed=seed))
-    (height, width), (high, wide) = size, target
-    factor = max(high / height, wide / width)
-    high_all, wide_all = max(high, round(height * factor)), max(wide, round(width * factor))
-    whole = np.asarray(image.resize((wide_all, high_all), Image.Resampling.BILINEAR)).astype(int)
-    top, left = (high_all - high) // 2, (wide_all - wide) // 2
-    expected = whole[top : top + high, left : left + wide]
-    np.testing.assert_allclose(np.asarray(resize(image, target, "crop")).astype(int), expected, atol=1)
-
-
 def test_decode_image_crops_to_the_bit(tmp_path):
     pixels = noise(12, 17)
     path = save(tmp_path / "a.png", Image.fromarray(pixels))
@@ -337,7 +320,7 @@ def test_decode_image_raises_for_wrong_arguments(tmp_path, image_size, channels,
 # --- many
 
 
-@pytest.mark.parametrize("threshold", [0, 2**30])
+@pytest.mark.parametrize("threshold", [0, 100])
 def test_decode_images_keeps_the_order_and_lists_unreadable_files(tmp_path, monkeypatch, threshold):
     monkeypatch.setattr(file_threads, "_WORTH_A_THREAD", threshold)
     paths = [tmp_path / f"{index}.png" for index in range(70)]

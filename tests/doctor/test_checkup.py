@@ -26,7 +26,7 @@ def test_diagnose_finds_nothing_in_a_healthy_run_and_changes_nothing(healthy_run
         "slow training: image decoding": "the run's images are not image files in a folder",
         "slow training: number of threads": "PyTorch on a CPU alone has threads to choose",
     }
-    assert len({outcome.result.measured for outcome in report.passed if outcome.result}) == len(report.passed) == 17
+    assert len({outcome.result.measured for outcome in report.passed if outcome.result}) == len(report.passed) == 18
 
 
 def test_checks_are_documented() -> None:
@@ -72,7 +72,7 @@ def test_diagnose_reports_its_progress() -> None:
 def test_diagnose_skips_checks_of_a_run_without_one() -> None:
     report = gn.diagnose(data="digits")
     assert report.subject == "digits (1,347 training and 450 test images)"
-    assert (len(report.passed), len(report.skipped)) == (6, 13)
+    assert (len(report.passed), len(report.skipped)) == (7, 13)
 
 
 def test_diagnose_finds_the_learning_rate_of_a_run_that_failed_in_its_first_epoch(tmp_path: Path) -> None:

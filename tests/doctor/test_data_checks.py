@@ -29,6 +29,7 @@ def replace(data: gn.Dataset, train: Split, test: Split | None = None, classes: 
 IMAGE_CHECKS = [
     *(data_checks.DuplicatedClass(), data_checks.WrongLabels(), data_checks.BlankImages()),
     *(data_checks.TrainTestOverlap(), data_checks.DuplicateImages(), data_checks.ClassImbalance()),
+    data_checks.FewLevels(),
 ]
 
 
@@ -132,6 +133,33 @@ def test_blank_images_are_counted(digits: gn.Dataset, count: int, confidence: st
     images[:count] = 16
     result = run(data_checks.BlankImages(), replace(digits, Split(images, digits.train.labels)))
     assert (result.confidence, result.value) == (confidence, count / 400)
+
+
+@pytest.mark.parametrize(("levels", "confidence"), [(3, "high"), (12, "medium"), (17, None), (200, None)])
+def test_few_levels_are_found(levels: int, confidence: str | None) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(40, 40 + levels, (200, 8, 8, 3)).astype(np.uint8)
+    images[:, 0, 0], images[:, 0, 1] = 40, 39 + levels
+    images[:90], images[0, 0, 0] = 7, 255  # neither blank images nor a single bright pixel hide the others
+    images[:5, :4] = 250
+    split = Split(images, np.arange(200) % 2)
+    result = run(data_checks.FewLevels(), gn.Dataset.from_splits(split, split, ["a", "b"]))
+    assert (result.confidence, result.value) == (confidence, levels)
+    assert result.message.startswith(f"Half of the images span at most {levels} of 256 gray levels; all")
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_few_levels_accepts_black_and_white(scale: int) -> None:
+    images = (np.random.default_rng(0).integers(0, 2, (20, 4, 4, 1)) * scale).astype(np.uint8)
+    split = Split(images, np.arange(20) % 2)
+    data = gn.Dataset.from_splits(split, split, ["a", "b"], scale=scale)
+    assert run(data_checks.FewLevels(), data).confidence is None
+
+
+def test_few_levels_is_skipped_for_blank_images() -> None:
+    split = Split(np.zeros((20, 4, 4, 1), np.uint8), np.arange(20) % 2)
+    with pytest.raises(CheckSkippedError, match="every training image has a single colour"):
+        run(data_checks.FewLevels(), gn.Dataset.from_splits(split, split, ["a", "b"]))
 
 
 @pytest.mark.parametrize(("count", "confidence"), [(2, None), (6, "medium"), (30, "high")])

@@ -39,13 +39,13 @@ class ImageForm:
         if self.fit not in get_args(Fit):
             raise choice_error("fit", get_args(Fit), self.fit)
         if self.value_range is not None and not _is_range(self.value_range):
-            raise ConfigError(f"value_range must be two numbers, the lower one first. Got {self.value_range}.")
+            raise ConfigError(f"value_range must be two finite numbers, the lower one first. Got {self.value_range}.")
         if self.max_pixels < 1:
             raise ConfigError(f"max_pixels must be an integer of at least 1. Got {self.max_pixels}.")
 
 
-def _is_range(values: tuple[float, ...]) -> bool:
-    return len(values) == 2 and all(map(math.isfinite, values)) and values[0] < values[1]
+def _is_range(value_range: tuple[float, ...]) -> bool:
+    return len(value_range) == 2 and all(map(math.isfinite, value_range)) and value_range[0] < value_range[1]
 
 
 def check_image_size(image_size: int | tuple[int, int]) -> tuple[int, int]:

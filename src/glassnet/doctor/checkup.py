@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     data_checks.DuplicatedClass(),
     data_checks.WrongLabels(),
     data_checks.BlankImages(),
+    data_checks.FewLevels(),
     data_checks.TrainTestOverlap(),
     data_checks.DuplicateImages(),
     data_checks.ClassImbalance(),

@@ -141,6 +141,36 @@ class BlankImages(Check):
         return self.grade(fraction, f"{count:,} of {len(uniform):,} ({fraction:.1%})", message)
 
 
+class FewLevels(Check):
+    """Gray levels between the darkest and the brightest pixel of a training image."""
+
+    name = "few gray levels"
+    requires = ("data",)
+    expected = "half of the training images span more than 16 gray levels, or more than an eighth of all levels"
+    source = "8 bits hold 256 levels; those that decoding rounds away cannot be learned from"
+    advice = (
+        "load the original 16-bit or float files with load_data, which measures the range of their values",
+        "16-bit files in colour lose their lower 8 bits in Pillow: scale them to 8 bits before, with one range for all",
+        "check the exposure, and the value_range if one was given; then train again",
+    )
+    medium_levels, high_levels, max_fraction = 16, 8, 1 / 8
+
+    def run(self, context: CheckContext) -> CheckResult:
+        images, scale = context.dataset.train.images, context.dataset.scale
+        images = images[~is_uniform(images)]
+        if not len(images):
+            raise CheckSkippedError("every training image has a single colour")
+        pixels = images.reshape(len(images), -1)
+        span = float(np.median(pixels.max(axis=1).astype(int) - pixels.min(axis=1)))
+        n_levels, n_values = int(span) + 1, len(np.unique(pixels))
+        measured = f"half of the images span at most {n_levels} of {scale + 1:.0f} gray levels"
+        confidence = None
+        if n_levels <= self.medium_levels and span <= self.max_fraction * scale:
+            confidence = "high" if n_levels <= self.high_levels else "medium"
+        message = f"H{measured[1:]}; all training images together have {pluralize(n_values, 'different value')}."
+        return CheckResult(n_levels, measured, confidence, message)
+
+
 class TrainTestOverlap(Check):
     """Test images that are also training images."""
 
