@@ -78,7 +78,7 @@ bench-store: install  ## measure on a quiet machine, and save the ratios that `m
 table: .venv/.runtime  ## repeat the digits table of benchmarks/README.md, ten seeds a row
 	$(BIN)/python benchmarks/digits_recipes.py table
 
-doctor-bench: install  ## diagnose 240 healthy and faulty runs, and print the table of benchmarks/doctor.md
+doctor-bench: install  ## diagnose 248 healthy and faulty runs, and print the table of benchmarks/doctor.md
 	$(BIN)/python benchmarks/doctor_bed.py
 
 docs: build/course .venv/.docs  ## run the course and build the site: build/docs/index.html

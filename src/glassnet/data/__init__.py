@@ -4,6 +4,7 @@ from glassnet.data.augment import AUGMENTATIONS, Augmentation, sample_augmentati
 from glassnet.data.batches import cycle_batches, make_rng, shuffled_batches, validate_seed
 from glassnet.data.dataset import Dataset, Split
 from glassnet.data.decode import decode_image, decode_ink
+from glassnet.data.image_form import ImageForm
 from glassnet.data.likeness import Likeness
 from glassnet.data.normalization import Normalization
 from glassnet.data.sources import load_data
@@ -13,6 +14,7 @@ __all__ = [
     "AUGMENTATIONS",
     "Augmentation",
     "Dataset",
+    "ImageForm",
     "Likeness",
     "Normalization",
     "Split",
