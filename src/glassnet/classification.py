@@ -151,11 +151,11 @@ def class_scores(outcome: Outcome) -> list[ClassScore]:
 def worst_classes(scores: Sequence[ClassScore], max_count: int) -> list[int]:
     """Return the indices of the classes of lowest recall that have errors, the lowest first.
 
-    Classes of equal recall are in the order of their precision, then of their number of images, largest first. Classes
+    Classes of equal recall are in the order of their number of images, largest first, then of their precision. Classes
     without images are left out: their recall is not measured.
     """
     faulty = [index for index, score in enumerate(scores) if score.correct < score.count]
-    return sorted(faulty, key=lambda i: (scores[i].recall, scores[i].precision or 0, -scores[i].count))[:max_count]
+    return sorted(faulty, key=lambda i: (scores[i].recall, -scores[i].count, scores[i].precision or 0))[:max_count]
 
 
 def confusions(outcome: Outcome, max_count: int = MAX_CONFUSIONS) -> list[Confusion]:

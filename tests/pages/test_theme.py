@@ -13,6 +13,9 @@ from glassnet.pages.theme import fraction_axis, line_style, logarithmic, new_fig
         ("a & b", "a &amp; b"),
         ("two\nlines\t here", "two lines here"),
         ("abcdefghijklmnopqrstuvwxyz", "abcdefghijk…uvwxyz"),
+        ("猫" * 20, "猫猫猫猫猫…猫猫猫"),  # as wide as 18 letters at most
+        ("כלב", "\u2068כלב\u2069"),  # a number beside it keeps its place
+        ("x\u202egnp.exe", "xgnp.exe"),
     ],
 )
 def test_shorten_label_escapes_and_shortens(name, shown):

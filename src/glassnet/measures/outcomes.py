@@ -33,11 +33,15 @@ def network_outcome(network: "Network", normalization: "Normalization", split: "
 def sample_indices(labels: npt.NDArray[np.int64], count: int = 36) -> list[int]:
     """Return the indices of up to ``count`` images, one of each class in turn.
 
+    Of more classes than ``count``, those at equal distances are taken.
+
     :param labels: (N,).
     """
     last: dict[int, int] = {}
     turn = np.empty(len(labels), np.int64)
     for index, label in enumerate(labels.tolist()):
         turn[index] = last[label] = last.get(label, -1) + 1
-    order: list[int] = np.lexsort((labels, turn))[:count].tolist()
-    return order
+    order: list[int] = np.lexsort((labels, turn)).tolist()
+    if len(last) > count:
+        return [order[place] for place in np.linspace(0, len(last) - 1, count).round().astype(int).tolist()]
+    return order[:count]

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 from glassnet.errors import RunError
 from glassnet.files import write_atomically
 from glassnet.pages.colours import colour_variables, dark_colours_script
-from glassnet.pages.text import Cell, format_cell
+from glassnet.pages.text import NOT_MEASURED, Cell, format_cell
 from glassnet.pages.theme import BUTTONS_HEIGHT, caption, document
 
 
@@ -41,11 +41,13 @@ class Table:
         """Return the table of rows that name their columns, all in one order."""
         return cls(title, list(records[0]) if records else [], [list(row.values()) for row in records], **options)
 
-    @property
+    @cached_property
     def numeric(self) -> list[bool]:
         """Whether each column has only numbers."""
         columns = zip(*self.rows, strict=True)
-        return [all(cell is None or isinstance(cell, int | float) for cell in column) for column in columns]
+        return [
+            all(cell in (None, NOT_MEASURED) or isinstance(cell, int | float) for cell in column) for column in columns
+        ]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,18 @@ Whatever needs a new format adds it here, so that equal numbers look equal on ev
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import TypeAlias
 
 from glassnet.formats import format_duration
 from glassnet.measures.significance import SIGNIFICANT
 
 Cell: TypeAlias = str | int | float | None
+NOT_MEASURED = "not measured"
+"""The cell of a number that the data does not give, such as the recall of a class without test images."""
+_DIRECTIONS = dict.fromkeys([0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
 def pluralize(number: int, noun: str, plural: str | None = None) -> str:
@@ -20,13 +25,37 @@ def pluralize(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def shorten(text: str, max_length: int) -> str:
-    """Return the text in one line, its middle left out where it has more than ``max_length`` characters."""
-    line = " ".join(text.split())
-    if len(line) <= max_length:
+def shorten(text: str, max_columns: int) -> str:
+    """Return the text in one line, its middle left out where it is wider than ``max_columns``.
+
+    Characters that turn the direction of the text around them are left out.
+    """
+    line = " ".join(text.translate(_DIRECTIONS).split())
+    if count_columns(line) <= max_columns:
         return line
-    tail = max_length // 3  # names often differ in their last characters only
-    return f"{line[: max_length - tail - 1].rstrip()}…{line[-tail:].lstrip()}"
+    tail = max_columns // 3  # names often differ in their last characters only
+    return f"{_first_columns(line, max_columns - tail - 1).rstrip()}…{_first_columns(line[::-1], tail)[::-1].lstrip()}"
+
+
+def _first_columns(text: str, columns: int) -> str:
+    ends = enumerate(accumulate(map(count_columns, text)))
+    return text[: next((index for index, end in ends if end > columns), len(text))]
+
+
+def count_columns(text: str) -> int:
+    """Return the width of the text in columns of a terminal: 2 for a Chinese character, 0 for an accent of its own."""
+    return sum(
+        0
+        if unicodedata.category(character) in ("Mn", "Me", "Cf")
+        else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
+    )
+
+
+def isolate(text: str) -> str:
+    """Return a text from right to left between Unicode's isolates, so that numbers beside it keep their place."""
+    is_from_right = any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
+    return f"\u2068{text}\u2069" if is_from_right else text
 
 
 def first_names(names: Sequence[str], max_count: int = 5) -> str:

@@ -3,14 +3,13 @@
 import html
 import json
 import math
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from glassnet.pages.colours import BACKGROUND, GRID, LINE, TEXT
-from glassnet.pages.text import shorten
+from glassnet.pages.text import count_columns, isolate, shorten
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 TICK_SIZE, LABEL_SIZE = 11, 10
@@ -174,14 +173,10 @@ def caption(figure: go.Figure) -> str:
 
 
 def shorten_label(name: str, max_length: int = 18) -> str:
-    """Return a name as Plotly prints it literally: one line, the middle left out above ``max_length`` characters."""
-    return html.escape(shorten(name, max_length), quote=False)
+    """Return a name as Plotly prints it literally: one line, the middle left out above ``max_length`` columns."""
+    return html.escape(isolate(shorten(name, max_length)), quote=False)
 
 
 def text_width(texts: Sequence[str], size: float = TICK_SIZE) -> float:
     """Return an upper estimate of the widest text's width in pixels; texts are as ``shorten_label`` returns them."""
-    return max((_columns(html.unescape(text)) for text in texts), default=0) * 0.6 * size
-
-
-def _columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+    return max((count_columns(html.unescape(text)) for text in texts), default=0) * 0.6 * size

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from glassnet.measures.significance import Disagreement
 from glassnet.pages.colours import RUN_COLOURS, TEXT
-from glassnet.pages.figures.classes import class_axes, count_cells, describe_matrix, min_cell
+from glassnet.pages.figures.classes import MIN_SIDE, class_axes, count_cells, describe_matrix, min_cell
 from glassnet.pages.figures.curves import Records, epoch_axis
 from glassnet.pages.figures.images import image_grid
 from glassnet.pages.text import finite
@@ -131,7 +131,7 @@ def confusion_comparison(matrices: Mapping[str, npt.NDArray[np.int64]], classes:
     rows = -(-len(matrices) // max_columns)
     columns = -(-len(matrices) // rows)
     cell = max(cell, min(36, (PAGE_WIDTH / columns - left - gap) / len(names)))
-    side = len(names) * cell
+    side = max(len(names) * cell, MIN_SIDE)
     below = 48 + (text_width(names) if text_width(names) > cell else TICK_SIZE)
     width, height = columns * (left + side + gap), rows * (head + side + below)
     figure = new_figure(
@@ -168,17 +168,19 @@ def disagreement_figure(
     classes: Sequence[str],
     *,
     scale: float = 255.0,
+    names: Sequence[str] | None = None,
 ) -> go.Figure:
     """Draw images for which the runs predict different classes, in the given order; without any, a sentence.
 
     :param disagreements: as ``glassnet.measures.significance.disagreements`` returns them.
     :param images: uint8 (len(disagreements), H, W, C), the images of these disagreements.
     :param runs: the names of the runs, in the order of each disagreement's predictions.
+    :param names: of the images, by default their numbers in the split.
     """
     if not disagreements:
         return text_figure("Disagreements", NO_DISAGREEMENT)
     labels, hover = [], []
-    for disagreement in disagreements:
+    for position, disagreement in enumerate(disagreements):
         true = classes[disagreement.true]
         lines, details = [f"true: {shorten_label(true, 10)}"], f"true: {shorten_label(true, 60)}"
         for run, index, p in zip(runs, disagreement.predicted, disagreement.probabilities, strict=True):
@@ -186,7 +188,8 @@ def disagreement_figure(
             lines.append(f"{shorten_label(run, 10)}: {shorten_label(classes[index], 10)} {p:.2f}{mark}")
             details += f"<br>{shorten_label(run, 60)}: {shorten_label(classes[index], 60)} ({p:.4f})"
         labels.append(lines)
-        hover.append(f"test image {disagreement.index}<br>{details}")
+        name = f"test image {disagreement.index}" if names is None else shorten_label(names[position], 60)
+        hover.append(f"{name}<br>{details}")
     widest = text_width([line for lines in labels for line in lines], LABEL_SIZE)
     return image_grid(
         "Disagreements: true and predicted class",

@@ -3,12 +3,12 @@
 from dataclasses import astuple
 from pathlib import Path
 
-from glassnet import measures
 from glassnet.pages.page import Page, Section, Table, write_page
 from glassnet.pages.text import Cell, pluralize
 from glassnet.reports import comparison_figures as figures
+from glassnet.reports.class_results import MANY_CLASSES, compared_class_blocks
 from glassnet.reports.comparison import Comparison
-from glassnet.reports.run_results import data_name, engine_title
+from glassnet.reports.run_results import data_name, engine_title, image_names
 
 MAX_IMAGES = 36
 
@@ -80,22 +80,20 @@ def _images(comparison: Comparison) -> list[Section]:
     dataset, disagreements = comparison.dataset, comparison.disagreements
     if dataset is None:
         return []
-    matrices = {
-        result.name: measures.confusion_matrix(result.outcome)
-        for result in comparison.results
-        if result.outcome is not None
-    }
-    confusion = Section("Confusion matrices", [figures.confusion_comparison(matrices, dataset.classes)])
+    outcomes = {result.name: result.outcome for result in comparison.results if result.outcome is not None}
+    title = "Confusion matrices" if len(dataset.classes) < MANY_CLASSES else "Results by class"
+    confusion = Section(title, compared_class_blocks(outcomes, dataset.classes))
     if not disagreements:
         return [confusion, Section("Disagreements", [figures.NO_DISAGREEMENT])]
     shown = disagreements[:MAX_IMAGES]
-    images = dataset.test.images[[disagreement.index for disagreement in shown]]
+    indices = [disagreement.index for disagreement in shown]
+    images, names = dataset.test.images[indices], image_names(dataset.test, indices)
     which = "All of them are" if len(shown) == len(disagreements) else f"{len(shown)} of them are"
     sentence = (
         f"The runs predict different classes for {pluralize(len(disagreements), 'image')} of the {len(dataset.test):,} "
         f"in the test set. {which} shown below."
     )
-    grid = figures.disagreement_figure(shown, images, list(matrices), dataset.classes, scale=dataset.scale)
+    grid = figures.disagreement_figure(shown, images, list(outcomes), dataset.classes, scale=dataset.scale, names=names)
     return [confusion, Section("Disagreements", [sentence, grid])]
 
 

@@ -12,13 +12,15 @@ from glassnet.formats import format_duration
 from glassnet.pages import figures
 from glassnet.pages.page import Block, Page, Section, Table, write_page
 from glassnet.pages.text import Cell, first_names, format_shape, format_value, pluralize
-from glassnet.reports.run_results import data_name, engine_title, training_seconds
+from glassnet.reports.class_results import class_blocks
+from glassnet.reports.run_results import data_name, engine_title, image_names, training_seconds
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset
     from glassnet.training import Model
 
 _MAX_OPEN_ROWS = 30
+_MAX_MEMBERS = 30  # of a list among the settings
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +76,7 @@ def build_page(model: "Model", dataset: "Dataset | None", missing: str = "") -> 
     sections = [
         _samples(dataset),
         _training(model),
-        _results(dataset, outcome),
+        Section("Results on the test images", class_blocks(outcome, dataset.classes)),
         _misclassified(dataset, outcome),
         _network(model, _feature_maps(model, dataset, outcome)),
         _settings(model),
@@ -161,34 +163,24 @@ def _training(model: "Model") -> Section:
     return Section("Training", [*curves, Table("Epochs", titles, rows, collapsed=True)])
 
 
-def _results(dataset: "Dataset", outcome: measures.Outcome) -> Section:
-    classes, matrix = dataset.classes, measures.confusion_matrix(outcome)
-    scores = measures.class_scores(outcome)
-    columns = ["Class", "Precision", "Recall", "Test images"]
-    rows: list[list[Cell]] = [
-        [name, score.precision, score.recall, score.count] for name, score in zip(classes, scores, strict=True)
-    ]
-    return Section(
-        "Results on the test images",
-        [
-            figures.confusion_figure(matrix, classes),
-            figures.precision_recall_figure(scores, classes),
-            Table("Classes", columns, rows, collapsed=True),
-        ],
-    )
-
-
 def _misclassified(dataset: "Dataset", outcome: measures.Outcome) -> Section:
     errors = measures.most_confident_errors(outcome)
     if not errors:
         return Section("Misclassified images", [figures.NO_ERRORS_TEXT])
-    images = dataset.test.images[[error.index for error in errors]]
+    indices = [error.index for error in errors]
+    images, names = dataset.test.images[indices], image_names(dataset.test, indices)
     n_wrong = len(outcome.labels) - outcome.n_correct
     sentence = f"The network misclassifies {pluralize(n_wrong, 'test image')}."
     if n_wrong > len(errors):
         sentence += f" The {len(errors)} with the highest confidence are shown."
-    grid = figures.misclassified_figure(errors, images, dataset.classes, scale=dataset.scale)
-    return Section("Misclassified images", [sentence, grid])
+    grid = figures.misclassified_figure(errors, images, dataset.classes, scale=dataset.scale, names=names)
+    rows: list[list[Cell]] = [
+        [name, dataset.classes[error.true], dataset.classes[error.predicted], error.predicted_probability]
+        for name, error in zip(names, errors, strict=True)
+    ]
+    columns = ["Image", "True class", "Predicted class", "Confidence"]
+    table = Table("Most confident errors", columns, rows, collapsed=True)
+    return Section("Misclassified images", [sentence, grid, table])
 
 
 def _feature_maps(model: "Model", dataset: "Dataset", outcome: measures.Outcome) -> list[Block]:
@@ -232,11 +224,18 @@ def _settings(model: "Model") -> Section:
     return Section(
         "Settings, versions and time",
         [
-            Table(title, ["Setting", "Value"], [[key.replace("_", " "), format_value(part[key])] for key in part])
+            Table(title, ["Setting", "Value"], [[key.replace("_", " "), _format_setting(part[key])] for key in part])
             for title, part in parts.items()
             if part
         ],
     )
+
+
+def _format_setting(value: object) -> str:
+    """Return a setting as text, of a long list its first members and their number: the names of 1,000 classes."""
+    if isinstance(value, list) and len(value) > _MAX_MEMBERS:
+        return f"{first_names([format_value(member) for member in value])} ({len(value):,} in all)"
+    return format_value(value)
 
 
 def _last_accuracy(model: "Model") -> float | None:

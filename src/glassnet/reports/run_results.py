@@ -12,7 +12,7 @@ from glassnet.measures.significance import SIGNIFICANT, holm, mcnemar
 from glassnet.pages.text import format_value
 
 if TYPE_CHECKING:
-    from glassnet.data import Dataset
+    from glassnet.data import Dataset, Split
     from glassnet.training import Model
 
 ENGINES = {"numpy": "NumPy", "torch": "PyTorch"}
@@ -184,6 +184,11 @@ def engine_title(model: "Model") -> str:
     """Return the name of the run's engine in texts."""
     name = model.config["engine"]
     return ENGINES.get(name, str(name))
+
+
+def image_names(split: "Split", indices: Sequence[int]) -> list[str]:
+    """Return the names of a split's images, such as paths, or their numbers if they have none."""
+    return [f"test image {index}" if split.names is None else split.names[index] for index in indices]
 
 
 def data_name(model: "Model") -> str:

@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 
 from glassnet.classification import ClassScore
 from glassnet.pages.colours import SEQUENTIAL, TEST, TEXT, TRAIN
-from glassnet.pages.text import finite
 from glassnet.pages.theme import (
     BUTTONS_HEIGHT,
     COLOUR_BAR_HEIGHT,
@@ -26,6 +25,8 @@ from glassnet.pages.theme import (
     text_width,
 )
 
+MIN_SIDE = 150  # pixels of a confusion matrix: the colour bar below it has room for its numbers
+
 
 def confusion_figure(matrix: npt.NDArray[np.int64], classes: Sequence[str], *, normalized: bool = False) -> go.Figure:
     """Draw the confusion matrix as counts and, at the press of a button, as fractions of each true class.
@@ -35,7 +36,7 @@ def confusion_figure(matrix: npt.NDArray[np.int64], classes: Sequence[str], *, n
     """
     names = [shorten_label(name) for name in classes]
     cell = min_cell(matrix, ".00")
-    side = len(classes) * max(cell, min(48, 560 / len(classes)))
+    side = max(len(classes) * max(cell, min(48, 560 / len(classes))), MIN_SIDE)
     below = 48 + (text_width(names) if text_width(names) > cell else TICK_SIZE)
     left, top, bottom = 48 + text_width(names), TITLE_HEIGHT + BUTTONS_HEIGHT, below + COLOUR_BAR_HEIGHT
     figure = new_figure(
@@ -65,7 +66,7 @@ def confusion_figure(matrix: npt.NDArray[np.int64], classes: Sequence[str], *, n
 
 
 def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]) -> go.Figure:
-    """Draw precision and recall of every class on one axis that ends at 1; NaN has no mark."""
+    """Draw precision and recall of every class on one axis that ends at 1; a class without images has no marks."""
     names = [shorten_label(name) for name in classes]
     recalls = [(score.recall, name) for score, name in zip(scores, classes, strict=True) if score.count]
     lowest = f" The lowest recall is {min(recalls)[0]:.2f}, of class {min(recalls)[1]}." if recalls else ""
@@ -75,6 +76,8 @@ def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]
             "Recall is the fraction of a class's images that are predicted as the class. Precision is the fraction of "
             "the images predicted as the class that belong to it. Low recall with high precision: the network predicts "
             "the class too rarely; the reverse: too often."
+            + " A class without marks has no test image and is not measured."
+            * any(not score.count for score in scores)
         ),
         alt=f"Dot chart of precision and recall of {len(names)} classes.{lowest}",
         height=TITLE_HEIGHT + 88 + 26 * len(names),
@@ -83,7 +86,7 @@ def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]
     hover = [f"{shorten_label(name, 60)} ({score.count} images)" for name, score in zip(classes, scores, strict=True)]
     drawn = []
     for kind, symbol, size, colour in (("precision", "circle-open", 13, TRAIN), ("recall", "diamond", 7, TEST)):
-        values = [finite(getattr(score, kind)) for score in scores]
+        values = [getattr(score, kind) if score.count else None for score in scores]
         drawn += [value for value in values if value is not None]
         figure.add_scatter(
             x=values,

@@ -48,16 +48,18 @@ def misclassified_figure(
     classes: Sequence[str],
     *,
     scale: float = 255.0,
+    names: Sequence[str] | None = None,
 ) -> go.Figure:
     """Draw misclassified images in the given order; without any, a sentence in place of images.
 
     :param errors: as ``most_confident_errors`` returns them.
     :param images: uint8 (len(errors), H, W, C), the images of these errors.
+    :param names: of the images, by default their numbers in the split.
     """
     if not errors:
         return text_figure("Misclassified images", NO_ERRORS_TEXT)
     labels, hover = [], []
-    for error in errors:
+    for position, error in enumerate(errors):
         sides = (
             ("true", classes[error.true], error.true_probability),
             ("predicted", classes[error.predicted], error.predicted_probability),
@@ -65,7 +67,8 @@ def misclassified_figure(
         true, predicted = (f"{shorten_label(name, 10)} {p:.2f}" for _, name, p in sides)
         labels.append([true, f"→ {predicted}"])
         details = [f"{side}: {shorten_label(name, 60)} ({p:.4f})" for side, name, p in sides]
-        hover.append("<br>".join([f"test image {error.index}", *details]))
+        name = f"test image {error.index}" if names is None else shorten_label(names[position], 60)
+        hover.append("<br>".join([name, *details]))
     first = errors[0]
     return image_grid(
         "Misclassified: true → predicted",
