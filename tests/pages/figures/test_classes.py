@@ -77,7 +77,7 @@ def test_precision_recall_figure():
     figure = precision_recall_figure(scores, classes)
     precision, recall = figure.data
     assert (precision.name, recall.name) == ("precision", "recall")
-    assert precision.x == (0.5, None, 1.0, 0.0)
+    assert precision.x == (0.5, None, 1.0, None)  # the last class has no image: nothing is measured
     assert recall.x == (0.75, 0.0, 1.0, None)
     assert precision.y == recall.y == (0, 1, 2, 3)
     assert list(figure.layout.yaxis.ticktext) == classes
