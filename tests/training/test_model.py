@@ -12,7 +12,7 @@ from PIL import Image
 
 import glassnet as gn
 from glassnet.classification import evaluation_numbers
-from glassnet.errors import DataError, GlassnetError, RunError, ShapeError
+from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, ShapeError
 from glassnet.weights import save_tensors
 from tests.training.runs import train
 
@@ -420,3 +420,14 @@ def test_looking_at_a_run_changes_nothing(model: gn.Model, digits: gn.Dataset, t
     assert snapshot(trained) == before
     for key, array in model.network.state_dict().items():
         np.testing.assert_array_equal(array, weights[key])
+
+
+def test_a_run_on_arrays_of_two_channels_predicts_arrays_only(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 2)).astype(np.uint8)
+    labels = np.arange(12) % 2
+    data = gn.Dataset(images, labels, test_images=images, test_labels=labels)
+    model = gn.load(train(data, tmp_path / "run", epochs=1).path)
+    assert model.evaluate(data)["count"] == len(model.predict(images)) == 12
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(ConfigError, match=r"channels must be one of 1, 3\. Got 2\."):
+        model.predict(tmp_path / "a.png")

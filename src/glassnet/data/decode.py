@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from glassnet.data.file_threads import map_files
 from glassnet.data.image_file import ImageFile
-from glassnet.data.image_form import MAX_PIXELS, Fit, ImageForm, check_image_size
+from glassnet.data.image_form import MAX_PIXELS, Fit, ImageForm, check_file_channels, check_image_size
 from glassnet.data.image_opening import UnreadableError, is_deep, load_upright, open_image, quiet_pillow, read_bytes
 from glassnet.data.ink import Ink, read_ink
 from glassnet.data.resize import resize
@@ -139,6 +139,7 @@ def _as_file(image: str | os.PathLike[str] | bytes) -> ImageFile:
 
 
 def _decode(file: ImageFile, form: ImageForm) -> NDArray[np.uint8]:
+    check_file_channels(form.channels)
     with open_image(read_bytes(file), form.max_pixels) as image:
         # Twice the size leaves the antialiasing to `resize`; draft() never goes below the requested size.
         image.draft(None, (2 * max(form.size), 2 * max(form.size)))

@@ -34,8 +34,6 @@ class ImageForm:
 
     def __post_init__(self) -> None:
         check_image_size(self.size)
-        if self.channels not in (1, 3):
-            raise choice_error("channels", (1, 3), self.channels)
         if self.fit not in get_args(Fit):
             raise choice_error("fit", get_args(Fit), self.fit)
         if self.value_range is not None and not _is_range(self.value_range):
@@ -46,6 +44,15 @@ class ImageForm:
 
 def _is_range(value_range: tuple[float, ...]) -> bool:
     return len(value_range) == 2 and all(map(math.isfinite, value_range)) and value_range[0] < value_range[1]
+
+
+def check_file_channels(channels: int) -> None:
+    """Check that files can be decoded to this number of channels; networks on arrays may have others.
+
+    :raises ConfigError: if it is neither 1 nor 3.
+    """
+    if channels not in (1, 3):
+        raise choice_error("channels", (1, 3), channels)
 
 
 def check_image_size(image_size: int | tuple[int, int]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from glassnet.data.folder import list_folder
 from glassnet.data.hub import is_hub_name, is_saved, list_hub, list_saved
 from glassnet.data.idx import find_idx, read_idx_pair
 from glassnet.data.image_file import ImageFile
-from glassnet.data.image_form import MAX_PIXELS, Fit, ImageForm, check_image_size
+from glassnet.data.image_form import MAX_PIXELS, Fit, ImageForm, check_file_channels, check_image_size
 from glassnet.data.ink import SIZE
 from glassnet.data.labeled_files import LabeledFiles, label_files, label_tables
 from glassnet.data.listing import Listing
@@ -98,6 +98,7 @@ def load_data(
     :raises ConfigError: if an argument is out of range.
     """
     size = None if image_size is None else check_image_size(image_size)
+    check_file_channels(channels or 1)
     ImageForm(size or (1, 1), channels or 1, fit, value_range, max_pixels)  # for its checks
     value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
     _check_arguments(samples, test_samples, seed, test_size, max_unreadable)
