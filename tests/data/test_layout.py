@@ -32,7 +32,7 @@ def test_read_layout_follows_folders_to_any_depth():
 def test_read_layout_keeps_a_folder_that_is_a_known_class():
     names = ("cats/small/1.jpg", "cats/large/2.jpg")
     assert layout(*names).labels == ["small", "large"]
-    assert layout(*names, known=("cats", "dogs")).labels == ["cats", "cats"]
+    assert layout(*names, known=("CATS", "dogs")).labels == ["cats", "cats"]
 
 
 def test_read_layout_takes_files_for_images_where_none_has_such_a_name():
@@ -59,8 +59,8 @@ def test_read_layout_takes_train_for_a_split_in_spite_of_a_few_images_in_it():
 
 
 def test_read_layout_passes_a_single_folder_inside_a_split_but_not_a_class():
-    found = layout("train/images/cats/1.jpg", "train/images/dogs/2.jpg", "test/cats/a/3.jpg", "test/cats/b/4.jpg")
-    assert found.labels == ["cats", "dogs", "cats", "cats"]
+    found = layout("train/images/cats/1.jpg", "train/images/dogs/2.jpg", "test/Cats/a/3.jpg", "test/Cats/b/4.jpg")
+    assert found.labels == ["cats", "dogs", "Cats", "Cats"]
 
 
 def test_read_layout_returns_empty_class_folders_to_train_on():

@@ -218,6 +218,11 @@ CASES = {
             options={"test_size": 1, "classes": ("birds", "cats", "dogs")},
         ),
         Case(
+            ["Cats/*.jpg"],
+            "to evaluate a run with the classes cats, dogs",
+            options={"test_size": 1, "classes": ("cats", "dogs")},
+        ),
+        Case(
             ["cats/*.jpg", "foxes/*.jpg"],
             "to evaluate a run with the classes cats, dogs",
             options={"test_size": 1, "classes": ("cats", "dogs")},

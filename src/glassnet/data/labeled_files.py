@@ -53,7 +53,7 @@ def label_files(listing: Listing, source: str, finder: FileFinder, known: Sequen
     is_image = list(map(is_named_as_image, names))
     layout = read_layout(source, names, is_image, listing.empty_folders, known or ())
     classes = {label for label in layout.labels if label is not None}
-    if len(classes) < 2 and not (known and classes & {*known}):
+    if len(classes) < 2 and not {*map(str.casefold, classes)} & {*map(str.casefold, known or ())}:
         return _label_by_table(listing, source, finder) or _raise_no_classes(source, names, is_image, classes)
     if layout.empty:
         raise DataError(

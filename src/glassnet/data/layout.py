@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from glassnet.data.listing import name_some
@@ -61,12 +61,13 @@ def read_layout(
     paths = [tuple(name.split("/")) for name in names]
     images = [path for path, flag in zip(paths, is_image, strict=True) if flag]
     folders = _Folders(images or paths)
-    root = folders.pass_through((), lambda name: name in known or name.lower() in _SPLITS)
+    classes = {*map(str.casefold, known)}
+    root = folders.pass_through((), {*classes, *_SPLITS})
     splits = [name for name in folders.children[root] if split_role(name) and folders.is_nested((*root, name))]
     is_class_first = not splits and _is_class_first(source, folders, root)
     roots: dict[Path, str | None] = {root: None}  # the folders of class folders, and the split of each
     if splits:
-        roots = _split_roots(source, folders, root, splits, known)
+        roots = _split_roots(source, folders, root, splits, classes)
     elif not is_class_first and all(map(split_role, folders.children[root])):
         roots = {}  # images in train and test without class folders
     places = [_place(path, roots, is_class_first) for path in paths]
@@ -92,20 +93,23 @@ class _Folders:
         """Return whether most of the folder's images are in folders inside it."""
         return self.total[folder] > 2 * self.direct[folder]
 
-    def pass_through(self, folder: Path, kept: Callable[[str], object]) -> Path:
-        """Return the folder that is reached through single folders, but those to be kept."""
+    def pass_through(self, folder: Path, kept: Collection[str]) -> Path:
+        """Return the folder that is reached through single folders, but those of casefolded names to be kept."""
         while len(names := self.children[folder]) == 1:
             (name,) = names
-            if kept(name) or not self.children[*folder, name]:
+            if name.casefold() in kept or not self.children[*folder, name]:
                 break
             folder = (*folder, name)
         return folder
 
 
 def _split_roots(
-    source: str, folders: _Folders, root: Path, splits: Sequence[str], known: Collection[str]
+    source: str, folders: _Folders, root: Path, splits: Sequence[str], classes: set[str]
 ) -> dict[Path, str | None]:
-    """Return the folder of class folders of each split."""
+    """Return the folder of class folders of each split.
+
+    :param classes: class names, casefolded, which a folder around the class folders cannot have.
+    """
     if others := [name for name in folders.children[root] if not split_role(name)]:
         raise DataError(
             f"{source} must have no folders of images but train, val and test where there is one of these. "
@@ -113,14 +117,13 @@ def _split_roots(
         )
     roots: dict[Path, str | None] = {}
     words: dict[str, str] = {}
-    classes = {*known}
     for word in sorted(splits, key=lambda name: split_role(name) != "train"):
         if other := words.get(role := str(split_role(word))):
             raise DataError(f"{source} must have one folder for {role}. Got {other} and {word}.")
         words[role] = word
-        top = folders.pass_through((*root, word), classes.__contains__)
+        top = folders.pass_through((*root, word), classes)
         roots[top] = word
-        classes |= {*folders.children[top]}
+        classes = classes | {*map(str.casefold, folders.children[top])}
     return roots
 
 
