@@ -81,17 +81,21 @@ def test_script_decodes_odd_images_to_the_bit(read_image: Callable[..., Any], tm
             np.testing.assert_array_equal(read, expected, err_msg=f"{path.name} {channels} {value_range} {size}")
 
 
-def test_script_predicts_as_glassnet_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_script_predicts_as_glassnet_does(tmp_path: Path, fit: str) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     for name, mean in (("dark", 60), ("light", 190)):
         folder = tmp_path / "data" / name
         folder.mkdir(parents=True)
-        for number in range(8):
+        for number in range(12):
             pixels = np.random.default_rng(number).normal(mean, 40, (24, 24 + number, 3)).clip(0, 255)
             Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
-    run = train(tmp_path / "data", tmp_path / "run", image_size=16)
+            deep = (300 + 4 * pixels[..., 0]).astype(np.uint16)  # of which few use the 16 bits
+            Image.fromarray(deep).save(folder / f"{number}.tif")
+    run = train(tmp_path / "data", tmp_path / "run", image_size=16, fit=fit)
+    assert gn.load(run.path).config["data"]["value_range"] is not None
     model = gn.export(run.path, tmp_path / "model.onnx").path
-    paths = [path for path in save_odd_images(tmp_path) if path.name != "12-bit.tif"]
+    paths = save_odd_images(tmp_path)
     done = subprocess.run([sys.executable, SCRIPT, model, *paths], capture_output=True, encoding="utf-8", check=True)
     predictions = gn.load(run.path).predict(paths)
     expected = [f"{path}: {p.label} {p.probability:.1%}" for path, p in zip(paths, predictions, strict=True)]
@@ -110,19 +114,18 @@ def test_script_refuses_networks_of_drawn_digits(trained: Any, tmp_path: Path) -
     )
 
 
-def random_run(spec: gn.ResNetSpec, path: Path) -> Path:
-    """Write a run of random weights and statistics."""
+def random_run(spec: gn.ResNetSpec, path: Path) -> gn.Model:
+    """Write a run of random weights and statistics, and return its model."""
     weights = path.with_suffix(".safetensors")
     path.parent.mkdir()
     save_tensors(weights, GoldenCase(spec, "float32").state())
     names = [str(number) for number in range(spec.classes)]
     statistics = {"mean": spec.in_channels * [0.25], "std": spec.in_channels * [0.5]}
-    return gn.import_weights(weights, spec, classes=names, **statistics, run=path).path
+    return gn.import_weights(weights, spec, classes=names, **statistics, run=path)
 
 
-def assert_same_logits(network: Any, run: Path) -> None:
+def assert_same_logits(network: Any, model: gn.Model) -> None:
     torch = pytest.importorskip("torch")
-    model = gn.load(run)
     spec = model.network.spec
     images = np.random.default_rng(0).integers(0, 256, (3, *spec.size, spec.in_channels)).astype(np.uint8)
     x = model.normalization.apply(images)
@@ -137,18 +140,18 @@ def test_snippet_loads_resnet18_into_torchvision(
     torchvision_models: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = gn.spec("resnet18", classes=5, image_size=40)
-    run = random_run(spec, tmp_path / "runs" / "resnet18")
+    model = random_run(spec, tmp_path / "runs" / "resnet18")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(snippet("torchvision.models"), names)
     assert names["data"]["mean"] == [0.25] * 3
-    assert_same_logits(names["network"], run)
+    assert_same_logits(names["network"], model)
 
 
 def test_snippet_loads_tiny_bn_into_a_module_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    run = random_run(gn.spec("tiny-bn"), tmp_path / "runs" / "tiny-bn")
+    model = random_run(gn.spec("tiny-bn"), tmp_path / "runs" / "tiny-bn")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(snippet("class TinyBN"), names)
-    assert_same_logits(names["network"], run)
+    assert_same_logits(names["network"], model)

@@ -15,6 +15,7 @@ from glassnet.data import Normalization
 from glassnet.errors import ConfigError
 from glassnet.exporting.onnx_graph import OPSET, onnx_graph
 from glassnet.training import Model
+from glassnet.training.config import RunConfig
 
 MAX_WEIGHT_BYTES = 2_000_000_000  # Protocol Buffers, the form of the file, end at 2³¹ bytes
 
@@ -64,20 +65,21 @@ def metadata(model: Model, weights_digest: str) -> dict[str, str]:
     - ``fingerprints``: SHA-256 of the run's data set (null if it had none) and of its file of weights;
     - ``glassnet``: the version that wrote the file.
     """
-    spec, data, normalization = model.network.spec, model.config["data"], model.normalization
+    spec, normalization = model.network.spec, model.normalization
+    data = RunConfig.parse(model.config, model.path / "config.json").data
     values = {
         "classes": model.classes,
         "preprocessing": {
             "size": list(spec.size),
             "channels": spec.in_channels,
-            "fit": data.get("fit") or "crop",
+            "fit": data.fit,
             "resize": "bilinear",
-            "value_range": data.get("value_range"),
+            "value_range": data.value_range,
             "background": "white",
-            "ink": data.get("ink", False),
+            "ink": data.ink,
         },
         "normalization": {"mean": normalization.mean, "std": normalization.std},
-        "fingerprints": {"data": data.get("fingerprint"), "weights": weights_digest},
+        "fingerprints": {"data": data.fingerprint, "weights": weights_digest},
         "glassnet": version("glassnet"),
     }
     return {name: json.dumps(value) for name, value in values.items()}
