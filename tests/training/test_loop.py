@@ -437,7 +437,7 @@ class TestResume:
         run = tmp_path / "run"
         train(digits, run, stop_after_epoch=1)
         for path, content, told in (
-            (run / "config.json", b'{"format": 7}', "config.json must have format 2. Got 7."),
+            (run / "config.json", b'{"format": 7}', "config.json must have format 3. Got 7."),
             (run / "config.json", b"{", "config.json must be JSON"),
             (run / "state" / "checkpoint.safetensors", b"half", "run must have a checkpoint to resume from. "),
         ):

@@ -322,7 +322,7 @@ class TestWhatIsNoWholeRun:
 
     def test_of_another_format(self, copied: Path) -> None:
         (copied / "config.json").write_text('{"format": 1}', encoding="utf-8")
-        self.told(copied, f"{copied / 'config.json'} must have format 2. Got 1.")
+        self.told(copied, f"{copied / 'config.json'} must have format 3. Got 1.")
 
     def test_half_a_config(self, copied: Path) -> None:
         path = copied / "config.json"

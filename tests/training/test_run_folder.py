@@ -14,12 +14,13 @@ import pytest
 from filelock import FileLock
 
 from glassnet.errors import RunError
+from glassnet.training.image_table import ImageTable
 from glassnet.training.run_files import Checkpoint, RunFiles
 from glassnet.training.run_folder import RunFolder
 from glassnet.weights import load_tensors, save_tensors
 
 CONFIG: dict[str, Any] = {
-    "format": 2,
+    "format": 3,
     "dtype": "float32",
     "seed": 0,
     "spec": {},
@@ -42,7 +43,7 @@ def checkpoint(epoch: int, best_epoch: int | None = None) -> Checkpoint:
 def folder(tmp_path: Path) -> RunFolder:
     """A run of two epochs, of which one is done."""
     folder = RunFolder(tmp_path / "run")
-    folder.create(CONFIG)
+    folder.create(CONFIG, ImageTable())
     folder.save_epoch(checkpoint(1))
     return folder
 
@@ -161,10 +162,10 @@ def test_a_run_without_metrics_has_no_records(folder: RunFolder) -> None:
     [
         (b"{", "config.json must be JSON. Got an error: "),
         (b"\xff\xfe", "config.json must be JSON. Got an error: "),
-        (b"[]", "config.json must have format 2. Got None."),
-        (b"{}", "config.json must have format 2. Got None."),
-        (b'{"format": 1}', "config.json must have format 2. Got 1."),
-        (b'{"format": 2, "seed": 0, "spec": {}}', "config.json must have dtype, recipe, data. Got format, "),
+        (b"[]", "config.json must have format 3. Got None."),
+        (b"{}", "config.json must have format 3. Got None."),
+        (b'{"format": 1}', "config.json must have format 3. Got 1."),
+        (b'{"format": 3, "seed": 0, "spec": {}}', "config.json must have dtype, recipe, data. Got format, "),
     ],
 )
 def test_a_config_that_is_none(folder: RunFolder, content: bytes, told: str) -> None:
@@ -190,7 +191,7 @@ def test_a_checkpoint_that_is_none(folder: RunFolder) -> None:
     save_tensors(folder.checkpoint_path, {"x": np.ones(1)})
     with pytest.raises(
         RunError,
-        match=re.escape("checkpoint.safetensors must have format 2. Got None."),
+        match=re.escape("checkpoint.safetensors must have format 3. Got None."),
     ):
         folder.read_checkpoint()
 
@@ -219,7 +220,7 @@ class TestWhetherAFolderIsFree:
 
     def test_what_a_kill_before_the_first_epoch_left(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path)
-        folder.create(CONFIG)
+        folder.create(CONFIG, ImageTable())
         folder.metrics_path.write_text('{"epoch": 1', encoding="utf-8")
         for name in (".config.json.tmp", "state/.checkpoint.safetensors.tmp", ".next/config.json"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -237,7 +238,7 @@ class TestWhetherAFolderIsFree:
         """Before the first commit there are no weights and no report, and no metrics without a configuration."""
         folder = RunFolder(tmp_path)
         if with_config:
-            folder.create(CONFIG)
+            folder.create(CONFIG, ImageTable())
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("theirs", encoding="utf-8")
         if with_config and name == "metrics.jsonl":
@@ -269,7 +270,7 @@ class TestReplacing:
         folder.report_path.touch()
         (folder.path / "notes.txt").write_text("mine", encoding="utf-8")
         before = snapshot(folder.path)
-        folder.create(self.NEW)
+        folder.create(self.NEW, ImageTable())
         after = snapshot(folder.path)
         assert {name: after[name] for name in after if not name.startswith(".next/")} == before
         folder.save_epoch(checkpoint(1))
@@ -285,7 +286,7 @@ class TestReplacing:
     def test_abandoned_it_leaves_the_old_run(self, folder: RunFolder, snapshot: Any) -> None:
         folder.unlock()
         before = snapshot(folder.path)
-        folder.create(self.NEW)
+        folder.create(self.NEW, ImageTable())
         folder.discard()
         assert snapshot(folder.path) == before
         assert not folder.staging_path.exists()
@@ -293,24 +294,24 @@ class TestReplacing:
     def test_what_a_stop_leaves(self, folder: RunFolder, tmp_path: Path) -> None:
         going_on = f"{folder.path} keeps the last finished epoch; resume with --run {folder.path} --resume."
         assert folder.interrupt_message() == going_on
-        folder.create(self.NEW)
+        folder.create(self.NEW, ImageTable())
         kept = f"No epoch was finished; {folder.path} keeps the run that was to be replaced."
         assert folder.interrupt_message() == kept
         folder.save_epoch(checkpoint(1))
         assert folder.interrupt_message() == going_on
         first = RunFolder(tmp_path / "first")
-        first.create(CONFIG)
+        first.create(CONFIG, ImageTable())
         assert first.interrupt_message() == f"No epoch was finished; nothing of the run is kept in {first.path}."
 
     def test_abandoned_where_nothing_was_it_leaves_nothing(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path / "a" / "run")
-        folder.create(CONFIG)
+        folder.create(CONFIG, ImageTable())
         folder.discard()
         assert not folder.path.exists()
 
     def test_abandoned_beside_somebodys_notes_it_leaves_them(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path)
-        folder.create(CONFIG)
+        folder.create(CONFIG, ImageTable())
         (tmp_path / "notes.txt").touch()
         folder.discard()
         assert list(tmp_path.iterdir()) == [tmp_path / "notes.txt"]
@@ -350,7 +351,7 @@ def test_every_line_is_one_object(folder: RunFolder) -> None:
 def test_another_programs_config_is_not_a_leftover_of_ours(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     for given in ({}, {"resume": True}, {"overwrite": True}):
-        with pytest.raises(RunError, match="must have format 2. Got None"):
+        with pytest.raises(RunError, match="must have format 3. Got None"):
             RunFolder(tmp_path).check_available(**given)
 
 
@@ -382,7 +383,7 @@ class TestOneProcessAtATime:
             assert holder.stdout.readline() == b"held\n"
             before = snapshot(unlocked.path)
             for attempt in (
-                lambda: unlocked.create(CONFIG),
+                lambda: unlocked.create(CONFIG, ImageTable()),
                 unlocked.restore,
                 lambda: unlocked.check_available(resume=True),
                 lambda: unlocked.check_available(overwrite=True),
@@ -394,22 +395,22 @@ class TestOneProcessAtATime:
         assert unlocked.restore().epoch == 1
 
     def test_it_is_kept_while_an_old_run_is_replaced(self, unlocked: RunFolder) -> None:
-        unlocked.create(CONFIG)
+        unlocked.create(CONFIG, ImageTable())
         for _ in range(2):
             with pytest.raises(RunError, match=self.told(unlocked)):
-                RunFolder(unlocked.path).create(CONFIG)
+                RunFolder(unlocked.path).create(CONFIG, ImageTable())
             unlocked.save_epoch(checkpoint(1))
         unlocked.unlock()
-        RunFolder(unlocked.path).create(CONFIG)
+        RunFolder(unlocked.path).create(CONFIG, ImageTable())
 
     def test_an_abandoned_one_lets_others_in(self, tmp_path: Path) -> None:
         first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
-        first.create(CONFIG)
+        first.create(CONFIG, ImageTable())
         with pytest.raises(RunError, match=self.told(first)):
-            second.create(CONFIG)
+            second.create(CONFIG, ImageTable())
         first.discard()
         assert not first.path.exists()
-        second.create(CONFIG)
+        second.create(CONFIG, ImageTable())
 
     def test_one_that_is_forgotten_lets_others_in(self, unlocked: RunFolder) -> None:
         RunFolder(unlocked.path).restore()
@@ -425,7 +426,7 @@ class TestOneProcessAtATime:
         with monkeypatch.context() as patch:
             patch.setattr(RunFiles, "write_config", lambda *_: [][0])
             with pytest.raises(IndexError):
-                unlocked.create(CONFIG)
+                unlocked.create(CONFIG, ImageTable())
         assert RunFolder(unlocked.path).restore().epoch == 1
 
     def test_a_folder_made_anew_meanwhile_is_locked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,9 +439,9 @@ class TestOneProcessAtATime:
             lock.acquire()
 
         monkeypatch.setattr(FileLock, "acquire", remove_first)
-        first.create(CONFIG)
+        first.create(CONFIG, ImageTable())
         with pytest.raises(RunError, match=self.told(first)):
-            RunFolder(first.path).create(CONFIG)
+            RunFolder(first.path).create(CONFIG, ImageTable())
 
     def test_a_lock_whose_file_was_removed_is_none(self, unlocked: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
         """One process opens the file, and another removes and unlocks it before the first one has locked it."""
@@ -508,7 +509,7 @@ class TestFailure:
     def test_a_new_run_in_the_folder_has_none(self, folder: RunFolder) -> None:
         folder.write_failure(self.FAILURE)
         folder.diagnosis_path.touch()
-        folder.create(CONFIG)
+        folder.create(CONFIG, ImageTable())
         folder.save_epoch(checkpoint(1))
         assert folder.read_failure() is None
         assert not folder.diagnosis_path.exists()
@@ -522,7 +523,7 @@ class TestFailure:
 
     def test_it_stays_where_nothing_was_committed_and_is_no_stranger(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path / "failed")
-        folder.create(CONFIG)
+        folder.create(CONFIG, ImageTable())
         folder.write_failure({**self.FAILURE, "epoch": 1})
         folder.discard()
         assert folder.read_failure() is not None

@@ -69,10 +69,15 @@ def evaluate(
 
 def _headline(result: dict[str, Any]) -> str:
     low, high = map(format_accuracy, result["accuracy_interval"])
-    return (
+    split, contaminated = result["split"], result["contaminated"]
+    text = (
         f"Accuracy {format_accuracy(result['accuracy'])} (95% confidence interval {low} to {high}), "
-        f"loss {format_loss(result['loss'])}, on {result['count']:,} test images"
+        f"loss {format_loss(result['loss'])}, on {result['count']:,} {'' if contaminated else f'{split} '}images"
     )
+    if contaminated:
+        were = "was" if contaminated == 1 else "were"
+        text += f"\nThis is not a {split} accuracy: {contaminated:,} of these images {were} used to train the run"
+    return text
 
 
 def _tables(outcome: Outcome, classes: Sequence[str]) -> list[str]:

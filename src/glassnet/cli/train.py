@@ -27,7 +27,6 @@ from glassnet.compute import Compute
 from glassnet.data.image_form import MAX_PIXELS
 from glassnet.data.sources import MAX_UNREADABLE
 from glassnet.errors import ConfigError, RunError
-from glassnet.formats import format_accuracy, format_loss
 from glassnet.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -120,9 +119,7 @@ def train(
     last, written = finished.metrics, str(finished.path / "report.html") if report else None
     show(
         {"run": str(finished.path), "report": written, **last},
-        f"Test accuracy {format_accuracy(last['test_accuracy'])}, loss {format_loss(last['test_loss'])}, "
-        f"after epoch {last['epoch']}\n"
-        f"Run    {finished.path}" + (f"\nReport {written}" if written else ""),
+        f"{finished.summary}\nRun    {finished.path}" + (f"\nReport {written}" if written else ""),
         as_json,
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
-from glassnet.data import Dataset, Likeness, Normalization
+from glassnet.data import Dataset, Likeness, Normalization, Split
 from glassnet.data.image_form import Fit
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, RunError
@@ -48,7 +48,10 @@ class DataConfig(Settings):
     mean: tuple[float, ...] = setting(REQUIRED, "Mean of each channel, in units of the scale.")
     std: tuple[float, ...] = setting(REQUIRED, "Standard deviation of each channel, in units of the scale.", above=0)
     train: int = setting(0, "Number of training images.", minimum=0)
+    validation: int = setting(0, "Number of images that selected the best epoch.", minimum=0)
     test: int = setting(0, "Number of test images.", minimum=0)
+    test_name: str = setting("test", "Name of the test set in the source of the data.")
+    notes: tuple[str, ...] = setting((), "What the data's source says about its images.")
     unreadable_files: tuple[str, ...] = setting((), "Images that could not be read, with the reason.")
 
     def check(self) -> None:
@@ -139,9 +142,12 @@ def run_config(network: Network, seed: int, data: DataConfig, **settings: Any) -
     return config.to_dict()
 
 
-def data_config(data: Dataset, normalization: Normalization, ink: bool | None = None) -> DataConfig:
+def data_config(
+    data: Dataset, normalization: Normalization, validation: Split | None = None, ink: bool | None = None
+) -> DataConfig:
     """Return the configuration of a run's data.
 
+    :param validation: the images that select an epoch.
     :param ink: False to switch off what the data's source has.
     """
     has_ink = bool(data.source.get("ink")) and ink is not False
@@ -154,7 +160,10 @@ def data_config(data: Dataset, normalization: Normalization, ink: bool | None = 
         mean=normalization.mean,
         std=normalization.std,
         train=len(data.train),
+        validation=0 if validation is None else len(validation),
         test=len(data.test),
+        test_name=data.test_name,
+        notes=tuple(data.notes),
         unreadable_files=tuple(data.unreadable_files),
     )
 

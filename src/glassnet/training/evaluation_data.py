@@ -23,20 +23,20 @@ def evaluation_data(model: Model, source: str | None) -> Dataset:
     """Load the images to evaluate a model on; the test split holds them.
 
     :param source: the run's own data by default. All images of a source without a split are taken; of the run's own
-        data, wherever it is now, only those that were held out from the training.
+        data, wherever it is now and however it has grown, only those that its split holds out from the training. It
+        is taken for the run's own if most of the training images are there.
     :raises DataError: if the data cannot be used.
     """
     if source is None:
         return model.load_dataset()
     own = RunConfig.parse(model.config, model.path / "config.json").data
     loaded = _load_for(model, source, test_size=1, classes=own.classes)
-    is_unsplit = loaded.train.images is loaded.test.images
-    if is_unsplit and loaded.source["source"] == own.source:
-        return model.load_dataset()
-    if len(loaded.train) >= own.train:  # with fewer they cannot be the run's own
+    is_unsplit = loaded.train is loaded.test
+    if 2 * model.images.count_trained(loaded.train) > own.train:  # with fewer they are not the run's own
         with suppress(GlassnetError, TypeError):  # another source need not accept the run's settings
             again = load_data(**{**own.load_arguments(), "source": source})
-            if again.fingerprint == own.fingerprint:
+            is_held_out = is_unsplit and not model.images.count_trained(again.test)
+            if is_held_out or again.fingerprint == own.fingerprint:
                 return again
     return loaded
 

@@ -15,6 +15,7 @@ from glassnet.architecture import spec as preset
 from glassnet.engines import build
 from glassnet.errors import ConfigError, DataError
 from glassnet.training.config import DataConfig, run_config
+from glassnet.training.image_table import ImageTable
 from glassnet.training.model import Model, load
 from glassnet.training.run_files import Checkpoint
 from glassnet.training.run_folder import RunFolder
@@ -72,7 +73,7 @@ def import_weights(
     data = DataConfig(
         source="imported", weights=path, classes=tuple(classes), scale=scale, mean=tuple(mean), std=tuple(std)
     )
-    folder.create(run_config(network, 0, data, recipe=None))
+    folder.create(run_config(network, 0, data, recipe=None), ImageTable())
     folder.save_epoch(Checkpoint(0, None, network.state_dict(), {}))
     folder.unlock()
     return load(folder.path)

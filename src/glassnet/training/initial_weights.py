@@ -14,6 +14,7 @@ from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, as_path
+from glassnet.training.image_table import ImageTable
 from glassnet.training.model import load
 from glassnet.weights import load_weights
 
@@ -22,12 +23,14 @@ from glassnet.weights import load_weights
 class InitialWeights:
     """The initial weights of a backbone; without any, a network keeps its own.
 
-    A run also has its model and the normalization of its images; a weights file has neither.
+    A run also has its model, the normalization of its images, and the table of the images that it and the runs before
+    it trained on; a weights file has none of them.
     """
 
     backbone: dict[str, NDArray[Any]] = field(default_factory=dict)
     spec: ResNetSpec | None = None
     normalization: Normalization | None = None
+    images: ImageTable = field(default_factory=ImageTable)
     metadata: dict[str, Any] | None = None  # entry in config.json: the path, and a digest of the weights
 
     @classmethod
@@ -43,13 +46,15 @@ class InitialWeights:
         if path.is_dir():
             model = load(path)
             state, spec, normalization = model.network.state_dict(), model.network.spec, model.normalization
+            images = model.images
         else:
-            state, spec, normalization = load_weights(path), None, None
+            state, spec, normalization, images = load_weights(path), None, None, ImageTable()
         backbone = {key: array for key, array in state.items() if not key.startswith("fc.")}
         digest = hashlib.sha256()
         for key, array in sorted(backbone.items()):
             digest.update(key.encode() + array.tobytes())
-        return cls(backbone, spec, normalization, {"from": str(path.resolve()), "sha256": digest.hexdigest()})
+        metadata = {"from": str(path.resolve()), "sha256": digest.hexdigest()}
+        return cls(backbone, spec, normalization, images, metadata)
 
     def resolve_model(self, requested: str | ResNetSpec | None, classes: int) -> str | ResNetSpec | None:
         """Return the model to train: the run's with as many classes as the data has, or else the requested one.

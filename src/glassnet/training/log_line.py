@@ -1,4 +1,4 @@
-"""An epoch's record as text, for log lines."""
+"""An epoch's record as text, for log lines and summaries."""
 
 from __future__ import annotations
 
@@ -7,19 +7,35 @@ from typing import Any
 
 from glassnet.formats import format_accuracy, format_loss
 
-_SPLITS = (("train", "loss", "train_accuracy"), *((s, f"{s}_loss", f"{s}_accuracy") for s in ("validation", "test")))
+_SPLITS = ("train", "validation", "test", "evaluated")
 
 
-def describe_epoch(record: Mapping[str, Any], label_smoothing: float, without: str = "") -> str:
+def describe_epoch(
+    record: Mapping[str, Any], label_smoothing: float, without: str = "", test_name: str = "test"
+) -> str:
     """Return loss and accuracy on each split: ``train loss 0.6499 (smoothed), accuracy 97.7%; test loss 0.2451, ...``.
 
     :param label_smoothing: the recipe's; the training loss alone has it.
     :param without: a split to leave out.
+    :param test_name: what the data calls the test split.
     """
     parts = []
-    for split, loss, accuracy in _SPLITS:
-        if accuracy in record and split != without:
+    for split in _SPLITS:
+        loss, accuracy = record.get("loss" if split == "train" else f"{split}_loss"), record.get(f"{split}_accuracy")
+        if accuracy is not None and loss is not None and split != without:
             smoothed = " (smoothed)" if split == "train" and label_smoothing else ""
-            values = f"{format_loss(record[loss])}{smoothed}, accuracy {format_accuracy(record[accuracy])}"
-            parts.append(f"{split} loss {values}")
+            name = test_name if split == "test" else split
+            parts.append(f"{name} loss {format_loss(loss)}{smoothed}, accuracy {format_accuracy(accuracy)}")
     return "; ".join(parts)
+
+
+def describe_accuracy(record: Mapping[str, Any], test_name: str = "test") -> str:
+    """Return ``test accuracy 97.7%``; with test images that were trained on, another name and their number.
+
+    :param record: an epoch's.
+    """
+    if not record["contaminated"]:
+        return f"{test_name} accuracy {format_accuracy(record['test_accuracy'])}"
+    count = record["contaminated"]
+    trained_on = f"{count:,} of its images {'was' if count == 1 else 'were'} trained on"
+    return f"evaluated accuracy {format_accuracy(record['evaluated_accuracy'])} ({trained_on})"

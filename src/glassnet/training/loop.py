@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.data import (
+    Dataset,
     Normalization,
     Split,
     make_rng,
@@ -21,7 +22,7 @@ from glassnet.data import (
     stratified_split,
 )
 from glassnet.engines import Batch, Compute, Network, ProcessGroup, Trainer, TrainStats, build_network
-from glassnet.errors import DivergedError
+from glassnet.errors import ConfigError, DivergedError
 from glassnet.formats import format_duration
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe
@@ -100,11 +101,19 @@ class FitLoop:
         folder: RunFolder,
         progress: Progress,
         evaluate_train: bool,
+        n_contaminated: int = 0,
+        test_name: str = "test",
     ) -> None:
+        """Prepare a training.
+
+        :param n_contaminated: number of test images that this training, or one whose weights it starts from, trains
+            on: with any, the accuracy on the test images is no test accuracy.
+        """
         self.epoch_loop, self.network, self.recipe = epoch_loop, epoch_loop.network, epoch_loop.recipe
         self.test = self.network.to_device(test, epoch_loop.normalization)
         self.validation = validation and self.network.to_device(validation, epoch_loop.normalization)
         self.folder, self.progress, self.evaluate_train = folder, progress, evaluate_train
+        self.n_contaminated, self.test_name = n_contaminated, test_name
         self.epoch = 0
         self.best_epoch: int | None = None
         self.records: list[Record] = []
@@ -126,7 +135,7 @@ class FitLoop:
             while self.epoch < epochs:
                 self._run_epoch()
                 number = f"{self.epoch:0{len(str(total))}}/{total}"
-                described = describe_epoch(self.records[-1], self.recipe.label_smoothing)
+                described = describe_epoch(self.records[-1], self.recipe.label_smoothing, test_name=self.test_name)
                 self.progress.log(f"[{title}] epoch {number}: {described}")
         except KeyboardInterrupt as stop:
             stop.args = (self.folder.interrupt_message(),)
@@ -155,11 +164,14 @@ class FitLoop:
             "epoch": epoch,
             "loss": stats.loss,
             "train_accuracy": stats.accuracy,
-            "test_loss": test.loss,
-            "test_accuracy": test.accuracy,
+            "test_loss": None if self.n_contaminated else test.loss,
+            "test_accuracy": None if self.n_contaminated else test.accuracy,
+            "contaminated": self.n_contaminated,
             "lr": lr,
             "gradient_norms": stats.gradient_norms,
         }
+        if self.n_contaminated:
+            record |= {"evaluated_loss": test.loss, "evaluated_accuracy": test.accuracy}
         if self.validation is not None:
             validation = self.network.evaluate(self.validation)
             record |= {"validation_loss": validation.loss, "validation_accuracy": validation.accuracy}
@@ -196,14 +208,22 @@ class FitLoop:
         )
 
 
-def split_validation(split: Split, recipe: Recipe, classes: list[str]) -> tuple[Split, Split | None]:
+def split_validation(data: Dataset, recipe: Recipe) -> tuple[Split, Split | None]:
     """Return the training split without the validation images, and the validation images.
 
+    Those are the data's own, or else a stratified ``validation_fraction`` of the training images, drawn with the
+    recipe's seed. Equal images count as one in the draw, so that none is in both parts.
+
+    :raises ConfigError: if ``validation_fraction`` is not 0 for data that has validation images.
     :raises DataError: if a class has too few images for both.
     """
-    if not recipe.validation_fraction:
-        return split, None
-    train_indices, validation_indices = stratified_split(
-        split.labels, recipe.validation_fraction, recipe.seed, classes, name="validation_fraction"
-    )
-    return split.take(train_indices), split.take(validation_indices)
+    train, fraction = data.train, recipe.validation_fraction
+    if data.validation is not None and fraction:
+        raise ConfigError(f"validation_fraction must be 0 for data with validation images of its own. Got {fraction}.")
+    if not fraction:
+        return train, data.validation
+    _, first, image_of = np.unique(train.hashes, axis=0, return_index=True, return_inverse=True)
+    order = np.sort(first)  # the different images, in the order of the data
+    _, drawn = stratified_split(train.labels[order], fraction, recipe.seed, data.classes, name="validation_fraction")
+    is_validation = np.isin(first, order[drawn])[image_of.reshape(-1)]
+    return train.take(np.flatnonzero(~is_validation)), train.take(np.flatnonzero(is_validation))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from glassnet.errors import DataError
 from glassnet.nn.checks import check_int
 from glassnet.training.config import RunConfig
 from glassnet.training.file_predictions import FilePrediction, FilePredictor, rank_classes
+from glassnet.training.image_table import ImageTable
 from glassnet.training.input_images import ImageReader, Images
 from glassnet.training.run_files import Record
 from glassnet.training.run_folder import RunFolder
@@ -103,16 +105,31 @@ class Model:
         top, batch_size = check_int("top", top), check_int("batch_size", batch_size)
         return FilePredictor(self.network, self.classes, self._reader, top, batch_size).predict(find_files(paths))
 
+    @cached_property
+    def images(self) -> ImageTable:
+        """The images of the run, and those of the runs that its initial weights come from.
+
+        :raises RunError: if their file is missing or damaged.
+        """
+        return RunFolder(self.path).read_images()
+
     def evaluate(self, data: Dataset, outcome: Outcome | None = None) -> dict[str, Any]:
         """Return the numbers of the data's test split: loss, accuracy and count, and many more.
 
         They are those of ``glassnet.classification.evaluation_numbers``: the accuracy's interval, the balanced and the
         top-k accuracies, the calibration error, the scores of each class and the most frequent confusions.
 
+        ``split`` is what the data calls its test split. ``contaminated`` is the number of its images that the run, or
+        one that its initial weights come from, was trained on: equal files, or arrays of equal pixels. With any
+        ``test_accuracy`` is None, otherwise it is the accuracy.
+
         :param outcome: that of ``outcome(data)`` if it is known; by default it is computed.
         :raises DataError: if the data has other classes, channels or, for a flatten head, another size.
         """
-        return evaluation_numbers(outcome or self.outcome(data), self.classes)
+        numbers = evaluation_numbers(outcome or self.outcome(data), self.classes)
+        contaminated = self.images.count_trained(data.test)
+        test_accuracy = None if contaminated else numbers["accuracy"]
+        return {"split": data.test_name, "test_accuracy": test_accuracy, "contaminated": contaminated, **numbers}
 
     def outcome(self, data: Dataset) -> Outcome:
         """Return the predicted class and its probability for each image of the data's test split.
@@ -180,5 +197,15 @@ def load_run_dataset(path: Path, config: dict[str, Any]) -> Dataset:
             f"The data of {path} cannot be loaded again: {error} Pass it from where it is now (--data)."
         ) from None
     if dataset.fingerprint != data.fingerprint:
-        raise DataError(f"The data in {data.source} is no longer what {path} was trained on.")
+        changed = describe_change(data.source, path, RunFolder(path).read_images(), dataset)
+        raise DataError(f"{changed} To evaluate the run on what is there now, pass it: --data {data.source}.")
     return dataset
+
+
+def describe_change(source: str, run: Path, images: ImageTable, now: Dataset) -> str:
+    """Return a sentence on what changed in a source since a run was trained on its images.
+
+    :param images: those of the run.
+    """
+    place = "" if source == "arrays" else f" in {source}"
+    return f"The data{place} is no longer what {run} was trained on: {images.describe_changes(now)}."

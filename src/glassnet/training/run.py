@@ -18,15 +18,18 @@ from glassnet.data.image_form import MAX_PIXELS, Fit
 from glassnet.data.sources import MAX_UNREADABLE
 from glassnet.engines import Compute, Network, ProcessGroup
 from glassnet.engines.processes import worker_processes
-from glassnet.errors import ConfigError, choice_error
-from glassnet.formats import format_accuracy
+from glassnet.errors import ConfigError, RunError, choice_error
+from glassnet.formats import format_loss
 from glassnet.nn.checks import check_int
 from glassnet.progress import Progress, TerminalProgress, show_progress
 from glassnet.recipe import Recipe, get_recipe
 from glassnet.settings import Settings
-from glassnet.training.config import RunConfig, check_resumable, data_config, run_config
+from glassnet.training.config import DataConfig, RunConfig, check_resumable, data_config, run_config
+from glassnet.training.image_table import ImageTable
 from glassnet.training.initial_weights import InitialWeights
+from glassnet.training.log_line import describe_accuracy
 from glassnet.training.loop import EpochLoop, FitLoop, TrainingTask, split_validation, train_worker
+from glassnet.training.model import describe_change
 from glassnet.training.run_files import Checkpoint, Record
 from glassnet.training.run_folder import RunFolder
 
@@ -36,10 +39,15 @@ class Run:
     """A training's run folder and its records, one for each epoch.
 
     A record has ``epoch`` (from 1), ``loss`` and ``train_accuracy`` (means over the images of the epoch, each before
-    the step that uses it), ``test_loss`` and ``test_accuracy``, ``lr`` (of the last step), ``gradient_norms`` (the L2
-    norm of each parameter's gradient at the last step) and ``seconds`` (of steps and evaluations). Further keys are
-    ``validation_loss`` and ``validation_accuracy`` with a validation split, ``train_evaluated_loss`` and
-    ``train_evaluated_accuracy`` with ``evaluate_train``. Accuracies are fractions, losses mean cross-entropies.
+    the step that uses it), ``test_loss`` and ``test_accuracy``, ``contaminated``, ``lr`` (of the last step),
+    ``gradient_norms`` (the L2 norm of each parameter's gradient at the last step) and ``seconds`` (of steps and
+    evaluations). Further keys are ``validation_loss`` and ``validation_accuracy`` with a validation split,
+    ``train_evaluated_loss`` and ``train_evaluated_accuracy`` with ``evaluate_train``. Accuracies are fractions, losses
+    mean cross-entropies.
+
+    ``contaminated`` is the number of test images that this run, or one that its initial weights come from, was trained
+    on. With any there is no test accuracy: ``test_loss`` and ``test_accuracy`` are None, and ``evaluated_loss`` and
+    ``evaluated_accuracy`` are those of all test images.
     """
 
     path: Path
@@ -50,10 +58,17 @@ class Run:
         """The record of the last epoch."""
         return self.history[-1]
 
+    @property
+    def summary(self) -> str:
+        """The result of the last epoch as text: ``Test accuracy 97.6%, loss 0.0823, after epoch 10``."""
+        accuracy = describe_accuracy(self.metrics, RunFolder(self.path).read_config()["data"]["test_name"])
+        loss = self.metrics["evaluated_loss" if self.metrics["contaminated"] else "test_loss"]
+        return f"{accuracy[0].upper()}{accuracy[1:]}, loss {format_loss(loss)}, after epoch {self.metrics['epoch']}"
+
     def __repr__(self) -> str:
-        epochs = RunFolder(self.path).read_config()["recipe"]["epochs"]
-        accuracy = format_accuracy(self.metrics["test_accuracy"])
-        return f"Run({str(self.path)!r}, epoch {len(self.history)} of {epochs}, test accuracy {accuracy})"
+        config = RunFolder(self.path).read_config()
+        accuracy = describe_accuracy(self.metrics, config["data"]["test_name"])
+        return f"Run({str(self.path)!r}, epoch {len(self.history)} of {config['recipe']['epochs']}, {accuracy})"
 
 
 def train(
@@ -134,28 +149,43 @@ def train(
 
     folder = RunFolder(_new_path(spec, dataset) if run is None else run)
     normalization = initial_weights.normalization_for(dataset)
-    training, validation = split_validation(dataset.train, recipe, dataset.classes)
+    training, validation = split_validation(dataset, recipe)
+    images = ImageTable.from_splits(dataset, training, validation, initial_weights.images)
     task = TrainingTask(spec, compute, recipe, training, normalization, freeze)
     network = task.build(ProcessGroup.create(compute.devices))
     initial_weights.apply_to(network)
     options = {"evaluate_train": bool(evaluate_train), "init": initial_weights.metadata, "freeze": freeze}
-    config = run_config(network, recipe.seed, data_config(dataset, normalization, ink), recipe=recipe, **options)
+    described = data_config(dataset, normalization, validation, ink)
+    config = run_config(network, recipe.seed, described, recipe=recipe, **options)
 
-    checkpoint = _restore(folder, config, network, recipe) if resume and folder.has_checkpoint else None
+    checkpoint = None
+    if resume and folder.has_checkpoint:
+        _check_same_data(folder, described, dataset, images)
+        checkpoint = _restore(folder, config, network, recipe)
     if checkpoint is None:
         _dry_run(network, task)
         if before is not None:
             before(network, dataset)
         folder.check_available(resume=resume, overwrite=overwrite)  # again: loading the data may have taken minutes
-        folder.create(config)
+        folder.create(config, images)
     epochs = _remaining_epochs(recipe, checkpoint, stop_after_epoch)
     if checkpoint and not epochs:
         folder.unlock()
         return Run(folder.path, checkpoint.records)
     try:
-        _log_start(progress, network, dataset, initial_weights, changes)
+        n_contaminated = images.count_trained(dataset.test)
+        _log_start(progress, network, dataset, initial_weights, changes, n_contaminated)
         with worker_processes(network.processes, train_worker, task, checkpoint, epochs):
-            loop = FitLoop(EpochLoop(network, task), dataset.test, validation, folder, progress, bool(evaluate_train))
+            loop = FitLoop(
+                EpochLoop(network, task),
+                dataset.test,
+                validation,
+                folder,
+                progress,
+                bool(evaluate_train),
+                n_contaminated,
+                dataset.test_name,
+            )
             if checkpoint:
                 loop.restore(checkpoint)
             with show_progress(progress):
@@ -194,6 +224,22 @@ def _remaining_epochs(recipe: Recipe, checkpoint: Checkpoint | None, stop_after_
     return range(n_finished + 1, min(recipe.epochs, stop_after_epoch or recipe.epochs) + 1)
 
 
+def _check_same_data(folder: RunFolder, described: DataConfig, data: Dataset, images: ImageTable) -> None:
+    """Check that the images are those of the run in the folder.
+
+    :raises RunError: if they come from another source, or images were added, removed or changed.
+    """
+    old = RunConfig.parse(folder.read_config(), folder.config_path).data
+    before, now = (one.load_arguments() for one in (old, described))
+    check_resumable(before, now, folder.path, "data.")
+    stored = folder.read_images()
+    if old.fingerprint != described.fingerprint or not stored.is_same_training(images):
+        raise RunError(
+            f"{describe_change(old.source, folder.path, stored, data)} Restore the images, or train a new run from "
+            f"these weights (--init {folder.path})."
+        )
+
+
 def _restore(folder: RunFolder, config: dict[str, Any], network: Network, recipe: Recipe) -> Checkpoint:
     """Load the weights of the last finished epoch, and write the present machine into the configuration."""
     check_resumable(RunConfig.parse(folder.read_config(), folder.config_path).to_dict(), config, folder.path)
@@ -218,6 +264,7 @@ def _log_start(
     data: Dataset,
     initial_weights: InitialWeights,
     changes: dict[str, Any],
+    n_contaminated: int,
 ) -> None:
     lines = [f"on {network.device_description}"]
     if changes:
@@ -232,6 +279,14 @@ def _log_start(
         lines.append(
             f"{initial_weights.metadata['from']} is a weights file without mean and std: those of the data are used. "
             "To set others, make a run of it with glassnet import."
+        )
+    lines += data.notes
+    if n_contaminated:
+        origin = f", or the weights of {initial_weights.metadata['from']}," if initial_weights.metadata else ""
+        lines.append(
+            f"{n_contaminated:,} of {len(data.test):,} {data.test_name} images are images that this run{origin} is "
+            f"trained on: there is no {data.test_name} accuracy, and loss and accuracy on all of them are logged as "
+            "evaluated"
         )
     for line in lines:
         progress.log(f"[{network.engine_title}] {line}")

@@ -1,7 +1,8 @@
 """The files of one run: how each is written and read.
 
-``config.json`` holds the settings, ``metrics.jsonl`` a line for each epoch, ``state/checkpoint.safetensors`` the state
-after the last finished epoch, ``last.safetensors`` its weights, and ``best.safetensors`` those that validation chose.
+``config.json`` holds the settings, ``images.csv.gz`` the images with their content hashes, ``metrics.jsonl`` a line for
+each epoch, ``state/checkpoint.safetensors`` the state after the last finished epoch, ``last.safetensors`` its weights,
+and ``best.safetensors`` those that validation chose.
 
 The checkpoint alone decides what is finished, and is replaced in one step. After a kill between two writes
 ``metrics.jsonl`` may be a line ahead of it, and the two weight files an epoch behind; ``repair`` puts that right.
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 
 from glassnet.errors import DataError, RunError, as_path, choice_error
 from glassnet.files import add_path_to_error, write_atomically
+from glassnet.training.image_table import ImageTable
 from glassnet.weights import load_tensors, save_tensors
 
-FORMAT = 2
+FORMAT = 3
 _FIELDS = ("dtype", "seed", "spec", "recipe", "data")
 Arrays = dict[str, NDArray[Any]]
 Record = dict[str, Any]  # the numbers of one epoch, with the keys that Run describes
@@ -45,6 +47,7 @@ class RunFiles:
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = as_path("A run folder", path)
         self.config_path = self.path / "config.json"
+        self.images_path = self.path / "images.csv.gz"
         self.metrics_path = self.path / "metrics.jsonl"
         self.last_path = self.path / "last.safetensors"
         self.best_path = self.path / "best.safetensors"
@@ -83,12 +86,13 @@ class RunFiles:
             raise RunError(f"{self.path} must have {path.name}. Got a run without a finished, or a selected, epoch.")
         return path
 
-    def start(self, config: Mapping[str, Any]) -> None:
-        """Write the files of a run whose first epoch is not finished yet: configuration and empty metrics."""
+    def start(self, config: Mapping[str, Any], images: ImageTable) -> None:
+        """Write the files of a run whose first epoch is not finished yet: configuration, images and empty metrics."""
         self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
         self.failure_path.unlink(missing_ok=True)
         self.diagnosis_path.unlink(missing_ok=True)
         self.write_config(config)
+        write_atomically(self.images_path, images.to_bytes())
         self.metrics_path.write_text("", encoding="utf-8")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -111,6 +115,17 @@ class RunFiles:
         if missing := [name for name in _FIELDS if name not in config]:
             raise RunError(f"{self.config_path} must have {', '.join(missing)}. Got {', '.join(config)}.")
         return dict(config)
+
+    def read_images(self) -> ImageTable:
+        """Return the images of the run; none of one that was imported.
+
+        :raises RunError: if the file is missing or damaged.
+        """
+        try:
+            return ImageTable.parse(self.images_path.read_bytes())
+        except (OSError, DataError) as error:
+            received = error.strerror if isinstance(error, OSError) else error
+            raise RunError(f"{self.images_path} must be the list of the run's images. Got: {received}.") from None
 
     def save_epoch(self, checkpoint: Checkpoint) -> None:
         """Write the epoch that just ended: its line of metrics, the checkpoint, the weights.

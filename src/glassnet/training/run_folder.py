@@ -17,6 +17,7 @@ from typing import Any
 
 from glassnet.errors import RunError
 from glassnet.files import temporary_path, write_atomically
+from glassnet.training.image_table import ImageTable
 from glassnet.training.run_files import Checkpoint, Record, RunFiles
 
 
@@ -61,11 +62,12 @@ class RunFolder(RunFiles):
     def _check_leftovers(self) -> None:
         """Check that there are only files that a run writes before its first epoch is finished, configuration first."""
         state = self.checkpoint_path.parent
-        leftovers = {temporary_path(self.config_path), temporary_path(self.checkpoint_path)}
+        written = (self.config_path, self.images_path, self.checkpoint_path)
+        leftovers = set(map(temporary_path, written))
         leftovers |= {state, self.staging_path, self.lock_path}
         if self.config_path.is_file():
             self.read_config()
-            leftovers |= {self.config_path, self.metrics_path, self.failure_path, self.diagnosis_path}
+            leftovers |= {self.config_path, self.images_path, self.metrics_path, self.failure_path, self.diagnosis_path}
         paths = [*self.path.iterdir(), *(state.iterdir() if state.is_dir() else ())]
         foreign_files = sorted(path.relative_to(self.path).as_posix() for path in paths if path not in leftovers)
         if foreign_files:
@@ -73,9 +75,10 @@ class RunFolder(RunFiles):
                 f"{self.path} must be a new or empty folder. Got a folder that contains {foreign_files[0]!r}."
             )
 
-    def create(self, config: Mapping[str, Any]) -> None:
+    def create(self, config: Mapping[str, Any], images: ImageTable) -> None:
         """Start a new run. A run that is here stays, until the new one's first epoch is finished.
 
+        :param images: the table of its images, empty for imported weights.
         :raises RunError: if another process trains here.
         """
         with self._keep_lock_on_success():
@@ -83,7 +86,7 @@ class RunFolder(RunFiles):
             if self.has_checkpoint:
                 shutil.rmtree(self.staging_path, ignore_errors=True)
                 files = self._staging = RunFiles(self.staging_path)
-            files.start(config)
+            files.start(config, images)
 
     def restore(self) -> Checkpoint:
         """Return the state after the last finished epoch, with all files in line with it.
@@ -108,7 +111,8 @@ class RunFolder(RunFiles):
         self.checkpoint_path.unlink(missing_ok=True)
         self.config_path.unlink(missing_ok=True)
         self.failure_path.unlink(missing_ok=True)
-        for path in (self.report_path, self.diagnosis_path, self.best_path, self.last_path, self.metrics_path):
+        results = (self.report_path, self.diagnosis_path, self.best_path, self.last_path, self.metrics_path)
+        for path in (*results, self.images_path):
             if (source := new.path / path.name).is_file():
                 write_atomically(path, source.read_bytes())
             else:
@@ -133,7 +137,8 @@ class RunFolder(RunFiles):
             shutil.rmtree(self._staging.path, ignore_errors=True)
             self._staging = None
         elif not self.has_checkpoint and not self.failure_path.is_file():
-            for path in (temporary_path(self.checkpoint_path), self.metrics_path, self.config_path, self.lock_path):
+            written = (self.metrics_path, self.images_path, self.config_path, self.lock_path)
+            for path in (temporary_path(self.checkpoint_path), *written):
                 with suppress(PermissionError):  # Windows: a lock that is held
                     path.unlink(missing_ok=True)
             for folder in (self.checkpoint_path.parent, self.path):

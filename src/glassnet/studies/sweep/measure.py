@@ -252,7 +252,7 @@ def run_study(
     ]
     folder = Path("studies", f"sweep-{source}") if folder is None else folder
     results = run_trials(trials, dataset, folder, engine=engine, workers=workers, progress=progress)
-    _, validation = split_validation(dataset.train, trials[0].recipe, dataset.classes)
+    _, validation = split_validation(dataset, trials[0].recipe)
     split, images = ("test", dataset.test) if validation is None else ("validation", validation)
     settings = [
         _setting(point, results[index * seeds : (index + 1) * seeds], split) for index, point in enumerate(points)
