@@ -45,10 +45,36 @@ class TestEvaluationData:
         own = model.load_dataset()
         for source in (None, tmp_path / "own", shutil.copytree(tmp_path / "own", tmp_path / "copy")):
             assert evaluation_data(model, source and str(source)).fingerprint == own.fingerprint
-        images(tmp_path / "more", 1, seed=2)
-        shutil.copy(tmp_path / "more/cat/0.png", tmp_path / "own/cat/more.png")
-        with pytest.raises(DataError, match="is no longer what .* was trained on"):  # the split would be another one
-            evaluation_data(model, str(tmp_path / "own"))
+
+    def test_of_the_runs_own_data_that_has_grown_what_is_held_out(self, model: gn.Model, tmp_path: Path) -> None:
+        before = set(model.load_dataset().test.names or ())
+        for number in range(12):
+            (images(tmp_path / "more", 12, seed=2) / f"cat/{number}.png").rename(tmp_path / f"own/cat/more{number}.png")
+            shutil.rmtree(tmp_path / "more")
+        told = r"The data in .*own is no longer what .*run was trained on: 12 images added \(cat/more0.png, cat/more1.p"
+        with pytest.raises(DataError, match=told + r".*\. To evaluate the run on what is there now, pass it: --data "):
+            model.load_dataset()
+        for source in (tmp_path / "own", shutil.copytree(tmp_path / "own", tmp_path / "copy")):
+            data = evaluation_data(model, str(source))
+            assert before < set(data.test.names or ())
+            assert len(data.test) < len(data.train)
+            assert model.evaluate(data)["contaminated"] == 0
+
+    def test_all_of_a_folder_with_some_images_that_were_trained_on(self, model: gn.Model, tmp_path: Path) -> None:
+        held = images(tmp_path / "held", 10, seed=1)
+        trained = model.load_dataset().train.names or ()
+        for number, name in enumerate(trained[:3] + trained[-3:]):
+            shutil.copy(tmp_path / "own" / name, held / Path(name).parent / f"copy{number}.png")
+        result = model.evaluate(evaluation_data(model, str(held)))
+        assert (result["count"], result["contaminated"], result["test_accuracy"]) == (26, 6, None)
+        assert 0 <= result["accuracy"] <= 1
+
+    def test_a_part_of_the_classes(self, model: gn.Model, tmp_path: Path) -> None:
+        held = images(tmp_path / "held", 10, seed=1)
+        shutil.rmtree(held / "dog")
+        result = model.evaluate(evaluation_data(model, str(held)))
+        assert (result["count"], result["contaminated"]) == (10, 0)
+        assert result["test_accuracy"] == result["accuracy"]
 
     def test_the_test_folder_where_there_is_one(self, model: gn.Model, tmp_path: Path) -> None:
         images(tmp_path / "split/train", 12, seed=1)

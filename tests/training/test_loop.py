@@ -25,14 +25,16 @@ def test_the_run_folder(digits: gn.Dataset, tmp_path: Path) -> None:
     run = train(digits, tmp_path / "run")
     assert run.path == tmp_path / "run"
     files = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
-    assert files == {"config.json", "metrics.jsonl", "last.safetensors", "state/checkpoint.safetensors"}
+    assert files == {
+        *("config.json", "images.csv.gz", "metrics.jsonl", "last.safetensors", "state/checkpoint.safetensors")
+    }
     assert [json.loads(line) for line in (run.path / "metrics.jsonl").read_text("utf-8").splitlines()] == run.history
     assert run.metrics == run.history[-1]
 
 
 def test_the_config_says_all_that_is_needed(digits: gn.Dataset, tmp_path: Path) -> None:
     config = json.loads((train(digits, tmp_path / "run").path / "config.json").read_text(encoding="utf-8"))
-    assert config["format"] == 2
+    assert config["format"] == 3
     machine = ("engine", "dtype", "device", "devices", "precision", "threads", "compile", "channels_last")
     threads = gn.build("tiny").threads
     assert [config[name] for name in machine] == ["numpy", "float32", "cpu", 1, None, threads, False, True]
@@ -52,7 +54,7 @@ def test_the_config_says_all_that_is_needed(digits: gn.Dataset, tmp_path: Path) 
 def test_a_record_in_full(digits: gn.Dataset, tmp_path: Path) -> None:
     record = train(digits, tmp_path / "run", validation_fraction=0.2, evaluate_train=True).metrics
     assert list(record) == [
-        *("epoch", "loss", "train_accuracy", "test_loss", "test_accuracy", "lr", "gradient_norms"),
+        *("epoch", "loss", "train_accuracy", "test_loss", "test_accuracy", "contaminated", "lr", "gradient_norms"),
         *("validation_loss", "validation_accuracy", "train_evaluated_loss", "train_evaluated_accuracy", "seconds"),
     ]
     assert record["epoch"] == 2
@@ -285,7 +287,7 @@ class TestLossThatIsNotFinite:
         with pytest.raises(RunError, match=r"in epoch 1: .* Nothing was kept\. Try a lower lr"):
             train(digits, tmp_path / "run", lr=1e30)
         left = {path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*")}
-        assert left == {"config.json", "metrics.jsonl", "state", "state/failure.json"}
+        assert left == {"config.json", "images.csv.gz", "metrics.jsonl", "state", "state/failure.json"}
         failure = RunFolder(tmp_path / "run").read_failure()
         assert failure is not None
         assert (failure["epoch"], failure["lr"], failure["value"] in ("nan", "inf")) == (1, 1e30, True)
@@ -405,7 +407,8 @@ class TestResume:
         train(gn.Dataset(images, labels, scale=16.0), tmp_path / "run", stop_after_epoch=1)
         changed = images.copy()
         changed[0, 0, 0, 0] += 1
-        with pytest.raises(RunError, match=r"data\.fingerprint must be '[0-9a-f]{64}' to resume .*run\. Got "):
+        told = "The data is no longer what .*run was trained on: 1 image added, 1 removed. Restore the images, or "
+        with pytest.raises(RunError, match=told):
             train(gn.Dataset(changed, labels, scale=16.0), tmp_path / "run", resume=True)
         train(gn.Dataset(images, labels, scale=16.0), tmp_path / "run", resume=True)
 
@@ -661,7 +664,8 @@ def test_trying_the_fit_trains_nothing(digits: gn.Dataset, tmp_path: Path) -> No
 
 def test_a_class_with_too_few_training_images_to_validate(tmp_path: Path) -> None:
     test = {"test_images": np.zeros((3, 8, 8), np.uint8), "test_labels": [0, 1, 2]}
-    data = gn.Dataset(np.zeros((21, 8, 8), np.uint8), [0, 1] * 10 + [2], ["a", "b", "rare"], **test)
+    images = np.random.default_rng(0).integers(0, 255, (21, 8, 8), dtype=np.uint8)
+    data = gn.Dataset(images, [0, 1] * 10 + [2], ["a", "b", "rare"], **test)
     with pytest.raises(
         DataError, match="Class 'rare' must have at least 2 images to hold out a validation_fraction of "
     ):

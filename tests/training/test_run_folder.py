@@ -64,9 +64,8 @@ def test_the_files_of_a_run(folder: RunFolder) -> None:
     folder.save_epoch(checkpoint(2, best_epoch=2))
     folder.unlock()
     files = {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file()}
-    assert files == {
-        *("config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state/checkpoint.safetensors")
-    }
+    weights = {"last.safetensors", "best.safetensors", "state/checkpoint.safetensors"}
+    assert files == {"config.json", "images.csv.gz", "metrics.jsonl"} | weights
     assert load_tensors(folder.best_path)[0]["fc.weight"][0, 0] == 2
 
 
@@ -276,7 +275,8 @@ class TestReplacing:
         folder.save_epoch(checkpoint(1))
         files = {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file()}
         assert files == {
-            *("config.json", "metrics.jsonl", "last.safetensors", "state/checkpoint.safetensors", "notes.txt", ".lock")
+            *("config.json", "images.csv.gz", "metrics.jsonl", "last.safetensors", "state/checkpoint.safetensors"),
+            *("notes.txt", ".lock"),
         }
         assert not folder.staging_path.exists()
         assert (folder.read_config(), folder.restore().epoch) == (self.NEW, 1)

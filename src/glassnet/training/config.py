@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -166,22 +165,3 @@ def data_config(
         notes=tuple(data.notes),
         unreadable_files=tuple(data.unreadable_files),
     )
-
-
-# Settings of the computation, which do not change the training, and what follows from the data but for rounding.
-_CHANGEABLE_ON_RESUME = {*Compute.types(), "versions", "data.likeness"} - {"dtype"}
-
-
-def check_resumable(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, prefix: str = "") -> None:
-    """Check that a run can be resumed with the new settings.
-
-    :raises RunError: if a setting differs; names the first one.
-    """
-    for name in dict.fromkeys([*old, *new]):
-        if f"{prefix}{name}" in _CHANGEABLE_ON_RESUME:
-            continue
-        before, now = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(now, dict):
-            check_resumable(before, now, path, f"{prefix}{name}.")
-        elif before != now:
-            raise RunError(f"{prefix}{name} must be {before!r} to resume {path}. Got {now!r}.")

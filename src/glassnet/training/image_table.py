@@ -77,7 +77,7 @@ class ImageTable:
     def to_bytes(self) -> bytes:
         """Return the table as compressed CSV, the same bytes for the same rows."""
         text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text)  # in the form of RFC 4180, which quotes a line end in a name
         writer.writerow(ImageRow._fields)
         writer.writerows(self.rows)
         return gzip.compress(text.getvalue().encode("utf-8", "surrogatepass"), mtime=0)
@@ -91,9 +91,13 @@ class ImageTable:
         """Return how many images of a split took part in the run's training, or in one that it started from."""
         return sum(row.tobytes().hex() in self.trained_hashes for row in split.hashes)
 
-    def is_same_training(self, other: ImageTable) -> bool:
-        """Whether both tables have the same images in the same places; names may differ."""
-        return [row._replace(name="") for row in self.rows] == [row._replace(name="") for row in other.rows]
+    def has_same_images(self, other: ImageTable) -> bool:
+        """Return whether both runs have the same images to train on and to test on; files may have other names."""
+        mine, theirs = (
+            Counter((row.split == "test", row.label, row.hash) for row in table.rows if row.split != ANCESTOR)
+            for table in (self, other)
+        )
+        return mine == theirs
 
     def describe_changes(self, data: Dataset) -> str:
         """Return how the images of the data differ from these: ``3 images added (a.png, ...), 1 removed (d.png)``.

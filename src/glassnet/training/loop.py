@@ -96,24 +96,24 @@ class FitLoop:
     def __init__(
         self,
         epoch_loop: EpochLoop,
-        test: Split,
+        data: Dataset,
         validation: Split | None,
+        n_contaminated: int,
         folder: RunFolder,
         progress: Progress,
         evaluate_train: bool,
-        n_contaminated: int = 0,
-        test_name: str = "test",
     ) -> None:
         """Prepare a training.
 
-        :param n_contaminated: number of test images that this training, or one whose weights it starts from, trains
-            on: with any, the accuracy on the test images is no test accuracy.
+        :param validation: images that select the best epoch.
+        :param n_contaminated: number of test images that this run, or one that its weights come from, is trained on.
+            With any, the accuracy on the test images is recorded as evaluated_accuracy and is no test accuracy.
         """
         self.epoch_loop, self.network, self.recipe = epoch_loop, epoch_loop.network, epoch_loop.recipe
-        self.test = self.network.to_device(test, epoch_loop.normalization)
+        self.test = self.network.to_device(data.test, epoch_loop.normalization)
         self.validation = validation and self.network.to_device(validation, epoch_loop.normalization)
         self.folder, self.progress, self.evaluate_train = folder, progress, evaluate_train
-        self.n_contaminated, self.test_name = n_contaminated, test_name
+        self.n_contaminated, self.test_name = n_contaminated, data.test_name
         self.epoch = 0
         self.best_epoch: int | None = None
         self.records: list[Record] = []

@@ -18,18 +18,18 @@ from glassnet.data.image_form import MAX_PIXELS, Fit
 from glassnet.data.sources import MAX_UNREADABLE
 from glassnet.engines import Compute, Network, ProcessGroup
 from glassnet.engines.processes import worker_processes
-from glassnet.errors import ConfigError, RunError, choice_error
+from glassnet.errors import ConfigError, choice_error
 from glassnet.formats import format_loss
 from glassnet.nn.checks import check_int
 from glassnet.progress import Progress, TerminalProgress, show_progress
 from glassnet.recipe import Recipe, get_recipe
 from glassnet.settings import Settings
-from glassnet.training.config import DataConfig, RunConfig, check_resumable, data_config, run_config
+from glassnet.training.config import data_config, run_config
 from glassnet.training.image_table import ImageTable
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.log_line import describe_accuracy
 from glassnet.training.loop import EpochLoop, FitLoop, TrainingTask, split_validation, train_worker
-from glassnet.training.model import describe_change
+from glassnet.training.resuming import check_same_data, restore
 from glassnet.training.run_files import Checkpoint, Record
 from glassnet.training.run_folder import RunFolder
 
@@ -160,8 +160,8 @@ def train(
 
     checkpoint = None
     if resume and folder.has_checkpoint:
-        _check_same_data(folder, described, dataset, images)
-        checkpoint = _restore(folder, config, network, recipe)
+        check_same_data(folder, described, dataset, images)
+        checkpoint = restore(folder, config, network, recipe)
     if checkpoint is None:
         _dry_run(network, task)
         if before is not None:
@@ -176,16 +176,8 @@ def train(
         n_contaminated = images.count_trained(dataset.test)
         _log_start(progress, network, dataset, initial_weights, changes, n_contaminated)
         with worker_processes(network.processes, train_worker, task, checkpoint, epochs):
-            loop = FitLoop(
-                EpochLoop(network, task),
-                dataset.test,
-                validation,
-                folder,
-                progress,
-                bool(evaluate_train),
-                n_contaminated,
-                dataset.test_name,
-            )
+            epoch_loop = EpochLoop(network, task)
+            loop = FitLoop(epoch_loop, dataset, validation, n_contaminated, folder, progress, bool(evaluate_train))
             if checkpoint:
                 loop.restore(checkpoint)
             with show_progress(progress):
@@ -224,32 +216,6 @@ def _remaining_epochs(recipe: Recipe, checkpoint: Checkpoint | None, stop_after_
     return range(n_finished + 1, min(recipe.epochs, stop_after_epoch or recipe.epochs) + 1)
 
 
-def _check_same_data(folder: RunFolder, described: DataConfig, data: Dataset, images: ImageTable) -> None:
-    """Check that the images are those of the run in the folder.
-
-    :raises RunError: if they come from another source, or images were added, removed or changed.
-    """
-    old = RunConfig.parse(folder.read_config(), folder.config_path).data
-    before, now = (one.load_arguments() for one in (old, described))
-    check_resumable(before, now, folder.path, "data.")
-    stored = folder.read_images()
-    if old.fingerprint != described.fingerprint or not stored.is_same_training(images):
-        raise RunError(
-            f"{describe_change(old.source, folder.path, stored, data)} Restore the images, or train a new run from "
-            f"these weights (--init {folder.path})."
-        )
-
-
-def _restore(folder: RunFolder, config: dict[str, Any], network: Network, recipe: Recipe) -> Checkpoint:
-    """Load the weights of the last finished epoch, and write the present machine into the configuration."""
-    check_resumable(RunConfig.parse(folder.read_config(), folder.config_path).to_dict(), config, folder.path)
-    checkpoint = folder.restore()
-    network.load_state_dict(checkpoint.network)
-    if checkpoint.epoch < recipe.epochs:
-        folder.write_config(config)
-    return checkpoint
-
-
 def _dry_run(network: Network, task: TrainingTask) -> None:
     """Compute gradients once, so that too small images or a too small last batch fail before anything is written."""
     last_batch = len(task.split) % task.recipe.batch_size or task.recipe.batch_size
@@ -271,7 +237,8 @@ def _log_start(
         values = {name: "+".join(map(str, v)) if isinstance(v, tuple) else v for name, v in changes.items()}
         lines.append("settings other than the defaults: " + ", ".join(f"{name} {v}" for name, v in values.items()))
     if unreadable := data.unreadable_files:
-        total = len(data.train) + len(data.test) + len(unreadable)
+        n_validation = 0 if data.validation is None else len(data.validation)
+        total = len(data.train) + n_validation + len(data.test) + len(unreadable)
         first = "; ".join(unreadable[:3]) + ("; ..." if len(unreadable) > 3 else "")
         lines.append(f"{len(unreadable):,} of {total:,} images could not be read and were left out: {first}")
     lines += data.notes
@@ -280,13 +247,11 @@ def _log_start(
             f"{initial_weights.metadata['from']} is a weights file without mean and std: those of the data are used. "
             "To set others, make a run of it with glassnet import."
         )
-    lines += data.notes
     if n_contaminated:
-        origin = f", or the weights of {initial_weights.metadata['from']}," if initial_weights.metadata else ""
+        count, name = len(data.test), data.test_name
         lines.append(
-            f"{n_contaminated:,} of {len(data.test):,} {data.test_name} images are images that this run{origin} is "
-            f"trained on: there is no {data.test_name} accuracy, and loss and accuracy on all of them are logged as "
-            "evaluated"
+            f"{n_contaminated:,} of {count:,} {name} images are training images of this run or of the runs that its "
+            f"weights come from. There is no {name} accuracy: loss and accuracy on all {count:,} are called evaluated"
         )
     for line in lines:
         progress.log(f"[{network.engine_title}] {line}")

@@ -1,0 +1,70 @@
+"""Resuming a run: the checks that nothing but the computation changed, and the state to continue from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from glassnet.compute import Compute
+from glassnet.data import Dataset
+from glassnet.engines import Network
+from glassnet.errors import RunError
+from glassnet.recipe import Recipe
+from glassnet.training.config import DataConfig, RunConfig
+from glassnet.training.image_table import ImageTable
+from glassnet.training.model import describe_change
+from glassnet.training.run_files import Checkpoint
+from glassnet.training.run_folder import RunFolder
+
+# Settings of the computation, which do not change the training, and what follows from the data but for rounding.
+_CHANGEABLE_ON_RESUME = {*Compute.types(), "versions", "data.likeness"} - {"dtype"}
+_MEASURED = ("image_size", "channels", "value_range")  # on the images, unless they are given
+
+
+def check_resumable(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, prefix: str = "") -> None:
+    """Check that a run can be resumed with the new settings.
+
+    :raises RunError: if a setting differs; names the first one.
+    """
+    for name in dict.fromkeys([*old, *new]):
+        if f"{prefix}{name}" in _CHANGEABLE_ON_RESUME:
+            continue
+        before, now = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            check_resumable(before, now, path, f"{prefix}{name}.")
+        elif before != now:
+            raise RunError(f"{prefix}{name} must be {before!r} to resume {path}. Got {now!r}.")
+
+
+def check_same_data(folder: RunFolder, described: DataConfig, data: Dataset, images: ImageTable) -> None:
+    """Check that the images are those of the run in the folder; files may have other names.
+
+    :param described: the configuration of the data now, and ``images`` the table of a run on it.
+    :raises RunError: if they come from another source, or images were added, removed or changed.
+    """
+    old = RunConfig.parse(folder.read_config(), folder.config_path).data
+    before, now = (
+        {name: value for name, value in config.load_arguments().items() if name not in _MEASURED}
+        for config in (old, described)
+    )
+    check_resumable(before, now, folder.path, "data.")
+    stored = folder.read_images()
+    if old.fingerprint != described.fingerprint or not stored.has_same_images(images):
+        raise RunError(
+            f"{describe_change(old.source, folder.path, stored, data)} Restore the images, or train a new run from "
+            f"its weights: --init {folder.path}."
+        )
+
+
+def restore(folder: RunFolder, config: dict[str, Any], network: Network, recipe: Recipe) -> Checkpoint:
+    """Load the weights of the last finished epoch, and write the present machine into the configuration.
+
+    :raises RunError: if the run has other settings, or is damaged.
+    """
+    check_resumable(RunConfig.parse(folder.read_config(), folder.config_path).to_dict(), config, folder.path)
+    checkpoint = folder.restore()
+    network.load_state_dict(checkpoint.network)
+    if checkpoint.epoch < recipe.epochs:
+        folder.write_config(config)
+    return checkpoint

@@ -1,0 +1,169 @@
+"""Tests of glassnet.training.run: the images that a run keeps, and those that it must not be tested on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import glassnet as gn
+from glassnet.data import Split
+from glassnet.errors import ConfigError, RunError
+from glassnet.progress import Progress
+from glassnet.training.run_folder import RunFolder
+from tests.training.runs import train
+
+
+class Log(Progress):
+    """Keeps the log lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def pool(count: int = 120) -> Split:
+    images = np.random.default_rng(0).integers(0, 255, (count, 8, 8, 1), dtype=np.uint8)
+    return Split(images, np.arange(count) % 2, [f"{number}.png" for number in range(count)])
+
+
+def dataset(train: range, test: range, validation: range | None = None, **options: Any) -> gn.Dataset:
+    images = pool()
+    parts = [images.take(np.array(part)) for part in (train, test, validation or ())[: 3 if validation else 2]]
+    options |= {"validation": parts[2]} if validation else {}
+    return gn.Dataset.from_splits(parts[0], parts[1], ["a", "b"], **options)
+
+
+def table_of(run: Path) -> dict[str, list[str]]:
+    rows = RunFolder(run).read_images().rows
+    return {split: [row.name for row in rows if row.split == split] for split in dict.fromkeys(row[0] for row in rows)}
+
+
+def names(numbers: range) -> list[str]:
+    return [f"{number}.png" for number in numbers]
+
+
+def test_train_keeps_the_images_and_their_splits(tmp_path: Path) -> None:
+    run = train(dataset(range(40), range(40, 60), range(60, 70)), tmp_path / "run").path
+    validation, test = names(range(60, 70)), names(range(40, 60))
+    assert table_of(run) == {"train": names(range(40)), "validation": validation, "test": test}
+    data = json.loads((run / "config.json").read_text(encoding="utf-8"))["data"]
+    assert (data["train"], data["validation"], data["test"], data["test_name"]) == (40, 10, 20, "test")
+    first = (run / "images.csv.gz").read_bytes()
+    again = train(dataset(range(40), range(40, 60), range(60, 70)), tmp_path / "again").path
+    assert (again / "images.csv.gz").read_bytes() == first
+
+
+def test_train_selects_the_epoch_by_the_validation_images_of_the_data(tmp_path: Path) -> None:
+    data = dataset(range(40), range(40, 60), range(60, 70))
+    run = train(data, tmp_path / "run", epochs=3)
+    accuracies = [record["validation_accuracy"] for record in run.history]
+    model = gn.load(run.path, "best")
+    held = gn.Dataset.from_splits(data.train, data.validation, data.classes)
+    assert model.evaluate(held)["accuracy"] == max(accuracies)
+    assert model.evaluate(held)["contaminated"] == 10  # they chose the epoch
+    with pytest.raises(ConfigError, match="validation_fraction must be 0 for data with validation images of its own"):
+        train(data, tmp_path / "other", validation_fraction=0.1)
+
+
+def test_train_keeps_equal_images_on_one_side_of_validation(tmp_path: Path) -> None:
+    images = pool(30)
+    twice = images.take(np.tile(np.arange(30), 3))
+    data = gn.Dataset.from_splits(twice, images.take(np.arange(2)), ["a", "b"])
+    table = RunFolder(train(data, tmp_path / "run", validation_fraction=0.2).path).read_images()
+    hashes = {split: [row.hash for row in table.rows if row.split == split] for split in ("train", "validation")}
+    assert not set(hashes["train"]) & set(hashes["validation"])
+    assert len(hashes["validation"]) == 18  # 6 of the 30 different images, three times each
+
+
+def test_train_names_no_test_accuracy_for_images_that_an_ancestor_trained_on(tmp_path: Path) -> None:
+    first = train(dataset(range(40), range(100, 120)), tmp_path / "first")
+    assert first.metrics["contaminated"] == 0
+    second = train(dataset(range(50, 70), range(100, 120)), tmp_path / "second", model=None, init=first.path)
+    log = Log()
+    data = dataset(range(70, 90), range(30, 60))
+    third = train(data, tmp_path / "third", model=None, init=second.path, progress=log, evaluate_train=True)
+    assert table_of(third.path)["ancestor"] == [*names(range(50, 70)), *names(range(40))]
+    for record in third.history:
+        assert (record["contaminated"], record["test_accuracy"], record["test_loss"]) == (20, None, None)
+    assert third.metrics["evaluated_accuracy"] == gn.load(third.path).evaluate(data)["accuracy"]
+    assert any(
+        "20 of 30 test images are training images of this run or of the runs that its weights" in line
+        for line in log.lines
+    )
+    text = "\n".join([*log.lines[-3:], repr(third), third.summary])
+    assert "test accuracy" not in text.lower()
+    assert "test loss" not in text
+    accuracy = f"{third.metrics['evaluated_accuracy']:.1%}"
+    assert f"epoch 2 of 2, evaluated accuracy {accuracy} (20 of its images were trained on)" in repr(third)
+    assert third.summary.startswith(f"Evaluated accuracy {accuracy} (20 of its images were trained on), loss ")
+    resumed = train(data, tmp_path / "third", model=None, init=second.path, resume=True, evaluate_train=True)
+    assert resumed.history == third.history
+
+
+def test_train_counts_test_images_that_are_training_images(tmp_path: Path) -> None:
+    run = train(dataset(range(40), range(39, 60)), tmp_path / "run")
+    assert (run.metrics["contaminated"], run.metrics["test_accuracy"]) == (1, None)
+    assert "(1 of its images was trained on)" in run.summary
+    result = gn.load(run.path).evaluate(dataset(range(40), range(39, 60)))
+    assert (result["contaminated"], result["test_accuracy"]) == (1, None)
+
+
+def test_train_inherits_no_images_from_a_weights_file(tmp_path: Path) -> None:
+    first = train(dataset(range(40), range(100, 120)), tmp_path / "first")
+    init = first.path / "last.safetensors"
+    run = train(dataset(range(50, 70), range(30, 60)), tmp_path / "run", init=init)
+    assert "ancestor" not in table_of(run.path)
+    assert run.metrics["contaminated"] == 10  # its own alone: the file says nothing about images
+
+
+def test_train_says_val_where_the_data_does(tmp_path: Path) -> None:
+    log = Log()
+    run = train(dataset(range(40), range(40, 60), test_name="val"), tmp_path / "run", progress=log)
+    assert run.metrics["test_accuracy"] is not None
+    assert "val loss" in log.lines[-2]
+    assert "test" not in log.lines[-2]
+    assert ", val accuracy " in repr(run)
+    assert run.summary.startswith("Val accuracy ")
+    assert gn.load(run.path).evaluate(dataset(range(40), range(40, 60), test_name="val"))["split"] == "val"
+
+
+def test_train_logs_and_keeps_the_notes_of_the_data(tmp_path: Path) -> None:
+    log, data = Log(), dataset(range(40), range(40, 60))
+    data.notes.append("Two images are upside down.")
+    run = train(data, tmp_path / "run", progress=log)
+    assert sum("Two images are upside down." in line for line in log.lines) == 1
+    assert gn.load(run.path).config["data"]["notes"] == ["Two images are upside down."]
+
+
+def test_resume_raises_for_other_images_by_name(tmp_path: Path) -> None:
+    train(dataset(range(40), range(100, 120)), tmp_path / "run", stop_after_epoch=1)
+    told = r"run was trained on: 2 images added \(40.png, 41.png\), 1 removed \(100.png\)\. Restore the images, or"
+    with pytest.raises(RunError, match=told):
+        train(dataset(range(42), range(101, 120)), tmp_path / "run", resume=True)
+
+
+def test_resume_names_the_setting_that_differs_rather_than_the_images(tmp_path: Path) -> None:
+    data = dataset(range(40), range(100, 120))
+    train(data, tmp_path / "run", stop_after_epoch=1, validation_fraction=0.2, seed=1)
+    with pytest.raises(RunError, match="seed must be 1 to resume"):
+        train(data, tmp_path / "run", validation_fraction=0.2, seed=2, resume=True)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"half"])
+def test_resume_raises_for_a_missing_or_damaged_list_of_images(tmp_path: Path, content: bytes | None) -> None:
+    data = dataset(range(40), range(100, 120))
+    run = train(data, tmp_path / "run", stop_after_epoch=1).path
+    (run / "images.csv.gz").unlink() if content is None else (run / "images.csv.gz").write_bytes(content)
+    with pytest.raises(RunError, match=r"images.csv.gz must be the list of the run's images\. Got: .*\."):
+        train(data, run, resume=True)
+
+
+def test_resume_takes_images_under_other_names(tmp_path: Path) -> None:
+    data = dataset(range(40), range(100, 120))
+    train(data, tmp_path / "run", stop_after_epoch=1)
+    data.train.names = tuple(f"new-{name}" for name in data.train.names or ())
+    assert len(train(data, tmp_path / "run", resume=True).history) == 2
