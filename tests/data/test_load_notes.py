@@ -62,3 +62,10 @@ def test_note_form_notes_the_range_of_deep_images():
     (note,) = note_form(images_of("x", [0], is_deep=True), form, ink=False)
     assert note.endswith("by the range of the training images: 291 becomes 0 and 694 becomes 255.")
     assert note_form(images_of("x", [0]), form, ink=False) == []
+
+
+def test_note_form_names_images_in_colour_that_lose_bits():
+    train = images_of("xyz", [0, 1, 1], loses_bits=True)
+    assert note_form(train, ImageForm((6, 6), 3), ink=False) == [
+        "16-bit images in colour are read as the upper 8 bits of each value, as Pillow does: 3 (0.jpg, 1.jpg, 2.jpg)."
+    ]

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -117,3 +118,28 @@ def test_scan_images_allows_more_pixels_than_pillow():
     whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
     assert "178,956,970" in scan("a.png", bytes(whole)).problem
     assert scan("a.png", bytes(whole), max_pixels=400_000_000).size == (20_000, 20_000)
+
+
+def test_scan_images_decodes_no_png_without_exif_data(monkeypatch):
+    def load(image):
+        raise AssertionError
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    assert scan("a.png", content()).size == (4, 6)
+
+
+def png_of_16_bits(channels):
+    """A PNG of 16 bits that Pillow does not write, of one pixel."""
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, kind, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1 + 2 * channels))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("channels", "loses_bits"), [(1, False), (2, True), (3, True), (4, True)])
+def test_scan_images_finds_16_bits_that_pillow_reduces_to_8(channels, loses_bits):
+    scanned = scan("a.png", png_of_16_bits(channels))
+    assert (scanned.problem, scanned.loses_bits, scanned.is_deep) == (None, loses_bits, channels == 1)

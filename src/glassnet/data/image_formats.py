@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 # Pillow has these ready after a fast start; the others are loaded when a file is none of them.
 COMMON_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM")
+_COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm")
 
 # Formats of Pillow's that start another program, or that it recognises but cannot load.
 _IMAGES_NOT_READ = {"EPS": "EPS", "WMF": "WMF or EMF"}
@@ -34,7 +35,9 @@ def rare_formats() -> tuple[str, ...]:
 def is_named_as_image(name: str) -> bool:
     """Return whether the suffix of a file's name is that of an image format, be it one that is read or not."""
     suffix = _suffix(name)
-    return suffix in _SUFFIXES_NOT_READ or (suffix in _suffixes() and _suffixes()[suffix] not in _NO_IMAGES)
+    if suffix in _COMMON_SUFFIXES or suffix in _SUFFIXES_NOT_READ:
+        return True
+    return suffix in _suffixes() and _suffixes()[suffix] not in _NO_IMAGES
 
 
 def is_recognised(image_format: str | None, name: str) -> bool:
@@ -42,8 +45,9 @@ def is_recognised(image_format: str | None, name: str) -> bool:
 
     Pillow opens some text files as one of these.
     """
-    is_certain = image_format not in _unsigned() or image_format == _CHECKED_HEADER
-    return is_certain or _suffixes().get(_suffix(name)) == image_format
+    if image_format in COMMON_FORMATS or image_format == _CHECKED_HEADER:
+        return True
+    return image_format not in _unsigned() or _suffixes().get(_suffix(name)) == image_format
 
 
 def describe_not_read(data: bytes) -> str:

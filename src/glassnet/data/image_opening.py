@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _ORIENTATION = 0x0112  # EXIF's tag
+_PNG_EXIF = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")  # chunks that may have it
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 
 
@@ -89,10 +90,17 @@ def load_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return (height, width) after the EXIF rotation, of an image whose pixels are not loaded yet."""
-    is_turned = _orientation(image) >= 5 and image.format != "TIFF"  # Pillow's TIFF sizes are rotated already
-    return (image.width, image.height) if is_turned else (image.height, image.width)
+def upright_size(image: Image.Image, data: bytes) -> tuple[int, int]:
+    """Return (height, width) after the EXIF rotation, of an image whose pixels are not loaded yet.
+
+    :param data: the bytes of its file.
+    """
+    size = image.height, image.width
+    if image.format == "TIFF":  # Pillow's TIFF sizes are rotated already
+        return size
+    if image.format == "PNG" and not any(name in data for name in _PNG_EXIF):
+        return size  # Pillow would decode the whole image to look for EXIF data behind it
+    return size[::-1] if _orientation(image) >= 5 else size
 
 
 def is_gray(image: Image.Image) -> bool:
@@ -106,6 +114,11 @@ def is_gray(image: Image.Image) -> bool:
 def is_deep(image: Image.Image) -> bool:
     """Return whether the image has gray of 16 bits, of 32-bit integers or of floats."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def loses_bits(image: Image.Image) -> bool:
+    """Return whether the image is of 16 bits a value, of which Pillow loads the upper 8, as it does with colours."""
+    return not is_deep(image) and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
 def _orientation(image: Image.Image) -> int:

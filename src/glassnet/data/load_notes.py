@@ -56,6 +56,11 @@ def note_form(train: Images, form: ImageForm, ink: bool) -> list[str]:
             f"16-bit and float images are scaled by the range of the training images: {low:g} becomes 0 and {high:g} "
             "becomes 255."
         )
+    if colours := [file.name for file, scan in zip(train.files, train.scans, strict=True) if scan.loses_bits]:
+        notes.append(
+            f"16-bit images in colour are read as the upper 8 bits of each value, as Pillow does: {len(colours):,} "
+            f"({name_some(colours)})."
+        )
     cut = 1 - float(np.mean([_kept_fraction(scan.size, form.size) for scan in train.scans]))
     if form.fit == "crop" and not ink and cut > _NOTED_CUT:
         notes.append(

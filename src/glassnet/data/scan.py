@@ -14,6 +14,7 @@ from glassnet.data.image_opening import (
     UnreadableError,
     is_deep,
     is_gray,
+    loses_bits,
     open_image,
     quiet_pillow,
     read_bytes,
@@ -27,13 +28,15 @@ class ScannedImage:
 
     Attributes: ``hash``, the first 16 bytes of the SHA-256 of its bytes, empty if they cannot be read; ``size``,
     (height, width) after rotation; ``is_gray``; ``is_deep``, whether it is gray of 16 bits, int32 or float;
-    ``problem``, why it is unreadable, or None; ``is_image``, False if it is neither named nor recognised as an image.
+    ``loses_bits``, whether it is colour of 16 bits, of which Pillow loads the upper 8; ``problem``, why it is
+    unreadable, or None; ``is_image``, False if it is neither named nor recognised as an image.
     """
 
     hash: bytes
     size: tuple[int, int] = (0, 0)
     is_gray: bool = False
     is_deep: bool = False
+    loses_bits: bool = False
     problem: str | None = None
     is_image: bool = True
 
@@ -56,7 +59,8 @@ def _scan(file: ImageFile, max_pixels: int) -> ScannedImage:
         with open_image(data, max_pixels) as image:
             if not is_recognised(image.format, file.name):
                 return ScannedImage(digest, is_image=False)
-            return ScannedImage(digest, upright_size(image), is_gray(image), is_deep(image))
+            kind = is_gray(image), is_deep(image), loses_bits(image)
+            return ScannedImage(digest, upright_size(image, data), *kind)
     except UnreadableError as error:
         if is_named_as_image(file.name):
             return ScannedImage(digest, problem=str(error))

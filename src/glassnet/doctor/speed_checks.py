@@ -7,6 +7,7 @@ from time import thread_time
 from typing import ClassVar
 
 from glassnet.data import decode_image
+from glassnet.data.image_formats import is_named_as_image
 from glassnet.doctor.check import Check, CheckResult, CheckSkippedError
 from glassnet.doctor.context import CheckContext
 from glassnet.doctor.learning_rate_checks import LearningRateTooHigh, round_rate
@@ -17,8 +18,6 @@ from glassnet.engines import Network, build
 from glassnet.engines.threads import usable_cores
 from glassnet.pages.text import pluralize
 from glassnet.recipe import get_recipe
-
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 
 
 class SpeedCheck(Check):
@@ -122,7 +121,7 @@ class SlowDecoding(SpeedCheck):
     def run(self, context: CheckContext) -> CheckResult:
         folder = Path(context.config.data.source)
         files = folder.rglob("*") if folder.is_absolute() else []  # "digits" is a name, not a folder
-        paths = sorted(path for path in files if path.suffix.lower() in _IMAGE_SUFFIXES)
+        paths = sorted(path for path in files if is_named_as_image(path.name))
         if not paths:
             raise CheckSkippedError("the run's images are not image files in a folder")
         sample = paths[:: max(1, len(paths) // self.n_files)]
