@@ -61,7 +61,7 @@ def export(
     The outputs are ``logits`` and ``probabilities``, float32 (N, classes). The file's metadata has the class names,
     how image files are read, and fingerprints of data and weights. Weights of a float64 run are rounded to float32.
     The file is written after ONNX Runtime computed the run's logits for test images, within 1e-5 of the largest
-    |logit|, and the same class wherever the best two logits are farther apart than that.
+    absolute logit, and the same class wherever the best two logits are farther apart than that.
 
     :param run: a run folder.
     :param file: the file to write, which ends in .onnx.
