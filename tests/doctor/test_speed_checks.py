@@ -94,6 +94,7 @@ def folder(tmp_path: Path) -> Path:
 def test_slow_decoding_compares_with_the_training(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, confidence: str | None
 ) -> None:
+    (folder / "b/7.png").write_bytes(b"an unreadable file, which the training leaves out")
     gn.train("tiny", folder, run=tmp_path / "run", image_size=8, epochs=1, progress=Progress(), report=False)
     times = iter((0.0, 16 * seconds))
     monkeypatch.setattr(speed_checks, "thread_time", lambda: next(times))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from time import thread_time
 from typing import ClassVar
@@ -16,6 +17,7 @@ from glassnet.doctor.remedy import Remedy
 from glassnet.doctor.short_runs import seconds_per_image
 from glassnet.engines import Network, build
 from glassnet.engines.threads import usable_cores
+from glassnet.errors import DataError
 from glassnet.pages.text import pluralize
 from glassnet.recipe import get_recipe
 
@@ -127,7 +129,8 @@ class SlowDecoding(SpeedCheck):
         sample = paths[:: max(1, len(paths) // self.n_files)]
         start = thread_time()
         for path in sample:
-            decode_image(path, context.dataset.image_size, min(3, context.dataset.channels))
+            with suppress(DataError):  # an unreadable file, which the training left out
+                decode_image(path, context.dataset.image_size, min(3, context.dataset.channels))
         decoding = (thread_time() - start) / len(sample) * len(paths)
         training = sum(record.get("seconds") or 0.0 for record in context.history)
         ratio = decoding / max(training, 1e-9)
