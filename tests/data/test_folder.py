@@ -67,6 +67,10 @@ def test_list_folder_follows_links_but_not_in_circles(tmp_path):
     (tmp_path / "x/loop").symlink_to(data)
     with pytest.raises(DataError, match=r"^.*data/b/loop must not be a link to a folder that contains it\. Remove the"):
         list_folder(data)
+    touch(tmp_path, "top/a/b/1")
+    (tmp_path / "top/a/b/back").symlink_to(tmp_path / "top/a")
+    with pytest.raises(DataError, match=r"^.*top/a/b/back must not be a link"):
+        list_folder(tmp_path / "top")
 
 
 def test_list_folder_raises_for_a_folder_that_cannot_be_read(tmp_path, monkeypatch):

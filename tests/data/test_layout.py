@@ -50,6 +50,7 @@ def test_read_layout_finds_splits_in_each_position():
 def test_read_layout_takes_a_folder_of_images_for_a_class_whatever_its_name():
     assert layout("train/1.jpg", "plane/2.jpg").labels == ["train", "plane"]
     assert layout("train/1.jpg", "test/2.jpg").labels == [None, None]
+    assert layout("train/1.jpg", "train/2.jpg", "train/old/3.jpg", "plane/4.jpg").labels == ["train"] * 3 + ["plane"]
 
 
 def test_read_layout_takes_train_for_a_split_in_spite_of_a_few_images_in_it():
