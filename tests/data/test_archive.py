@@ -99,11 +99,11 @@ def test_list_archive_raises_for_too_many_members(tmp_path, suffix, monkeypatch)
 @pytest.mark.parametrize(
     ("content", "received"),
     [
-        (b"Rar!\x1a\7", "a RAR file"),
-        (b"7z\xbc\xaf\x27\x1c", "a 7z file"),
-        (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+        (b"Rar!\x1a\7", "a RAR file. Unpack it and name the folder"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z file. Unpack it and name the folder"),
+        (b"\x28\xb5\x2f\xfd", "a Zstandard file. Unpack it and name the folder"),
         (b"<!DOCTYPE html><html>", "a file that begins with b'<!DOCTYPE html><'"),
-        (b"", "a file that begins with b''"),
+        (b"", "an empty file"),
     ],
 )
 def test_list_archive_raises_for_other_files(tmp_path, content, received):
@@ -111,7 +111,7 @@ def test_list_archive_raises_for_other_files(tmp_path, content, received):
     assert is_archive(tmp_path / "x.zip")
     with pytest.raises(DataError, match=r"x.zip must be a zip archive, or a tar archive") as info:
         list_archive(tmp_path / "x.zip")
-    assert f"Got {received}. Unpack it and name the folder." in str(info.value)
+    assert str(info.value).endswith(f"Got {received}.")
 
 
 def test_list_archive_raises_for_a_missing_file(tmp_path):

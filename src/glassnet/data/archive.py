@@ -65,10 +65,12 @@ def _open(path: Path) -> Iterator[Member]:
         return list_tar(path, shared)
     if block.startswith(b"PK") or is_zipfile(path):
         return list_zip(path, shared)
-    other = next((f"a {kind} file" for start, kind in _OTHER_KINDS.items() if block.startswith(start)), None)
+    received = f"a file that begins with {block[:16]!r}" if block else "an empty file"
+    for start, kind in _OTHER_KINDS.items():
+        if block.startswith(start):
+            received = f"a {kind} file. Unpack it and name the folder"
     raise DataError(
-        f"{path} must be a zip archive, or a tar archive, plain or compressed by gzip, bzip2 or xz. "
-        f"Got {other or f'a file that begins with {block[:16]!r}'}. Unpack it and name the folder."
+        f"{path} must be a zip archive, or a tar archive, plain or compressed by gzip, bzip2 or xz. Got {received}."
     )
 
 

@@ -41,7 +41,7 @@ def list_zip(path: Path, shared: SharedFile) -> Iterator[Member]:
     :raises DataError: if the archive is encrypted or damaged, or unpacks to too many bytes.
     """
     if not zipfile.is_zipfile(path):
-        raise damage_error(path, "no directory at its end, which may be missing")
+        raise damage_error(path, "no directory at its end, as if it ended early")
     try:
         with zipfile.ZipFile(BoundedReader(shared.file, _MAX_DIRECTORY_BYTES)) as archive:
             infos = [info for info in reversed(archive.infolist()) if not info.filename.endswith(("/", "\\"))]
