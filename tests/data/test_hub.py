@@ -134,7 +134,7 @@ def test_list_hub_raises_without_a_network(offline, capfd):
     message = (
         r"source must be a readable folder or file, or a data set of the Hugging Face hub. Got 'owner/no-such-data': "
     )
-    with pytest.raises(DataError, match=message + "huggingface.co cannot be reached."):
+    with pytest.raises(DataError, match=message + "no such file here, and huggingface.co cannot be reached."):
         list_hub("owner/no-such-data")
     assert capfd.readouterr() == ("", "")
 
@@ -146,6 +146,13 @@ def test_list_hub_raises_with_the_reason_of_the_library(monkeypatch, online):
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(DataError, match=r"Got 'hf:name': Config name is missing. Pick one of \['a', 'b'\]."):
         list_hub("hf:name")
+
+
+def test_list_hub_raises_for_a_folder_of_this_name(tmp_path, monkeypatch):
+    (tmp_path / "mnist").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="Got 'hf:mnist': mnist is a file or folder here; without hf: it is read."):
+        list_hub("hf:mnist")
 
 
 def test_list_hub_raises_without_the_library(monkeypatch):

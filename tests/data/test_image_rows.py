@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from glassnet.data import image_rows
-from glassnet.data.image_rows import Part, has_images, list_rows
+from glassnet.data.image_rows import Part, is_image_table, list_rows
+from glassnet.data.scan import scan_images
 from glassnet.errors import DataError
 
 pa = pytest.importorskip("pyarrow")
@@ -100,7 +101,10 @@ def test_list_rows_reads_files_of_one_folder_alone(tmp_path):
             "must have a column of labels, named label. Got the columns image, a, b",
         ),
         ({"image": images(1)}, "must have a column of labels, named label. Got the columns image."),
-        ({"image": [None], "label": [1]}, "must have rows with the bytes of an image and a label. Got none of them."),
+        (
+            {"image": [None], "label": [1]},
+            "must have rows with the bytes of an image and a label. Got 1 without",
+        ),
     ],
 )
 def test_list_rows_raises_without_images_or_labels(columns, message):
@@ -126,7 +130,41 @@ def test_list_rows_raises_for_too_many_rows(monkeypatch):
         list_rows("x", [part({"image": images(4), "label": [1] * 4})])
 
 
-def test_has_images_returns_false_for_a_table_of_paths():
-    assert not has_images(part({"image": ["a.png"], "label": [1]}).schema)
-    assert not has_images(part({"image": [{"path": "a.png"}], "label": [1]}).schema)
-    assert has_images(part({"image": images(1), "label": [1]}).schema)
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"image": ["a.png"], "label": [1]}, False),
+        ({"image": [{"path": "a.png"}], "label": ["a"]}, False),
+        ({"image": images(1), "label": ["a"]}, True),
+        ({"image": [[[1, 2], [3, 4]]], "label": [1]}, True),
+        ({"image": [{"bytes": {"bytes": b"x"}}], "label": ["a"]}, False),
+    ],
+)
+def test_is_image_table_returns_false_for_a_table_of_paths(columns, expected):
+    assert is_image_table(part(columns).schema) == expected
+
+
+def test_list_rows_numbers_the_rows_of_a_split_in_all_its_parts():
+    parts = [part({"image": images(2), "label": ["a", "b"]}, split=split) for split in ("train", "test", "train")]
+    names = [file.name for file in list_rows("x", parts).files]
+    assert names == ["train/0.png", "train/1.png", "test/0.png", "test/1.png", "train/2.png", "train/3.png"]
+
+
+def test_list_rows_notes_which_of_several_columns_has_the_labels():
+    table = pa.table({"img": images(2), "fine": [0, 1], "coarse": [0, 0]})
+    features = {name: {"names": ["a", "b"]} for name in ("fine", "coarse")}
+    schema = table.schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    listing = list_rows("x", [Part("x", None, schema, lambda names: table.select(names).to_batches())])
+    assert listing.labels == ["a", "b"]
+    assert listing.notes == ("Labels of x are those of fine, and not of coarse.",)
+
+
+@pytest.mark.parametrize("label", [[[1, 2]], [{"a": 1}], [1.5], [b"a"]])
+def test_list_rows_raises_for_labels_of_other_types(label):
+    with pytest.raises(DataError, match="x must have a column of labels, named label. Got the columns image, label."):
+        list_rows("x", [part({"image": images(1), "label": label})])
+
+
+def test_list_rows_counts_a_damaged_image_without_a_name_as_an_image():
+    listing = list_rows("x", [part({"image": [b"damaged"], "label": ["a"]})])
+    assert [scan.problem for scan in scan_images(listing.files)] == ["not an image"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glassnet.data.image_formats import is_named_as_image
-from glassnet.data.image_rows import BATCH_ROWS, Part, damage_error, has_images, list_rows
+from glassnet.data.image_rows import BATCH_ROWS, Part, damage_error, is_image_table, list_rows
 from glassnet.data.layout import split_role
 from glassnet.data.listing import Listing
 from glassnet.errors import DataError
@@ -21,7 +21,9 @@ _SUFFIXES = (".arrow", ".feather", ".parquet")
 
 
 def find_arrow_files(path: Path, listing: Listing | None) -> list[Path]:
-    """Return the Arrow and Parquet files with images in them: a file alone, or those of a folder without image files.
+    """Return the Arrow and Parquet files that hold images: a file alone, or those of a folder without image files.
+
+    A Parquet file that has text and no images is a table of paths, and none of them.
 
     :param listing: the files of the folder; None for a file.
     :raises DataError: if such a file is damaged, or pyarrow is missing.
@@ -30,7 +32,8 @@ def find_arrow_files(path: Path, listing: Listing | None) -> list[Path]:
     files = [path / name for name in names if (path / name).suffix.lower() in _SUFFIXES]
     if not files or any(map(is_named_as_image, names)):
         return []
-    return files if has_images(_open(files[0], path).schema) else []
+    schema = _open(files[0], path).schema
+    return files if is_image_table(schema) or files[0].suffix.lower() != ".parquet" else []
 
 
 def list_arrow_files(source: Path, files: Sequence[Path]) -> Listing:

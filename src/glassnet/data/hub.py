@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 _PREFIX = "hf:"
+_UNREACHABLE = "no such file here, and huggingface.co cannot be reached"
 _TIMEOUT = 5  # seconds, to reach the hub
 
 
@@ -41,6 +42,8 @@ def list_hub(source: str) -> Listing:
     :raises DataError: if there is none of this name, it has no images and labels, or `datasets` is missing.
     """
     name, _, config = source.removeprefix(_PREFIX).partition(":")
+    if Path(name).exists():  # which `datasets` would read instead
+        raise _source_error(source, f"{name} is a file or folder here; without {_PREFIX} it is read")
     with _quiet_datasets(source) as datasets:
         current_progress().log(f"loading {name} from the Hugging Face hub")
         is_online = _is_online(name)
@@ -48,7 +51,7 @@ def list_hub(source: str) -> Listing:
             data = _load(datasets, name, config or None, is_online)
         except Exception as error:  # the library raises what its parts raise
             is_missing = isinstance(error, ConnectionError) and not is_online
-            raise _source_error(source, "huggingface.co cannot be reached" if is_missing else error) from error
+            raise _source_error(source, _UNREACHABLE if is_missing else error) from error
         listing = _list_splits(source, data, Path(datasets.config.HF_CACHE_HOME))
     cached = () if is_online else (f"huggingface.co could not be reached: {name} is from the cache.",)
     return replace(listing, notes=(*listing.notes, *cached))

@@ -24,6 +24,7 @@ BATCH_ROWS = 64  # read at once, so that they are in memory together
 _IMAGES = ("image", "img")  # names of columns, the ones that are looked for first
 _LABELS = ("label", "labels", "class", "target")
 _SPLIT = "split"
+_NAMELESS = ".png"  # the suffix of a row without a file name, so that it counts as an image, even a damaged one
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class _Row:
     n_bytes: int
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of images and of labels; the class names of label indices, or None; notes on the choice."""
+
+    image: str
+    label: str
+    class_names: list[str] | None
+    notes: tuple[str, ...]
+
+
 def list_rows(source: str, parts: Sequence[Part], files_below: Path | None = None) -> Listing:
     """List the images of a data set. Their bytes are copied once to a file without a name.
 
@@ -55,96 +66,107 @@ def list_rows(source: str, parts: Sequence[Part], files_below: Path | None = Non
     :param files_below: a folder whose files rows may name instead of holding the bytes of an image.
     :raises DataError: if there is no column of images or of labels, too many rows, or none that has both.
     """
-    image, label = _find_columns(source, parts[0].schema)
-    names = _class_names(parts[0].schema, label)
+    columns = _find_columns(source, parts[0].schema)
     rows: list[_Row] = []
     left_out: Counter[str] = Counter()
 
     def chunks() -> Iterator[bytes]:
-        for part, index, row in _enumerate_rows(source, parts, (image, label)):
-            data, suffix = _image_bytes(row[image], files_below)
-            if not data or row[label] is None or (names and row[label] < 0):
+        for part, index, row in _enumerate_rows(source, parts, columns):
+            label = row[columns.label]
+            data, suffix = _image_bytes(row[columns.image], files_below)
+            if not data or label is None or (columns.class_names and label < 0):
                 left_out["an image" if not data else "a label"] += 1
                 continue
             split = row.get(_SPLIT) or part.split
-            rows.append(_Row(f"{split or 'row'}/{index}{suffix}", row[label], split, len(data)))
+            rows.append(_Row(f"{split or 'row'}/{index}{suffix}", label, split, len(data)))
             yield data
 
     shared = spool(source, chunks())
     if not rows:
-        raise DataError(f"{source} must have rows with the bytes of an image and a label. Got none of them.")
-    labels, classes = _name_labels(source, [row.label for row in rows], names)
-    offsets = accumulate((row.n_bytes for row in rows), initial=0)
-    return Listing(
-        [
-            ImageFile(row.name, partial(shared.read_at, offset, row.n_bytes))
-            for row, offset in zip(rows, offsets, strict=False)
-        ],
-        labels,
-        [row.split for row in rows] if any(row.split for row in rows) else None,
-        classes,
-        tuple(f"{n:,} rows of {source} without {part} were left out." for part, n in left_out.items()),
+        received = ", ".join(f"{n:,} without {part}" for part, n in left_out.items()) or "none"
+        raise DataError(f"{source} must have rows with the bytes of an image and a label. Got {received}.")
+    labels, classes = _name_labels(source, [row.label for row in rows], columns.class_names)
+    offsets = [0, *accumulate(row.n_bytes for row in rows)]
+    files = [
+        ImageFile(row.name, partial(shared.read_at, offset, row.n_bytes))
+        for row, offset in zip(rows, offsets[:-1], strict=True)
+    ]
+    splits = [row.split for row in rows]
+    notes = [f"{n:,} rows of {source} without {part} were left out." for part, n in left_out.items()]
+    return Listing(files, labels, splits if any(splits) else None, classes, (*columns.notes, *notes))
+
+
+def is_image_table(schema: pyarrow.Schema) -> bool:
+    """Return whether a column has the bytes of images, or else no column could have their paths."""
+    from pyarrow import types
+
+    return any(map(_is_image, schema)) or not any(
+        types.is_string(kind) or types.is_large_string(kind) for kind in schema.types
     )
-
-
-def has_images(schema: pyarrow.Schema) -> bool:
-    """Return whether a column has the bytes of images."""
-    return any(map(_is_image, schema))
 
 
 def _is_image(column: pyarrow.Field) -> bool:
     from pyarrow import types
 
     kind = column.type
-    if types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type)
-    return _is_binary(kind)
-
-
-def _is_binary(kind: pyarrow.DataType) -> bool:
-    from pyarrow import types
-
+    if types.is_struct(kind) and (index := kind.get_field_index("bytes")) >= 0:
+        kind = kind.field(index).type
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
-def _find_columns(source: str, schema: pyarrow.Schema) -> tuple[str, str]:
-    """Return the names of the columns of images and of labels."""
+def _is_label(column: pyarrow.Field) -> bool:
+    from pyarrow import types
+
+    tests = (types.is_integer, types.is_boolean, types.is_string, types.is_large_string, types.is_dictionary)
+    return any(test(column.type) for test in tests)
+
+
+def _find_columns(source: str, schema: pyarrow.Schema) -> _Columns:
+    """Return the columns of images and of labels, by their names, or else as the only ones of their kinds."""
     images = [column.name for column in schema if _is_image(column)]
-    others = [column.name for column in schema if column.name not in images]
-    listed = [name for name in others if _class_names(schema, name)]
+    labels = [column.name for column in schema if _is_label(column) and column.name != _SPLIT]
+    of_classes = [name for name in labels if _class_names(schema, name)]
     image = next((name for name in _IMAGES if name in images), images[0] if images else None)
-    label = next((name for name in _LABELS if name in others), None)
-    if label is None:
-        label = listed[0] if listed else others[0] if len(others) == 1 else None
+    label = next((name for name in _LABELS if name in labels), None)
+    notes: tuple[str, ...] = ()
+    if label is None and of_classes:
+        label, *others = of_classes
+        notes = (f"Labels of {source} are those of {label}, and not of {', '.join(others)}.",) if others else ()
+    elif label is None and len(labels) == 1:
+        label = labels[0]
     if image is None or label is None:
         missing = "images (as bytes)" if image is None else "labels, named label"
         raise DataError(f"{source} must have a column of {missing}. Got the columns {', '.join(schema.names)}.")
-    return image, label
+    return _Columns(image, label, _class_names(schema, label), notes)
 
 
 def _class_names(schema: pyarrow.Schema, column: str) -> list[str] | None:
     """Return the class names of a column of class indices, which `datasets` keeps as JSON beside the schema."""
+    from pyarrow import types
+
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return [str(name) for name in features[column]["names"]]
-    except (KeyError, TypeError, ValueError):
+        return list(map(str, features[column]["names"])) if types.is_integer(schema.field(column).type) else None
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
 def _enumerate_rows(
-    source: str, parts: Sequence[Part], columns: Sequence[str]
+    source: str, parts: Sequence[Part], columns: _Columns
 ) -> Iterator[tuple[Part, int, dict[str, Any]]]:
-    """Yield each row with its part and its number in it."""
-    n_rows = 0
+    """Yield each row with its part and its number in the split."""
+    n_rows: Counter[str | None] = Counter()
     for part in parts:
-        if missing := [name for name in columns if name not in part.schema.names]:
+        names = [columns.image, columns.label]
+        if missing := [name for name in names if name not in part.schema.names]:
             raise DataError(f"{part.name} must have the column {missing[0]!r}, as {parts[0].name} has. Got none.")
-        first = n_rows
-        for batch in _read_part(part, [*columns, *({_SPLIT} & {*part.schema.names})]):
+        if _SPLIT in part.schema.names and _is_label(part.schema.field(_SPLIT)):
+            names.append(_SPLIT)
+        for batch in _read_part(part, names):
             for row in batch:
-                yield part, n_rows - first, row
-                n_rows += 1
-            if n_rows > MAX_MEMBERS:
+                yield part, n_rows[part.split], row
+                n_rows[part.split] += 1
+            if n_rows.total() > MAX_MEMBERS:
                 raise DataError(f"{source} must have at most {MAX_MEMBERS:,} rows. Got more.")
 
 
@@ -166,12 +188,12 @@ def damage_error(name: object, error: Exception) -> DataError:
 def _image_bytes(value: Any, files_below: Path | None) -> tuple[bytes | None, str]:
     """Return the bytes of an image, which may be in a file of the folder, and the suffix of its name."""
     if not isinstance(value, dict):
-        return value, ""
+        return value, _NAMELESS
     name = str(value.get("path") or "")
     data = value["bytes"]
     if data is None and name and files_below and Path(name).resolve().is_relative_to(files_below.resolve()):
         data = Path(name).read_bytes()
-    return data, PurePosixPath(name).suffix
+    return data, PurePosixPath(name).suffix or _NAMELESS
 
 
 def _name_labels(source: str, values: Sequence[Any], names: list[str] | None) -> tuple[list[str], list[str] | None]:
