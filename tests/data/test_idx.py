@@ -174,3 +174,8 @@ def test_find_idx_raises_for_no_or_several_training_files(tmp_path):
     other = tmp_path / "image.png"
     other.touch()
     assert find_idx(other) is None
+
+
+def test_find_idx_raises_for_a_folder_that_cannot_be_read(tmp_path):
+    with pytest.raises(DataError, match=r"gone must be a folder that can be read\. Got: No such file or directory\.$"):
+        find_idx(tmp_path / "gone")

@@ -51,7 +51,11 @@ class Case:
         for name in self.files:
             text = self.texts.get(name, b"")
             shown = text.splitlines()[:2] if isinstance(text, str) and "," not in name else []
-            lines.append(f"`{name}`" + (": " + ", ".join(f"`{line}`" for line in shown) + ", ..." if shown else ""))
+            lines += [
+                f"`{name}`:" if shown else f"`{name}`",
+                *(f"`{line}`" for line in shown),
+                *(["..."] if shown else []),
+            ]
         return "<br>".join([*lines, *([self.remark] if self.remark else [])]).replace("|", "\\|").replace("\t", "⇥")
 
 

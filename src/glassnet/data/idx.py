@@ -86,11 +86,14 @@ def find_idx(path: Path) -> tuple[Path, Path | None] | None:
     """Find the IDX images files (training, test or None) of a folder, or beside one images file.
 
     :returns: None if the folder has no IDX images, or the file is not named as they are.
-    :raises DataError: if a folder has no or several training files.
+    :raises DataError: if a folder cannot be read, or has no or several training files.
     """
     if path.is_file():
         return (path, _find_test_images(path)) if _is_images(path) else None
-    images = {child.name.removesuffix(".gz"): child for child in sorted(path.iterdir()) if _is_images(child)}
+    try:
+        images = {child.name.removesuffix(".gz"): child for child in sorted(path.iterdir()) if _is_images(child)}
+    except OSError as error:
+        raise DataError(f"{path} must be a folder that can be read. Got: {error.strerror}.") from error
     training = [child for name, child in images.items() if not re.search("t10k|test", name)]
     if not images:
         return None

@@ -108,7 +108,8 @@ def _label_table_or_error(table: ImageFile, finder: FileFinder) -> LabeledFiles 
     try:
         content = table.read()
     except (OSError, DataError) as error:
-        return DataError(f"{table.name} must be a table that can be read. Got: {error}.")
+        reason = getattr(error, "strerror", None) or error
+        return DataError(f"{table.name} must be a table that can be read. Got: {reason}.")
     try:
         rows = read_table(table.name, content, lambda path: bool(finder.by_path(folder, path) or finder.by_name(path)))
     except DataError as error:
