@@ -58,14 +58,15 @@ def test_outcome_keeps_a_finite_loss_where_a_probability_underflows():
 
 
 def test_outcome_of_a_diverged_network_is_nan():
-    logits = np.array([[np.inf, 0.0, 0.0], [0.0, 1.0, 0.0], [np.nan] * 3])
+    logits = np.array([[np.inf, 0.0, 0.0], [0.0, 1.0, 0.0], [np.nan] * 3, [np.nan] * 3])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        outcome = Outcome.from_logits(np.array([1, 1, 1]), logits)
-    assert np.isnan(outcome.confidence).tolist() == [True, False, True]
+        outcome = Outcome.from_logits(np.array([1, 1, 1, 0]), logits)
+    assert np.isnan(outcome.confidence).tolist() == [True, False, True, True]
     assert math.isnan(outcome.loss)
-    assert outcome.n_correct == 1
-    assert classification.top_k_accuracy(outcome, 2) == pytest.approx(2 / 3)  # nothing is known of the third
+    assert outcome.n_correct == 2  # the first class is predicted in place of NaN
+    assert classification.top_k_accuracy(outcome, 1) == outcome.accuracy
+    assert classification.top_k_accuracy(outcome, 2) == 0.75  # nothing is known of the third
     assert classification.calibration_error(outcome) is None
     assert [error.index for error in classification.most_confident_errors(outcome)] == [0, 2]
 
@@ -158,21 +159,24 @@ def test_numbers_agree_with_each_other(logits, data):
 def test_worst_classes_are_those_of_lowest_recall_with_errors():
     scores = [ClassScore(4, 2, 2), ClassScore(9, 9, 9), ClassScore(0, 3, 0), ClassScore(4, 4, 2), ClassScore(2, 0, 0)]
     assert classification.worst_classes(scores, 9) == [4, 3, 0]
+    small, large = ClassScore(2, 4, 1), ClassScore(8, 5, 4)  # of equal recall, and the small one of lower precision
+    assert classification.worst_classes([small, large], 9) == [1, 0]
     assert classification.worst_classes(scores, 1) == [4]
     assert classification.worst_classes([ClassScore(3, 3, 3)], 9) == []
 
 
 def test_confusions_are_sorted_by_their_count_then_by_their_fraction():
-    labels, predicted = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2]), np.array([1, 1, 2, 0, 0, 1, 0, 0, 2])
-    found = classification.confusions(outcome_of(labels, np.eye(3)[predicted]))
+    labels, predicted = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 3]), np.array([1, 1, 2, 0, 0, 1, 0, 0, 2, 0])
+    found = classification.confusions(outcome_of(labels, np.eye(4)[predicted]))
     assert found == [
         Confusion(2, 0, 2, 2 / 3),
         Confusion(0, 1, 2, 0.5),
+        Confusion(3, 0, 1, 1.0),
         Confusion(1, 0, 1, 0.5),
         Confusion(0, 2, 1, 0.25),
     ]
-    assert classification.confusions(outcome_of(labels, np.eye(3)[predicted]), 1) == found[:1]
-    assert classification.confusions(outcome_of(labels, np.eye(3)[labels])) == []
+    assert classification.confusions(outcome_of(labels, np.eye(4)[predicted]), 1) == found[:1]
+    assert classification.confusions(outcome_of(labels, np.eye(4)[labels])) == []
 
 
 def test_most_confident_errors_are_sorted_by_confidence():
@@ -191,7 +195,9 @@ def test_most_confident_errors_are_sorted_by_confidence():
 def test_accuracy_interval_is_scipys(n_correct, count):
     stats = pytest.importorskip("scipy.stats")
     expected = stats.binomtest(n_correct, count).proportion_ci(method="wilson")
-    assert classification.accuracy_interval(n_correct, count) == pytest.approx(tuple(expected), rel=1e-12)
+    low, high = classification.accuracy_interval(n_correct, count)
+    assert (low, high) == pytest.approx(tuple(expected), rel=1e-12)
+    assert (low == 0, high == 1) == (n_correct == 0, n_correct == count)  # exactly
 
 
 @pytest.mark.parametrize(("right", "count"), [(9, 10), (437, 450), (1, 3)])

@@ -1,6 +1,15 @@
 import pytest
 
-from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, ShapeError, choice_error, did_you_mean
+from glassnet.errors import (
+    ConfigError,
+    DataError,
+    GlassnetError,
+    RunError,
+    ShapeError,
+    choice_error,
+    class_error,
+    did_you_mean,
+)
 
 
 @pytest.mark.parametrize("kind", [ShapeError, DataError, ConfigError, RunError])
@@ -37,3 +46,8 @@ def test_choice_error_has_the_choices_the_value_and_the_closest_choice() -> None
 def test_choice_error_cuts_a_long_list_but_searches_all_of_it() -> None:
     text = str(choice_error("layer", [f"conv{number}" for number in range(100)], "cnv99"))
     assert "conv39, ... Got 'cnv99'; did you mean 'conv99'?" in text
+
+
+def test_class_error_cuts_long_lists() -> None:
+    assert str(class_error(["a", "b"], ["a"])) == "classes of the data must be ['a', 'b'], as in the model. Got ['a']."
+    assert str(class_error(["a"], [str(number) for number in range(100)])).endswith("'39'] ....")

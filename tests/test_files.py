@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,15 @@ def test_write_atomically_writes_the_content(tmp_path: Path) -> None:
     write_atomically(path, b"second")
     assert path.read_bytes() == b"second"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_atomically_writes_into_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = subprocess.Popen(["cat", path], stdout=subprocess.PIPE)
+    write_atomically(path, b"content")
+    assert reader.communicate(timeout=10)[0] == b"content"
+    assert path.is_fifo()
 
 
 def test_write_atomically_leaves_the_old_file_when_killed(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Errors of glassnet: one line with the argument or the path, what is allowed, and what was received."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
@@ -75,6 +75,12 @@ def choice_error(
     names = list(map(str, allowed))
     choices = ", ".join(names[:_MAX_CHOICES]) + (", ..." if len(names) > _MAX_CHOICES else ".")
     return kind(f"{subject} must be one of {choices} Got {received!r}{did_you_mean(received, names)}")
+
+
+def class_error(expected: Sequence[str], received: Sequence[str]) -> GlassnetError:
+    """Return the error for data of other classes than the model's; of many classes it lists the first."""
+    texts = (f"{list(names[:_MAX_CHOICES])}{' ...' * (len(names) > _MAX_CHOICES)}" for names in (expected, received))
+    return DataError("classes of the data must be {}, as in the model. Got {}.".format(*texts))
 
 
 _MAX_CHOICES = 40

@@ -10,13 +10,16 @@ from pathlib import Path
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside ``path``, then rename to it in one step: a process killed at any instant leaves the old file or
     the new one. At most one temporary file is left over, which the next write replaces. A file that has this content
-    already is not written.
+    already is not written. Pipes and devices, such as /dev/stdout, are written directly.
 
     The content is not forced to the disk: this guards against killed processes, not against lost power.
 
     :raises OSError: if the file cannot be written; names ``path``. The old file is kept, and no temporary one.
     """
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
+    if path.is_fifo() or path.is_char_device():
+        path.write_bytes(content)
         return
     temporary = temporary_path(path)
     try:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -72,7 +73,7 @@ def test_tables_name_classes_without_test_images_and_shorten_long_names() -> Non
     short = "a" * 21 + "…" + "a" * 10
     assert [line.split("  ")[0] for line in worst.splitlines()] == ["Worst classes", short]
     assert errors.splitlines()[1].startswith(f"{short} → b b  ")
-    assert absent == "2 classes without test images: c, d"
+    assert absent == "2 classes without images here: c, d"
     assert _tables(outcome_of([0, 1], np.eye(2)), ["a", "b"]) == []
 
 
@@ -112,6 +113,6 @@ def test_csv_keeps_any_name() -> None:
     lines = _csv(outcome, ['a "b", c', "ö\nن"], ["x,y.png", "caf\udce9.png"]).decode("utf-8")
     assert list(csv.reader(lines.splitlines(keepends=True))) == [
         ["path", "truth", "prediction", "probability"],
-        ["x,y.png", 'a "b", c', "ö\nن", "0.731059"],
+        ["x,y.png", 'a "b", c', "ö\nن", f"{1 / (1 + math.exp(-1))}"],
         ["caf\\udce9.png", "ö\nن", 'a "b", c', ""],
     ]

@@ -54,7 +54,7 @@ def test_class_blocks_show_at_most_20_rows():
 
 def test_class_blocks_say_which_classes_are_not_measured():
     sentence, *_, table = class_blocks(outcome_of_many(), NAMES)
-    assert sentence == "1 of 40 classes has no test image and is not measured: class 7."
+    assert sentence == "1 of 40 classes has no image here and is not measured: class 7."
     assert table.rows[7] == ["class 7", "not measured", "not measured", 0]
     assert table.numeric == [False, True, True, True]
     html = render(Page("a", [], [], [Section("b", [sentence, table])]))
@@ -70,7 +70,7 @@ def test_compared_class_blocks_have_the_counts_and_recalls_of_every_run():
     first = outcome_of_many()
     runs = {"a": first, "b": Outcome.from_logits(first.labels, np.eye(40)[first.labels])}
     tables = by_title(compared_class_blocks(runs, NAMES))
-    confusions = tables["Most frequent confusions, in test images"]
+    confusions = tables["Most frequent confusions, in images"]
     assert list(confusions.columns) == ["True class", "Predicted class", "a", "b"]
     assert confusions.rows[0] == ["class 0", "class 1", 3, 0]
     assert confusions.rows[-1] == ["class 9", "class 20", 1, 0]

@@ -55,7 +55,7 @@ def evaluate(
     outcome = model.outcome(dataset)
     result = model.evaluate(dataset, outcome)
     if csv_file is not None:
-        rows = _csv(outcome, model.classes, getattr(dataset.test, "names", None))
+        rows = _csv(outcome, model.classes, dataset.test.names)
         if to_stdout:
             typer.echo(rows, nl=False)
         else:
@@ -92,7 +92,7 @@ def _tables(outcome: Outcome, classes: Sequence[str]) -> list[str]:
             "Worst classes": names[index],
             "Recall": format_accuracy(scores[index].recall or 0),
             "Precision": "–" if (precision := scores[index].precision) is None else format_accuracy(precision),
-            "Test images": scores[index].count,
+            "Images": scores[index].count,
         }
         for index in worst_classes(scores, _MAX_ROWS)
     ]
@@ -106,7 +106,7 @@ def _tables(outcome: Outcome, classes: Sequence[str]) -> list[str]:
     ]
     parts = [table(rows) for rows in (worst, errors) if rows]
     if absent := [name for name, score in zip(names, scores, strict=True) if not score.count]:
-        parts.append(f"{pluralize(len(absent), 'class', 'classes')} without test images: {first_names(absent)}")
+        parts.append(f"{pluralize(len(absent), 'class', 'classes')} without images here: {first_names(absent)}")
     return parts
 
 
@@ -118,6 +118,5 @@ def _csv(outcome: Outcome, classes: Sequence[str], names: Sequence[str] | None) 
     columns = (outcome.labels.tolist(), outcome.predicted.tolist(), outcome.confidence.tolist())
     images = range(outcome.count) if names is None else names
     for image, label, predicted, confidence in zip(images, *columns, strict=True):
-        probability = f"{confidence:.6f}" if math.isfinite(confidence) else ""
-        writer.writerow([image, classes[label], classes[predicted], probability])
+        writer.writerow([image, classes[label], classes[predicted], confidence if math.isfinite(confidence) else ""])
     return stream.getvalue().encode("utf-8", errors="backslashreplace")  # a file's name need not be text

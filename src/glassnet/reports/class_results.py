@@ -14,7 +14,7 @@ from glassnet.reports.comparison_figures import confusion_comparison
 MANY_CLASSES = 30  # from here on the cells of a matrix are too small, and its figure too large
 _MAX_ROWS = 20
 _MAX_NAME = 40  # columns of a class name
-_CLASS_COLUMNS = ("Class", "Precision", "Recall", "Test images")
+_CLASS_COLUMNS = ("Class", "Precision", "Recall", "Images")
 
 
 def class_blocks(outcome: Outcome, classes: Sequence[str]) -> list[Block]:
@@ -48,7 +48,7 @@ def _worst_tables(outcome: Outcome, scores: Sequence[ClassScore], classes: Seque
         [names[index], *_precision_and_recall(scores[index]), scores[index].count]
         for index in measures.worst_classes(scores, _MAX_ROWS)
     ]
-    columns = ["True class", "Predicted class", "Test images", "Fraction of the true class"]
+    columns = ["True class", "Predicted class", "Images", "Fraction of the true class"]
     return [
         Table("Most frequent confusions", columns, confusions),
         Table("Classes of lowest recall", _CLASS_COLUMNS, worst),
@@ -61,7 +61,7 @@ def _unmeasured_sentence(scores: Sequence[ClassScore], classes: Sequence[str]) -
         return []
     shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
     has, is_ = ("has", "is") if len(absent) == 1 else ("have", "are")
-    return [f"{len(absent):,} of {len(classes):,} classes {has} no test image and {is_} not measured: {shown}."]
+    return [f"{len(absent):,} of {len(classes):,} classes {has} no image here and {is_} not measured: {shown}."]
 
 
 def _class_table(scores: Sequence[ClassScore], classes: Sequence[str]) -> Table:
@@ -90,7 +90,7 @@ def _compared_confusions(outcomes: Mapping[str, Outcome], classes: Sequence[str]
         ]
         for pair in pairs
     ]
-    return Table("Most frequent confusions, in test images", ["True class", "Predicted class", *outcomes], rows)
+    return Table("Most frequent confusions, in images", ["True class", "Predicted class", *outcomes], rows)
 
 
 def _compared_recalls(outcomes: Mapping[str, Outcome], classes: Sequence[str]) -> Table:
@@ -104,4 +104,4 @@ def _compared_recalls(outcomes: Mapping[str, Outcome], classes: Sequence[str]) -
         [shorten(classes[index], _MAX_NAME), int(counts[index]), *(of_run[index].recall for of_run in scores)]
         for index in worst
     ]
-    return Table("Classes whose recall differs most", ["Class", "Test images", *outcomes], rows)
+    return Table("Classes whose recall differs most", ["Class", "Images", *outcomes], rows)

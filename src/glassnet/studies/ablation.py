@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from glassnet.classification import Outcome
 from glassnet.engines import clone_network
-from glassnet.errors import ConfigError, DataError
+from glassnet.errors import ConfigError, class_error
 from glassnet.formats import format_accuracy, format_loss
 from glassnet.measures import significance
 from glassnet.measures.outcomes import network_outcome
@@ -139,7 +139,7 @@ def run_study(model: "Model", dataset: "Dataset | None" = None, *, progress: Pro
         raise ConfigError(f"The network of {model.path} must have shortcuts. Got skip=False.")
     data = model.load_dataset() if dataset is None else dataset
     if data.classes != model.classes:
-        raise DataError(f"classes of the data must be {model.classes}, as in the model. Got {data.classes}.")
+        raise class_error(model.classes, data.classes)
     normalization = dataclasses.replace(model.normalization, scale=data.scale)
     network, state = clone_network(model.network), model.network.state_dict()
     whole = network_outcome(network, normalization, data.test)

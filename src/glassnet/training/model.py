@@ -19,7 +19,7 @@ from glassnet.data.file_search import find_files
 from glassnet.data.image_form import MAX_PIXELS, ImageForm
 from glassnet.engines import Network, build
 from glassnet.engines.base import EVAL_BATCH_SIZE
-from glassnet.errors import DataError
+from glassnet.errors import DataError, class_error
 from glassnet.nn.checks import check_int
 from glassnet.training.config import RunConfig
 from glassnet.training.file_predictions import FilePrediction, FilePredictor, rank_classes
@@ -139,7 +139,7 @@ class Model:
         if not isinstance(data, Dataset):
             raise DataError(f"data must be a Dataset, as glassnet.load_data returns. Got {data!r}.")
         if data.classes != self.classes:
-            raise DataError(f"classes of the data must be {self.classes}, as in the model. Got {data.classes}.")
+            raise class_error(self.classes, data.classes)
         device_split = self.network.to_device(data.test, dataclasses.replace(self.normalization, scale=data.scale))
         return self.network.evaluate(device_split)
 
