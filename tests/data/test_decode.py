@@ -82,7 +82,7 @@ def test_decode_image_decodes_small_jpegs_as_pillow(tmp_path):
 # --- rotation
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "avif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_decode_image_applies_exif_rotation(tmp_path, orientation, suffix):
     upright = np.zeros((24, 32, 3), np.uint8)  # four flat quarters survive a lossy format

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from glassnet.data.image_form import MAX_PIXELS, ImageForm
+from glassnet.data.image_form import MAX_PIXELS, ImageForm, check_file_channels
 from glassnet.errors import ConfigError
 
 
@@ -17,7 +17,6 @@ def test_image_form_has_pillows_limit_of_pixels():
     ("changes", "message"),
     [
         ({"size": (0, 8)}, r"image_size must be a side or \(height, width\), each at least 1\. Got \(0, 8\)\."),
-        ({"channels": 2}, r"channels must be one of 1, 3\. Got 2\."),
         ({"fit": "padd"}, r"fit must be one of crop, pad, squash\. Got 'padd'; did you mean 'pad'?"),
         ({"value_range": (5, 5)}, r"value_range must be two finite numbers, the lower one first\. Got \(5, 5\)\."),
         ({"value_range": (0, math.nan)}, r"value_range must be .*Got \(0, nan\)\."),
@@ -29,3 +28,10 @@ def test_image_form_has_pillows_limit_of_pixels():
 def test_image_form_raises_for_values_out_of_range(changes, message):
     with pytest.raises(ConfigError, match=message):
         ImageForm(**{"size": (8, 8), "channels": 1, **changes})
+
+
+def test_check_file_channels_raises_for_others_than_gray_and_colour():
+    check_file_channels(1)
+    check_file_channels(3)
+    with pytest.raises(ConfigError, match=r"channels must be one of 1, 3\. Got 2\."):
+        check_file_channels(2)

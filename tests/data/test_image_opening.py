@@ -55,7 +55,7 @@ def test_quiet_pillow_silences_libtiff(tmp_path, capfd):
     data = data[:8] + bytes(1000) + data[1008:]
 
     def fails():
-        with pytest.raises(UnreadableError, match="decoder error"), open_image(data, 10_000) as image:
+        with pytest.raises(UnreadableError), open_image(data, 10_000) as image:
             image.load()
 
     with quiet_pillow(10_000):

@@ -15,7 +15,7 @@ _NO_IMAGES = ("BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "PALM", "PDF")
 _NO_IMAGE_SUFFIXES = (".ps",)
 _CHECKED_HEADER = "SPIDER"  # has no signature, but Pillow checks several numbers in it, and has no suffix for it
 
-_SUFFIXES_NOT_READ = (".dcm", ".heic", ".heif", ".hif", ".jxl", ".svg")
+_SUFFIXES_NOT_READ = (".avif", ".dcm", ".heic", ".heif", ".hif", ".jxl", ".svg")
 _FTYP_BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), ("HEIC", "JPEG")),
     **dict.fromkeys((b"avif", b"avis"), ("AVIF", "PNG")),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _ORIENTATION = 0x0112  # EXIF's tag
+_TIFF_SIZE = (256, 257)  # tags of the stored width and height
 _PNG_EXIF = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")  # chunks that may have it
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 
@@ -96,8 +97,8 @@ def upright_size(image: Image.Image, data: bytes) -> tuple[int, int]:
     :param data: the bytes of its file.
     """
     size = image.height, image.width
-    if image.format == "TIFF":  # Pillow's TIFF sizes are rotated already
-        return size
+    if image.format == "TIFF" and image.size != tuple(map(getattr(image, "tag_v2", {}).get, _TIFF_SIZE)):
+        return size  # newer versions of Pillow have the rotated size of a TIFF
     if image.format == "PNG" and not any(name in data for name in _PNG_EXIF):
         return size  # Pillow would decode the whole image to look for EXIF data behind it
     return size[::-1] if _orientation(image) >= 5 else size
