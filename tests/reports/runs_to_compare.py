@@ -9,6 +9,7 @@ import numpy as np
 
 import glassnet as gn
 from glassnet.errors import DataError
+from glassnet.training.image_table import ImageTable
 
 CLASSES = ["cat", "dog", "owl"]
 SPEC = {"preset": "tiny", "pool": "max", "skip": True}
@@ -73,4 +74,6 @@ def fake_run(
         network=SimpleNamespace(parameter_count=parameters, engine_title="NumPy", probabilities=probabilities),
         normalization=None,
         load_dataset=load_dataset,
+        images=ImageTable(),
+        name_test_set=lambda data=None: "test",
     )

@@ -155,8 +155,8 @@ def test_disagreement_figure_shows_true_and_predicted_classes():
         "true: cat<br>one: cat 0.75<br>&lt;i&gt;: dog 0.50 ×",
         "true: dog<br>one: cat 0.25 ×<br>&lt;i&gt;: owl 0.50 ×",
     )
-    assert hover.text[0] == "test image 7<br>true: cat<br>one: cat (0.7500)<br>&lt;i&gt;: dog (0.5000)"
-    assert "2 test images" in figure.layout.meta["alt"]
+    assert hover.text[0] == "image 7<br>true: cat<br>one: cat (0.7500)<br>&lt;i&gt;: dog (0.5000)"
+    assert "2 images" in figure.layout.meta["alt"]
 
 
 def test_disagreement_figure_of_long_names_has_fewer_columns():

@@ -63,7 +63,7 @@ def test_build_page_has_every_part(page):
         "Misclassified: true → predicted",
         "Most confident errors",
         "First-layer filters",
-        "Feature maps of one test image",
+        "Feature maps of one image",
         "Layers, for one image",
         "Model",
         "Recipe",

@@ -101,7 +101,7 @@ def diagnose(
 
 def _describe(data: Dataset) -> str:
     name = Path(str(data.source["source"])).name
-    return f"{name} ({len(data.train):,} training and {len(data.test):,} test images)"
+    return f"{name} ({len(data.train):,} training and {len(data.test):,} {data.test_name} images)"
 
 
 def _outcome(check: Check, context: CheckContext) -> CheckOutcome:

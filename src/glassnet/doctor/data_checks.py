@@ -10,6 +10,7 @@ from glassnet.doctor.check import Check, CheckResult, CheckSkippedError
 from glassnet.doctor.context import CheckContext
 from glassnet.doctor.image_stats import NEIGHBOURS, UNANIMOUS, NeighbourStats, is_uniform, measure_neighbours
 from glassnet.pages.text import pluralize
+from glassnet.training.log_line import value_on_test_set
 
 
 class WrongNormalization(Check):
@@ -118,7 +119,7 @@ class WrongLabels(Check):
         if context.history:
             labels = context.dataset.test.labels
             chance = float(np.bincount(labels).max() / len(labels))
-            accuracy = context.history[-1].get("test_accuracy") or 0.0
+            accuracy = value_on_test_set(context.history[-1], "accuracy") or 0.0
             confidence = "high" if accuracy <= chance + _three_sigma(chance, len(labels)) else "medium"
         message = f"The labels do not depend on the images: {measured}. The labels are shuffled."
         return CheckResult(1.0, measured, confidence, message)

@@ -94,7 +94,9 @@ class Overfitting(Check):
     def run(self, context: CheckContext) -> CheckResult:
         excess = accuracy_excess(context)
         if excess is None:
-            raise CheckSkippedError("the last epoch has no accuracies")
+            contaminated = context.history[-1].get("contaminated")
+            missing = "test accuracy: test images were trained on" if contaminated else "accuracies"
+            raise CheckSkippedError(f"the last epoch has no {missing}")
         confidence = confidence_level(excess, self.medium, self.high)
         if confidence and LearningRateTooLow().finds(context):
             raise CheckSkippedError("at this learning rate the training is not finished, which must be mended first")
@@ -117,6 +119,6 @@ class Overfitting(Check):
             remedies.append(
                 Remedy("if a mirrored image still belongs to its class, augment the images", {"augment": "flip-crop"})
             )
-        if not recipe.validation_fraction:
+        if not (recipe.validation_fraction or context.config.data.validation):
             remedies.append(Remedy("stop at the epoch that validation selects", {"validation_fraction": 0.1}))
         return remedies

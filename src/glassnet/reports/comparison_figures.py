@@ -33,32 +33,35 @@ from glassnet.pages.theme import (
 
 # The marker identifies the run, as its colour does.
 RUN_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down", "hexagon")
-NO_DISAGREEMENT = "All runs predict the same class for every test image."
+NO_DISAGREEMENT = "All runs predict the same class for every image."
 PAGE_WIDTH = 940  # pixels that panels side by side may take
 LEGEND_ROW = 20
 
 
-def loss_comparison(histories: Mapping[str, Records]) -> go.Figure:
+def loss_comparison(histories: Mapping[str, Records], test_name: str = "test") -> go.Figure:
     """Draw the cross-entropy of every run on the training and test images after each epoch, on shared axes.
 
     :param histories: epoch records by the name of the run; a value that is not finite leaves a gap.
+    :param test_name: the name of the test set.
     """
     figure = _curves(
         "Loss of every run",
         histories,
         ("loss", "test_loss"),
         {"Linear": {"yaxis.type": "linear"}, "Logarithmic": {"yaxis.type": "log"}},
-        "Cross-entropy by epoch: test loss solid with filled markers, training loss dotted with open markers. Dropout "
-        "and label smoothing raise the training loss, and label smoothing raises the test loss too. Compare runs that "
-        "differ in it by their accuracy.",
+        f"Cross-entropy by epoch: {test_name} loss solid with filled markers, training loss dotted with open markers. "
+        f"Dropout and label smoothing raise the training loss, and label smoothing raises the {test_name} loss too. "
+        "Compare runs that differ in it by their accuracy.",
+        test_name,
     )
     return figure.update_yaxes(title_text="cross-entropy (nats per image)", rangemode="tozero")
 
 
-def accuracy_comparison(histories: Mapping[str, Records]) -> go.Figure:
+def accuracy_comparison(histories: Mapping[str, Records], test_name: str = "test") -> go.Figure:
     """Draw the fraction of images that every run classifies correctly after each epoch, on shared axes.
 
     :param histories: epoch records by the name of the run; a value that is not finite leaves a gap.
+    :param test_name: the name of the test set.
     """
     last = [value for history in histories.values() if (value := finite(history[-1].get("test_accuracy"))) is not None]
     lowest = max(0.0, 2 * min(last, default=0.0) - 1)  # the lowest result is at half the height
@@ -67,9 +70,10 @@ def accuracy_comparison(histories: Mapping[str, Records]) -> go.Figure:
         histories,
         ("train_accuracy", "test_accuracy"),
         {"From 0 to 1": _zoom(0), "Close-up of the end": _zoom(lowest)},
-        "Fraction of correctly classified images by epoch: test accuracy solid with filled markers, training accuracy "
-        "dotted with open markers. Compare the last points, and the number of epochs that a run needs. Solid curves "
-        "that cross again and again belong to runs of equal accuracy.",
+        f"Fraction of correctly classified images by epoch: {test_name} accuracy solid with filled markers, training "
+        "accuracy dotted with open markers. Compare the last points, and the number of epochs that a run needs. Solid "
+        "curves that cross again and again belong to runs of equal accuracy.",
+        test_name,
     )
     return figure.update_yaxes(title_text="accuracy (fraction of images)", tickformat=".3~f", zeroline=False)
 
@@ -137,7 +141,7 @@ def confusion_comparison(matrices: Mapping[str, npt.NDArray[np.int64]], classes:
     figure = new_figure(
         "Confusion matrices",
         caption=(
-            "Number of test images by true class (row) and predicted class (column), on one scale of colours. Look for "
+            "Number of images by true class (row) and predicted class (column), on one scale of colours. Look for "
             "cells off the diagonal that are filled in one matrix and empty in another: a pair of classes that only "
             "one run confuses."
         ),
@@ -188,7 +192,7 @@ def disagreement_figure(
             lines.append(f"{shorten_label(run, 10)}: {shorten_label(classes[index], 10)} {p:.2f}{mark}")
             details += f"<br>{shorten_label(run, 60)}: {shorten_label(classes[index], 60)} ({p:.4f})"
         labels.append(lines)
-        name = f"test image {disagreement.index}" if names is None else shorten_label(names[position], 60)
+        name = f"image {disagreement.index}" if names is None else shorten_label(names[position], 60)
         hover.append(f"{name}<br>{details}")
     widest = text_width([line for lines in labels for line in lines], LABEL_SIZE)
     return image_grid(
@@ -202,7 +206,7 @@ def disagreement_figure(
             "Images with their true class, then the class that each run predicts with its probability; × marks a "
             "misclassification. Images for which all runs have high confidence come first."
         ),
-        alt=f"{len(images)} test images with their true class and the predictions of {len(runs)} runs.",
+        alt=f"{len(images)} images with their true class and the predictions of {len(runs)} runs.",
     )
 
 
@@ -212,6 +216,7 @@ def _curves(
     keys: tuple[str, str],
     choices: Mapping[str, Mapping[str, Any]],
     caption: str,
+    test_name: str,
 ) -> go.Figure:
     """Draw two curves of every run: the first key's values dotted (train), the second's solid (test).
 
@@ -220,27 +225,27 @@ def _curves(
     names = [shorten_label(run, 20) for run in histories]
     last = {run: finite(history[-1].get(keys[1])) for run, history in histories.items()}
     ends = ", ".join(f"{run} {value:.3f}" for run, value in last.items() if value is not None)
-    below = 56 + LEGEND_ROW * -(-sum(48 + text_width([name], 12) for name in [*names, "test", "train"]) // 220)
+    below = 56 + LEGEND_ROW * -(-sum(48 + text_width([name], 12) for name in [*names, test_name, "train"]) // 220)
     height = TITLE_HEIGHT + BUTTONS_HEIGHT + 280 + below
     figure = new_figure(
         title,
         caption=caption,
-        alt=f"Line chart, {title.lower()}. On the test images after the last epoch: {ends}.",
+        alt=f"Line chart, {title.lower()}. On the {test_name} images after the last epoch: {ends}.",
         height=height,
         margin={"t": TITLE_HEIGHT + BUTTONS_HEIGHT, "b": below},
     )
     for number, (name, history) in enumerate(zip(names, histories.values(), strict=True)):
         colour, symbol = RUN_COLOURS[number % len(RUN_COLOURS)], RUN_SYMBOLS[number % len(RUN_SYMBOLS)]
-        for key, split in zip(keys, ("train", "test"), strict=True):
+        for key, split in zip(keys, ("train", test_name), strict=True):
             figure.add_scatter(
                 x=[record["epoch"] for record in history],
                 y=[finite(record.get(key)) for record in history],
                 legendgroup=str(number),
-                showlegend=split == "test",
+                showlegend=split != "train",
                 cliponaxis=False,
                 **_style(split, name, colour, symbol),
             )
-    for split in ("test", "train"):
+    for split in (test_name, "train"):
         figure.add_scatter(x=[None], y=[None], **_style(split, split, TEXT, "circle"))
     epoch_axis(figure, [record["epoch"] for history in histories.values() for record in history])
     place = {"yref": "container", "y": (below - 52) / height, "yanchor": "top", "tracegroupgap": 0}
@@ -251,6 +256,6 @@ def _curves(
 
 def _style(split: str, name: str, colour: str, symbol: str) -> dict[str, Any]:
     hover = f"%{{fullData.name}}, {split}, epoch %{{x}}: %{{y:.4f}}"
-    if split == "test":
+    if split != "train":
         return line_style(name, colour, "solid", symbol, hover=hover)
     return line_style(name, colour, "dot", f"{symbol}-open", hover=hover, width=1.25)

@@ -28,7 +28,10 @@ def build_page(comparison: Comparison) -> Page:
     trained = [result.model for result in results if result.model.history] or [results[0].model]
     names = f"“{results[0].name}” and “{results[1].name}”" if len(results) == 2 else f"{len(results)} runs"
     key_figures = [
-        (f"Test accuracy of {result.name}", "–" if result.accuracy is None else f"{result.accuracy:.1%}")
+        (
+            f"{result.test_name.capitalize()} accuracy of {result.name}",
+            "–" if result.accuracy is None else f"{result.accuracy:.1%}",
+        )
         for result in results
     ]
     sections = [_results(comparison), _training(comparison), *_images(comparison), _settings(comparison)]
@@ -53,9 +56,9 @@ def _results(comparison: Comparison) -> Section:
     return Section(
         "Results",
         [
-            f"Accuracy and loss are measured on the test images, with each run's weights on the {engines} engine. "
-            "Multiply-adds and the memory of all layers' outputs are those of one image; seconds per epoch are the "
-            "median.",
+            f"Accuracy and loss are measured on the {comparison.dataset.test_name} images, with each run's weights on "
+            f"the {engines} engine. Multiply-adds and the memory of all layers' outputs are those of one image; "
+            "seconds per epoch are the median.",
             table,
             Table("McNemar's exact test of each pair", columns, pairs, collapsed=len(pairs) > 6),
         ],
@@ -66,11 +69,12 @@ def _training(comparison: Comparison) -> Section:
     histories = {result.name: result.model.history for result in comparison.results if result.model.history}
     if not histories:
         return Section("Training", ["These runs have no training record, so there are no curves."])
+    test_name = comparison.results[0].model.config["data"].get("test_name", "test")
     return Section(
         "Training",
         [
-            figures.loss_comparison(histories),
-            figures.accuracy_comparison(histories),
+            figures.loss_comparison(histories, test_name),
+            figures.accuracy_comparison(histories, test_name),
             figures.epoch_time_figure(histories),
         ],
     )
@@ -91,7 +95,7 @@ def _images(comparison: Comparison) -> list[Section]:
     which = "All of them are" if len(shown) == len(disagreements) else f"{len(shown)} of them are"
     sentence = (
         f"The runs predict different classes for {pluralize(len(disagreements), 'image')} of the {len(dataset.test):,} "
-        f"in the test set. {which} shown below."
+        f"in the {dataset.test_name} set. {which} shown below."
     )
     grid = figures.disagreement_figure(shown, images, list(outcomes), dataset.classes, scale=dataset.scale, names=names)
     return [confusion, Section("Disagreements", [sentence, grid])]

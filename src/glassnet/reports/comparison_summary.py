@@ -45,7 +45,8 @@ def _ranking(ranked: Sequence[RunResult], n_test: int | None) -> str:
     for result in ranked:
         counts = "" if result.outcome is None else f" ({result.outcome.n_correct:,} of {n_test:,})"
         accuracies.append(f"{_quote(result)} {result.accuracy:.1%}{counts}")
-    return f"Test accuracy{' after the last epoch' * (n_test is None)}, best first: {', '.join(accuracies)}."
+    name = next((result.test_name for result in ranked if result.contaminated), ranked[0].test_name).capitalize()
+    return f"{name} accuracy{' after the last epoch' * (n_test is None)}, best first: {', '.join(accuracies)}."
 
 
 def _summarize_pair(ranked: Sequence[RunResult], pair: PairTest, n_test: int) -> str:
@@ -137,12 +138,18 @@ def _notes(results: Sequence[RunResult]) -> list[str]:
     for result in results:
         recipe, n_epochs = result.model.config.get("recipe") or {}, len(result.model.history)
         folder = result.model.path.resolve()
+        if result.contaminated:
+            notes.append(
+                f"{_quote(result)}, or a run that its weights come from, was trained on {result.contaminated:,} of the "
+                "images, so its accuracy on them is no test accuracy."
+            )
         if folder in folders:
             notes.append(f"{_quote(result)} and {_quote(folders[folder])} are the same run folder.")
         folders.setdefault(folder, result)
         if 0 < n_epochs < recipe.get("epochs", n_epochs):
             notes.append(f"{_quote(result)} is not finished: {n_epochs} of {recipe['epochs']} epochs are recorded.")
-        if recipe.get("validation_fraction") and result.outcome is not None:
+        has_validation = recipe.get("validation_fraction") or result.model.config["data"].get("validation")
+        if has_validation and result.outcome is not None:
             notes.append(f"The weights of {_quote(result)} were selected on its validation set.")
     return notes
 

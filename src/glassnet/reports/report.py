@@ -14,6 +14,7 @@ from glassnet.pages.page import Block, Page, Section, Table, write_page
 from glassnet.pages.text import Cell, first_names, format_shape, format_value, pluralize
 from glassnet.reports.class_results import class_blocks
 from glassnet.reports.run_results import data_name, engine_title, image_names, training_seconds
+from glassnet.training.log_line import value_on_test_set
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset
@@ -72,41 +73,55 @@ def build_page(model: "Model", dataset: "Dataset | None", missing: str = "") -> 
         )
         sections = [_training(model), _network(model, []), _settings(model)]
         return Page(title, _key_figures(model, None), [*_summary(model, None, None), sentence], sections)
-    outcome = measures.outcome(model, dataset.test, dataset.scale)
+    outcome, name = measures.outcome(model, dataset.test, dataset.scale), model.name_test_set(dataset)
     sections = [
         _samples(dataset),
         _training(model),
-        Section("Results on the test images", class_blocks(outcome, dataset.classes)),
-        _misclassified(dataset, outcome),
+        Section(f"Results on the {name} images", class_blocks(outcome, dataset.classes)),
+        _misclassified(dataset, outcome, name),
         _network(model, _feature_maps(model, dataset, outcome)),
         _settings(model),
     ]
-    return Page(title, _key_figures(model, outcome), _summary(model, dataset, outcome), sections)
+    return Page(title, _key_figures(model, (outcome, name)), _summary(model, dataset, outcome), sections)
 
 
 def _summary(model: "Model", dataset: "Dataset | None", outcome: measures.Outcome | None) -> list[str]:
     data, recipe, history = model.config["data"], model.config.get("recipe") or {}, model.history
+    contaminated, name = history[-1].get("contaminated", 0) if history else 0, model.name_test_set()
     sentences = [_describe_training(model)]
     accuracy = _last_accuracy(model)
     last = None if accuracy is None else (round(accuracy * data["test"]), data["test"])
     if last is not None:
-        sentence = _describe_accuracy(*last, "after the last epoch")
-        sentences.append(f"{sentence} The test set was not used to select the epoch.")
+        sentence = _describe_accuracy(*last, name, "after the last epoch")
+        sentences.append(f"{sentence} {_describe_test_set(contaminated, data.get('test_name', 'test'))}")
     if dataset is not None and outcome is not None and last != (outcome.n_correct, len(outcome.labels)):
         if dataset.fingerprint != data["fingerprint"]:
             which = "of the data given for this report"
-        elif recipe.get("validation_fraction"):
+        elif data.get("validation") or recipe.get("validation_fraction"):
             which = "with the weights selected on the validation set"
         else:
             which = "with the weights of the run folder"
-        sentence = _describe_accuracy(outcome.n_correct, len(outcome.labels), which)
+        name = model.name_test_set(dataset)
+        sentence = _describe_accuracy(outcome.n_correct, len(outcome.labels), name, which)
         sentences.append(f"{sentence} The sections below show these results.")
+        if dataset.fingerprint != data["fingerprint"] and (contaminated := model.images.count_trained(dataset.test)):
+            sentences.append(_describe_test_set(contaminated, dataset.test_name))
     planned = recipe.get("epochs", len(history))
     if 0 < len(history) < planned:
         sentences.append(f"The run is not finished: {len(history)} of {planned} epochs are recorded.")
     if any(not math.isfinite(record["loss"]) for record in history if record.get("loss") is not None):
         sentences.append("The training diverged: some losses are not finite. A lower learning rate may help.")
     return sentences
+
+
+def _describe_test_set(contaminated: int, test_name: str) -> str:
+    """Return whether the images of the test set can test the run."""
+    if not contaminated:
+        return f"The {test_name} set was not used to select the epoch."
+    return (
+        f"The run, or one that its initial weights come from, was trained on {contaminated:,} of these images, so this "
+        f"is no {test_name} accuracy."
+    )
 
 
 def _describe_training(model: "Model") -> str:
@@ -116,6 +131,8 @@ def _describe_training(model: "Model") -> str:
         return f"{network} for {classes} classes. The run has no training record."
     fraction = (model.config.get("recipe") or {}).get("validation_fraction")
     held_out = f" ({fraction:.0%} of them held out for validation)" if fraction else ""
+    if not fraction and (count := model.config["data"].get("validation")):
+        held_out = f" (and validated on {count:,} others)"
     return (
         f"{network}. It was trained on {model.config['data']['train']:,} images of {classes} classes{held_out} for "
         f"{pluralize(len(model.history), 'epoch')} on the {engine_title(model)} engine, in "
@@ -123,21 +140,27 @@ def _describe_training(model: "Model") -> str:
     )
 
 
-def _describe_accuracy(n_correct: int, count: int, which: str) -> str:
+def _describe_accuracy(n_correct: int, count: int, name: str, which: str) -> str:
     low, high = measures.accuracy_interval(n_correct, count)
     return (
-        f"The network classifies {n_correct:,} of {count:,} test images correctly {which}: accuracy "
+        f"The network classifies {n_correct:,} of {count:,} {name} images correctly {which}: accuracy "
         f"{n_correct / count:.1%} (95% confidence interval {low:.1%} to {high:.1%})."
     )
 
 
-def _key_figures(model: "Model", outcome: measures.Outcome | None) -> list[tuple[str, str]]:
-    accuracy, n_test = _last_accuracy(model), model.config["data"]["test"]
-    if accuracy is None and outcome is not None:
+def _key_figures(model: "Model", given: tuple[measures.Outcome, str] | None) -> list[tuple[str, str]]:
+    """Return the numbers at the head of the page.
+
+    :param given: the outcome on the images of the page, and the name of that set, for runs without a record.
+    """
+    accuracy, n_test, name = _last_accuracy(model), model.config["data"]["test"], model.name_test_set()
+    if accuracy is None and given is not None:
+        outcome, name = given
         accuracy, n_test = outcome.accuracy, len(outcome.labels)
+    name = name.capitalize()
     key_figures = [("Parameters", f"{model.network.parameter_count:,}")]
     if accuracy is not None:
-        key_figures = [("Test accuracy", f"{accuracy:.1%}"), *key_figures, ("Test images", f"{n_test:,}")]
+        key_figures = [(f"{name} accuracy", f"{accuracy:.1%}"), *key_figures, (f"{name} images", f"{n_test:,}")]
     if model.history:
         key_figures.append(("Training images", f"{model.config['data']['train']:,}"))
         key_figures.append(("Training time", format_duration(training_seconds(model))))
@@ -155,22 +178,25 @@ def _training(model: "Model") -> Section:
     if not history:
         return Section("Training", ["This run has no training record, so there are no curves."])
     smoothing = (model.config.get("recipe") or {}).get("label_smoothing") or 0.0
-    columns = [key for key, value in history[-1].items() if not isinstance(value, Mapping)]
+    columns = [
+        key for key, value in history[-1].items() if not isinstance(value, Mapping) and (key != "contaminated" or value)
+    ]
     titles = [key.replace("_", " ").capitalize() for key in columns]
     rows = [[record.get(key) for key in columns] for record in history]
-    losses = figures.loss_curve(history, smoothing)
-    curves = [losses, figures.accuracy_curve(history), figures.gradient_norm_curves(history)]
+    name = model.name_test_set()
+    losses = figures.loss_curve(history, smoothing, name)
+    curves = [losses, figures.accuracy_curve(history, name), figures.gradient_norm_curves(history)]
     return Section("Training", [*curves, Table("Epochs", titles, rows, collapsed=True)])
 
 
-def _misclassified(dataset: "Dataset", outcome: measures.Outcome) -> Section:
+def _misclassified(dataset: "Dataset", outcome: measures.Outcome, name: str) -> Section:
     errors = measures.most_confident_errors(outcome)
     if not errors:
         return Section("Misclassified images", [figures.NO_ERRORS_TEXT])
     indices = [error.index for error in errors]
     images, names = dataset.test.images[indices], image_names(dataset.test, indices)
     n_wrong = len(outcome.labels) - outcome.n_correct
-    sentence = f"The network misclassifies {pluralize(n_wrong, 'test image')}."
+    sentence = f"The network misclassifies {pluralize(n_wrong, f'{name} image')}."
     if n_wrong > len(errors):
         sentence += f" The {len(errors)} with the highest confidence are shown."
     grid = figures.misclassified_figure(errors, images, dataset.classes, scale=dataset.scale, names=names)
@@ -189,8 +215,8 @@ def _feature_maps(model: "Model", dataset: "Dataset", outcome: measures.Outcome)
     maps = {"image": image[0]} | {name: activations[name][0] for name in measures.stages(list(activations))}
     label, predicted = dataset.classes[outcome.labels[0]], dataset.classes[outcome.predicted[0]]
     return [
-        f"The feature maps are those of the first test image, of class {label}. The network predicts class {predicted} "
-        f"with probability {outcome.confidence[0]:.2f}.",
+        f"The feature maps are those of the first of these images, of class {label}. The network predicts class "
+        f"{predicted} with probability {outcome.confidence[0]:.2f}.",
         figures.feature_map_figure(maps),
     ]
 
@@ -239,7 +265,7 @@ def _format_setting(value: object) -> str:
 
 
 def _last_accuracy(model: "Model") -> float | None:
-    return model.history[-1].get("test_accuracy") if model.history else None
+    return value_on_test_set(model.history[-1], "accuracy") if model.history else None
 
 
 def _model_name(model: "Model") -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from glassnet import measures
 from glassnet.measures.significance import SIGNIFICANT, holm, mcnemar
 from glassnet.pages.text import format_value
+from glassnet.training.log_line import value_on_test_set
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset, Split
@@ -24,23 +25,26 @@ class RunResult:
     """A run with its name in the comparison.
 
     Accuracy and loss are measured with the run's weights on the test images. Without the images (``outcome`` is None)
-    they are those of the last epoch record.
+    they are those of the last epoch record. ``contaminated`` counts the test images that the run was trained on, and
+    ``test_name`` is the name of the set: "test", "val", or "evaluated" where it tests nothing.
     """
 
     name: str
     model: "Model"
     outcome: measures.Outcome | None
     layers: Sequence[measures.LayerSummary]
+    contaminated: int = 0
+    test_name: str = "test"
 
     @property
     def accuracy(self) -> float | None:
-        """The test accuracy, a fraction."""
-        return self._last_record.get("test_accuracy") if self.outcome is None else self.outcome.accuracy
+        """The accuracy on the test images, a fraction."""
+        return value_on_test_set(self._last_record, "accuracy") if self.outcome is None else self.outcome.accuracy
 
     @property
     def loss(self) -> float | None:
         """The mean cross-entropy on the test images."""
-        return self._last_record.get("test_loss") if self.outcome is None else self.outcome.loss
+        return value_on_test_set(self._last_record, "loss") if self.outcome is None else self.outcome.loss
 
     @property
     def _last_record(self) -> Mapping[str, Any]:
@@ -79,6 +83,7 @@ class RunResult:
             "engine": self.model.config["engine"],
             "accuracy": self.accuracy,
             "loss": self.loss,
+            "contaminated": self.contaminated,
             "parameters": self.parameters,
             "multiply_adds": self.multiply_adds,
             "memory": self.memory,
@@ -138,9 +143,17 @@ def measure_runs(models: Sequence["Model"], dataset: "Dataset | None") -> list[R
             model,
             None if dataset is None else measures.outcome(model, dataset.test, dataset.scale),
             measures.layer_table(model.network),
+            _count_contaminated(model, dataset),
+            model.name_test_set(dataset),
         )
         for name, model in zip(names, models, strict=True)
     ]
+
+
+def _count_contaminated(model: "Model", dataset: "Dataset | None") -> int:
+    if dataset is not None:
+        return model.images.count_trained(dataset.test)
+    return model.history[-1].get("contaminated", 0) if model.history else 0
 
 
 def pair_tests(results: Sequence[RunResult]) -> list[PairTest]:
@@ -188,7 +201,7 @@ def engine_title(model: "Model") -> str:
 
 def image_names(split: "Split", indices: Sequence[int]) -> list[str]:
     """Return the names of a split's images, such as paths, or their numbers if they have none."""
-    return [f"test image {index}" if split.names is None else split.names[index] for index in indices]
+    return [f"image {index}" if split.names is None else split.names[index] for index in indices]
 
 
 def data_name(model: "Model") -> str:

@@ -81,7 +81,7 @@ class AblationStudy(Study):
     @property
     def summary(self) -> list[str]:
         first, last = self.blocks[0], self.blocks[-1]
-        whole = f"The test accuracy of the whole network is {self._accuracy(self.accuracy)}."
+        whole = f"The accuracy of the whole network is {self._accuracy(self.accuracy)}."
         if first.accuracy_drop > 0:
             low, high = map(format_points, first.accuracy_interval)
             test = format_test(first.p_value, "McNemar’s exact test")
@@ -217,7 +217,7 @@ def build_page(study: AblationStudy) -> Page:
     return Page(
         f"Block ablation: {study.run} on {study.data}",
         [
-            ("Test accuracy, whole", f"{study.accuracy:.1%}"),
+            ("Accuracy, whole", f"{study.accuracy:.1%}"),
             ("Blocks", f"{len(study.blocks)}"),
             ("Largest drop", f"{study.blocks[0].block}: {format_points(study.blocks[0].accuracy_drop)} points"),
         ],
@@ -237,7 +237,7 @@ def ablation_figure(blocks: Sequence[BlockAblation]) -> go.Figure:
     figure = new_figure(
         "Accuracy lost without each block",
         caption=(
-            "Drop in test accuracy with its 95% interval, computed from the images that only one of the two networks "
+            "Drop in accuracy with its 95% interval, computed from the images that only one of the two networks "
             "classifies correctly. A bar to the left of 0 means a higher accuracy without the block."
         ),
         alt=f"Bars, one per block: {'; '.join(drops)}.",
@@ -266,12 +266,12 @@ def ablation_figure(blocks: Sequence[BlockAblation]) -> go.Figure:
 
 
 def block_loss_figure(blocks: Sequence[BlockAblation], loss: float) -> go.Figure:
-    """Draw the test loss without each block, in forward order, beside that of the whole network."""
+    """Draw the loss without each block, in forward order, beside that of the whole network."""
     in_order = sorted(blocks, key=lambda block: block.position)
     figure = new_figure(
         "Loss without each block",
         caption=(
-            "Test loss without each block, first block on the left, with the 95% interval of the difference from the "
+            "Loss without each block, first block on the left, with the 95% interval of the difference from the "
             "whole network (dashed). The loss also counts confidence, so it separates blocks of equal accuracy."
         ),
         alt=f"Points, one per block, beside the whole network's loss of {loss:.3g}. "

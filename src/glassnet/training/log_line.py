@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from glassnet.formats import format_accuracy, format_loss
 
@@ -29,13 +29,27 @@ def describe_epoch(
     return "; ".join(parts)
 
 
+def name_test_set(record: Mapping[str, Any], test_name: str = "test") -> str:
+    """Return the name of the test set in texts, which is ``evaluated`` if images in it were trained on.
+
+    :param record: an epoch's, or what ``Model.evaluate`` returns.
+    :param test_name: what the data calls its test split.
+    """
+    return "evaluated" if record.get("contaminated") else test_name
+
+
+def value_on_test_set(record: Mapping[str, Any], quantity: Literal["loss", "accuracy"]) -> float | None:
+    """Return an epoch's loss or accuracy on the test images, also where images among them were trained on."""
+    value: float | None = record.get(f"{name_test_set(record)}_{quantity}")
+    return value
+
+
 def describe_accuracy(record: Mapping[str, Any], test_name: str = "test") -> str:
     """Return ``test accuracy 97.7%``; with test images that were trained on, another name and their number.
 
     :param record: an epoch's.
     """
-    if not record["contaminated"]:
-        return f"{test_name} accuracy {format_accuracy(record['test_accuracy'])}"
-    count = record["contaminated"]
-    trained_on = f"{count:,} of its images {'was' if count == 1 else 'were'} trained on"
-    return f"evaluated accuracy {format_accuracy(record['evaluated_accuracy'])} ({trained_on})"
+    count = record.get("contaminated", 0)
+    trained_on = f" ({count:,} of its images {'was' if count == 1 else 'were'} trained on)" if count else ""
+    accuracy = format_accuracy(record[f"{name_test_set(record)}_accuracy"])
+    return f"{name_test_set(record, test_name)} accuracy {accuracy}{trained_on}"

@@ -25,6 +25,7 @@ from glassnet.training.config import RunConfig
 from glassnet.training.file_predictions import FilePrediction, FilePredictor, rank_classes
 from glassnet.training.image_table import ImageTable
 from glassnet.training.input_images import ImageReader, Images
+from glassnet.training.log_line import name_test_set
 from glassnet.training.run_files import Record
 from glassnet.training.run_folder import RunFolder
 from glassnet.weights import load_weights
@@ -130,6 +131,15 @@ class Model:
         contaminated = self.images.count_trained(data.test)
         test_accuracy = None if contaminated else numbers["accuracy"]
         return {"split": data.test_name, "test_accuracy": test_accuracy, "contaminated": contaminated, **numbers}
+
+    def name_test_set(self, data: Dataset | None = None) -> str:
+        """Return the name of the test set in texts: ``evaluated`` if the run was trained on images in it.
+
+        :param data: the data of the test set; by default that of the training.
+        """
+        if data is None:
+            return name_test_set(self.history[-1] if self.history else {}, self.config["data"].get("test_name", "test"))
+        return name_test_set({"contaminated": self.images.count_trained(data.test)}, data.test_name)
 
     def outcome(self, data: Dataset) -> Outcome:
         """Return the predicted class and its probability for each image of the data's test split.

@@ -27,7 +27,7 @@ from glassnet.settings import Settings
 from glassnet.training.config import data_config, run_config
 from glassnet.training.image_table import ImageTable
 from glassnet.training.initial_weights import InitialWeights
-from glassnet.training.log_line import describe_accuracy
+from glassnet.training.log_line import describe_accuracy, name_test_set
 from glassnet.training.loop import EpochLoop, FitLoop, TrainingTask, split_validation, train_worker
 from glassnet.training.resuming import check_same_data, restore
 from glassnet.training.run_files import Checkpoint, Record
@@ -62,8 +62,8 @@ class Run:
     def summary(self) -> str:
         """The result of the last epoch as text: ``Test accuracy 97.6%, loss 0.0823, after epoch 10``."""
         accuracy = describe_accuracy(self.metrics, RunFolder(self.path).read_config()["data"]["test_name"])
-        loss = self.metrics["evaluated_loss" if self.metrics["contaminated"] else "test_loss"]
-        return f"{accuracy[0].upper()}{accuracy[1:]}, loss {format_loss(loss)}, after epoch {self.metrics['epoch']}"
+        loss = format_loss(self.metrics[f"{name_test_set(self.metrics)}_loss"])
+        return f"{accuracy[0].upper()}{accuracy[1:]}, loss {loss}, after epoch {self.metrics['epoch']}"
 
     def __repr__(self) -> str:
         config = RunFolder(self.path).read_config()

@@ -62,7 +62,7 @@ def test_misclassified_figure_shows_classes_and_probabilities():
     figure = misclassified_figure(mistakes, np.zeros((2, 8, 8, 1), np.uint8), ["cat", "dog"])
     labels, hover, _ = figure.data
     assert labels.text == ("cat 0.12<br>→ dog 0.75", "dog 0.25<br>→ cat 0.50")
-    assert hover.text[0] == "test image 7<br>true: cat (0.1250)<br>predicted: dog (0.7500)"
+    assert hover.text[0] == "image 7<br>true: cat (0.1250)<br>predicted: dog (0.7500)"
     assert "cat predicted as dog with probability 0.75" in figure.layout.meta["alt"]
 
 

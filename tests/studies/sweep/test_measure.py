@@ -52,7 +52,7 @@ def test_summary_has_numbers_intervals_and_tests() -> None:
     )
     assert norm.startswith("norm=batch has 10.1 percentage points higher accuracy than norm=none, averaged over the")
     assert "; significant, paired t-test with Holm's correction, p = 0.00" in norm
-    assert evaluation.startswith("Accuracies are those of 269 validation images, held out of the training images")
+    assert evaluation.startswith("Accuracies are those of 269 validation images, which no run trains on")
 
 
 def test_summary_interval_ends_at_a_hundred_points() -> None:

@@ -42,7 +42,7 @@ def confusion_figure(matrix: npt.NDArray[np.int64], classes: Sequence[str], *, n
     figure = new_figure(
         "Confusion matrix",
         caption=(
-            "Number of test images by true class (row) and predicted class (column); an empty cell counts none. A "
+            "Number of images by true class (row) and predicted class (column); an empty cell counts none. A "
             "perfect classifier fills only the diagonal. A filled cell off the diagonal is a pair of classes that the "
             "network confuses; compare it with the cell mirrored on the diagonal."
         ),
@@ -76,7 +76,7 @@ def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]
             "Recall is the fraction of a class's images that are predicted as the class. Precision is the fraction of "
             "the images predicted as the class that belong to it. Low recall with high precision: the network predicts "
             "the class too rarely; the reverse: too often."
-            + " A class without marks has no test image and is not measured."
+            + " A class without marks has no image here and is not measured."
             * any(not score.count for score in scores)
         ),
         alt=f"Dot chart of precision and recall of {len(names)} classes.{lowest}",

@@ -19,15 +19,17 @@ _CURVES = (
     ("train_evaluated_{}", "train, evaluated", TRAIN, "circle-open", "dot"),
     ("validation_{}", "validation", VALIDATION, "square", "dash"),
     ("test_{}", "test", TEST, "diamond", "solid"),
+    ("evaluated_{}", "evaluated", TEST, "diamond", "solid"),
 )
 MAX_NAMED_LAYERS = 12
 
 
-def loss_curve(history: Records, label_smoothing: float = 0.0) -> go.Figure:
+def loss_curve(history: Records, label_smoothing: float = 0.0, test_name: str = "test") -> go.Figure:
     """Draw the cross-entropy on the training and test images after each epoch.
 
     :param history: epoch records as ``run.history`` has them; a value that is not finite leaves a gap.
     :param label_smoothing: the recipe's, which the training loss has and the others have not.
+    :param test_name: the name of the test set.
     """
     smoothed = (
         f"The training loss has label smoothing of {label_smoothing:g} and levels off higher for it; the other losses "
@@ -39,24 +41,27 @@ def loss_curve(history: Records, label_smoothing: float = 0.0) -> go.Figure:
         ("loss", "loss"),
         "Cross-entropy by epoch; the training loss is the mean over the batches of an epoch, while the weights change. "
         + (smoothed if label_smoothing else "")
-        + "Both curves should fall and then level off. A test loss that rises while the training loss falls is "
+        + f"Both curves should fall and then level off. A {test_name} loss that rises while the training loss falls is "
         "overfitting. Jumps suggest that the learning rate is too high.",
+        test_name,
         train_name="train, smoothed" if label_smoothing else "train",
     )
     return figure.update_yaxes(title_text="cross-entropy (nats per image)", rangemode="tozero")
 
 
-def accuracy_curve(history: Records) -> go.Figure:
+def accuracy_curve(history: Records, test_name: str = "test") -> go.Figure:
     """Draw the fraction of correctly classified training and test images after each epoch.
 
     :param history: epoch records as ``run.history`` has them; a value that is not finite leaves a gap.
+    :param test_name: the name of the test set.
     """
     figure = _curves(
         "Accuracy",
         history,
         ("train_accuracy", "accuracy"),
-        "Fraction of correctly classified images by epoch. The last point of the test curve is the result. A test "
-        "curve far below the training curve is overfitting.",
+        f"Fraction of correctly classified images by epoch. The last point of the {test_name} curve is the result. A "
+        f"{test_name} curve far below the training curve is overfitting.",
+        test_name,
     )
     return figure.update_yaxes(title_text="accuracy (fraction of images)", **fraction_axis())
 
@@ -122,7 +127,7 @@ def layer_axis(figure: go.Figure, names: Sequence[str], title: str, max_names: i
 
 
 def _curves(
-    title: str, history: Records, quantities: tuple[str, str], caption: str, train_name: str = "train"
+    title: str, history: Records, quantities: tuple[str, str], caption: str, test_name: str, train_name: str = "train"
 ) -> go.Figure:
     """Draw every curve of a quantity that the records have.
 
@@ -130,7 +135,8 @@ def _curves(
     """
     train_key, quantity = quantities
     epochs = [record["epoch"] for record in history]
-    curves = [(train_key, train_name, TRAIN, "circle", "solid"), *_CURVES]
+    others = ((key, test_name if name == "test" else name, *style) for key, name, *style in _CURVES)
+    curves = [(train_key, train_name, TRAIN, "circle", "solid"), *others]
     keys = [key.format(quantity) for key, *_ in curves]
     ends = [
         f"{name} from {history[0][key]:.3f} to {history[-1][key]:.3f}"

@@ -14,7 +14,7 @@ from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
 from glassnet.pages.theme import LABEL_SIZE, shorten_label, text_figure, text_width
 
 MAX_PIXELS = 96  # longer side of an image: more would only make the page larger
-NO_ERRORS_TEXT = "The network classifies every test image correctly."
+NO_ERRORS_TEXT = "The network classifies every image correctly."
 
 
 def sample_figure(
@@ -67,7 +67,7 @@ def misclassified_figure(
         true, predicted = (f"{shorten_label(name, 10)} {p:.2f}" for _, name, p in sides)
         labels.append([true, f"→ {predicted}"])
         details = [f"{side}: {shorten_label(name, 60)} ({p:.4f})" for side, name, p in sides]
-        name = f"test image {error.index}" if names is None else shorten_label(names[position], 60)
+        name = f"image {error.index}" if names is None else shorten_label(names[position], 60)
         hover.append("<br>".join([name, *details]))
     first = errors[0]
     return image_grid(
@@ -82,7 +82,7 @@ def misclassified_figure(
             "probability; the highest confidence first. High confidence on a clear image may mean a wrong label."
         ),
         alt=(
-            f"{len(errors)} misclassified test images. The highest confidence: {classes[first.true]} predicted as "
+            f"{len(errors)} misclassified images. The highest confidence: {classes[first.true]} predicted as "
             f"{classes[first.predicted]} with probability {first.predicted_probability:.2f}."
         ),
     )

@@ -77,7 +77,7 @@ def feature_map_figure(activations: Mapping[str, npt.NDArray[np.floating[Any]]],
     grid = TileGrid(len(hover), height, width, max_channels, gap=max(1, width // 12), label_height=0)
     names = [shorten_label(layer) for layer in activations]
     figure = tile_grid_figure(
-        "Feature maps of one test image",
+        "Feature maps of one image",
         grid,
         labels=[],
         hover=hover,

@@ -14,6 +14,7 @@ from glassnet.progress import Progress
 from glassnet.recipe import Recipe
 from glassnet.studies.study import Study, format_paired_test
 from glassnet.studies.trials import Trial, TrialResult, run_trials
+from glassnet.training.log_line import name_test_set
 from glassnet.training.run import spec_for_data
 
 DEPTHS, NORMS, SEEDS, EPOCHS, WIDTH = (8, 20, 32, 56), ("batch", "none"), 3, 10, 8
@@ -249,8 +250,7 @@ def _trial(
 
 
 def _training_curve(network: tuple[str, bool, int, int], result: TrialResult) -> TrainingCurve:
-    error, test_error = (
-        tuple(1 - record[f"{split}_accuracy"] for record in result.history) for split in ("train_evaluated", "test")
-    )
+    error = tuple(1 - record["train_evaluated_accuracy"] for record in result.history)
+    test_error = tuple(1 - record[f"{name_test_set(record)}_accuracy"] for record in result.history)
     loss = tuple(record["train_evaluated_loss"] for record in result.history)
     return TrainingCurve(*network, error, loss, test_error, diverged=bool(result.failure))

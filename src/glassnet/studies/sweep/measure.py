@@ -20,7 +20,9 @@ from glassnet.progress import Progress
 from glassnet.studies.study import Study, format_paired_test, to_builtin
 from glassnet.studies.sweep.grid import GridPoint, ParamGrid, check_field, format_setting, grid_points, make_trial
 from glassnet.studies.trials import TrialResult, run_trials
+from glassnet.training.log_line import name_test_set
 from glassnet.training.loop import split_validation
+from glassnet.training.run_files import Record
 
 SEEDS, VALIDATION = 3, 0.2
 TEST = "paired t-test with Holm's correction"
@@ -184,12 +186,12 @@ class SweepStudy(Study):
     def _evaluation_summary(self) -> str:
         if self.split == "validation":
             return (
-                f"Accuracies are those of {self.images:,} validation images, held out of the training images, after "
-                "the last epoch. The test images were not used and can still test the selected setting."
+                f"Accuracies are those of {self.images:,} validation images, which no run trains on, after the "
+                "last epoch. The test images were not used and can still test the selected setting."
             )
         return (
-            f"Accuracies are those of the {self.images:,} test images after the last epoch. A setting selected by "
-            "them must be tested on other images."
+            f"Accuracies are those of the {self.images:,} {self.split} images after the last epoch. A setting selected "
+            "by them must be tested on other images."
         )
 
 
@@ -230,7 +232,7 @@ def run_study(
     :param recipe: the name of a recipe of the preset.
     :param seeds: number of seeds, from 0.
     :param validation_fraction: fraction of the training images that is held out to compare the settings, drawn by the
-        seed. With 0 they are compared on the test images.
+        seed. With 0 they are compared on the test images. Validation images that the data has are taken instead.
     :param folder: folder of the runs; None means ``studies/sweep-DATA``.
     :param workers: number of processes that train at the same time; see ``run_trials``.
     :param progress: receives the progress of all runs together; None is silent.
@@ -244,6 +246,7 @@ def run_study(
         if name in param_grid:
             raise ConfigError(f"{name} must be either in the grid or fixed. Got both.")
     dataset = data if isinstance(data, Dataset) else load_data(data)
+    validation_fraction = validation_fraction if dataset.validation is None else 0.0
     source = Path(str(dataset.source["source"])).name
     points = grid_points(param_grid)
     trials = [
@@ -253,21 +256,26 @@ def run_study(
     folder = Path("studies", f"sweep-{source}") if folder is None else folder
     results = run_trials(trials, dataset, folder, engine=engine, workers=workers, progress=progress)
     _, validation = split_validation(dataset, trials[0].recipe)
-    split, images = ("test", dataset.test) if validation is None else ("validation", validation)
     settings = [
-        _setting(point, results[index * seeds : (index + 1) * seeds], split) for index, point in enumerate(points)
+        _setting(point, results[index * seeds : (index + 1) * seeds], validation is not None)
+        for index, point in enumerate(points)
     ]
+    last: Record = next((result.last for result in results if result.last), {})
+    split, images = (name_test_set(last, dataset.test_name), dataset.test)
+    if validation is not None:
+        split, images = ("validation", validation)
     values = tuple((name, tuple(values)) for name, values in param_grid.items())
     return SweepStudy(source, trials[0].spec.preset, split, len(images), tuple(range(seeds)), values, tuple(settings))
 
 
-def _setting(point: GridPoint, results: Sequence[TrialResult], split: str) -> Setting:
+def _setting(point: GridPoint, results: Sequence[TrialResult], has_validation: bool) -> Setting:
     ends = [result.last for result in results]
+    splits = ["validation" if has_validation else name_test_set(end or {}) for end in ends]
     seconds = [sum(record["seconds"] for record in result.history) for result in results]
     return Setting(
         point.values,
         parameter_count(results[0].trial.spec),
-        tuple(None if end is None else end[f"{split}_accuracy"] for end in ends),
-        tuple(None if end is None else end[f"{split}_loss"] for end in ends),
+        tuple(None if end is None else end[f"{split}_accuracy"] for end, split in zip(ends, splits, strict=True)),
+        tuple(None if end is None else end[f"{split}_loss"] for end, split in zip(ends, splits, strict=True)),
         fmean(seconds),
     )
