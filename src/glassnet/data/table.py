@@ -29,11 +29,15 @@ _SNIFFED_ROWS = 50
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a table: paths as they are written, labels, and words for the splits, or None without them."""
+    """The rows of a table: paths as they are written, labels, and words for the splits, or None without them.
+
+    ``notes`` says which columns were taken where their names do not.
+    """
 
     paths: list[str]
     labels: list[str]
     splits: list[str] | None
+    notes: tuple[str, ...] = ()
 
 
 def is_table_name(name: str) -> bool:
@@ -53,10 +57,11 @@ def read_table(name: str, content: bytes, exists: Callable[[str], bool]) -> Tabl
     numbered = [(number, row) for number, row in enumerate(rows, start=1) if any(row)]
     if not numbered:
         raise DataError(f"{name} must have rows of a path and a label. Got none.")
-    names = [re.sub(r"[ _-]", "", cell.lower()) for cell in numbered[0][1]]
+    shown = numbered[0][1]
+    names = [re.sub(r"[ _-]", "", cell.lower()) for cell in shown]
     has_names = bool({*_PATHS, *_LABELS} & {*names})
     if not has_names and any(exists(cell) or is_named_as_image(cell) for cell in numbered[0][1]):
-        names = [""] * len(names)  # the first row has values
+        names, shown = [""] * len(names), [str(number) for number in range(1, len(names) + 1)]  # it has values
     else:
         numbered = numbered[1:]
     path, label, split = _find_columns(name, names)
@@ -65,7 +70,10 @@ def read_table(name: str, content: bytes, exists: Callable[[str], bool]) -> Tabl
     if splits is not None:
         _check_splits(name, [number for number, _ in numbered], splits)
     labels = [unicodedata.normalize("NFC", row[label]) for _, row in numbered]
-    return Table([row[path] for _, row in numbered], labels, splits)
+    notes: tuple[str, ...] = ()
+    if names[path] not in _PATHS or names[label] not in _LABELS:
+        notes = (f"{name} has its paths in column {shown[path]} and its labels in column {shown[label]}.",)
+    return Table([row[path] for _, row in numbered], labels, splits, notes)
 
 
 def _find_columns(name: str, names: Sequence[str]) -> tuple[int, int, int | None]:
