@@ -67,6 +67,7 @@ def images(tmp_path: Path) -> Path:
         "--clip-grad-norm 1 --lr 0.3 --seed 7 --epochs 1 --samples 60 --kernels plain --evaluate-train",
         "IMAGES --model tiny --image-size 8 --epochs 1 --batch-size 5 --max-unreadable 0.2",
         "IMAGES --model tiny --image-size 8,10 --epochs 1 --test-samples 4",
+        "IMAGES --model tiny --image-size 8,10 --epochs 1 --fit pad --value-range 0,99.5 --max-pixels 1000",
     ],
 )
 def test_training_command_repeats_the_training(

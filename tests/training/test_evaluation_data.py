@@ -69,6 +69,22 @@ class TestEvaluationData:
         assert (result["count"], result["contaminated"], result["test_accuracy"]) == (26, 6, None)
         assert 0 <= result["accuracy"] <= 1
 
+    def test_other_images_in_the_form_of_the_run(self, tmp_path: Path) -> None:
+        for name, low in (("own/cat", 300), ("own/dog", 500), ("held/cat", 400), ("held/dog", 900)):
+            (tmp_path / name).mkdir(parents=True)
+            for number in range(16):
+                values = np.random.default_rng(low + number).integers(low, low + 100, (8, 16), np.uint16)
+                Image.fromarray(values).save(tmp_path / name / f"{number}.tif")
+        train = {"run": tmp_path / "run", "epochs": 1, "image_size": 8, "fit": "squash", "progress": Progress()}
+        model = gn.load(gn.train("tiny", tmp_path / "own", report=False, **train).path)
+        own, held = model.load_dataset(), evaluation_data(model, str(tmp_path / "held"))
+        low, high = own.source["value_range"]
+        assert 299 < low < 301
+        assert 598 < high < 600
+        assert (own.source["fit"], held.source["fit"]) == ("squash", "squash")
+        assert held.source["value_range"] == [low, high]
+        assert held.test.images[held.test.labels == 1].min() == 255  # all are above the range of the training images
+
     def test_a_part_of_the_classes(self, model: gn.Model, tmp_path: Path) -> None:
         held = images(tmp_path / "held", 10, seed=1)
         shutil.rmtree(held / "dog")

@@ -41,7 +41,8 @@ def _to_option(name: str, value: Any) -> str:
     option = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
         return option if value else option.replace("--", "--no-", 1)
-    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value).removesuffix(".0")
+    parts = value if isinstance(value, list | tuple) else [value]
+    text = ",".join(str(part).removesuffix(".0") for part in parts)
     return f"{option} {shlex.quote(text)}"
 
 
