@@ -1,7 +1,10 @@
 import inspect
 import os
+import pickle
 import sys
+import zipfile
 from pathlib import Path
+from shutil import make_archive
 
 import pytest
 
@@ -79,14 +82,14 @@ def test_find_files_has_a_problem_for_a_folder_without_files() -> None:
 
 def test_find_files_has_a_problem_for_a_folder_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     touch("f/a/1.png", "f/b/2.png")
-    listdir = os.listdir
+    scandir = os.scandir
 
-    def fail(folder: str) -> list[str]:
+    def fail(folder: str) -> object:
         if folder == "f/a":
             raise PermissionError(13, "Permission denied", folder)
-        return listdir(folder)
+        return scandir(folder)
 
-    monkeypatch.setattr(os, "listdir", fail)
+    monkeypatch.setattr(os, "scandir", fail)
     problem = FoundFile("f/a", problem="Permission denied")
     assert list(find_files(["f"])) == [problem, FoundFile("f/b/2.png", in_folder=True)]
 
@@ -123,6 +126,37 @@ def test_find_files_has_a_problem_for_a_pattern_without_files() -> None:
 def test_find_files_takes_a_name_with_brackets_that_exists() -> None:
     touch("image [1].png", "image 1.png", "*.png")
     assert found("image [1].png", "*.png") == ["image [1].png", "*.png"]
+
+
+def test_find_files_lists_archives_whose_members_can_be_sent() -> None:
+    for path in ("a.zip", "a.tar.gz"):
+        touch("f/x.png", "f/.hidden", "f/b/y.png")
+        Path("f/b/y.png").write_bytes(b"content")
+        make_archive(path.split(".", 1)[0], {"zip": "zip", "tar.gz": "gztar"}[path.split(".", 1)[1]], "f")
+        files = list(find_files([path]))
+        assert [file.path for file in files] == [f"{path}/b/y.png", f"{path}/x.png"]
+        assert all(file.in_folder for file in files)
+        first, second = [file.read for file in pickle.loads(pickle.dumps(files))]
+        assert (first(), second()) == (b"content", b"")
+
+
+def test_find_files_sends_the_error_of_a_member() -> None:
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.writestr("x.png", b"content")
+    Path("a.zip").write_bytes(Path("a.zip").read_bytes().replace(b"content", b"CONTENT", 1))  # its checksum is wrong
+    (file,) = pickle.loads(pickle.dumps(list(find_files("a.zip"))))
+    with pytest.raises(DataError, match="damaged in the archive"):
+        file.read()
+
+
+def test_find_files_has_a_problem_for_an_archive_that_cannot_be_read() -> None:
+    Path("a.zip").write_text("text", encoding="utf-8")
+    with zipfile.ZipFile("empty.zip", "w"):
+        pass
+    damaged, empty, missing = find_files(["a.zip", "empty.zip", "missing.zip"])
+    assert (damaged.path, (damaged.problem or "")[:32]) == ("a.zip", "a.zip must be a zip archive, or ")
+    assert empty == FoundFile("empty.zip", problem="no files in this archive")
+    assert missing == FoundFile("missing.zip")
 
 
 def test_find_files_reads_paths_when_they_are_asked_for() -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from shutil import make_archive
 
 import numpy as np
 import pytest
@@ -71,6 +72,19 @@ def test_predict_files_keeps_the_order_over_processes(
             assert row == gn.FilePrediction("none.png", error="no such file")
         else:
             assert_same([row], [expected[row.path]])
+
+
+def test_predict_files_reads_archives_in_place(
+    model: gn.Model, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode_processes, "SECONDS_ALONE", 0.0)
+    monkeypatch.setattr(decode_processes, "FILES_PER_TASK", 8)
+    monkeypatch.setattr(file_predictions, "usable_cores", lambda: 2)
+    archive = make_archive(str(tmp_path / "images"), "gztar", paths[0].parent)
+    rows = list(model.predict_files([archive, "none.zip"], batch_size=8))
+    assert rows.pop() == gn.FilePrediction("none.zip", error="no such file")
+    assert [row.path for row in rows] == [f"{archive}/{path.name}" for path in paths]
+    assert_same(rows, model.predict(paths))
 
 
 def test_predict_files_leaves_out_what_is_no_image_in_a_folder(

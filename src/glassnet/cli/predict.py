@@ -32,8 +32,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Image files; folders, for all images below them; patterns such as 'photos/**/*.jpg'; - for paths on "
-            "stdin, one a line, or separated by NUL.",
+            help="Image files; folders and zip or tar archives, for all images in them; patterns such as "
+            "'photos/**/*.jpg'; - for paths on stdin, one a line, or separated by NUL.",
         ),
     ],
     top: Annotated[int, typer.Option(help="Number of classes to print for each image.", min=1)] = 1,

@@ -27,7 +27,12 @@ def is_archive(path: Path) -> bool:
     """Return whether a file is an archive, by its content or its name."""
     block = _first_block(path)
     kinds = (b"PK\3\4", b"PK\5\6", *COMPRESSIONS, *_OTHER_KINDS)
-    return block.startswith(kinds) or is_tar(block) or path.name.lower().endswith(_SUFFIXES)
+    return block.startswith(kinds) or is_tar(block) or is_named_as_archive(path.name)
+
+
+def is_named_as_archive(name: str) -> bool:
+    """Return whether a file has the name of an archive."""
+    return name.lower().endswith(_SUFFIXES)
 
 
 def list_archive(path: Path) -> Listing:

@@ -15,9 +15,10 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from queue import SimpleQueue
+from threading import Lock
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -75,58 +76,67 @@ def _first_result(pending: deque[tuple[list[File], Future[list[Decoded]]]]) -> I
 
 @contextmanager
 def _started_processes(count: int) -> Iterator[Callable[..., Future[Any]]]:
-    """Start processes; yield the function that gives them a task. A thread for each waits for its answers."""
-    processes = [_start_process() for _ in range(count)]
-    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-    for process in processes:
-        idle.put(process)
+    """Start processes; yield the function that gives a task to one of them."""
+    processes = [_Process() for _ in range(count)]
+    free: SimpleQueue[_Process] = SimpleQueue()
+    for process in processes * 2:  # the next task is sent while one is worked on
+        free.put(process)
 
     def run(*task: Any) -> Any:
-        process = idle.get()
+        process = free.get()
         try:
-            return _run_in(process, task)
+            return process.run(task)
         finally:
-            idle.put(process)
+            free.put(process)
 
-    threads = ThreadPoolExecutor(count)
+    threads = ThreadPoolExecutor(2 * count)
     try:
         yield lambda *task: threads.submit(run, *task)
     finally:
         for process in processes:
-            process.kill()  # ends the wait of its thread
+            process.popen.kill()  # ends the wait of its threads
         threads.shutdown(cancel_futures=True)
         for process in processes:
-            with suppress(BrokenPipeError), process:  # closes the pipes and waits
+            with suppress(BrokenPipeError), process.popen:  # closes the pipes and waits
                 pass
 
 
-def _start_process() -> subprocess.Popen[bytes]:
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", _PROGRAM.format(__name__)],  # -P: no module of the current directory
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # decoders written in C print there
-        env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
-    )
+class _Process:
+    """A process that works on tasks in their order. Two threads may give it one each."""
 
+    def __init__(self) -> None:
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        self.popen = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM.format(__name__)],  # -P: no module of the current directory
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # decoders written in C print there
+            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+        )
+        self.sending, self.receiving = Lock(), Lock()
 
-def _run_in(process: subprocess.Popen[bytes], task: tuple[Any, ...]) -> Any:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        pickle.dump(task, process.stdin)
-        process.stdin.flush()
-        result = pickle.load(process.stdout)
-    except (OSError, EOFError) as error:
-        code = process.wait()
-        ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        raise GlassnetError(
-            f"A process that decodes images ended unexpectedly ({ended}), often because memory ran out."
-        ) from error
-    if isinstance(result, Exception):
-        raise result
-    return result
+    def run(self, task: tuple[Any, ...]) -> Any:
+        """Return the result of a task; an error in it is raised."""
+        with ExitStack() as received:
+            try:
+                with self.sending:
+                    assert self.popen.stdin is not None
+                    pickle.dump(task, self.popen.stdin)
+                    self.popen.stdin.flush()
+                    received.enter_context(self.receiving)  # before the next task is sent: answers keep the order
+                assert self.popen.stdout is not None
+                result = pickle.load(self.popen.stdout)
+            except (OSError, EOFError) as error:
+                raise GlassnetError(
+                    f"A process that decodes images ended unexpectedly ({self._wait()}), often because memory ran out."
+                ) from error
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _wait(self) -> str:
+        code = self.popen.wait()
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def _serve() -> None:

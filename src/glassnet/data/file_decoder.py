@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.data.decode import decode_file
 from glassnet.data.file_search import FoundFile
-from glassnet.data.image_file import ImageFile
+from glassnet.data.image_file import ImageFile, read_file
 from glassnet.data.image_form import ImageForm
 from glassnet.data.image_formats import is_named_as_image
 from glassnet.data.image_opening import UnreadableError, quiet_pillow
@@ -39,7 +39,7 @@ class FileDecoder:
     def _decode(self, found: FoundFile) -> Readable | str | None:
         if found.problem:
             return found.problem
-        file = ImageFile.on_disk(Path(found.path))
+        file = ImageFile(found.path, found.read or partial(read_file, found.path))
         try:
             if found.in_folder and not is_named_as_image(found.path) and not self._is_recognised(file):
                 return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +31,21 @@ class ImageFile:
 
         :param name: its name; the path if None.
         """
-        return cls(str(path) if name is None else name, functools.partial(_read, path))
+        return cls(str(path) if name is None else name, functools.partial(read_file, path))
 
 
-def _read(path: Path) -> bytes:
-    if not path.is_file():  # reading a pipe may never end
-        raise DataError("not a file" if path.exists() else "no such file")
-    if path.stat().st_size > MAX_FILE_BYTES:
+def read_file(path: str | Path) -> bytes:
+    """Return the bytes of a file on disk.
+
+    :raises DataError: if there is none, or it is no regular file or too large.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116  # text of a path takes half the time of a Path
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise DataError("no such file") from None
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe may never end
+        raise DataError("not a file")
+    if status.st_size > MAX_FILE_BYTES:
         raise DataError(f"larger than {MAX_FILE_BYTES >> 30} GB")
-    return path.read_bytes()
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        return file.read()

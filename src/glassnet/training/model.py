@@ -96,8 +96,8 @@ class Model:
         The next files are decoded meanwhile, by processes of their own if there are many. A file that cannot be read
         has its ``error``, and the others are predicted. Files are decoded as by ``predict``.
 
-        :param paths: files; folders, which stand for all images below them, sorted; and patterns such as
-            ``photos/**/*.jpg``. They are read as the predictions are.
+        :param paths: files; folders, and zip or tar archives, which stand for all images in them, sorted; and patterns
+            such as ``photos/**/*.jpg``. They are read as the predictions are.
         :param top: number of classes for each file.
         :param batch_size: number of images that the network computes at once.
         :raises ConfigError: if top or batch_size is below 1.
