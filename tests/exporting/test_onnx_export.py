@@ -93,6 +93,14 @@ def test_export_draws_images_for_runs_on_arrays(tmp_path: Path, digits: gn.Datas
     assert (given.verification.images, given.verification.source) == (450, "test images")
 
 
+def test_export_adds_drawn_images_to_few_test_images(trained: Model, tmp_path: Path, digits: gn.Dataset) -> None:
+    part = digits.test.take(np.arange(10))
+    few = gn.Dataset.from_splits(digits.train, part, digits.classes, scale=16.0)
+    verification = gn.export(trained.path, tmp_path / "model.onnx", data=few).verification
+    assert verification is not None
+    assert (verification.images, verification.source) == (64, "test and drawn images")
+
+
 def test_export_refuses_data_that_does_not_fit(trained: Model, tmp_path: Path) -> None:
     images, labels = np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2
     small = gn.Dataset(images, labels, test_images=images, test_labels=labels)

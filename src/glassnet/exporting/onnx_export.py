@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.data import Dataset, Normalization
@@ -68,8 +69,8 @@ def export(
     :param input: ``uint8`` for images (N, H, W, C) from 0 to 255, as ``numpy.asarray`` makes them of Pillow's;
         ``float32`` for images (N, C, H, W) from 0 to 1.
     :param weights: ``best`` or ``last``; None means the best weights if validation selected some, otherwise the last.
-    :param data: a Dataset or a source with the test images; by default the run's, or drawn images if the run has none
-        or they cannot be loaded again.
+    :param data: a Dataset or a source with the test images; by default the run's. Drawn images are added up to 64, or
+        take their place if the run has no data or it cannot be loaded again.
     :param verify: False writes the file without ONNX Runtime.
     :returns: the export, with its ``path`` and ``verification``.
     :raises ConfigError: if an argument is out of its range, or the weights are larger than 2 GB.
@@ -113,11 +114,15 @@ def _images(
 ) -> tuple[NDArray[Any], str]:
     """Return the images to verify with, uint8 (N, H, W, C) from 0 to 255, and what they are."""
     spec = model.network.spec
+    drawn = drawn_images(normalization, spec.size)
     try:
         dataset = data if isinstance(data, Dataset) else evaluation_data(model, None if data is None else str(data))
     except GlassnetError as error:
         if data is not None:
             raise
         current_progress().log(f"{error} Drawn images take their place.")
-        return drawn_images(normalization, spec.size), "drawn images"
-    return verification_images(dataset, (*spec.size, spec.in_channels)), "test images"
+        return drawn, "drawn images"
+    images = verification_images(dataset, (*spec.size, spec.in_channels))
+    if len(images) >= len(drawn):
+        return images, "test images"
+    return np.concatenate([images, drawn[len(images) :]]), "test and drawn images"

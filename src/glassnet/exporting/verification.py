@@ -31,9 +31,9 @@ BATCH_SIZE = 32
 class Verification:
     """The comparison of ONNX Runtime's outputs with the run's.
 
-    Attributes: ``images``, their number, and ``source``, ``test images`` or ``drawn images``; ``largest_logit``, the
-    run's largest absolute logit; ``difference``, the largest absolute difference of two logits in units of it, and the
-    ``tolerance`` of that; ``runtime``, the version of ONNX Runtime.
+    Attributes: ``images``, their number, and ``source``, ``test images``, ``drawn images`` or both; ``largest_logit``,
+    the run's largest absolute logit; ``difference``, the largest absolute difference of two logits in units of it, and
+    the ``tolerance`` of that; ``runtime``, the version of ONNX Runtime.
     """
 
     images: int
