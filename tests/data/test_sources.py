@@ -243,6 +243,16 @@ def test_load_data_raises_for_a_device():
         ({"test_size": "half"}, "test_size must be above 0 and at most 1. Got 'half'."),
         ({"max_unreadable": None}, "max_unreadable must be from 0 to 1. Got None."),
         ({"max_unreadable": 1.5}, "max_unreadable must be from 0 to 1. Got 1.5."),
+        ({"fit": "fill"}, "fit must be one of crop, pad, squash. Got 'fill'."),
+        ({"value_range": (1, 1)}, r"value_range must be two finite numbers, the lower one first. Got \(1, 1\)."),
+        ({"value_range": 3}, "value_range must be two finite numbers, the lower one first. Got 3."),
+        ({"value_range": "ab"}, "value_range must be two finite numbers, the lower one first. Got 'ab'."),
+        ({"max_pixels": 0}, "max_pixels must be an integer of at least 1. Got 0."),
+        ({"max_pixels": "many"}, "max_pixels must be an integer of at least 1. Got 'many'."),
+        ({"classes": "cats"}, "classes must be a list of different names. Got 'cats'."),
+        ({"classes": []}, r"classes must be a list of different names. Got \[\]."),
+        ({"classes": ["a", "a"]}, r"classes must be a list of different names. Got \['a', 'a'\]."),
+        ({"classes": [0, 1]}, r"classes must be a list of different names. Got \[0, 1\]."),
     ],
 )
 def test_load_data_raises_for_wrong_arguments(options, message):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from glassnet.errors import ConfigError, choice_error
 
@@ -37,13 +37,17 @@ class ImageForm:
         if self.fit not in get_args(Fit):
             raise choice_error("fit", get_args(Fit), self.fit)
         if self.value_range is not None and not _is_range(self.value_range):
-            raise ConfigError(f"value_range must be two finite numbers, the lower one first. Got {self.value_range}.")
-        if self.max_pixels < 1:
-            raise ConfigError(f"max_pixels must be an integer of at least 1. Got {self.max_pixels}.")
+            raise ConfigError(f"value_range must be two finite numbers, the lower one first. Got {self.value_range!r}.")
+        if not isinstance(self.max_pixels, int) or self.max_pixels < 1:
+            raise ConfigError(f"max_pixels must be an integer of at least 1. Got {self.max_pixels!r}.")
 
 
-def _is_range(value_range: tuple[float, ...]) -> bool:
-    return len(value_range) == 2 and all(map(math.isfinite, value_range)) and value_range[0] < value_range[1]
+def _is_range(value_range: Any) -> bool:
+    try:
+        low, high = map(float, value_range)
+    except (TypeError, ValueError):
+        return False
+    return math.isfinite(low) and math.isfinite(high) and low < high
 
 
 def check_file_channels(channels: int) -> None:

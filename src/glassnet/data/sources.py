@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,8 +78,8 @@ def load_data(
         around the middle, "pad" adds black bars, "squash" changes the aspect ratio.
     :param value_range: the values of 16-bit, int32 and float images that become 0 and 255. None measures one range
         on the training images.
-    :param classes: class names in their order, of which the source may have a part, as for images to evaluate a run
-        on. Default: those of the training images.
+    :param classes: class names of image files in their order, of which the source may have a part, as for images to
+        evaluate a run on. Default: those of the training images.
     :param samples: number of training images, in the proportions of the classes.
     :param test_samples: largest number of test images, in the proportions of the classes, or "all". Default: as many
         as ``samples``.
@@ -101,7 +101,7 @@ def load_data(
     check_file_channels(channels or 1)
     ImageForm(size or (1, 1), channels or 1, fit, value_range, max_pixels)  # for its checks
     value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
-    _check_arguments(samples, test_samples, seed, test_size, max_unreadable)
+    _check_arguments(classes, samples, test_samples, seed, test_size, max_unreadable)
     path, name = as_path("source", source), str(source)
     is_file = bool(name) and _is_readable(path)
     is_hub = not is_file and is_hub_name(name)
@@ -184,9 +184,18 @@ def _list_on_disk(path: Path) -> Listing | None:
 
 
 def _check_arguments(
-    samples: int | None, test_samples: int | str | None, seed: int, test_size: float, max_unreadable: float
+    classes: Any,
+    samples: int | None,
+    test_samples: int | str | None,
+    seed: int,
+    test_size: float,
+    max_unreadable: float,
 ) -> None:
     validate_seed(seed)
+    if classes is not None and not (
+        isinstance(classes, list | tuple) and {*map(type, classes)} == {str} and len({*classes}) == len(classes)
+    ):
+        raise ConfigError(f"classes must be a list of different names. Got {classes!r}.")
     if not isinstance(test_size, int | float) or not 0 < test_size <= 1:
         raise ConfigError(f"test_size must be above 0 and at most 1. Got {test_size!r}.")
     if not isinstance(max_unreadable, int | float) or not 0 <= max_unreadable <= 1:
