@@ -65,7 +65,7 @@ def test_list_saved_reads_a_data_set_and_its_splits(tmp_path, data, capfd):
     listing = list_saved(tmp_path / "b")
     assert listing.splits == ["train"] * 6 + ["validation"] * 2
     assert listing.classes == ["cat", "dog"]
-    assert listing.notes == (f"Splits of {tmp_path / 'b'} that were left out: extra.",)
+    assert listing.notes == ("Splits for none of train, val and test were left out: extra.",)
     assert capfd.readouterr() == ("", "")
     assert is_saved(tmp_path / "a")
     assert is_saved(tmp_path / "b")

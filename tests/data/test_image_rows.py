@@ -76,8 +76,8 @@ def test_list_rows_leaves_out_rows_without_image_or_label():
     assert [file.name for file in listing.files] == ["row/0.png", "row/3.png"]
     assert listing.classes == ["a", "c"]
     assert listing.notes == (
-        "2 rows of x without a label were left out.",
-        "2 rows of x without an image were left out.",
+        "Rows without a label were left out: 2.",
+        "Rows without an image were left out: 2.",
     )
 
 
@@ -156,7 +156,7 @@ def test_list_rows_notes_which_of_several_columns_has_the_labels():
     schema = table.schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     listing = list_rows("x", [Part("x", None, schema, lambda names: table.select(names).to_batches())])
     assert listing.labels == ["a", "b"]
-    assert listing.notes == ("Labels of x are those of fine, and not of coarse.",)
+    assert listing.notes == ("The labels are those of the column fine, and not of coarse.",)
 
 
 @pytest.mark.parametrize("label", [[[1, 2]], [{"a": 1}], [1.5], [b"a"]])

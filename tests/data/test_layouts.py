@@ -163,12 +163,13 @@ def wide(number: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 32, 3), np.uint8))
 
 
-def pack(name: str) -> Callable[[Path], None]:
+def pack(name: str, rename: Callable[[str], str] = str) -> Callable[[Path], None]:
     """Return a function that packs the folder "data" into an archive."""
 
     def write(folder: Path) -> None:
         data = folder / "data"
-        members = [(path, path.relative_to(data).as_posix()) for path in sorted(data.rglob("*")) if path.is_file()]
+        files = [path for path in sorted(data.rglob("*")) if path.is_file() or path.is_symlink()]
+        members = [(path, rename(path.relative_to(data).as_posix())) for path in files]
         if name.endswith(".zip"):
             with zipfile.ZipFile(folder / name, "w") as archive:
                 for path, member in members:
@@ -181,6 +182,31 @@ def pack(name: str) -> Callable[[Path], None]:
     return write
 
 
+def encrypt(name: str) -> Callable[[Path], None]:
+    """Return a function that sets the flag of encrypted members in the directory of a zip archive."""
+
+    def write(folder: Path) -> None:
+        content = bytearray((folder / name).read_bytes())
+        for match in re.finditer(b"PK\1\2", bytes(content)):
+            content[match.start() + 8] |= 1
+        (folder / name).write_bytes(content)
+
+    return write
+
+
+def truncate(name: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+
+    return write
+
+
+def write_bomb(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "data.zip", "w") as archive:
+        archive.writestr("cats/1.bmp", b"1")
+        archive.infolist()[0].file_size = 20 << 30
+
+
 def write_parquet(folder: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="the extra hub has it")
     from pyarrow import parquet
@@ -191,6 +217,45 @@ def write_parquet(folder: Path) -> None:
         "split": ["train", "train", "train", "test"] * 2,
     }
     parquet.write_table(pyarrow.table(columns), folder / "t.parquet")
+
+
+def image_rows(damaged: int = 0, unlabelled: int = 0, label: str = "label", has_bytes: bool = True) -> dict[str, Any]:
+    """Return the columns of 16 images of cats and dogs, of which a quarter are test images by their hash."""
+    contents = [image_bytes(100 + index, is_test=index % 4 == 3) for index in range(2 * COUNT)]
+    contents[:damaged] = [b"damaged"] * damaged
+    images = [{"bytes": content if has_bytes else None, "path": f"{n}.png"} for n, content in enumerate(contents)]
+    labels = [None] * unlabelled + ["cat"] * (COUNT - unlabelled) + ["dog"] * COUNT
+    return {"image": images, label: labels if label == "label" else [0.5] * len(labels)}
+
+
+def save_rows(name: str = "images.parquet", **options: Any) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        pyarrow = pytest.importorskip("pyarrow", reason="the extra hub has it")
+        from pyarrow import parquet
+
+        (folder / name).parent.mkdir(exist_ok=True)
+        kinds = {"image": pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})}
+        columns = {key: pyarrow.array(values, kinds.get(key)) for key, values in image_rows(**options).items()}
+        parquet.write_table(pyarrow.table(columns), folder / name)
+
+    return write
+
+
+def save_feather(folder: Path) -> None:
+    feather = pytest.importorskip("pyarrow.feather", reason="the extra hub has it")
+    from pyarrow import table
+
+    rows = image_rows()
+    columns = {"img": [image["bytes"] for image in rows["image"]], "class": rows["label"]}
+    feather.write_feather(table(columns), str(folder / "images.feather"))
+
+
+def save_splits(folder: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="the extra hub has it")
+    data = datasets.Dataset.from_dict(image_rows())
+    datasets.disable_progress_bars()
+    datasets.DatasetDict(train=data, validation=data, extra=data).save_to_disk(folder)
+    datasets.enable_progress_bars()
 
 
 def replace_columns(folder: Path) -> None:
@@ -429,8 +494,77 @@ CASES = {
             "data.zip",
             prepare=pack("data.zip"),
         ),
+        Case(
+            ["data/cats/*.jpg", "data/dogs/*.jpg"],
+            "packed as data.zip, and named photo.jpg",
+            source="photo.jpg",
+            prepare=both(pack("data.zip"), copy("data.zip", "photo.jpg")),
+        ),
+        Case(
+            ["data/cats/*.jpg", "data/dogs/*.jpg"],
+            "packed as data.zip on Windows, with backslashes in the names",
+            source="data.zip",
+            prepare=pack("data.zip", lambda name: name.replace("/", "\\")),
+        ),
+        Case(
+            ["data/cats/*.jpg", "data/dogs/*.jpg", "data/etc/1.jpg"],
+            "packed as data.tar, etc/1.jpg as ../etc/1.jpg",
+            source="data.tar",
+            prepare=pack("data.tar", lambda name: name.replace("etc/", "../etc/")),
+        ),
+        Case(
+            ["data/cats/*.jpg", "data/dogs/*.jpg"],
+            "packed as data.tar, after a link data/dogs/all to the folder",
+            source="data.tar",
+            prepare=both(lambda folder: (folder / "data/dogs/all").symlink_to(folder), pack("data.tar")),
+        ),
+        Case(
+            ["data/cats/*.jpg", "data/dogs/*.jpg"],
+            "packed as data.zip with a password",
+            source="data.zip",
+            prepare=both(pack("data.zip"), encrypt("data.zip")),
+        ),
+        Case(
+            ["data/cats/*.jpg", "data/dogs/*.jpg"],
+            "packed as data.tar.gz, of which the end is missing",
+            source="data.tar.gz",
+            prepare=both(pack("data.tar.gz"), truncate("data.tar.gz")),
+        ),
+        Case(
+            [],
+            "data.zip, which says that it unpacks to 20 GB",
+            source="data.zip",
+            prepare=write_bomb,
+        ),
+        Case(["train.zip", "test.zip"], "two archives in a folder"),
         Case(["data.zip"], "damaged", {"data.zip": b"PK\3\4" + bytes(100)}, "data.zip"),
         Case(["data.rar"], "", {"data.rar": b"Rar!\x1a\x07\x01\x00" + bytes(100)}, "data.rar"),
+        Case(["data.zip"], "the page of an error, saved as an archive", {"data.zip": b"<!DOCTYPE html>"}, "data.zip"),
+    ],
+    "Hugging Face data sets, Arrow and Parquet": [
+        Case([], "images.parquet, with the columns image and label", source="images.parquet", prepare=save_rows()),
+        Case([], "images.feather, with the columns img and class", source="images.feather", prepare=save_feather),
+        Case(
+            [],
+            "`data/train-00000-of-00001.parquet`<br>`data/test-00000-of-00001.parquet`<br>`README.md`",
+            prepare=both(save_rows("data/train-00000-of-00001.parquet"), save_rows("data/test-00000-of-00001.parquet")),
+        ),
+        Case([], "a folder of `save_to_disk`, with the splits train, validation and extra", prepare=save_splits),
+        Case([], "images.parquet, with a damaged image", source="images.parquet", prepare=save_rows(damaged=1)),
+        Case([], "images.parquet, two rows without a label", source="images.parquet", prepare=save_rows(unlabelled=2)),
+        Case(
+            [],
+            "images.parquet, with the columns image and score, of fractions",
+            source="images.parquet",
+            prepare=save_rows(label="score"),
+        ),
+        Case(
+            [],
+            "images.parquet, with paths to images in the column image alone",
+            source="images.parquet",
+            prepare=save_rows(has_bytes=False),
+        ),
+        Case(["images.parquet"], "damaged", {"images.parquet": b"PAR1" + bytes(100)}, "images.parquet"),
     ],
 }
 

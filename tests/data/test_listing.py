@@ -1,7 +1,7 @@
 import pytest
 
 from glassnet.data.image_file import ImageFile
-from glassnet.data.listing import is_system_name, list_members, name_some
+from glassnet.data.listing import is_system_name, list_members, name_some, printable
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,9 @@ def test_name_some_names_three():
     assert name_some(["a"]) == "a"
     assert name_some(["a", "b", "c"]) == "a, b, c"
     assert name_some(["a", "b", "c", "d"]) == "a, b, c, ..."
+
+
+def test_printable_replaces_what_controls_a_terminal_or_is_not_utf8():
+    assert printable("a\x1b[2J\n\udcff.png") == "a?[2J??.png"
+    assert printable("große\u3000猫.png") == "große\u3000猫.png"
+    assert name_some(["a\nb"]) == "a?b"

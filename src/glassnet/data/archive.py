@@ -9,18 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from zipfile import is_zipfile
 
-from glassnet.data.archive_member import MAX_MEMBERS, PATH_OUTSIDE, Member
+from glassnet.data.archive_member import MAX_MEMBERS, PATH_OUTSIDE, REPLACED, Member
 from glassnet.data.image_file import ImageFile
-from glassnet.data.listing import Listing, list_members
+from glassnet.data.listing import Listing, list_members, name_some
 from glassnet.data.shared_file import SharedFile
 from glassnet.data.tar_archive import BLOCK_BYTES, COMPRESSIONS, is_tar, list_tar, unpack
 from glassnet.data.zip_archive import list_zip
 from glassnet.errors import DataError
 
-_SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
+_SUFFIXES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _OTHER_KINDS = {b"Rar!": "RAR", b"7z\xbc\xaf\x27\x1c": "7z", b"\x28\xb5\x2f\xfd": "Zstandard"}  # by the first bytes
 _UNUSUAL = re.compile(r"(^|/)\.{0,2}(/|$)|^[A-Za-z]:/")  # a part of a path that is empty, . or .., or a drive
-_REPLACED = "of the same name as a later member"
 
 
 def is_archive(path: Path) -> bool:
@@ -50,10 +49,11 @@ def list_archive(path: Path) -> Listing:
             left_out[member.defect or PATH_OUTSIDE].append(member.name)
         else:
             if name in members:
-                left_out[_REPLACED].append(name)
+                left_out[REPLACED].append(name)
             members[name] = member
     files = [ImageFile(name, member.read) for name, member in members.items()]
-    return replace(list_members(files), notes=tuple(_notes(path, left_out)))
+    notes = [f"{defect} were left out: {len(names):,} ({name_some(names)})." for defect, names in left_out.items()]
+    return replace(list_members(files), notes=tuple(notes))
 
 
 def _open(path: Path) -> Iterator[Member]:
@@ -95,9 +95,3 @@ def _inner_name(name: str) -> str | None:
     if not parts or ".." in parts or name.startswith("/") or re.match("[A-Za-z]:/", name):
         return None
     return "/".join(parts)
-
-
-def _notes(path: Path, left_out: dict[str, list[str]]) -> Iterator[str]:
-    for defect, names in left_out.items():
-        is_or_are, members = ("was", "member") if len(names) == 1 else ("were", "members")
-        yield f"{len(names):,} {members} of {path.name} {is_or_are} left out: {defect} (first: {names[0]!r})."

@@ -13,10 +13,11 @@ MAX_MEMBERS = 2_000_000
 MAX_RATIO = 100  # unpacked bytes by bytes of the archive; photos have about 1, a zip bomb has 1,000 or more
 MIN_UNPACKED_LIMIT = 1 << 30  # small archives of plain areas, as of drawings in BMP, may have a larger ratio
 
-NO_FILE = "a link or a device"
-PATH_OUTSIDE = "a path that is absolute or has .. in it"
-TOO_LARGE = f"larger than {MAX_FILE_BYTES >> 30} GB"
-SPARSE = "stored as a sparse file"
+NO_FILE = "Links and devices in the archive"
+PATH_OUTSIDE = "Members of the archive with paths that lead out of it"
+TOO_LARGE = f"Members of the archive larger than {MAX_FILE_BYTES >> 30} GB"
+SPARSE = "Sparse files in the archive"
+REPLACED = "Members of the archive with the name of a later one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Member:
     """A member of an archive that is no folder.
 
     Attributes: ``name``, its path in the archive; ``size``, its unpacked bytes according to the archive; ``read``,
-    as in ImageFile; ``defect``, why it is left out, or None.
+    as in ImageFile; ``defect``, the group of members that are left out which it belongs to, or None.
     """
 
     name: str

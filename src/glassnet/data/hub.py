@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from glassnet.data.image_rows import BATCH_ROWS, Part, damage_error, list_rows
 from glassnet.data.layout import split_role
-from glassnet.data.listing import Listing
+from glassnet.data.listing import Listing, name_some
 from glassnet.errors import DataError
 from glassnet.progress import current_progress
 
@@ -114,7 +114,7 @@ def _list_splits(source: str, data: Any, files_below: Path | None) -> Listing:
         for word, split in splits.items()
         if word in known or not known
     ]
-    notes = (f"Splits of {source} that were left out: {', '.join(others)}.",) if others else ()
+    notes = (f"Splits for none of train, val and test were left out: {name_some(others)}.",) if others else ()
     listing = list_rows(source, parts, files_below)
     return replace(listing, notes=(*listing.notes, *notes))
 

@@ -92,7 +92,7 @@ def list_rows(source: str, parts: Sequence[Part], files_below: Path | None = Non
         for row, offset in zip(rows, offsets[:-1], strict=True)
     ]
     splits = [row.split for row in rows]
-    notes = [f"{n:,} rows of {source} without {part} were left out." for part, n in left_out.items()]
+    notes = [f"Rows without {part} were left out: {n:,}." for part, n in left_out.items()]
     return Listing(files, labels, splits if any(splits) else None, classes, (*columns.notes, *notes))
 
 
@@ -131,7 +131,7 @@ def _find_columns(source: str, schema: pyarrow.Schema) -> _Columns:
     notes: tuple[str, ...] = ()
     if label is None and of_classes:
         label, *others = of_classes
-        notes = (f"Labels of {source} are those of {label}, and not of {', '.join(others)}.",) if others else ()
+        notes = (f"The labels are those of the column {label}, and not of {', '.join(others)}.",) if others else ()
     elif label is None and len(labels) == 1:
         label = labels[0]
     if image is None or label is None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
+from glassnet.data.archive import is_named_as_archive
 from glassnet.data.file_finder import FileFinder
 from glassnet.data.image_file import ImageFile
 from glassnet.data.image_formats import is_named_as_image
 from glassnet.data.layout import Layout, read_layout, split_role
-from glassnet.data.listing import Listing, name_some
+from glassnet.data.listing import Listing, name_some, printable
 from glassnet.data.table import is_table_name, read_table
 from glassnet.errors import DataError
 
@@ -140,11 +141,11 @@ def _label_by_layout(listing: Listing, layout: Layout, is_image: Sequence[bool])
     other_files = list(listing.system_files)
     for file, label, split, is_named in zip(listing.files, layout.labels, layout.splits, is_image, strict=True):
         if label is not None:
-            files.append(ImageFile(_printable(file.name), file.read))
+            files.append(ImageFile(printable(file.name), file.read))
             labels.append(_class_name(label))
             splits.append(split)
         else:
-            (outside if is_named else other_files).append(_printable(file.name))
+            (outside if is_named else other_files).append(printable(file.name))
     notes = [*listing.notes, *layout.notes]
     if outside:
         notes.append(f"Images outside the class folders were left out: {len(outside):,} ({name_some(outside)}).")
@@ -153,11 +154,6 @@ def _label_by_layout(listing: Listing, layout: Layout, is_image: Sequence[bool])
             f"The folders give the classes, tables were not read: {name_some(tables)}. To use one, give its path."
         )
     return LabeledFiles(files, labels, splits, listing.classes, other_files, tuple(notes))
-
-
-def _printable(name: str) -> str:
-    """Return the name with ? for what is not valid UTF-8, which must not stop what prints or stores it."""
-    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _class_name(name: str) -> str:
@@ -170,6 +166,9 @@ def _class_name(name: str) -> str:
 
 
 def _raise_no_classes(source: str, names: Sequence[str], is_image: Sequence[bool], classes: set[str]) -> NoReturn:
+    archives = [name for name in names if is_named_as_archive(name)]
+    if archives and not any(is_image):
+        raise DataError(f"{source} must hold images. Got archives in it. Unpack them: {name_some(archives)}.")
     if not any(is_image) and not classes:
         received = f"no image among {len(names):,} files" if names else "no files"
         raise DataError(f"{source} must hold images. Got {received}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -65,4 +66,9 @@ def sort_by_name(files: Iterable[ImageFile]) -> list[ImageFile]:
 
 def name_some(names: Sequence[str]) -> str:
     """Return the first three names, separated by commas, and three points if there are more."""
-    return ", ".join(names[:N_NAMED]) + (", ..." if len(names) > N_NAMED else "")
+    return ", ".join(map(printable, names[:N_NAMED])) + (", ..." if len(names) > N_NAMED else "")
+
+
+def printable(name: str) -> str:
+    """Return the name with ? for what is not valid UTF-8 or would control the terminal that prints it."""
+    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "?", name)
