@@ -275,7 +275,7 @@ CASES = {
         Case(["a/b/cats/*.jpg", "a/b/dogs/*.jpg", "a/README.md"]),
         Case(["cats/2023/*.jpg", "dogs/2023/*.jpg", "dogs/2024/summer/*.jpg"]),
         Case([*CAT_DOG, "sample.jpg"]),
-        Case([*CAT_DOG, "docs/manual.pdf", "docs/notes.txt"]),
+        Case([*CAT_DOG, "papers/manual.pdf", "papers/notes.txt"]),
         Case(["Cats/*.jpg", "CATS/*.jpg", "dogs/*.jpg"]),
         Case(["große Katzen/ein Bild *.jpg", "猫/*.jpg"]),
         Case([unicodedata.normalize("NFD", "été/*.jpg"), "hiver/*.jpg"], "é in two characters, as macOS writes it"),
@@ -357,7 +357,7 @@ CASES = {
         Case([*TRAIN, "test/Cats/*.jpg", "test/DOGS/*.jpg"]),
         Case([*TRAIN, "valid/cats/*.jpg", "test/dogs/*.jpg"]),
         Case(["cats/train/*.jpg", "cats/test/*.jpg", "dogs/train/*.jpg", "dogs/test/*.jpg"]),
-        Case([*TRAIN, "docs/manual.pdf"]),
+        Case([*TRAIN, "papers/manual.pdf"]),
         Case(["train/*.jpg", "plane/*.jpg", "car/*.jpg"]),
         Case(
             ["train_images/cats/*.jpg", "train_images/dogs/*.jpg", "test_images/cats/*.jpg", "test_images/dogs/*.jpg"]
