@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 
 import glassnet as gn
-from glassnet.data import decode_image
+from glassnet.data import decode_image, decode_ink
 from glassnet.data.image_form import ImageForm
 from glassnet.verify.golden import GoldenCase
 from glassnet.weights import save_tensors
+from tests.data.drawn_digits import STROKES, write
 from tests.training.runs import train
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +113,19 @@ def test_script_refuses_networks_of_drawn_digits(trained: Any, tmp_path: Path) -
         1,
         "This network reads drawn digits that glassnet.data.decode_ink found.\n",
     )
+
+
+def test_decoded_ink_is_the_input_of_networks_of_drawn_digits(trained: gn.Model, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    file = gn.export(trained.path, tmp_path / "model.onnx", verify=False).path
+    paths = [tmp_path / f"{digit}.png" for digit in STROKES]
+    for digit, path in zip(STROKES, paths, strict=True):
+        write(digit).save(path)
+    images = np.stack([decode_ink(path).pixels for path in paths])
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (probabilities,) = session.run(["probabilities"], {"images": images})
+    expected = [prediction.probability for prediction in trained.predict(paths)]
+    np.testing.assert_allclose(probabilities.max(axis=1), expected, rtol=0, atol=1e-5)
 
 
 def random_run(spec: gn.ResNetSpec, path: Path) -> gn.Model:

@@ -13,7 +13,19 @@ import pytest
 import glassnet
 
 ROOT = Path(__file__).parents[1]
-LOADED_ON_DEMAND = ["PIL", "jinja2", "pandas", "plotly", "rich", "scipy", "sklearn", "torch", "typer"]
+LOADED_ON_DEMAND = [
+    "PIL",
+    "jinja2",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "plotly",
+    "rich",
+    "scipy",
+    "sklearn",
+    "torch",
+    "typer",
+]
 
 
 def python(program: str, *arguments: str, cwd: Path | None = None) -> str:
