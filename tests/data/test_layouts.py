@@ -23,7 +23,7 @@ from PIL import Image
 
 from glassnet.data import Dataset, Split, load_data
 from glassnet.data.dataset import TEST_SIZE
-from glassnet.data.sources import DATA_SEED
+from glassnet.data.load_options import DATA_SEED
 from glassnet.data.splitting import content_hash, is_test_image, pack_hashes
 from glassnet.errors import GlassnetError
 

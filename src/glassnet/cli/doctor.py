@@ -9,7 +9,7 @@ import typer
 
 from glassnet.cli.app import ImageSize, Json, MaxPixels, MaxUnreadable, app, show, table
 from glassnet.data.image_form import MAX_PIXELS
-from glassnet.data.sources import MAX_UNREADABLE
+from glassnet.data.load_options import MAX_UNREADABLE
 
 if TYPE_CHECKING:
     from glassnet.doctor import DoctorReport

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from glassnet.data.dataset import Dataset, Split
 from glassnet.data.decode import decode_images
 from glassnet.data.image_file import ImageFile
-from glassnet.data.image_form import Fit, ImageForm
+from glassnet.data.image_form import ImageForm
 from glassnet.data.labeled_files import LabeledFiles
 from glassnet.data.load_notes import note_form, note_labels, note_other_files
+from glassnet.data.load_options import LoadOptions
 from glassnet.data.scan import ScannedImage, scan_images
 from glassnet.data.selection import ImageSplits, find_classes, readable_images, sample_splits, select_splits
 from glassnet.data.value_range import measure_value_range
@@ -23,24 +23,6 @@ Range = tuple[float, float] | None
 _MAX_UNRESIZED_SIDE = 256  # pixels: larger images are resized only to a size that the user chose
 _SET_SIZE = "Set image_size (--image-size), for example 64."
 _MIN_UNREADABLE = 3  # files that are allowed however few there are
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """The arguments of ``load_data`` for image files; ``max_test`` is the largest number of test images, or None."""
-
-    image_size: tuple[int, int] | None
-    channels: int | None
-    fit: Fit
-    value_range: tuple[float, float] | None
-    classes: Sequence[str] | None
-    samples: int | None
-    max_test: int | None
-    seed: int
-    test_size: float
-    max_unreadable: float
-    max_pixels: int
-    ink: bool
 
 
 class _Unreadable:

@@ -15,7 +15,7 @@ from glassnet.architecture import PRESETS, ResNetSpec, default_preset
 from glassnet.architecture import spec as get_spec
 from glassnet.data import Dataset, load_data
 from glassnet.data.image_form import MAX_PIXELS, Fit
-from glassnet.data.sources import MAX_UNREADABLE
+from glassnet.data.load_options import MAX_UNREADABLE
 from glassnet.engines import Compute, Network, ProcessGroup
 from glassnet.engines.processes import worker_processes
 from glassnet.errors import ConfigError, choice_error
