@@ -92,6 +92,15 @@ class TestOverfitting:
         everything = {"spec__dropout": 0.5, "recipe__augment": "flip-crop", "recipe__validation_fraction": 0.2}
         assert steps(**everything) == ["collect more images"]
 
+    def test_is_skipped_where_test_images_were_trained_on(self, make_context: Any) -> None:
+        record = {"loss": 0.1, "train_accuracy": 1.0, "test_accuracy": None, "contaminated": 3}
+        with pytest.raises(CheckSkippedError, match="^the last epoch has no test accuracy: test images were trai"):
+            self.check.run(make_context([record]))
+
+    def test_remedies_hold_no_images_out_of_data_with_validation_images(self, make_context: Any) -> None:
+        context = make_context(epochs(0.1, train=1.0, test=0.7), data__validation=10)
+        assert "validation" not in str(self.check.remedies(context, self.check.run(context)))
+
     def test_is_skipped_without_accuracies(self, make_context: Any) -> None:
         with pytest.raises(CheckSkippedError, match=r"^the last epoch has no accuracies$"):
             self.check.run(make_context([{"loss": 1.0}]))

@@ -1,6 +1,7 @@
 import pytest
 
-from tests.reports.runs_to_compare import RIGHT, fake_run, wrong_on
+from glassnet.training.image_table import ImageRow, ImageTable
+from tests.reports.runs_to_compare import DATA, RIGHT, fake_run, wrong_on
 
 
 def text(comparison):
@@ -141,3 +142,18 @@ def test_summary_of_runs_without_a_record_uses_their_weights(compare_fakes):
     summary = text(compare_fakes(fake_run("a", seconds=()), fake_run("b", wrong_on(1), seconds=())))
     assert "Its accuracy is 3.3 percentage points higher" in summary
     assert "epoch" not in summary
+
+
+def test_summary_calls_no_accuracy_on_training_images_a_test_accuracy(compare_fakes):
+    trained_on = fake_run("a")
+    trained_on.images = ImageTable(
+        tuple(ImageRow("train", "cat", "", bytes(row).hex()) for row in DATA.test.hashes[:5])
+    )
+    trained_on.name_test_set = lambda data=None: "evaluated"
+    summary = compare_fakes(trained_on, fake_run("b", wrong_on(1))).summary
+    assert summary[0].startswith("Evaluated accuracy, best first: “a” 100.0%")
+    assert (
+        "“a”, or a run that its weights come from, was trained on 5 of the images, so its accuracy on them is no test "
+        "accuracy." in summary
+    )
+    assert "Evaluated accuracy, best first" not in text(compare_fakes(fake_run("a"), fake_run("b")))

@@ -260,3 +260,55 @@ def test_report_opens_offline_and_fits(opened, trained, digits_data, tmp_path, k
         "[...document.querySelectorAll('.plot')].flatMap(p => p.data).filter(t => t.texttemplate).map(t => t.visible)"
     )
     tab.wait_for_function(f"JSON.stringify({visible}) === '[false,true]'")
+
+
+def train_on(data, folder, **settings):
+    return gn.load(gn.train("tiny", data, run=folder, epochs=2, report=False, progress=Progress(), **settings).path)
+
+
+def page_text(page):
+    return " ".join([*paragraphs(page), *titles(page), *map(str, page.key_figures), str(page.sections[2].title)])
+
+
+def test_build_page_calls_no_accuracy_on_training_images_a_test_accuracy(tmp_path, digits_data):
+    train, test = digits_data.train.take(np.arange(60)), digits_data.train.take(np.arange(40, 100))
+    data = gn.Dataset.from_splits(train, test, digits_data.classes, scale=16)
+    run = train_on(data, tmp_path / "run")
+    for given in (data, None):
+        page = build_page(run, given)
+        assert "test accuracy" not in page_text(page).lower().replace("so this is no test accuracy", "")
+        assert page.key_figures[0] == ("Evaluated accuracy", f"{run.history[-1]['evaluated_accuracy']:.1%}")
+        assert "was trained on 20 of these images, so this is no test accuracy." in page.summary[1]
+    assert "Contaminated" in table(page, "Epochs").columns
+    clean = train_on(gn.Dataset.from_splits(train, digits_data.test, data.classes, scale=16), tmp_path / "clean")
+    page = build_page(clean, data)  # its training images, given for the report
+    assert page.key_figures[0][0] == "Test accuracy"  # after the last epoch, on its own test images
+    assert "evaluated images correctly of the data given for this report" in page.summary[2]
+    assert "was trained on 20 of these images" in page.summary[3]
+    assert "Contaminated" not in table(page, "Epochs").columns
+
+
+def test_build_page_names_the_val_images(tmp_path, digits_data):
+    data = gn.Dataset.from_splits(
+        digits_data.train.take(np.arange(60)), digits_data.test, digits_data.classes, scale=16, test_name="val"
+    )
+    page = build_page(train_on(data, tmp_path / "run"), data)
+    assert page.key_figures[0][0] == "Val accuracy"
+    assert "val images correctly after the last epoch" in page.summary[1]
+    assert "The val set was not used to select the epoch." in page.summary[1]
+    assert page.sections[2].title == "Results on the val images"
+    figure = next(block for block in page.sections[1].blocks if not isinstance(block, str))
+    assert [trace.name for trace in figure.data] == ["train, smoothed", "val"]
+
+
+def test_build_page_names_validation_images_of_the_data(tmp_path, digits_data):
+    train = digits_data.train
+    data = gn.Dataset.from_splits(
+        train.take(np.arange(60)),
+        digits_data.test,
+        digits_data.classes,
+        scale=16,
+        validation=train.take(np.arange(60, 90)),
+    )
+    summary = build_page(train_on(data, tmp_path / "run"), data).summary
+    assert "It was trained on 60 images of 10 classes (and validated on 30 others)" in summary[0]

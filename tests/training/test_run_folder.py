@@ -221,7 +221,12 @@ class TestWhetherAFolderIsFree:
         folder = RunFolder(tmp_path)
         folder.create(CONFIG, ImageTable())
         folder.metrics_path.write_text('{"epoch": 1', encoding="utf-8")
-        for name in (".config.json.tmp", "state/.checkpoint.safetensors.tmp", ".next/config.json"):
+        for name in (
+            ".config.json.tmp",
+            ".images.csv.gz.tmp",
+            "state/.checkpoint.safetensors.tmp",
+            ".next/config.json",
+        ):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
         folder.check_available()

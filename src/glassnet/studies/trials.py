@@ -49,6 +49,7 @@ class TrialResult:
     path: Path
     history: list[Record]
     failure: str = ""
+    test_name: str = "test"
 
     @property
     def last(self) -> Record | None:
@@ -59,7 +60,8 @@ class TrialResult:
         if self.last is None:
             return f"{self.trial.name}: diverged. {self.failure}"
         without = "test" if "validation_accuracy" in self.last else ""
-        return f"{self.trial.name}: {describe_epoch(self.last, self.trial.recipe.label_smoothing, without)}"
+        smoothing = self.trial.recipe.label_smoothing
+        return f"{self.trial.name}: {describe_epoch(self.last, smoothing, without, self.test_name)}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class TrialRunner:
         """Train a trial to its end, from its last checkpoint. A run that diverges has a result, too."""
         path = self.folder / trial.name
         try:
-            return TrialResult(trial, path, self._train(trial, progress).history)
+            return TrialResult(trial, path, self._train(trial, progress).history, test_name=self.data.test_name)
         except DivergedError as error:
             return TrialResult(trial, path, RunFolder(path).read_records(), str(error))
 

@@ -80,7 +80,7 @@ class ImageTable:
         writer = csv.writer(text)  # in the form of RFC 4180, which quotes a line end in a name
         writer.writerow(ImageRow._fields)
         writer.writerows(self.rows)
-        return gzip.compress(text.getvalue().encode("utf-8", "surrogatepass"), mtime=0)
+        return gzip.compress(text.getvalue().encode("utf-8", "surrogatepass"), compresslevel=1, mtime=0)
 
     @cached_property
     def trained_hashes(self) -> frozenset[str]:
@@ -89,7 +89,7 @@ class ImageTable:
 
     def count_trained(self, split: Split) -> int:
         """Return how many images of a split took part in the run's training, or in one that it started from."""
-        return sum(row.tobytes().hex() in self.trained_hashes for row in split.hashes)
+        return sum(content in self.trained_hashes for content in _hex_hashes(split))
 
     def has_same_images(self, other: ImageTable) -> bool:
         """Return whether both runs have the same images to train on and to test on; files may have other names."""
@@ -116,9 +116,9 @@ class ImageTable:
         moved = [(old, new) for old, new in same if old.label == new.label and old.split != new.split]
         renamed = [(old, new) for old, new in same if (old.label, old.split) == (new.label, new.split)]
         parts = {
-            "added": [row.name for row in added],
-            "removed": [row.name for row in removed],
-            "changed": [old.name for old, _ in changed],
+            "added": sorted(row.name for row in added),
+            "removed": sorted(row.name for row in removed),
+            "changed": sorted(old.name for old, _ in changed),
             "of another class": [f"{new.name or 'one'}: {old.label}, now {new.label}" for old, new in relabelled],
             "in another split": [f"{new.name or 'one'}: {old.split}, now {new.split}" for old, new in moved],
             "renamed": [f"{old.name}, now {new.name}" for old, new in renamed],
@@ -129,8 +129,13 @@ class ImageTable:
 
 def _split_rows(name: str, split: Split, classes: Sequence[str]) -> Iterable[ImageRow]:
     names = split.names or [""] * len(split)
-    for image_name, label, content_hash in zip(names, split.labels, split.hashes, strict=True):
-        yield ImageRow(name, classes[label], image_name, content_hash.tobytes().hex())
+    for image_name, label, content in zip(names, split.labels.tolist(), _hex_hashes(split), strict=True):
+        yield ImageRow(name, classes[label], image_name, content)
+
+
+def _hex_hashes(split: Split) -> list[str]:
+    text, step = split.hashes.tobytes().hex(), 2 * HASH_BYTES
+    return [text[start : start + step] for start in range(0, len(text), step)]
 
 
 def _match(removed: list[ImageRow], added: list[ImageRow], key: str) -> list[tuple[ImageRow, ImageRow]]:

@@ -222,8 +222,9 @@ def split_validation(data: Dataset, recipe: Recipe) -> tuple[Split, Split | None
         raise ConfigError(f"validation_fraction must be 0 for data with validation images of its own. Got {fraction}.")
     if not fraction:
         return train, data.validation
-    _, first, image_of = np.unique(train.hashes, axis=0, return_index=True, return_inverse=True)
-    order = np.sort(first)  # the different images, in the order of the data
-    _, drawn = stratified_split(train.labels[order], fraction, recipe.seed, data.classes, name="validation_fraction")
-    is_validation = np.isin(first, order[drawn])[image_of.reshape(-1)]
+    numbers: dict[bytes, int] = {}  # of the different images, in the order of the data
+    number_of = np.array([numbers.setdefault(bytes(content), len(numbers)) for content in train.hashes])
+    _, first = np.unique(number_of, return_index=True)
+    _, drawn = stratified_split(train.labels[first], fraction, recipe.seed, data.classes, name="validation_fraction")
+    is_validation = np.isin(number_of, drawn)
     return train.take(np.flatnonzero(~is_validation)), train.take(np.flatnonzero(is_validation))

@@ -167,6 +167,13 @@ def test_error_is_that_of_all_training_images_in_evaluation_mode(
     assert study.select("batch", False, 14)[1].error[-1] == pytest.approx(error)
 
 
+def test_test_error_is_that_of_all_images_where_some_were_trained_on(digits: gn.Dataset, tmp_path: Path) -> None:
+    data = gn.Dataset.from_splits(digits.train, digits.train.take(np.arange(50)), digits.classes, scale=16)
+    study = run_study(data, tmp_path, seeds=1, epochs=1)
+    history = gn.load(tmp_path / "plain-14,norm=batch,seed=0").history
+    assert study.select("batch", False, 14)[0].test_error == (1 - history[-1]["evaluated_accuracy"],)
+
+
 def test_plain_and_residual_networks_start_from_the_same_weights(measured: tuple[DegradationStudy, Path]) -> None:
     _, folder = measured
     plain, residual = (gn.load(folder / f"{kind}-14,norm=batch,seed=1").network.spec for kind in ("plain", "residual"))

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import glassnet as gn
@@ -133,6 +134,24 @@ def test_run_study_of_a_larger_grid_trains_only_new_runs(
     assert len(list(folder.iterdir())) == 12
     same = next(setting for setting in larger.settings if setting.name == "dropout=0, blocks=2, norm=none")
     assert same.accuracy[0] == study.settings[2].accuracy[0]
+
+
+def test_run_study_takes_the_validation_images_of_the_data(digits: gn.Dataset, tmp_path: Path) -> None:
+    validation = digits.test.take(np.arange(30))
+    data = gn.Dataset.from_splits(digits.train, digits.test, digits.classes, scale=16, validation=validation)
+    study = run_study(data, tmp_path, {}, seeds=1)
+    assert (study.split, study.images) == ("validation", 30)
+    (run,) = tmp_path.iterdir()
+    assert study.settings[0].accuracy == (gn.load(run).history[-1]["validation_accuracy"],)
+
+
+def test_run_study_calls_no_accuracy_on_training_images_a_test_accuracy(digits: gn.Dataset, tmp_path: Path) -> None:
+    data = gn.Dataset.from_splits(digits.train, digits.train.take(np.arange(50)), digits.classes, scale=16)
+    study = run_study(data, tmp_path, {}, validation_fraction=0.0, seeds=1)
+    (run,) = tmp_path.iterdir()
+    assert study.settings[0].accuracy == (gn.load(run).history[-1]["evaluated_accuracy"],)
+    assert study.split == "evaluated"
+    assert "evaluated accuracy" in study.summary[0]
 
 
 def test_run_study_without_validation_uses_the_test_images(digits: gn.Dataset, tmp_path: Path) -> None:
