@@ -1,4 +1,5 @@
 import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -137,6 +138,27 @@ def test_list_hub_raises_without_a_network(offline, capfd):
     with pytest.raises(DataError, match=message + "no such file here, and huggingface.co cannot be reached."):
         list_hub("owner/no-such-data")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("RepositoryNotFoundError", "Dataset 'owner/name' doesn't exist"),
+        ("HfHubHTTPError", "no such file here, and huggingface.co cannot be reached."),  # of a gateway
+    ],
+)
+def test_list_hub_tells_a_missing_data_set_from_a_missing_network(monkeypatch, error, reason):
+    def raise_error(self, name, timeout):
+        raise huggingface_hub.errors.__dict__[error]("404", response=Mock())
+
+    def load_dataset(name, config):
+        offline = datasets.config.HF_HUB_OFFLINE
+        raise ConnectionError("offline") if offline else FileNotFoundError("Dataset 'owner/name' doesn't exist.")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", raise_error)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(DataError, match=f"Got 'owner/name': {reason}"):
+        list_hub("owner/name")
 
 
 def test_list_hub_raises_with_the_reason_of_the_library(monkeypatch, online):

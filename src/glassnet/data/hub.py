@@ -60,13 +60,13 @@ def list_hub(source: str) -> Listing:
 def _is_online(name: str) -> bool:
     """Return whether the hub answers, be it that it has no data set of this name."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     try:
         HfApi().dataset_info(name, timeout=_TIMEOUT)
-    except (HfHubHTTPError, HFValidationError):
+    except (HFValidationError, RepositoryNotFoundError):
         return True
-    except Exception:  # of the HTTP library, which has been replaced before
+    except Exception:  # of the HTTP library, or the answer of a gateway
         return False
     return True
 
