@@ -34,7 +34,7 @@ class FileFinder:
             full = os.path.join(root, folder, path)  # noqa: PTH118  # once for each row
             if not os.path.isfile(full):  # noqa: PTH113
                 return None
-            return ImageFile.on_disk(Path(full), posixpath.normpath(posixpath.join(folder, path)))
+            return ImageFile.on_disk(full, posixpath.normpath(posixpath.join(folder, path)))
 
         return cls(find, lambda: list_folder(root).files)
 

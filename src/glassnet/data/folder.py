@@ -32,7 +32,7 @@ def list_folder(folder: Path) -> Listing:
                 names.append(name)
                 waiting.append((child.path, f"{name}/", above | {identity}))
             else:
-                files.append(ImageFile.on_disk(Path(child.path), name))
+                files.append(ImageFile.on_disk(child.path, name))
     return Listing(sort_by_name(files), system_files=sorted(system), empty_folders=_empty(names, files))
 
 

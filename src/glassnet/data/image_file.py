@@ -14,7 +14,7 @@ from glassnet.errors import DataError
 MAX_FILE_BYTES = 1 << 30  # a file is read whole, and no image to train on is larger
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """A file that may be an image.
 
@@ -26,7 +26,7 @@ class ImageFile:
     read: Callable[[], bytes]
 
     @classmethod
-    def on_disk(cls, path: Path, name: str | None = None) -> ImageFile:
+    def on_disk(cls, path: str | Path, name: str | None = None) -> ImageFile:
         """Return the file at a path.
 
         :param name: its name; the path if None.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from pathlib import PurePosixPath
+import posixpath
 
 # Pillow has these ready after a fast start; the others are loaded when a file is none of them.
 COMMON_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM")
@@ -95,4 +95,4 @@ def _suffixes() -> dict[str, str]:
 
 
 def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+    return posixpath.splitext(name)[1].lower()

@@ -61,7 +61,7 @@ def list_members(files: Iterable[ImageFile]) -> Listing:
 
 def sort_by_name(files: Iterable[ImageFile]) -> list[ImageFile]:
     """Return the files, folder by folder, in an order that no operating system changes."""
-    return sorted(files, key=lambda file: [(unicodedata.normalize("NFC", part), part) for part in file.name.split("/")])
+    return sorted(files, key=lambda file: (unicodedata.normalize("NFC", file.name).replace("/", "\0"), file.name))
 
 
 def name_some(names: Sequence[str]) -> str:
