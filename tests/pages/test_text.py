@@ -3,6 +3,7 @@ import math
 import pytest
 
 from glassnet.pages.text import (
+    count_columns,
     finite,
     first_names,
     format_cell,
@@ -13,8 +14,10 @@ from glassnet.pages.text import (
     format_shape,
     format_test,
     format_value,
+    isolate,
     join_words,
     pluralize,
+    shorten,
 )
 
 
@@ -94,3 +97,35 @@ def test_finite_replaces_nan_and_infinity_by_none() -> None:
 def test_pluralize_and_first_names() -> None:
     assert [pluralize(1, "epoch"), pluralize(1200, "epoch")] == ["1 epoch", "1,200 epochs"]
     assert [first_names(list("abc"), 3), first_names(list("abcd"), 3)] == ["a, b, c", "a, b, c, …"]
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("great grey owl", "great grey owl"),
+        ("great grey owls!", "great gre…wls!"),
+        ("two\nlines\t\there", "two lines here"),
+        ("猫" * 7, "猫" * 7),  # two columns each
+        ("猫" * 8, "猫猫猫猫…猫猫"),
+        ("x\u202egnp.exe", "xgnp.exe"),
+        ("\x1b[31mred", "[31mred"),
+        ("e\u0301" * 14, "e\u0301" * 14),
+        ("", ""),
+    ],
+)
+def test_shorten_leaves_the_middle_out(text: str, short: str) -> None:
+    assert shorten(text, 14) == short
+    assert count_columns(short) <= 14
+
+
+def test_isolate_keeps_numbers_beside_text_from_right_to_left() -> None:
+    assert isolate("كلب") == "\u2068كلب\u2069"
+    assert isolate("猫 dog") == "猫 dog"
+
+
+def test_pluralize_takes_a_plural() -> None:
+    assert [pluralize(number, "class", "classes") for number in (0, 1, 1000)] == [
+        "0 classes",
+        "1 class",
+        "1,000 classes",
+    ]

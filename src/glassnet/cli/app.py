@@ -110,7 +110,7 @@ StudyOutput = Annotated[
 ]
 
 
-_NUMBER = re.compile(r"[\d.,+−e-]+%?( ± [\d.]+%?)?")  # with its sign, unit and deviation
+_NUMBER = re.compile(r"–|[\d.,+−e-]+%?( ± [\d.]+%?)?")  # with its sign, unit and deviation; – for none
 
 
 def _version(is_requested: bool) -> None:
@@ -171,16 +171,19 @@ def show_study(
 def table(rows: list[dict[str, Any]]) -> str:
     """Return rows as aligned text, numbers as on the pages and to the right."""
 
-    from glassnet.pages.text import format_cell
+    from glassnet.pages.text import count_columns, format_cell
 
     def to_text(value: Any) -> str:
         return ("NO", "yes")[value] if isinstance(value, bool) else format_cell(value).replace("e−", "e-")
 
     cells = [list(rows[0]), *([to_text(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(count_columns, column)) for column in zip(*cells, strict=True)]
     right = [_NUMBER.fullmatch(cell) is not None for cell in cells[1]]
     lines = (
-        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True))
+        "  ".join(
+            " " * (width - count_columns(cell)) + cell if is_right else cell + " " * (width - count_columns(cell))
+            for cell, width, is_right in zip(row, widths, right, strict=True)
+        )
         for row in cells
     )
     return "\n".join(line.rstrip() for line in lines)

@@ -17,7 +17,9 @@ from glassnet.measures.significance import SIGNIFICANT
 Cell: TypeAlias = str | int | float | None
 NOT_MEASURED = "not measured"
 """The cell of a number that the data does not give, such as the recall of a class without test images."""
-_DIRECTIONS = dict.fromkeys([0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+_DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS = (*range(9), *range(14, 32), *range(127, 160))  # such as those that colour a terminal; white space stays
+_LEFT_OUT = dict.fromkeys((*_DIRECTIONS, *_CONTROLS))
 
 
 def pluralize(number: int, noun: str, plural: str | None = None) -> str:
@@ -28,9 +30,9 @@ def pluralize(number: int, noun: str, plural: str | None = None) -> str:
 def shorten(text: str, max_columns: int) -> str:
     """Return the text in one line, its middle left out where it is wider than ``max_columns``.
 
-    Characters that turn the direction of the text around them are left out.
+    Characters that control a terminal, or turn the direction of the text around them, are left out.
     """
-    line = " ".join(text.translate(_DIRECTIONS).split())
+    line = " ".join(text.translate(_LEFT_OUT).split())
     if count_columns(line) <= max_columns:
         return line
     tail = max_columns // 3  # names often differ in their last characters only
