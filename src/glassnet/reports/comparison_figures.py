@@ -160,7 +160,8 @@ def confusion_comparison(matrices: Mapping[str, npt.NDArray[np.int64]], classes:
         figure.layout[f"xaxis{index + 1}"] = horizontal | {"domain": [x, x + side / width], "anchor": f"y{index + 1}"}
         figure.layout[f"yaxis{index + 1}"] = vertical | {"domain": [y - side / height, y], "anchor": f"x{index + 1}"}
         title = f"{shorten_label(run, 24)}: accuracy {np.trace(matrix) / max(1, matrix.sum()):.1%}"
-        place = {"x": x, "xanchor": "left", "y": y, "yanchor": "bottom", "xref": "paper", "yref": "paper"}
+        x_title, xanchor = (x + side / width, "right") if text_width([title], 12) > side else (x, "left")
+        place = {"x": x_title, "xanchor": xanchor, "y": y, "yanchor": "bottom", "xref": "paper", "yref": "paper"}
         figure.add_annotation(text=title, showarrow=False, **place)
     return figure
 
