@@ -43,7 +43,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "resnet20": {"model": "resnet20", "image_size": 32, "channels": 3},
 }
 FEWER_FILES = {"tiny, 32×32 colour": 20_000, "resnet20": 3_000}  # than all: their networks take most of the time
-LARGE_FILES, TILES = 128, (24, 32)  # 768×1024 pixels
+MOSAICS = {(7, 7): 4_000, (24, 32): 500}  # rows and columns of 32×32 images, and how often they are decoded
+N_MOSAICS = 100
 MEMORY_COUNTS = (6_000, 60_000)
 
 
@@ -91,16 +92,16 @@ def compare_with_bare(model: gn.Model, paths: Sequence[str], rounds: int) -> str
     return " | ".join([*cells, f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"])
 
 
-def make_large(paths: Sequence[str], folder: Path) -> list[str]:
+def make_mosaics(paths: Sequence[str], tiles: tuple[int, int], folder: Path) -> list[str]:
     """Write large JPEGs, mosaics of the files in their order."""
-    rows, columns = TILES
-    images = [np.asarray(Image.open(path).convert("RGB").resize((32, 32))) for path in paths[: rows * columns]]
-    made = []
-    for index in range(LARGE_FILES):
-        tiles = np.roll(np.stack(images), index, axis=0).reshape(rows, columns, 32, 32, 3)
-        mosaic = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * 32, columns * 32, 3)
-        made.append(str(folder / f"{index}.jpg"))
-        Image.fromarray(mosaic).save(made[-1], quality=90)
+    rows, columns = tiles
+    folder.mkdir()
+    images = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths[: rows * columns]])
+    made = [str(folder / f"{index}.jpg") for index in range(N_MOSAICS)]
+    for index, path in enumerate(made):
+        grid = np.roll(images, index, axis=0).reshape(rows, columns, 32, 32, 3)
+        mosaic = grid.transpose(0, 2, 1, 3, 4).reshape(rows * 32, columns * 32, 3)
+        Image.fromarray(mosaic).save(path, quality=90)
     return made
 
 
@@ -148,11 +149,12 @@ def peak_memory(run: Path, folder: Path, output: Path) -> tuple[int, int]:
     return peak, child_peak
 
 
-def link_flat(paths: Sequence[str], folder: Path) -> Path:
-    """Return a new folder with links to the files, all in one folder: its names are in memory at once."""
-    folder.mkdir()
+def link(paths: Sequence[str], folder: Path, n_folders: int) -> Path:
+    """Return a new folder with links to the files, spread over some folders."""
     for index, path in enumerate(paths):
-        (folder / f"image-{index:06}.jpg").symlink_to(path)
+        below = folder / f"{index % n_folders:02}"
+        below.mkdir(parents=True, exist_ok=True)
+        (below / f"image-{index:06}.jpg").symlink_to(path)
     return folder
 
 
@@ -167,16 +169,18 @@ def report(archive: Path, temporary: Path, rounds: int) -> Iterator[str]:
     for name, settings in NETWORKS.items():
         model = train_run(temporary / "data" / "test", temporary / name, **settings)
         yield f"| {name} | {compare_with_bare(model, paths[: FEWER_FILES.get(name)], rounds)} |"
-    large = make_large(paths, temporary)
-    yield "| files | 1 thread | threads | processes |\n|---|---|---|---|"
+    yield "| JPEGs | 1 thread | threads | processes |\n|---|---|---|---|"
     yield f"| 32×32, 1 KB | {compare_decoding(paths[:10_000], 32, rounds)} |"
-    n_bytes = Path(large[0]).stat().st_size
-    yield f"| 1024×768, {n_bytes / 1000:.0f} KB | {compare_decoding(2 * large, 224, rounds)} |"
-    yield "| files in one folder | peak private memory | of a decoding process |\n|---|---|---|"
-    for count in MEMORY_COUNTS:
-        folder = link_flat(paths[:count], temporary / f"flat-{count}")
-        peak, child = peak_memory(temporary / "tiny, 8×8 gray", folder, temporary / "out.csv")
-        yield f"| {count:,} | {peak / 2**20:.1f} MiB | {child / 2**20:.1f} MiB |"
+    for tiles, count in MOSAICS.items():
+        mosaics = make_mosaics(paths, tiles, temporary / f"mosaics-{tiles[0]}")
+        title = f"{32 * tiles[1]}×{32 * tiles[0]}, {Path(mosaics[0]).stat().st_size / 1000:.0f} KB"
+        yield f"| {title} | {compare_decoding(count // N_MOSAICS * mosaics, 224, rounds)} |"
+    yield "| files | folders | peak private memory | of a decoding process |\n|---|---|---|---|"
+    for n_folders in (20, 1):
+        for count in MEMORY_COUNTS:
+            folder = link(paths[:count], temporary / f"{count}-{n_folders}", n_folders)
+            peak, child = peak_memory(temporary / "tiny, 8×8 gray", folder, temporary / "out.csv")
+            yield f"| {count:,} | {n_folders} | {peak / 2**20:.1f} MiB | {child / 2**20:.1f} MiB |"
 
 
 if __name__ == "__main__":

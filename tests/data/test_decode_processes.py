@@ -16,8 +16,9 @@ from glassnet.errors import GlassnetError
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes are started for the first file already."""
+    """Processes are started for the first file already, and waited for."""
     monkeypatch.setattr(decode_processes, "SECONDS_ALONE", 0.0)
+    monkeypatch.setattr(decode_processes, "_are_started", lambda first_answer: first_answer.result() == [])
     monkeypatch.setattr(decode_processes, "FILES_PER_TASK", 4)
 
 
@@ -27,7 +28,12 @@ def pids(numbers: list[int]) -> list[tuple[int, int]]:
     return [(number, os.getpid()) for number in numbers]
 
 
-def print_and_sleep(numbers: list[int]) -> list[int]:
+def one_by_one(numbers: list[int]) -> list[tuple[int, int]]:
+    time.sleep(0.001)
+    return [(number, os.getpid()) for number in numbers]
+
+
+def print_much(numbers: list[int]) -> list[int]:
     print("this must not arrive among the answers", flush=True)
     print("nor this", file=sys.stderr, flush=True)
     return numbers
@@ -83,8 +89,21 @@ def test_decode_in_order_reads_only_a_little_ahead(processes: int) -> None:
     decoded.close()
 
 
+def test_decode_in_order_decodes_in_this_process_until_the_others_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(decode_processes, "SECONDS_ALONE", 0.0)
+    used = []
+    for number, (decoded, pid) in decode_in_order(range(10**9), one_by_one, 2, 1):
+        assert decoded == number
+        used.append(pid)
+        if len(set(used)) == 3:
+            break
+    here = used.count(os.getpid())
+    assert set(used[:here]) == {os.getpid()}
+
+
 def test_decode_in_order_separates_prints_from_answers() -> None:
-    assert [number for _, number in decode_in_order(range(9), print_and_sleep, 2, 8)] == list(range(9))
+    assert [number for _, number in decode_in_order(range(9), print_much, 2, 8)] == list(range(9))
 
 
 def test_decode_in_order_raises_the_decoders_error() -> None:
@@ -117,6 +136,7 @@ def test_decode_in_order_needs_no_guard_of_the_main_module_and_no_module_beside_
         "sys.path.pop(0)  # the folder of this script\n"
         "from glassnet.data import decode_processes\n"
         "decode_processes.SECONDS_ALONE = 0\n"
+        "decode_processes._are_started = lambda first_answer: first_answer.result() == []\n"
         "for file, decoded in decode_processes.decode_in_order('abc', list, 2, 1):\n"
         "    print(file, decoded)\n",
         encoding="utf-8",

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -48,6 +49,15 @@ def assert_same(files: list[gn.FilePrediction], predictions: list[gn.Prediction]
         assert (file.label, file.probability) == file.top[0]
 
 
+@pytest.fixture
+def _in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are decoded by other processes from the first one on."""
+    monkeypatch.setattr(decode_processes, "SECONDS_ALONE", 0.0)
+    monkeypatch.setattr(decode_processes, "_are_started", lambda first_answer: first_answer.result() == [])
+    monkeypatch.setattr(decode_processes, "FILES_PER_TASK", 3)
+    monkeypatch.setattr(file_predictions, "usable_cores", lambda: 2)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 256])
 def test_predict_files_predicts_as_predict(model: gn.Model, paths: list[Path], batch_size: int) -> None:
     rows = list(model.predict_files(paths, batch_size=batch_size))
@@ -56,12 +66,8 @@ def test_predict_files_predicts_as_predict(model: gn.Model, paths: list[Path], b
     assert all(row.pixels is None for row in rows)
 
 
-def test_predict_files_keeps_the_order_over_processes(
-    model: gn.Model, paths: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(decode_processes, "SECONDS_ALONE", 0.0)
-    monkeypatch.setattr(decode_processes, "FILES_PER_TASK", 3)
-    monkeypatch.setattr(file_predictions, "usable_cores", lambda: 3)
+@pytest.mark.usefixtures("_in_processes")
+def test_predict_files_keeps_the_order_over_processes(model: gn.Model, paths: list[Path]) -> None:
     order = np.random.default_rng(2).integers(0, len(paths), 200)
     given = [Path("none.png") if index % 9 == 0 else paths[index] for index in order]
     rows = list(model.predict_files(given, top=2, batch_size=16))
@@ -74,12 +80,8 @@ def test_predict_files_keeps_the_order_over_processes(
             assert_same([row], [expected[row.path]])
 
 
-def test_predict_files_reads_archives_in_place(
-    model: gn.Model, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(decode_processes, "SECONDS_ALONE", 0.0)
-    monkeypatch.setattr(decode_processes, "FILES_PER_TASK", 8)
-    monkeypatch.setattr(file_predictions, "usable_cores", lambda: 2)
+@pytest.mark.usefixtures("_in_processes")
+def test_predict_files_reads_archives_in_place(model: gn.Model, paths: list[Path], tmp_path: Path) -> None:
     archive = make_archive(str(tmp_path / "images"), "gztar", paths[0].parent)
     rows = list(model.predict_files([archive, "none.zip"], batch_size=8))
     assert rows.pop() == gn.FilePrediction("none.zip", error="no such file")
@@ -156,9 +158,10 @@ def test_predict_files_reads_paths_as_the_predictions_are_read(model: gn.Model, 
     rows.close()
 
 
-def test_predict_files_keeps_neither_images_nor_rows(model: gn.Model, paths: list[Path]) -> None:
-    import tracemalloc
-
+def test_predict_files_keeps_neither_images_nor_rows(
+    model: gn.Model, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_predictions, "usable_cores", lambda: 1)
     tracemalloc.start()
     peaks = []
     for count in (300, 1200):

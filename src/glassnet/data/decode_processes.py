@@ -30,7 +30,7 @@ Decode = Callable[[list[File]], list[Decoded]]
 
 FILES_PER_TASK = 32
 MAX_PROCESSES = 16  # each takes about 40 MB
-SECONDS_ALONE = 0.5  # of decoding in this process: to start others takes about as long
+SECONDS_ALONE = 0.3  # of decoding in this process before others are started, which takes about as long
 
 # Ctrl-C reaches every process of a terminal; the one that started the others ends them.
 _PROGRAM = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from {} import _serve; _serve()"
@@ -61,12 +61,20 @@ def decode_in_order(
         yield from zip(task, decoded, strict=True)
     pending: deque[tuple[list[File], Future[list[Decoded]]]] = deque()
     with _started_processes(min(processes, MAX_PROCESSES)) as submit:
+        first_answer = submit(list, [])
         for task in tasks:
+            if not _are_started(first_answer):
+                yield from zip(task, decode(task), strict=True)
+                continue
             pending.append((task, submit(decode, task)))
             if (len(pending) - 1) * size >= ahead:
                 yield from _first_result(pending)
         while pending:
             yield from _first_result(pending)
+
+
+def _are_started(first_answer: Future[Any]) -> bool:
+    return first_answer.done()
 
 
 def _first_result(pending: deque[tuple[list[File], Future[list[Decoded]]]]) -> Iterator[tuple[File, Decoded]]:
@@ -152,5 +160,5 @@ def _serve() -> None:
             result = function(argument)
         except Exception as error:  # raised where the answer arrives
             result = error
-        pickle.dump(result, answers)
+        pickle.dump(result, answers, pickle.HIGHEST_PROTOCOL)  # copies arrays once less
         answers.flush()
