@@ -60,7 +60,7 @@ def test_note_form_notes_a_crop_of_more_than_a_fifth():
 def test_note_form_notes_the_range_of_deep_images():
     form = ImageForm((6, 6), 1, value_range=(291.0, 694.0))
     (note,) = note_form(images_of("x", [0], is_deep=True), form, ink=False)
-    assert note.endswith("by the range of the training images: 291 becomes 0 and 694 becomes 255.")
+    assert note.endswith("by one range of values: 291 becomes 0 and 694 becomes 255.")
     assert note_form(images_of("x", [0]), form, ink=False) == []
 
 

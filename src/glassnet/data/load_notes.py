@@ -53,8 +53,7 @@ def note_form(train: Images, form: ImageForm, ink: bool) -> list[str]:
     if form.value_range is not None and any(scan.is_deep for scan in train.scans):
         low, high = form.value_range
         notes.append(
-            f"16-bit and float images are scaled by the range of the training images: {low:g} becomes 0 and {high:g} "
-            "becomes 255."
+            f"16-bit and float images are scaled by one range of values: {low:g} becomes 0 and {high:g} becomes 255."
         )
     if colours := [file.name for file, scan in zip(train.files, train.scans, strict=True) if scan.loses_bits]:
         notes.append(
