@@ -41,8 +41,8 @@ def loss_curve(history: Records, label_smoothing: float = 0.0, test_name: str = 
         ("loss", "loss"),
         "Cross-entropy by epoch; the training loss is the mean over the batches of an epoch, while the weights change. "
         + (smoothed if label_smoothing else "")
-        + f"Both curves should fall and then level off. A {test_name} loss that rises while the training loss falls is "
-        "overfitting. Jumps suggest that the learning rate is too high.",
+        + f"Both curves should fall and then level off. If the {test_name} loss rises while the training loss falls, "
+        "the network overfits. Jumps suggest that the learning rate is too high.",
         test_name,
         train_name="train, smoothed" if label_smoothing else "train",
     )
@@ -59,8 +59,8 @@ def accuracy_curve(history: Records, test_name: str = "test") -> go.Figure:
         "Accuracy",
         history,
         ("train_accuracy", "accuracy"),
-        f"Fraction of correctly classified images by epoch. The last point of the {test_name} curve is the result. A "
-        f"{test_name} curve far below the training curve is overfitting.",
+        f"Fraction of correctly classified images by epoch. The last point of the {test_name} curve is the result. "
+        f"If the {test_name} curve is far below the training curve, the network overfits.",
         test_name,
     )
     return figure.update_yaxes(title_text="accuracy (fraction of images)", **fraction_axis())
