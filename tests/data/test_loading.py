@@ -291,6 +291,17 @@ def test_load_data_counts_images_that_cannot_be_decoded(split_animals):
         load_data(split_animals)
 
 
+def test_load_data_raises_for_a_split_of_images_that_cannot_be_decoded(split_animals):
+    for path in split_animals.glob("test/*/*.png"):
+        noise = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:80])
+    with pytest.raises(
+        DataError, match=r"^Each split of .* must have an image that can be read\. Got a split of none\.$"
+    ):
+        load_data(split_animals, max_unreadable=1)
+
+
 def test_load_data_raises_for_a_class_of_unreadable_images(split_animals):
     for path in (split_animals / "train/cat").iterdir():
         path.write_bytes(b"hello")

@@ -120,6 +120,10 @@ def _decode(
     for part in splits.parts:
         images, failures = decode_images(part.files, form, ink)
         unreadable.add(f"{part.files[index].name}: {reason}" for index, reason in sorted(failures.items()))
+        if not len(images):
+            raise DataError(
+                f"Each split of {unreadable.source} must have an image that can be read. Got a split of none."
+            )
         kept = part.take(np.setdiff1d(np.arange(len(part)), list(failures)))
         decoded.append(Split(images, kept.labels, [file.name for file in kept.files], kept.hashes))
     train, test, validation = decoded[0], decoded[0], None
