@@ -656,7 +656,7 @@ HEADS = {
         "old training images in test",
         "fraction of test images in each class",
     ),
-    **dict.fromkeys(CASES, ("what you have", "what glassnet makes of it")),
+    **dict.fromkeys(CASES, ("files", "result")),
 }
 
 

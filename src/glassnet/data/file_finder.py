@@ -60,9 +60,9 @@ class FileFinder:
             files = self._list_all()
         except DataError:
             return {}
-        found: dict[str, ImageFile | None] = {}
+        by_name: dict[str, ImageFile | None] = {}
         for file in files:
             base = posixpath.basename(file.name)
             for name in {base, posixpath.splitext(base)[0]}:
-                found[name] = None if name in found else file
-        return found
+                by_name[name] = None if name in by_name else file
+        return by_name

@@ -83,7 +83,9 @@ def label_tables(tables: Sequence[ImageFile], source: str, finder: FileFinder) -
     :raises DataError: if a table cannot be used, or there is more than one and they are not of different splits.
     """
     results = [_label_table_or_error(table, finder) for table in tables]
-    usable = [(table, found) for table, found in zip(tables, results, strict=True) if isinstance(found, LabeledFiles)]
+    usable = [
+        (table, labeled) for table, labeled in zip(tables, results, strict=True) if isinstance(labeled, LabeledFiles)
+    ]
     if not usable:
         raise next(result for result in results if isinstance(result, DataError))
     if len(usable) == 1:
@@ -95,12 +97,12 @@ def label_tables(tables: Sequence[ImageFile], source: str, finder: FileFinder) -
             f"Got {name_some([table.name for table, _ in usable])}. Give the path of one of them."
         )
     return LabeledFiles(
-        files=[file for _, found in usable for file in found.files],
-        labels=[label for _, found in usable for label in found.labels],
-        splits=[word for word, (_, found) in zip(words, usable, strict=True) for _ in found.files],
+        files=[file for _, labeled in usable for file in labeled.files],
+        labels=[label for _, labeled in usable for label in labeled.labels],
+        splits=[word for word, (_, labeled) in zip(words, usable, strict=True) for _ in labeled.files],
         classes=None,
         other_files=(),
-        notes=tuple(note for _, found in usable for note in found.notes),
+        notes=tuple(note for _, labeled in usable for note in labeled.notes),
     )
 
 
@@ -115,18 +117,18 @@ def _label_table_or_error(table: ImageFile, finder: FileFinder) -> LabeledFiles 
         rows = read_table(table.name, content, lambda path: bool(finder.by_path(folder, path) or finder.by_name(path)))
     except DataError as error:
         return error
-    found = [finder.by_path(folder, path) for path in rows.paths]
+    files = [finder.by_path(folder, path) for path in rows.paths]
     notes = rows.notes
-    if not any(found) and any(found := [finder.by_name(path) for path in rows.paths]):
-        first = next(file for file in found if file is not None)
+    if not any(files) and any(files := [finder.by_name(path) for path in rows.paths]):
+        first = next(file for file in files if file is not None)
         notes += (f"{table.name} has no paths but names: the files are looked for in all folders ({first.name}, ...).",)
-    if missing := [path for path, file in zip(rows.paths, found, strict=True) if file is None]:
+    if missing := [path for path, file in zip(rows.paths, files, strict=True) if file is None]:
         return DataError(
             f"{table.name} must name files that exist, by paths from its folder. Got {len(missing):,} of "
-            f"{len(found):,} that do not ({name_some(missing)})."
+            f"{len(files):,} that do not ({name_some(missing)})."
         )
-    files = [file for file in found if file is not None]
-    return LabeledFiles(files, rows.labels, rows.splits or [None] * len(files), None, (), notes)
+    existing = [file for file in files if file is not None]
+    return LabeledFiles(existing, rows.labels, rows.splits or [None] * len(existing), None, (), notes)
 
 
 def _split_word(name: str) -> str | None:

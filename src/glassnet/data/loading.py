@@ -77,7 +77,7 @@ def load_files(labeled: LabeledFiles, source: str, options: LoadOptions) -> tupl
 
 
 def _choose_form(splits: ImageSplits, options: LoadOptions) -> ImageForm:
-    """Return the form of the decoded images; what the options leave open is found out from the images."""
+    """Return the form of the decoded images; what the options leave open follows from the images."""
     selected = [image for part in splits.parts for image in zip(part.files, part.scans, strict=True)]
     size = options.image_size or _common_size(selected)
     channels = options.channels or (1 if all(scan.is_gray for _, scan in selected) else 3)

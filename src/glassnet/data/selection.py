@@ -92,11 +92,11 @@ def readable_images(
     :param is_known: whether the classes are given, and not those of the training images.
     :raises DataError: if there are none, or one is of an unknown class.
     """
-    found = [index for index, scan in enumerate(scans) if scan.is_image and not scan.problem]
-    if not found:
+    readable = [index for index, scan in enumerate(scans) if scan.is_image and not scan.problem]
+    if not readable:
         raise DataError(f"{source} must have an image that can be read. Got none among {len(scans):,} files.")
     try:
-        labels = number_labels([labeled.labels[index] for index in found], classes)
+        labels = number_labels([labeled.labels[index] for index in readable], classes)
     except UnknownClassError as error:
         (label,) = error.args
         if is_known:
@@ -105,12 +105,12 @@ def readable_images(
             f"Class {label!r} must have a training image. Got none in {source}{did_you_mean(label, classes)}"
         ) from None
     images = Images(
-        [labeled.files[index] for index in found],
+        [labeled.files[index] for index in readable],
         np.array(labels, np.int64),
-        pack_hashes([scans[index].hash for index in found]),
-        [scans[index] for index in found],
+        pack_hashes([scans[index].hash for index in readable]),
+        [scans[index] for index in readable],
     )
-    return images, [labeled.splits[index] for index in found]
+    return images, [labeled.splits[index] for index in readable]
 
 
 def select_splits(

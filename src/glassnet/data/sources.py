@@ -107,8 +107,8 @@ def load_data(
         if options.ink:
             options = replace(options, image_size=options.image_size or (SIZE, SIZE), channels=channels or 1)
         labeled = _list_files(name if is_hub else str(path), is_hub, classes)
-        dataset, found = load_files(labeled, name, options)
-        options = replace(options, value_range=found)
+        dataset, used_range = load_files(labeled, name, options)
+        options = replace(options, value_range=used_range)
     _check_conversions(options, dataset, name)
     dataset.source = options.to_source(str(path.resolve()) if is_file else name, dataset)
     return dataset

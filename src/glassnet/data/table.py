@@ -118,8 +118,8 @@ def _text_rows(name: str, content: bytes) -> list[list[str]]:
     try:
         samples = {mark: list(islice(_reader(text, mark), _SNIFFED_ROWS)) for mark in _DELIMITERS}
         widths = {mark: {len(row) for row in rows if row} for mark, rows in samples.items()}
-        even = [mark for mark, found in widths.items() if len(found) == 1 and min(found) > 1]
-        uneven = [mark for mark, found in widths.items() if found and min(found) > 1]
+        even = [mark for mark, counts in widths.items() if len(counts) == 1 and min(counts) > 1]
+        uneven = [mark for mark, counts in widths.items() if counts and min(counts) > 1]
         return list(_reader(text, (even or uneven or [","])[0]))
     except csv.Error as error:
         raise DataError(f"{name} must be a table of text (CSV or TSV). Got: {error}.") from error
