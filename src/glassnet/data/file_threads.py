@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 _FILES_PER_TASK = 16
 _TIMED_FILES = 5
-_WORTH_A_THREAD = 5e-4  # seconds of processor time for a file
+_WORTH_A_THREAD = 1e-3  # seconds of processor time for a file
 
 
 def map_files(function: Callable[[int], Result], files: Sequence[object], title: str) -> list[Result]:
