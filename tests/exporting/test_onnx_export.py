@@ -151,56 +151,54 @@ def test_export_needs_a_run(tmp_path: Path) -> None:
         gn.export(tmp_path, tmp_path / "model.onnx")
 
 
-WITHOUT = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in sys.argv[3].split(","):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Blocked())
-import glassnet as gn
-try:
-    print(gn.export(sys.argv[1], sys.argv[2], verify=sys.argv[4] == "verify"))
-except gn.GlassnetError as error:
-    print(error)
-"""
-
-
-def export_without(modules: str, run: Path, file: Path, verify: str = "verify") -> str:
-    command = [sys.executable, "-W", "error", "-c", WITHOUT, run, file, modules, verify]
-    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
-    assert done.stderr == ""
-    return done.stdout
-
-
-def test_export_needs_no_torch(trained: Model, tmp_path: Path) -> None:
-    assert "verified on 450 images" in export_without("torch", trained.path, tmp_path / "model.onnx")
-
-
-def test_export_needs_onnx_runtime_unless_it_is_not_verified(trained: Model, tmp_path: Path) -> None:
+def test_export_needs_onnx_runtime_unless_it_is_not_verified(
+    trained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "model.onnx"
-    assert export_without("onnxruntime", trained.path, path) == (
-        "Verifying an export needs ONNX Runtime (No module named 'onnxruntime'): pip install 'glassnet[export]', "
-        "or export without verification: verify=False, --no-verify.\n"
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(GlassnetError) as caught:
+        gn.export(trained.path, path)
+    assert str(caught.value) == (
+        "Verifying an export needs ONNX Runtime (import of onnxruntime halted; None in sys.modules): "
+        "pip install 'glassnet[export]', or export without verification: verify=False, --no-verify."
     )
     assert not path.exists()
-    assert "not verified" in export_without("onnxruntime", trained.path, path, "no")
+    assert "not verified" in repr(gn.export(trained.path, path, verify=False))
     assert path.is_file()
 
 
-def test_export_needs_onnx(trained: Model, tmp_path: Path) -> None:
-    assert export_without("onnx", trained.path, tmp_path / "model.onnx") == (
-        "An export needs ONNX (No module named 'onnx'): pip install 'glassnet[export]'.\n"
-    )
+def test_export_needs_onnx(trained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("onnx_file", "onnx_graph"):
+        monkeypatch.delitem(sys.modules, f"glassnet.exporting.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(GlassnetError, match=r"^An export needs ONNX \(.*\): pip install 'glassnet\[export\]'\.$"):
+        gn.export(trained.path, tmp_path / "model.onnx")
 
 
-def test_export_leaves_nothing_for_telemetry(trained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+WITHOUT_TORCH = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("torch is blocked", name=name)
+
+sys.meta_path.insert(0, NoTorch())
+import glassnet as gn
+print(gn.export(*sys.argv[1:]))
+"""
+
+
+def test_export_needs_no_torch_and_leaves_nothing_for_telemetry(
+    trained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(home))
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
-    export_without("torch", trained.path, tmp_path / "model.onnx")
+    command = [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, trained.path, tmp_path / "model.onnx"]
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
+    assert "verified on 450 images" in done.stdout
+    assert done.stderr == ""
     assert list(home.rglob("*")) == []
