@@ -164,7 +164,7 @@ def test_predict_files_keeps_neither_images_nor_rows(
     monkeypatch.setattr(file_predictions, "usable_cores", lambda: 1)
     tracemalloc.start()
     peaks = []
-    for count in (300, 1200):
+    for count in (150, 600):
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         assert sum(1 for _ in model.predict_files((paths[0] for _ in range(count)), batch_size=32)) == count

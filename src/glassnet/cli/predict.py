@@ -31,7 +31,7 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATHS",
             help="Image files; folders and zip or tar archives, for all images in them; patterns such as "
             "'photos/**/*.jpg'; - for paths on stdin, one a line, or separated by NUL.",
         ),
