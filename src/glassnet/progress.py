@@ -145,7 +145,6 @@ def _start_bar(has_total: bool = True) -> Any:
         console=Console(stderr=True, highlight=False),
         transient=True,
         refresh_per_second=5,
-        redirect_stdout=False,  # results may be printed meanwhile, into a pipe or a file
     )
     bar.start()
     return bar

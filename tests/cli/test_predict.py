@@ -381,9 +381,10 @@ class TestRealProcesses:
             process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=theirs, env=environment)
             os.close(theirs)
             shown = b""
-            while not re.search(rb"\[predicting\] .*[\d,]+ images, [\d,]+ a second", shown):
+            while len(re.findall(rb"\[predicting\] [\d,]+ images, [\d,]+ a second", shown)) < 3:
                 shown += os.read(terminal, 4096)
             process.kill()
             process.wait()
         os.close(terminal)
+        assert b"0.png" not in shown
         assert Path("rows.txt").read_text(encoding="utf-8").startswith("path   label  probability\n0.png  ")

@@ -39,6 +39,16 @@ def print_much(numbers: list[int]) -> list[int]:
     return numbers
 
 
+def with_content(numbers: list[int]) -> list[tuple[int, bytes]]:
+    return [(number, bytes([number]) * 300_000) for number in numbers]
+
+
+def sleep_long(numbers: list[int]) -> list[int]:
+    if numbers[0]:
+        time.sleep(60)
+    return numbers
+
+
 def fail(numbers: list[int]) -> list[int]:
     raise KeyError(numbers[0])
 
@@ -61,6 +71,11 @@ def test_decode_in_order_keeps_the_order_over_processes() -> None:
     assert [file for file, _ in decoded] == [number for _, (number, _) in decoded] == list(range(50))
     assert len({pid for _, (_, pid) in decoded}) == 2
     assert os.getpid() not in {pid for _, (_, pid) in decoded}
+
+
+def test_decode_in_order_keeps_large_answers_apart() -> None:
+    for number, (answer, content) in decode_in_order(range(200), with_content, 2, ahead=16):
+        assert (answer, content) == (number, bytes([number]) * 300_000)
 
 
 def test_decode_in_order_stays_in_this_process_for_few_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +141,15 @@ def test_decode_in_order_ends_its_processes_if_it_is_left() -> None:
     next(decoded)
     assert len(children()) >= 2
     del decoded
+    assert not children()
+
+
+def test_decode_in_order_ends_its_processes_at_once() -> None:
+    decoded = decode_in_order(range(10**9), sleep_long, 2, 8)
+    next(decoded)
+    start = time.monotonic()
+    decoded.close()
+    assert time.monotonic() - start < 20
     assert not children()
 
 

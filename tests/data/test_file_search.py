@@ -44,6 +44,9 @@ def test_find_files_lists_a_folder_sorted_with_its_files_before_its_folders() ->
     assert found("f/") == expected
     os.chdir("f")
     assert found(".") == [path.replace("f/", "./", 1) for path in expected]
+    names = [f"g/{number * 37 % 100:02}.png" for number in range(100)]
+    touch(*names)
+    assert found("g") == found("g/*") == sorted(names)
 
 
 def test_find_files_visits_each_folder_once_in_spite_of_links() -> None:
