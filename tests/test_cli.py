@@ -209,7 +209,7 @@ class TestTrain:
     def test_an_interrupt_says_what_is_saved(
         self, call: Call, fails: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def interrupted(*_: object) -> None:
+        def interrupted(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.chdir(tmp_path)
@@ -533,8 +533,8 @@ class TestBadInput:
         copy = Path(shutil.copytree(run, tmp_path / "run"))
         config = copy / "config.json"
         whole = config.read_text(encoding="utf-8")
-        config.write_text(whole.replace('"format": 2', '"format": 99'), encoding="utf-8")
-        refused(f"{config} must have format 2. Got 99.", *command, copy)
+        config.write_text(whole.replace('"format": 3', '"format": 99'), encoding="utf-8")
+        refused(f"{config} must have format 3. Got 99.", *command, copy)
         config.write_text(whole[:50], encoding="utf-8")
         refused(f"{config} must be JSON. Got an error: ", *command, copy)
         config.write_text(whole, encoding="utf-8")
