@@ -29,7 +29,7 @@ def export(
         typer.Option(help="Data whose test images ONNX Runtime is compared on. Default: the run's, else drawn images."),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Compare ONNX Runtime's outputs with the run's first.")
+        bool, typer.Option("--verify/--no-verify", help="Compare ONNX Runtime's outputs with the run's before writing.")
     ] = True,
     as_json: Json = False,
 ) -> None:
