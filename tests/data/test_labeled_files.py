@@ -66,6 +66,8 @@ def test_label_tables_joins_tables_of_different_splits():
     found = label("1.jpg", "2.jpg", "val/3.jpg", *texts, texts=texts)
     assert found.splits == ["train", "train", "val"]
     assert [file.name for file in found.files] == ["1.jpg", "2.jpg", "val/3.jpg"]
+    with pytest.raises(DataError, match=r"Got a.csv, train.csv\. Give the path of one"):
+        label("1.jpg", "2.jpg", "a.csv", "train.csv", texts={**texts, "a.csv": texts["train.csv"]})
     texts["validation.csv"] = "path,label\n1.jpg,a\n"
     with pytest.raises(DataError, match=r"Got train.csv, val/metadata.csv, validation.csv\. Give the path of one"):
         label("1.jpg", "2.jpg", "val/3.jpg", *texts, texts=texts)

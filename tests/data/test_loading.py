@@ -242,6 +242,20 @@ def test_load_data_raises_for_large_images_without_a_size(tmp_path):
     assert load_data(tmp_path, test_size=0.5, image_size=16).image_size == (16, 16)
 
 
+def test_load_data_reads_drawn_digits_in_their_own_form(tmp_path):
+    for name, low in (("3", 0), ("8", 100)):
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            paper = np.full((30, 20, 3), (250, 240, 255), np.uint8)
+            paper[5 + number : 25, 8:12] = low
+            Image.fromarray(paper).save(tmp_path / name / f"{number}.png")
+            Image.fromarray(paper[..., 0].astype(np.uint16) * 20).save(tmp_path / name / f"{number}.tif")
+    data = load_data(tmp_path, ink=True)
+    assert (data.image_size, data.channels) == ((8, 8), 1)
+    assert data.source["value_range"] is None
+    assert not data.notes
+
+
 # --- unreadable images
 
 
