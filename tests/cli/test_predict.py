@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -162,7 +163,18 @@ def test_predict_takes_folders_patterns_and_stdin(predict: Predict, run: Path, d
     assert paths == [
         *("5.png", "f/[1].png", "f/b.png", "f/below/a.png", "0.png", "1.png", "4.png", "f/below/a.png", "f/[1].png")
     ]
-    assert err == "4 files are no images and were left out: f/labels.txt, f/list, f/below/a.json, ...\n"
+    assert err == "Files that are no images were left out: 4 (f/labels.txt, f/list, f/below/a.json, ...).\n"
+
+
+def test_predict_names_what_it_leaves_out_of_an_archive(predict: Predict, run: Path, digits: list[str]) -> None:
+    with tarfile.open("images.tar", "w") as archive:
+        archive.add("0.png")
+        Path("link.png").symlink_to("1.png")
+        archive.add("link.png")
+    code, out, err = predict(run, "images.tar")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["path", "images.tar/0.png"]
+    assert "were left out: 1 (link.png)." in err
 
 
 @pytest.mark.parametrize("paths", [["empty"], ["only-text"], ["-"]])

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from glassnet.data.archive import is_named_as_archive, list_archive
 from glassnet.data.listing import is_system_name
 from glassnet.errors import DataError, GlassnetError
+from glassnet.progress import current_progress
 
 _MAGIC = re.compile(r"[*?[]")
 
@@ -74,13 +75,15 @@ def _list_folder(top: str) -> Iterator[FoundFile]:
 
 def _list_archive(path: str) -> Iterator[FoundFile]:
     try:
-        files = list_archive(Path(path)).files
+        listing = list_archive(Path(path))
     except GlassnetError as error:
         yield FoundFile(path, problem=str(error))
         return
-    for file in files:
+    for note in listing.notes:
+        current_progress().log(note)
+    for file in listing.files:
         yield FoundFile(f"{path}/{file.name}", in_folder=True, read=_MemberReader(file.read))
-    if not files:
+    if not listing.files:
         yield FoundFile(path, problem="no files in this archive")
 
 

@@ -72,7 +72,7 @@ class FilePredictor:
             skipped += names[: N_NAMED + 1 - len(skipped)]
             n_skipped += len(names)
         if n_skipped:
-            current_progress().log(_describe_skipped(skipped, n_skipped))
+            current_progress().log(f"Files that are no images were left out: {n_skipped:,} ({name_some(skipped)}).")
 
     def _predict_batch(self, batch: Sequence[tuple[FoundFile, Readable | str]]) -> Iterator[FilePrediction]:
         readable = [decoded for _, decoded in batch if not isinstance(decoded, str)]
@@ -100,8 +100,3 @@ def rank_classes(logits: NDArray[Any], classes: Sequence[str], top: int) -> list
         [(classes[index], probability) for index, probability in zip(*row, strict=True)]
         for row in zip(order.tolist(), ranked.tolist(), strict=True)
     ]
-
-
-def _describe_skipped(names: Sequence[str], count: int) -> str:
-    words = "files are no images and were" if count > 1 else "file is no image and was"
-    return f"{count:,} {words} left out: {name_some(names)}"
