@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import glassnet as gn
 from glassnet import cli
@@ -91,6 +92,26 @@ def test_csv_has_every_test_image_in_the_order_of_the_data(evaluate: Evaluate, r
     assert [row["prediction"] for row in rows] == [prediction.label for prediction in predictions]
     probabilities = [prediction.probability for prediction in predictions]
     np.testing.assert_allclose([float(row["probability"]) for row in rows], probabilities, atol=1e-6)
+
+
+def test_data_may_have_a_part_of_the_classes(evaluate: Evaluate, tmp_path: Path) -> None:
+    images = gn.load_data("digits").test.images[:5, ..., 0] * 15
+    for number, pixels in enumerate(images):
+        folder = tmp_path / "data" / str(3 + number % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    file = tmp_path / "a.csv"
+    code, out, _ = evaluate("--data", tmp_path / "data", "--csv", file, "--json")
+    assert code == 0
+    result = json.loads(out)
+    scores = {score["class"]: score for score in result["classes"]}
+    assert {name: score["count"] for name, score in scores.items() if score["count"]} == {"3": 3, "4": 2}
+    assert (scores["0"]["recall"], result["count"]) == (None, 5)
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = {row["path"]: row["truth"] for row in csv.DictReader(stream)}
+    assert rows == {"3/0.png": "3", "3/2.png": "3", "3/4.png": "3", "4/1.png": "4", "4/3.png": "4"}
+    _, out, _ = evaluate("--data", tmp_path / "data")
+    assert out.endswith("8 classes without images here: 0, 1, 2, 5, 6, …\n")
 
 
 def test_csv_goes_to_stdout_and_the_text_to_stderr(evaluate: Evaluate, tmp_path: Path) -> None:

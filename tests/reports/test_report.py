@@ -243,6 +243,21 @@ def colour_run(path):
     return gn.load(path), data
 
 
+def test_report_of_many_classes_opens_and_fits(opened, tmp_path):
+    random = np.random.default_rng(0)
+    names = [HOSTILE * 2, "كلب " * 9, "猫" * 30, *(f"a class number {number}" for number in range(97))]
+    train, test = (random.integers(0, 256, (count, 8, 8, 3)).astype(np.uint8) for count in (100, 150))
+    labels = np.arange(150) % 98  # two classes without test images
+    data = gn.Dataset(train, np.arange(100), names, test_images=test, test_labels=labels)
+    run = gn.train("tiny", data=data, epochs=1, run=tmp_path / "run", progress=Progress(), report=False)
+    tab = opened(build_page(gn.load(run.path), data), 400)
+    assert tab.locator("img").count() == 0
+    assert tab.get_by_text("2 of 100 classes have no image here and are not measured: ").is_visible()
+    assert tab.get_by_role("region", name="Most frequent confusions").get_by_role("row").count() == 21
+    tab.locator("summary", has_text="Most confident errors").click()
+    assert tab.get_by_role("region", name="Most confident errors").get_by_role("row").count() == 37
+
+
 @pytest.mark.parametrize("width", [400, 1400])
 @pytest.mark.parametrize("kind", ["digits", "colour"])
 def test_report_opens_offline_and_fits(opened, trained, digits_data, tmp_path, kind, width):

@@ -34,16 +34,15 @@ def evaluate(
         typer.Option(
             "--csv",
             metavar="FILE",
-            help="CSV file to write each test image to: path (or index), truth, prediction and its probability. "
-            "- is stdout.",
+            help="CSV file to write, a row for each test image: path (or index), truth, prediction and its "
+            "probability; - for stdout.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure loss and accuracy on the test images of a run's own data, or of another source.
 
-    The text has the classes of lowest recall and the most frequent errors; --json has all classes, the top-k
-    accuracies and the calibration error, too.
+    --json has more numbers: of every class, the top-k accuracies and the calibration error.
     """
     from glassnet.training.evaluation_data import evaluation_data
 
