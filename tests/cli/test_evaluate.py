@@ -15,7 +15,7 @@ from PIL import Image
 import glassnet as gn
 from glassnet import cli
 from glassnet.classification import Outcome
-from glassnet.cli.evaluate import _csv, _tables
+from glassnet.cli.evaluate import _csv, _headline, _tables
 from tests.outcomes import outcome_of
 
 Result = tuple[int, str, str]
@@ -66,6 +66,16 @@ def test_text_has_a_headline_and_the_worst_classes_and_errors(evaluate: Evaluate
     assert f"{min(score['recall'] for score in result['classes']):.1%}" in worst.splitlines()[1]
     first = result["confusions"][0]
     assert errors.splitlines()[1].startswith(f"{first['true']} → {first['predicted']}  ")
+
+
+def test_headline_calls_no_accuracy_on_training_images_a_test_accuracy() -> None:
+    result = {"accuracy": 0.9, "accuracy_interval": [0.8, 0.95], "loss": 0.25, "count": 100, "split": "test"}
+    clean = "Accuracy 90.0% (95% confidence interval 80.0% to 95.0%), loss 0.2500, on 100 "
+    assert _headline(result | {"contaminated": 0}) == f"{clean}test images"
+    assert _headline(result | {"contaminated": 0, "split": "val"}) == f"{clean}val images"
+    not_a_test = "This is not a test accuracy: {} of these images {} used to train the run"
+    assert _headline(result | {"contaminated": 1}) == f"{clean}images\n" + not_a_test.format(1, "was")
+    assert _headline(result | {"contaminated": 20}) == f"{clean}images\n" + not_a_test.format(20, "were")
 
 
 def test_tables_name_classes_without_test_images_and_shorten_long_names() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import glassnet as gn
+from glassnet.data import Split
 from glassnet.progress import Progress
 
 # Everything that draws random numbers or keeps state from one epoch to the next.
@@ -42,3 +45,17 @@ def assert_same_run(run: Path, other: Path) -> None:
     assert untimed(gn.load(run).history) == untimed(gn.load(other).history)
     assert tensors(run) == tensors(other)
     assert not list(run.rglob("*.tmp"))
+
+
+def pool(count: int = 120) -> Split:
+    """Noise of two classes, with names."""
+    images = np.random.default_rng(0).integers(0, 255, (count, 8, 8, 1), dtype=np.uint8)
+    return Split(images, np.arange(count) % 2, [f"{number}.png" for number in range(count)])
+
+
+def dataset(train: range, test: range, validation: range | None = None, **options: Any) -> gn.Dataset:
+    """A dataset of these images of the pool."""
+    images = pool()
+    parts = [images.take(np.array(part)) for part in (train, test, validation or ())[: 3 if validation else 2]]
+    options |= {"validation": parts[2]} if validation else {}
+    return gn.Dataset.from_splits(parts[0], parts[1], ["a", "b"], **options)

@@ -2,17 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet.data import Split
-from glassnet.errors import ConfigError, RunError
+from glassnet.errors import ConfigError
 from glassnet.progress import Progress
 from glassnet.training.run_folder import RunFolder
-from tests.training.runs import train
+from tests.training.runs import dataset, pool, train
 
 
 class Log(Progress):
@@ -23,18 +21,6 @@ class Log(Progress):
 
     def log(self, message: str) -> None:
         self.lines.append(message)
-
-
-def pool(count: int = 120) -> Split:
-    images = np.random.default_rng(0).integers(0, 255, (count, 8, 8, 1), dtype=np.uint8)
-    return Split(images, np.arange(count) % 2, [f"{number}.png" for number in range(count)])
-
-
-def dataset(train: range, test: range, validation: range | None = None, **options: Any) -> gn.Dataset:
-    images = pool()
-    parts = [images.take(np.array(part)) for part in (train, test, validation or ())[: 3 if validation else 2]]
-    options |= {"validation": parts[2]} if validation else {}
-    return gn.Dataset.from_splits(parts[0], parts[1], ["a", "b"], **options)
 
 
 def table_of(run: Path) -> dict[str, list[str]]:
@@ -137,33 +123,3 @@ def test_train_logs_and_keeps_the_notes_of_the_data(tmp_path: Path) -> None:
     run = train(data, tmp_path / "run", progress=log)
     assert sum("Two images are upside down." in line for line in log.lines) == 1
     assert gn.load(run.path).config["data"]["notes"] == ["Two images are upside down."]
-
-
-def test_resume_raises_for_other_images_by_name(tmp_path: Path) -> None:
-    train(dataset(range(40), range(100, 120)), tmp_path / "run", stop_after_epoch=1)
-    told = r"run was trained on: 2 images added \(40.png, 41.png\), 1 removed \(100.png\)\. Restore the images, or"
-    with pytest.raises(RunError, match=told):
-        train(dataset(range(42), range(101, 120)), tmp_path / "run", resume=True)
-
-
-def test_resume_names_the_setting_that_differs_rather_than_the_images(tmp_path: Path) -> None:
-    data = dataset(range(40), range(100, 120))
-    train(data, tmp_path / "run", stop_after_epoch=1, validation_fraction=0.2, seed=1)
-    with pytest.raises(RunError, match="seed must be 1 to resume"):
-        train(data, tmp_path / "run", validation_fraction=0.2, seed=2, resume=True)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"half"])
-def test_resume_raises_for_a_missing_or_damaged_list_of_images(tmp_path: Path, content: bytes | None) -> None:
-    data = dataset(range(40), range(100, 120))
-    run = train(data, tmp_path / "run", stop_after_epoch=1).path
-    (run / "images.csv.gz").unlink() if content is None else (run / "images.csv.gz").write_bytes(content)
-    with pytest.raises(RunError, match=r"images.csv.gz must be the list of the run's images\. Got: .*\."):
-        train(data, run, resume=True)
-
-
-def test_resume_takes_images_under_other_names(tmp_path: Path) -> None:
-    data = dataset(range(40), range(100, 120))
-    train(data, tmp_path / "run", stop_after_epoch=1)
-    data.train.names = tuple(f"new-{name}" for name in data.train.names or ())
-    assert len(train(data, tmp_path / "run", resume=True).history) == 2

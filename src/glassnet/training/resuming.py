@@ -17,8 +17,10 @@ from glassnet.training.model import describe_change
 from glassnet.training.run_files import Checkpoint
 from glassnet.training.run_folder import RunFolder
 
-# Settings of the computation, which do not change the training, and what follows from the data but for rounding.
-_CHANGEABLE_ON_RESUME = {*Compute.types(), "versions", "data.likeness"} - {"dtype"}
+# What does not change the training: settings of the computation, words about the data, and what follows from the data
+# but for rounding.
+_CHANGEABLE_ON_RESUME = {*Compute.types(), "versions", "data.likeness", "data.notes", "data.unreadable_files"}
+_CHANGEABLE_ON_RESUME -= {"dtype"}
 _MEASURED = ("image_size", "channels", "value_range")  # on the images, unless they are given
 
 
@@ -44,13 +46,14 @@ def check_same_data(folder: RunFolder, described: DataConfig, data: Dataset, ima
     :raises RunError: if they come from another source, or images were added, removed or changed.
     """
     old = RunConfig.parse(folder.read_config(), folder.config_path).data
+    stored = folder.read_images()
+    is_same = stored.has_same_images(images)
     before, now = (
-        {name: value for name, value in config.load_arguments().items() if name not in _MEASURED}
+        {name: value for name, value in config.load_arguments().items() if is_same or name not in _MEASURED}
         for config in (old, described)
     )
     check_resumable(before, now, folder.path, "data.")
-    stored = folder.read_images()
-    if old.fingerprint != described.fingerprint or not stored.has_same_images(images):
+    if old.fingerprint != described.fingerprint or not is_same:
         raise RunError(
             f"{describe_change(old.source, folder.path, stored, data)} Restore the images, or train a new run from "
             f"its weights: --init {folder.path}."
