@@ -71,6 +71,8 @@ def test_read_layout_returns_empty_class_folders_to_train_on():
 
 
 def test_read_layout_notes_classes_that_look_like_splits():
+    (note,) = layout("cats/1.jpg", "dogs/2.jpg", "test/3.jpg", "train/4.jpg").notes
+    assert note.startswith("Taken for classes, as there are images and no class folders in them: test, train.")
     (note,) = layout("part1/a/1.jpg", "part1/b/2.jpg", "part2/a/3.jpg", "part2/b/4.jpg").notes
     assert note.startswith("part1, part2 are taken for classes, and each has the folders a, b.")
     assert layout("cats/a/1.jpg", "cats/b/2.jpg", "dogs/a/3.jpg", "dogs/c/4.jpg").notes == ()

@@ -359,6 +359,7 @@ CASES = {
         Case(["cats/train/*.jpg", "cats/test/*.jpg", "dogs/train/*.jpg", "dogs/test/*.jpg"]),
         Case([*TRAIN, "papers/manual.pdf"]),
         Case(["train/*.jpg", "plane/*.jpg", "car/*.jpg"]),
+        Case(["cats/*.jpg", "dogs/*.jpg", "test/*.jpg"]),
         Case(
             ["train_images/cats/*.jpg", "train_images/dogs/*.jpg", "test_images/cats/*.jpg", "test_images/dogs/*.jpg"]
         ),

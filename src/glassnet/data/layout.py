@@ -72,7 +72,7 @@ def read_layout(
         roots = {}  # images in train and test without class folders
     places = [_place(path, roots, is_class_first) for path in paths]
     empty = [name for name in empty_folders if _is_class_to_train(tuple(name.split("/")), roots)]
-    notes = _repeated_names(folders, root) if roots == {root: None} and not is_class_first else ()
+    notes = _note_doubts(folders, root) if roots == {root: None} and not is_class_first else ()
     return Layout([label for label, _ in places], [split for _, split in places], empty, notes)
 
 
@@ -164,13 +164,18 @@ def _is_class_to_train(folder: Path, roots: dict[Path, str | None]) -> bool:
     return parent in roots and split_role(roots[parent] or "train") == "train"
 
 
-def _repeated_names(folders: _Folders, root: Path) -> tuple[str, ...]:
-    """Return a note if the folders taken for classes look like splits: the same folders are in each."""
-    names = list(folders.children[root])
+def _note_doubts(folders: _Folders, root: Path) -> tuple[str, ...]:
+    """Return notes on folders taken for classes that may be splits: by their names, or as each has the same folders."""
+    names, notes = list(folders.children[root]), []
+    if words := list(filter(split_role, names)):
+        notes.append(
+            f"Taken for classes, as there are images and no class folders in them: {name_some(words)}. "
+            "If their images are not to be trained on, move them away."
+        )
     inside = {frozenset(folders.children[*root, name]) for name in names if not folders.direct[*root, name]}
     if len(names) > 1 and len(inside) == 1 and len(same := sorted(*inside)) > 1:
-        return (
+        notes.append(
             f"{name_some(names)} are taken for classes, and each has the folders {name_some(same)}. If they are parts "
-            "for training and testing, name them train, val and test.",
+            "for training and testing, name them train, val and test."
         )
-    return ()
+    return tuple(notes)
