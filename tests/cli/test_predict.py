@@ -177,9 +177,15 @@ def test_predict_names_what_it_leaves_out_of_an_archive(predict: Predict, run: P
     assert "were left out: 1 (link.png)." in err
 
 
-@pytest.mark.parametrize("paths", [["empty"], ["only-text"], ["-"]])
+@pytest.mark.parametrize(
+    ("paths", "error"),
+    [
+        (["empty"], "All files must be readable images. Got 1 of 1 that are not; their rows have the reasons."),
+        (["only-text", "-"], "only-text stdin must have at least one image. Got none."),
+    ],
+)
 def test_predict_fails_without_an_image(
-    predict: Predict, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: list[str]
+    predict: Predict, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: list[str], error: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
@@ -187,7 +193,7 @@ def test_predict_fails_without_an_image(
     Path("only-text/a.txt").touch()
     code, _, err = predict(run, *paths)
     assert code == 1
-    assert err.splitlines()[-1].startswith("Error: ")
+    assert err.splitlines()[-1] == f"Error: {error}"
 
 
 @pytest.mark.parametrize(
@@ -353,6 +359,12 @@ class TestRealProcesses:
         while any(path.exists() and "Z" not in (path / "stat").read_text().split()[2] for path in processes):
             assert time.monotonic() < deadline, "a decoding process is left"
             time.sleep(0.02)
+
+    def test_stdin_and_stdout_may_be_closed(self, run: Path, digits: list[str]) -> None:
+        command = f"exec {sys.executable} -m glassnet predict {run} - 0.png --csv out.csv <&- >&-"
+        done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert len(Path("out.csv").read_text(encoding="utf-8").splitlines()) == 2
 
     def test_head_ends_it(self, run: Path, endless: Path) -> None:
         with endless.open("rb") as stdin:

@@ -63,7 +63,8 @@ def predict(
     except KeyboardInterrupt:
         raise RunError(f"Stopped after {counts.files:,} files.") from None
     if not counts.files:
-        raise DataError(f"{' '.join(paths)} must have at least one image. Got none.")
+        given = " ".join("stdin" if path == "-" else path for path in paths)
+        raise DataError(f"{given} must have at least one image. Got none.")
     if csv not in (None, "-") and not as_json:
         typer.echo(f"{counts.files:,} rows in {csv}")
     if counts.unreadable:
@@ -85,7 +86,8 @@ def _predict(
     from glassnet.cli import prediction_output as output
 
     notes = output.UnlikeNotes()
-    is_watched = sys.stdout.isatty() and (as_json or csv in (None, "-"))  # the rows show the progress
+    has_terminal = sys.stdout is not None and sys.stdout.isatty()  # it may be closed
+    is_watched = has_terminal and (as_json or csv in (None, "-"))  # the rows show the progress
     with ExitStack() as stack:
         rows: Iterable[FilePrediction]
         rows = stack.enter_context(closing(model.predict_files(_given(paths), top, batch_size)))
