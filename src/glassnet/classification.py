@@ -186,6 +186,11 @@ def top_k_accuracy(outcome: Outcome, k: int) -> float:
     return float((outcome.label_rank < k).mean())
 
 
+def top_k_accuracies(outcome: Outcome) -> dict[int, float]:
+    """Return the top-k accuracies for k of 2, 3 and 5, where k is at most half of the classes."""
+    return {k: top_k_accuracy(outcome, k) for k in _TOP_K if 2 * k <= outcome.n_classes}
+
+
 def balanced_accuracy(scores: Sequence[ClassScore]) -> float:
     """Return the mean recall of the classes that have images, as scikit-learn's ``balanced_accuracy_score``."""
     recalls = [score.recall for score in scores if score.recall is not None]
@@ -223,7 +228,7 @@ def evaluation_numbers(outcome: Outcome, classes: Sequence[str]) -> dict[str, An
     """Return the numbers of an evaluation, as ``glassnet evaluate --json`` prints them.
 
     Keys: ``loss``, ``accuracy``, ``count`` (images); ``accuracy_interval`` (95%); ``balanced_accuracy``;
-    ``top_k_accuracy`` by k, where k is at most half of the classes; ``calibration_error`` and ``calibration_bins``;
+    ``top_k_accuracy`` by k, as ``top_k_accuracies`` has them; ``calibration_error`` and ``calibration_bins``;
     ``classes``: name, precision, recall, images, images predicted as the class, and those in both; ``confusions``:
     the most frequent pairs. A number that is not measured is None.
     """
@@ -234,7 +239,7 @@ def evaluation_numbers(outcome: Outcome, classes: Sequence[str]) -> dict[str, An
         "count": outcome.count,
         "accuracy_interval": list(accuracy_interval(outcome.n_correct, outcome.count)),
         "balanced_accuracy": balanced_accuracy(scores),
-        "top_k_accuracy": {str(k): top_k_accuracy(outcome, k) for k in _TOP_K if 2 * k <= outcome.n_classes},
+        "top_k_accuracy": {str(k): accuracy for k, accuracy in top_k_accuracies(outcome).items()},
         "calibration_error": calibration_error(outcome),
         "calibration_bins": CALIBRATION_BINS,
         "classes": [

@@ -24,8 +24,8 @@ def by_title(blocks):
 def test_class_blocks_of_few_classes_are_figures():
     few = Outcome.from_logits(np.arange(3), np.eye(3))
     blocks = class_blocks(few, ["a", "b", "c"])
-    assert [type(block) for block in blocks] == [go.Figure, go.Figure, Table]
-    assert len(class_blocks(Outcome.from_logits(np.arange(29), np.eye(29)), NAMES[:29])) == 3
+    assert [type(block) for block in blocks] == [str, go.Figure, go.Figure, Table]
+    assert len(class_blocks(Outcome.from_logits(np.arange(29), np.eye(29)), NAMES[:29])) == 4
 
 
 def test_class_blocks_of_many_classes_are_tables_of_the_worst():
@@ -53,7 +53,7 @@ def test_class_blocks_show_at_most_20_rows():
 
 
 def test_class_blocks_say_which_classes_are_not_measured():
-    sentence, *_, table = class_blocks(outcome_of_many(), NAMES)
+    _, sentence, *_, table = class_blocks(outcome_of_many(), NAMES)
     assert sentence == "1 of 40 classes has no image here and is not measured: class 7."
     assert table.rows[7] == ["class 7", "not measured", "not measured", 0]
     assert table.numeric == [False, True, True, True]
@@ -63,7 +63,20 @@ def test_class_blocks_say_which_classes_are_not_measured():
 
 def test_class_blocks_without_an_error_have_the_table_alone():
     blocks = class_blocks(Outcome.from_logits(np.arange(40), np.eye(40)), NAMES)
-    assert [block.title for block in blocks] == ["Classes"]
+    assert list(by_title(blocks)) == ["Classes"]
+
+
+def test_class_blocks_begin_with_accuracies_and_calibration():
+    labels = np.array([0, 0, 0, 1, 2, 3])
+    confidence = np.log([[0.7, 0.1, 0.1, 0.1]] * 6)
+    summary = class_blocks(Outcome.from_logits(labels, confidence), ["a", "b", "c", "d"])[0]
+    assert summary == (
+        "Accuracy 50.0%, top-2 accuracy 66.7%, mean recall of the classes 25.0%. The expected calibration error, the "
+        "mean gap between confidence and accuracy in 15 bins of confidence, is 20.0 percentage points."
+    )
+    confidence[0] = np.nan
+    summary = class_blocks(Outcome.from_logits(labels, confidence), ["a", "b", "c", "d"])[0]
+    assert summary == "Accuracy 50.0%, top-2 accuracy 66.7%, mean recall of the classes 25.0%."
 
 
 def test_compared_class_blocks_have_the_counts_and_recalls_of_every_run():

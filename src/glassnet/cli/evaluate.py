@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import glassnet as gn
-from glassnet.cli.app import Engine, Json, OtherData, RunPath, Weights, app, show, table
+from glassnet.cli.app import Device, Engine, Json, OtherData, RunPath, Weights, app, show, table
 from glassnet.files import write_atomically
 from glassnet.formats import format_accuracy, format_loss
 
@@ -29,6 +29,7 @@ def evaluate(
     data: OtherData = None,
     weights: Weights = None,
     engine: Engine = "numpy",
+    device: Device = "auto",
     csv_file: Annotated[
         Path | None,
         typer.Option(
@@ -49,7 +50,7 @@ def evaluate(
     to_stdout = str(csv_file) == "-"
     if to_stdout and as_json:
         raise typer.BadParameter("--csv must name a file beside --json. Got -.", param_hint="--csv")
-    model = gn.load(run, weights, engine)
+    model = gn.load(run, weights, engine, device=device)
     dataset = evaluation_data(model, data)
     outcome = model.outcome(dataset)
     result = model.evaluate(dataset, outcome)

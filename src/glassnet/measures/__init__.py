@@ -12,6 +12,7 @@ from glassnet.classification import (
     confusion_matrix,
     confusions,
     most_confident_errors,
+    top_k_accuracies,
     top_k_accuracy,
     worst_classes,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "residual_blocks",
     "sample_indices",
     "stages",
+    "top_k_accuracies",
     "top_k_accuracy",
     "worst_classes",
 ]

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from glassnet import measures
+from glassnet.classification import CALIBRATION_BINS
 from glassnet.measures import ClassScore, Outcome
 from glassnet.pages import figures
 from glassnet.pages.page import Block, Table
-from glassnet.pages.text import NOT_MEASURED, Cell, shorten
+from glassnet.pages.text import NOT_MEASURED, Cell, format_points, shorten
 from glassnet.reports.comparison_figures import confusion_comparison
 
 MANY_CLASSES = 30  # from here on the cells of a matrix are too small, and its figure too large
@@ -26,7 +27,8 @@ def class_blocks(outcome: Outcome, classes: Sequence[str]) -> list[Block]:
         blocks.append(figures.precision_recall_figure(scores, classes))
     elif outcome.n_correct < outcome.count:
         blocks += _worst_tables(outcome, scores, classes)
-    return [*_unmeasured_sentence(scores, classes), *blocks, _class_table(scores, classes)]
+    sentences = [_summary(outcome, scores), *_unmeasured_sentence(scores, classes)]
+    return [*sentences, *blocks, _class_table(scores, classes)]
 
 
 def compared_class_blocks(outcomes: Mapping[str, Outcome], classes: Sequence[str]) -> list[Block]:
@@ -53,6 +55,20 @@ def _worst_tables(outcome: Outcome, scores: Sequence[ClassScore], classes: Seque
         Table("Most frequent confusions", columns, confusions),
         Table("Classes of lowest recall", _CLASS_COLUMNS, worst),
     ]
+
+
+def _summary(outcome: Outcome, scores: Sequence[ClassScore]) -> str:
+    """Return the accuracies and the calibration as sentences."""
+    balanced, error = measures.balanced_accuracy(scores), measures.calibration_error(outcome)
+    accuracies = [f"top-{k} accuracy {value:.1%}" for k, value in measures.top_k_accuracies(outcome).items()]
+    parts = [f"accuracy {outcome.accuracy:.1%}", *accuracies, f"mean recall of the classes {balanced:.1%}"]
+    text = f"{', '.join(parts).capitalize()}."
+    if error is None:
+        return text
+    return (
+        f"{text} The expected calibration error, the mean gap between confidence and accuracy in "
+        f"{CALIBRATION_BINS} bins of confidence, is {format_points(error)} percentage points."
+    )
 
 
 def _unmeasured_sentence(scores: Sequence[ClassScore], classes: Sequence[str]) -> list[str]:
