@@ -317,6 +317,14 @@ def test_predict_says_when_an_image_is_unlike(predict: Predict, ink_run: Path, d
     assert predict(ink_run, *(13 * ["white.png"]))[2] == 10 * note + "3 more look unlike the training images.\n"
 
 
+def test_predict_limits_the_pixels_of_an_image(predict: Predict, run: Path, digits: list[str]) -> None:
+    Image.new("L", (9, 8)).save("wide.png")
+    code, out, _ = predict(run, "0.png", "wide.png", "--max-pixels", "64")
+    assert code == 1
+    assert out.splitlines()[2] == "wide.png  error: more pixels than max_pixels (--max-pixels) allows, 64"
+    assert predict(run, "0.png", "wide.png")[0] == 0
+
+
 def test_predict_takes_an_engine_a_device_and_a_batch_size(predict: Predict, run: Path, digits: list[str]) -> None:
     plain = predict(run, *digits)
     assert predict(run, *digits, "--batch-size", "4", "--device", "cpu") == plain

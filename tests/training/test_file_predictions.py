@@ -178,6 +178,7 @@ def test_predict_files_keeps_neither_images_nor_rows(
     [
         ({"top": 0}, "top must be an integer of at least 1. Got 0."),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1. Got 0."),
+        ({"max_pixels": 0}, "max_pixels must be an integer of at least 1. Got 0."),
     ],
 )
 def test_predict_files_raises_at_once_for_wrong_arguments(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
 from io import BufferedReader, BytesIO
@@ -20,7 +20,7 @@ from glassnet.errors import DataError, RunError
 from glassnet.progress import track
 
 if TYPE_CHECKING:
-    from glassnet.training import FilePrediction, Model
+    from glassnet.training import FilePrediction
 
 _STDIN_BLOCK = 1 << 16  # bytes
 
@@ -45,6 +45,10 @@ def predict(
     engine: Engine = "numpy",
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Number of images that the network computes at once.", min=1)] = 256,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(help="Largest width times height of an image file, in pixels. Default: that of the training."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line on stdout.")] = False,
 ) -> None:
     """Classify images, any number of them. A run on the built-in digits finds a drawn digit in an image.
@@ -54,9 +58,10 @@ def predict(
     if csv == "-" and as_json:
         raise typer.BadParameter("--csv must name a file beside --json. Got -.", param_hint="--csv")
     model = gn.load(run, weights, engine, device=device)
-    counts = _Counts()
+    top, counts = min(top, len(model.classes)), _Counts()
+    rows = model.predict_files(_given(paths), top, batch_size, max_pixels)
     try:
-        _predict(model, paths, min(top, len(model.classes)), csv, as_json, batch_size, counts)
+        _write(rows, model.classes, top, csv, as_json, batch_size, counts)
     except BrokenPipeError:  # what reads the rows has ended, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
@@ -79,18 +84,23 @@ class _Counts:
     unreadable = 0
 
 
-def _predict(
-    model: Model, paths: list[str], top: int, csv: str | None, as_json: bool, batch_size: int, counts: _Counts
+def _write(
+    predictions: Generator[FilePrediction],
+    classes: list[str],
+    top: int,
+    csv: str | None,
+    as_json: bool,
+    batch_size: int,
+    counts: _Counts,
 ) -> None:
-    """Write the rows as they come, and count them."""
+    """Write the predictions as they come, and count them."""
     from glassnet.cli import prediction_output as output
 
     notes = output.UnlikeNotes()
     has_terminal = sys.stdout is not None and sys.stdout.isatty()  # it may be closed
     is_watched = has_terminal and (as_json or csv in (None, "-"))  # the rows show the progress
     with ExitStack() as stack:
-        rows: Iterable[FilePrediction]
-        rows = stack.enter_context(closing(model.predict_files(_given(paths), top, batch_size)))
+        rows: Iterable[FilePrediction] = stack.enter_context(closing(predictions))
         writers: list[output.Write] = [notes.write]
         if csv == "-":
             writers.append(output.csv_writer(output.Stdout(), top))
@@ -103,7 +113,7 @@ def _predict(
             rows = chain(first, rows)
             if len(first) <= output.MAX_DRAWN:
                 output.draw_digits(first)
-            writers.append(output.Table(first, model.classes, top).write)
+            writers.append(output.Table(first, classes, top).write)
         advance = stack.enter_context(track("predicting", None)) if not is_watched else lambda count: None
         for row in rows:
             for write in writers:

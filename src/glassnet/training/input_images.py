@@ -47,6 +47,10 @@ class ImageReader:
         """The normalization of decoded files, whose pixels are from 0 to 255."""
         return dataclasses.replace(self.normalization, scale=255.0)
 
+    def with_limit(self, max_pixels: int) -> ImageReader:
+        """Return a reader of files whose images have at most ``max_pixels``, width · height."""
+        return dataclasses.replace(self, form=dataclasses.replace(self.form, max_pixels=max_pixels))
+
     def read(self, images: Images, dtype: DTypeLike) -> list[InputImage]:
         """Return what the network reads of files, or of uint8 arrays (H, W, C) or (N, H, W, C).
 

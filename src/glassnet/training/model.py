@@ -90,6 +90,7 @@ class Model:
         paths: str | PathLike[str] | Iterable[str | PathLike[str]],
         top: int = 5,
         batch_size: int = EVAL_BATCH_SIZE,
+        max_pixels: int | None = None,
     ) -> Generator[FilePrediction]:
         """Classify any number of image files: yield the prediction of each, in order, in bounded memory.
 
@@ -100,11 +101,13 @@ class Model:
             such as ``photos/**/*.jpg``. They are read as the predictions are.
         :param top: number of classes for each file.
         :param batch_size: number of images that the network computes at once.
-        :raises ConfigError: if top or batch_size is below 1.
+        :param max_pixels: largest width · height of a file's image. Default: that of the training.
+        :raises ConfigError: if a number is below 1.
         :raises DataError: if paths are something else, while they are read.
         """
         top, batch_size = check_int("top", top), check_int("batch_size", batch_size)
-        return FilePredictor(self.network, self.classes, self._reader, top, batch_size).predict(find_files(paths))
+        reader = self._reader if max_pixels is None else self._reader.with_limit(max_pixels)
+        return FilePredictor(self.network, self.classes, reader, top, batch_size).predict(find_files(paths))
 
     @cached_property
     def images(self) -> ImageTable:
