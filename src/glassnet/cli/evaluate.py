@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Sequence
+from csv import writer as csv_writer
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,16 @@ _MAX_ROWS = 5  # of each table
 _MAX_NAME = 32  # characters of a class name
 
 
+CsvFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV file to write, a row for each test image: path (or index), truth, prediction and its probability; - "
+        "for stdout.",
+    ),
+]
+
+
 @app.command(epilog="Example: glassnet evaluate runs/a --data digits --csv predictions.csv")
 def evaluate(
     run: RunPath,
@@ -30,15 +40,7 @@ def evaluate(
     weights: Weights = None,
     engine: Engine = "numpy",
     device: Device = "auto",
-    csv_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--csv",
-            metavar="FILE",
-            help="CSV file to write, a row for each test image: path (or index), truth, prediction and its "
-            "probability; - for stdout.",
-        ),
-    ] = None,
+    csv: CsvFile = None,
     as_json: Json = False,
 ) -> None:
     """Measure loss and accuracy on the test images of a run's own data, or of another source.
@@ -47,24 +49,23 @@ def evaluate(
     """
     from glassnet.training.evaluation_data import evaluation_data
 
-    to_stdout = str(csv_file) == "-"
-    if to_stdout and as_json:
+    is_stdout = str(csv) == "-"
+    if is_stdout and as_json:
         raise typer.BadParameter("--csv must name a file beside --json. Got -.", param_hint="--csv")
     model = gn.load(run, weights, engine, device=device)
     dataset = evaluation_data(model, data)
     outcome = model.outcome(dataset)
     result = model.evaluate(dataset, outcome)
-    if csv_file is not None:
+    parts = [_headline(result), *_tables(outcome, model.classes)]
+    if csv is not None:
         rows = _csv(outcome, model.classes, dataset.test.names)
-        if to_stdout:
+        if is_stdout:
             typer.echo(rows, nl=False)
-        else:
-            write_atomically(csv_file, rows)
-    text = "\n\n".join([_headline(result), *_tables(outcome, model.classes)])
-    if to_stdout:
-        typer.echo(text, err=True)
-    else:
-        show({"run": str(run), **result}, text, as_json)
+            typer.echo("\n\n".join(parts), err=True)
+            return
+        write_atomically(csv, rows)
+        parts.append(f"{outcome.count:,} rows in {csv}")
+    show({"run": str(run), **result}, "\n\n".join(parts), as_json)
 
 
 def _headline(result: dict[str, Any]) -> str:
@@ -81,7 +82,7 @@ def _headline(result: dict[str, Any]) -> str:
 
 
 def _tables(outcome: Outcome, classes: Sequence[str]) -> list[str]:
-    """Return the classes of lowest recall and the most frequent errors and the classes without test images."""
+    """Return tables of the worst classes and of the most frequent errors, and the classes without images."""
     from glassnet.classification import class_scores, confusions, worst_classes
     from glassnet.pages.text import first_names, pluralize, shorten
 
@@ -113,7 +114,7 @@ def _tables(outcome: Outcome, classes: Sequence[str]) -> list[str]:
 def _csv(outcome: Outcome, classes: Sequence[str], names: Sequence[str] | None) -> bytes:
     """Return a line for each test image in the order of the data; a probability that is not finite is left out."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = csv_writer(stream, lineterminator="\n")
     writer.writerow(["index" if names is None else "path", "truth", "prediction", "probability"])
     columns = (outcome.labels.tolist(), outcome.predicted.tolist(), outcome.confidence.tolist())
     images = range(outcome.count) if names is None else names

@@ -160,9 +160,9 @@ def confusion_comparison(matrices: Mapping[str, npt.NDArray[np.int64]], classes:
         figure.layout[f"xaxis{index + 1}"] = horizontal | {"domain": [x, x + side / width], "anchor": f"y{index + 1}"}
         figure.layout[f"yaxis{index + 1}"] = vertical | {"domain": [y - side / height, y], "anchor": f"x{index + 1}"}
         title = f"{shorten_label(run, 24)}: accuracy {np.trace(matrix) / max(1, matrix.sum()):.1%}"
-        x_title, xanchor = (x + side / width, "right") if text_width([title], 12) > side else (x, "left")
-        place = {"x": x_title, "xanchor": xanchor, "y": y, "yanchor": "bottom", "xref": "paper", "yref": "paper"}
-        figure.add_annotation(text=title, showarrow=False, **place)
+        is_wide = text_width([title], 12) > side  # then there is room for it above the names
+        place = {"x": x + is_wide * side / width, "xanchor": "right" if is_wide else "left", "y": y}
+        figure.add_annotation(text=title, showarrow=False, xref="paper", yref="paper", yanchor="bottom", **place)
     return figure
 
 
@@ -184,31 +184,35 @@ def disagreement_figure(
     """
     if not disagreements:
         return text_figure("Disagreements", NO_DISAGREEMENT)
-    labels, hover = [], []
-    for position, disagreement in enumerate(disagreements):
-        true = classes[disagreement.true]
-        lines, details = [f"true: {shorten_label(true, 10)}"], f"true: {shorten_label(true, 60)}"
-        for run, index, p in zip(runs, disagreement.predicted, disagreement.probabilities, strict=True):
-            mark = "" if index == disagreement.true else " ×"
-            lines.append(f"{shorten_label(run, 10)}: {shorten_label(classes[index], 10)} {p:.2f}{mark}")
-            details += f"<br>{shorten_label(run, 60)}: {shorten_label(classes[index], 60)} ({p:.4f})"
-        labels.append(lines)
-        name = f"image {disagreement.index}" if names is None else shorten_label(names[position], 60)
-        hover.append(f"{name}<br>{details}")
+    labels, details = zip(*(_describe_disagreement(one, runs, classes) for one in disagreements), strict=True)
+    names = names or [f"image {disagreement.index}" for disagreement in disagreements]
     widest = text_width([line for lines in labels for line in lines], LABEL_SIZE)
     return image_grid(
         "Disagreements: true and predicted class",
         images,
         scale=scale,
         columns=max(2, min(6, int(PAGE_WIDTH / (1.15 * widest + 16)))),
-        labels=labels,
-        hover=hover,
+        labels=list(labels),
+        hover=[f"{shorten_label(name, 60)}<br>{text}" for name, text in zip(names, details, strict=True)],
         caption=(
             "Images with their true class, then the class that each run predicts with its probability; × marks a "
             "misclassification. Images for which all runs have high confidence come first."
         ),
         alt=f"{len(images)} images with their true class and the predictions of {len(runs)} runs.",
     )
+
+
+def _describe_disagreement(
+    disagreement: Disagreement, runs: Sequence[str], classes: Sequence[str]
+) -> tuple[list[str], str]:
+    """Return the lines below the image of a disagreement, and the text under the pointer."""
+    true = classes[disagreement.true]
+    lines, details = [f"true: {shorten_label(true, 10)}"], f"true: {shorten_label(true, 60)}"
+    for run, index, p in zip(runs, disagreement.predicted, disagreement.probabilities, strict=True):
+        mark = "" if index == disagreement.true else " ×"
+        lines.append(f"{shorten_label(run, 10)}: {shorten_label(classes[index], 10)} {p:.2f}{mark}")
+        details += f"<br>{shorten_label(run, 60)}: {shorten_label(classes[index], 60)} ({p:.4f})"
+    return lines, details
 
 
 def _curves(

@@ -58,25 +58,16 @@ def misclassified_figure(
     """
     if not errors:
         return text_figure("Misclassified images", NO_ERRORS_TEXT)
-    labels, hover = [], []
-    for position, error in enumerate(errors):
-        sides = (
-            ("true", classes[error.true], error.true_probability),
-            ("predicted", classes[error.predicted], error.predicted_probability),
-        )
-        true, predicted = (f"{shorten_label(name, 10)} {p:.2f}" for _, name, p in sides)
-        labels.append([true, f"→ {predicted}"])
-        details = [f"{side}: {shorten_label(name, 60)} ({p:.4f})" for side, name, p in sides]
-        name = f"image {error.index}" if names is None else shorten_label(names[position], 60)
-        hover.append("<br>".join([name, *details]))
+    labels, details = zip(*(_describe_error(error, classes) for error in errors), strict=True)
+    names = names or [f"image {error.index}" for error in errors]
     first = errors[0]
     return image_grid(
         "Misclassified: true → predicted",
         images,
         scale=scale,
         columns=6,
-        labels=labels,
-        hover=hover,
+        labels=list(labels),
+        hover=[f"{shorten_label(name, 60)}<br>{text}" for name, text in zip(names, details, strict=True)],
         caption=(
             "Misclassified images with their true class and, after the arrow, the predicted class, each with its "
             "probability; the highest confidence first. High confidence on a clear image may mean a wrong label."
@@ -86,6 +77,17 @@ def misclassified_figure(
             f"{classes[first.predicted]} with probability {first.predicted_probability:.2f}."
         ),
     )
+
+
+def _describe_error(error: Misclassification, classes: Sequence[str]) -> tuple[list[str], str]:
+    """Return the lines below the image of an error, and the text under the pointer."""
+    sides = (
+        ("true", classes[error.true], error.true_probability),
+        ("predicted", classes[error.predicted], error.predicted_probability),
+    )
+    true, predicted = (f"{shorten_label(name, 10)} {p:.2f}" for _, name, p in sides)
+    details = (f"{side}: {shorten_label(name, 60)} ({p:.4f})" for side, name, p in sides)
+    return [true, f"→ {predicted}"], "<br>".join(details)
 
 
 def image_grid(
