@@ -74,6 +74,10 @@ def test_split_keeps_names_and_hashes_together():
     np.testing.assert_array_equal(without.take(np.array([2, 0])).hashes, hash_images(images)[[2, 0]])
 
 
+def test_split_prints_its_count_and_size():
+    assert repr(Split(*arrays())) == "Split(40 images, 5×6, 3 channel(s))"
+
+
 def test_from_splits_keeps_validation_names_and_test_name():
     images, labels = arrays()
     train, validation = Split(images, labels, map(str, range(40))), Split(images[:8], labels[:8])

@@ -1,6 +1,7 @@
 """Tests of glassnet.training.run: the images that a run keeps, and those that it must not be tested on."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -98,12 +99,24 @@ def test_train_counts_test_images_that_are_training_images(tmp_path: Path) -> No
     assert (result["contaminated"], result["test_accuracy"]) == (1, None)
 
 
-def test_train_inherits_no_images_from_a_weights_file(tmp_path: Path) -> None:
+def test_train_inherits_images_from_a_weights_file_in_its_run_folder(tmp_path: Path) -> None:
     first = train(dataset(range(40), range(100, 120)), tmp_path / "first")
-    init = first.path / "last.safetensors"
-    run = train(dataset(range(50, 70), range(30, 60)), tmp_path / "run", init=init)
-    assert "ancestor" not in table_of(run.path)
-    assert run.metrics["contaminated"] == 10  # its own alone: the file says nothing about images
+    weights, data = first.path / "last.safetensors", dataset(range(50, 70), range(30, 60))
+    run = train(data, tmp_path / "run", init=weights)
+    assert table_of(run.path)["ancestor"] == names(range(40))
+    assert run.metrics["contaminated"] == 20
+    elsewhere = train(data, tmp_path / "other", init=shutil.copy(weights, tmp_path))
+    assert "ancestor" not in table_of(elsewhere.path)
+    assert elsewhere.metrics["contaminated"] == 10  # its own alone: the file says nothing about images
+
+
+def test_import_weights_inherits_images_from_a_weights_file_in_its_run_folder(tmp_path: Path) -> None:
+    first = train(dataset(range(40), range(100, 120)), tmp_path / "first")
+    options = {"classes": ["a", "b"], "mean": [0.5], "std": [0.2], "model": gn.load(first.path).network.spec}
+    model = gn.import_weights(first.path / "last.safetensors", run=tmp_path / "run", **options)
+    assert model.evaluate(dataset(range(50, 70), range(30, 60)))["contaminated"] == 10
+    copied = gn.import_weights(shutil.copy(first.path / "last.safetensors", tmp_path), run=tmp_path / "b", **options)
+    assert copied.evaluate(dataset(range(50, 70), range(30, 60)))["contaminated"] == 0
 
 
 def test_train_says_val_where_the_data_does(tmp_path: Path) -> None:

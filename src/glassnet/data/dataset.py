@@ -42,6 +42,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        _, height, width, channels = self.images.shape
+        return f"Split({len(self)} images, {height}×{width}, {channels} channel(s))"
+
     @property
     def hashes(self) -> Hashes:
         """The content hash of each image, uint8 (N, 16)."""

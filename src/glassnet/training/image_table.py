@@ -52,8 +52,7 @@ class ImageTable:
             if split is not None:
                 rows += _split_rows(name, split, data.classes)
         own = {row.hash for row in rows if row.split in _TRAINED}
-        inherited = {row.hash: row for row in ancestors.rows if row.split in _TRAINED and row.hash not in own}
-        rows += [row._replace(split=ANCESTOR) for row in inherited.values()]
+        rows += [row for row in ancestors.as_ancestors().rows if row.hash not in own]
         return cls(tuple(rows))
 
     @classmethod
@@ -86,6 +85,11 @@ class ImageTable:
     def trained_hashes(self) -> frozenset[str]:
         """The hashes of all images that took part in a training: those of its steps, and those that chose an epoch."""
         return frozenset(row.hash for row in self.rows if row.split in _TRAINED)
+
+    def as_ancestors(self) -> ImageTable:
+        """Return the table for a run that starts from this one's weights: each image that was trained on, once."""
+        trained = {row.hash: row._replace(split=ANCESTOR) for row in self.rows if row.split in _TRAINED}
+        return ImageTable(tuple(trained.values()))
 
     def count_trained(self, split: Split) -> int:
         """Return how many images of a split took part in the run's training, or in one that it started from."""

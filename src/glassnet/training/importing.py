@@ -15,9 +15,8 @@ from glassnet.architecture import spec as preset
 from glassnet.engines import build
 from glassnet.errors import ConfigError, DataError
 from glassnet.training.config import DataConfig, run_config
-from glassnet.training.image_table import ImageTable
 from glassnet.training.model import Model, load
-from glassnet.training.run_files import Checkpoint
+from glassnet.training.run_files import Checkpoint, images_of_weights
 from glassnet.training.run_folder import RunFolder
 from glassnet.weights import load_weights
 
@@ -73,7 +72,7 @@ def import_weights(
     data = DataConfig(
         source="imported", weights=path, classes=tuple(classes), scale=scale, mean=tuple(mean), std=tuple(std)
     )
-    folder.create(run_config(network, 0, data, recipe=None), ImageTable())
+    folder.create(run_config(network, 0, data, recipe=None), images_of_weights(Path(weights)).as_ancestors())
     folder.save_epoch(Checkpoint(0, None, network.state_dict(), {}))
     folder.unlock()
     return load(folder.path)

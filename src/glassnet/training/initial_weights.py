@@ -16,6 +16,7 @@ from glassnet.engines import Network
 from glassnet.errors import ConfigError, as_path
 from glassnet.training.image_table import ImageTable
 from glassnet.training.model import load
+from glassnet.training.run_files import images_of_weights
 from glassnet.weights import load_weights
 
 
@@ -23,8 +24,8 @@ from glassnet.weights import load_weights
 class InitialWeights:
     """The initial weights of a backbone; without any, a network keeps its own.
 
-    A run also has its model, the normalization of its images, and the table of the images that it and the runs before
-    it trained on; a weights file has none of them.
+    A run also has its model and the normalization of its images; a weights file has neither. ``images`` are those of
+    the run, also where its weights file is given.
     """
 
     backbone: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -48,7 +49,8 @@ class InitialWeights:
             state, spec, normalization = model.network.state_dict(), model.network.spec, model.normalization
             images = model.images
         else:
-            state, spec, normalization, images = load_weights(path), None, None, ImageTable()
+            state, spec, normalization = load_weights(path), None, None
+            images = images_of_weights(path)
         backbone = {key: array for key, array in state.items() if not key.startswith("fc.")}
         digest = hashlib.sha256()
         for key, array in sorted(backbone.items()):

@@ -117,7 +117,7 @@ class RunFiles:
         return dict(config)
 
     def read_images(self) -> ImageTable:
-        """Return the images of the run; none of one that was imported.
+        """Return the images of the run, and those that runs before it were trained on.
 
         :raises RunError: if the file is missing or damaged.
         """
@@ -218,6 +218,15 @@ class RunFiles:
             return None
         except (ValueError, TypeError, KeyError):
             raise RunError(f"{self.failure_path} must be the record of a failure. Got something else.") from None
+
+
+def images_of_weights(path: Path) -> ImageTable:
+    """Return the images of the run in whose folder a weights file is; none for a file elsewhere.
+
+    :raises RunError: if the run's list of images is damaged.
+    """
+    run = RunFiles(path.parent)
+    return run.read_images() if run.images_path.is_file() else ImageTable()
 
 
 def _check_format(path: Path, metadata: Any) -> None:
