@@ -86,6 +86,9 @@ def test_tables_name_classes_without_test_images_and_shorten_long_names() -> Non
     assert errors.splitlines()[1].startswith(f"{short} → b b  ")
     assert absent == "2 classes without images here: c, d"
     assert _tables(outcome_of([0, 1], np.eye(2)), ["a", "b"]) == []
+    labels = np.arange(9)
+    tables = _tables(outcome_of(labels, np.roll(np.eye(9), 1, axis=1)), [*map(str, labels)])
+    assert [len(text.splitlines()) for text in tables] == [6, 6]
 
 
 def test_csv_has_every_test_image_in_the_order_of_the_data(evaluate: Evaluate, run: Path, tmp_path: Path) -> None:

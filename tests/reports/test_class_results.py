@@ -26,6 +26,7 @@ def test_class_blocks_of_few_classes_are_figures():
     blocks = class_blocks(few, ["a", "b", "c"])
     assert [type(block) for block in blocks] == [str, go.Figure, go.Figure, Table]
     assert len(class_blocks(Outcome.from_logits(np.arange(29), np.eye(29)), NAMES[:29])) == 4
+    assert len(class_blocks(Outcome.from_logits(np.arange(30), np.eye(30)), NAMES[:30])) == 2  # without figures
 
 
 def test_class_blocks_of_many_classes_are_tables_of_the_worst():
@@ -91,6 +92,17 @@ def test_compared_class_blocks_have_the_counts_and_recalls_of_every_run():
     assert recalls[0] == ["class 0", 3, 0.0, 1.0]
     assert recalls[-1] == ["class 9", 3, 2 / 3, 1.0]
     assert len(recalls) == 6
+
+
+def test_compared_class_blocks_begin_with_the_pair_that_is_most_frequent_in_any_run():
+    labels = np.repeat(np.arange(40), 3)
+    first, second = labels.copy(), labels.copy()
+    first[:2], second[:1], second[3:6] = 1, 1, 2  # 0 → 1 twice and once, 1 → 2 never and three times
+    first[6:8], second[6:7] = 3, 3
+    runs = {name: Outcome.from_logits(labels, np.eye(40)[named]) for name, named in (("a", first), ("b", second))}
+    rows = by_title(compared_class_blocks(runs, NAMES))["Most frequent confusions, in images"].rows
+    assert [row[2:] for row in rows] == [[0, 3], [2, 1], [2, 1]]
+    assert [row[0] for row in rows] == ["class 1", "class 0", "class 2"]
 
 
 def test_compared_class_blocks_of_few_classes_are_matrices():

@@ -9,7 +9,7 @@ from glassnet.classification import CALIBRATION_BINS
 from glassnet.measures import ClassScore, Outcome
 from glassnet.pages import figures
 from glassnet.pages.page import Block, Table
-from glassnet.pages.text import NOT_MEASURED, Cell, format_points, shorten
+from glassnet.pages.text import NOT_MEASURED, Cell, format_points, isolate, shorten
 from glassnet.reports.comparison_figures import confusion_comparison
 
 MANY_CLASSES = 30  # from here on the cells of a matrix are too small, and its figure too large
@@ -72,7 +72,7 @@ def _summary(outcome: Outcome, scores: Sequence[ClassScore]) -> str:
 
 
 def _unmeasured_sentence(scores: Sequence[ClassScore], classes: Sequence[str]) -> list[str]:
-    absent = [shorten(name, _MAX_NAME) for name, score in zip(classes, scores, strict=True) if not score.count]
+    absent = [isolate(shorten(name, _MAX_NAME)) for name, score in zip(classes, scores, strict=True) if not score.count]
     if not absent:
         return []
     shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")

@@ -11,7 +11,7 @@ from glassnet.errors import DataError, GlassnetError
 from glassnet.formats import format_duration
 from glassnet.pages import figures
 from glassnet.pages.page import Block, Page, Section, Table, write_page
-from glassnet.pages.text import Cell, first_names, format_shape, format_value, pluralize
+from glassnet.pages.text import Cell, first_names, format_shape, format_value, isolate, pluralize, shorten
 from glassnet.reports.class_results import class_blocks
 from glassnet.reports.run_results import data_name, engine_title, image_names, training_seconds
 from glassnet.training.log_line import value_on_test_set
@@ -213,7 +213,7 @@ def _feature_maps(model: "Model", dataset: "Dataset", outcome: measures.Outcome)
     image = model.normalization.apply(dataset.test.images[:1], model.network.dtype)
     activations = model.network.activations(image)
     maps = {"image": image[0]} | {name: activations[name][0] for name in measures.stages(list(activations))}
-    label, predicted = dataset.classes[outcome.labels[0]], dataset.classes[outcome.predicted[0]]
+    label, predicted = (isolate(shorten(dataset.classes[k], 60)) for k in (outcome.labels[0], outcome.predicted[0]))
     return [
         f"The feature maps are those of the first of these images, of class {label}. The network predicts class "
         f"{predicted} with probability {outcome.confidence[0]:.2f}.",
