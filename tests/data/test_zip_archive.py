@@ -110,6 +110,12 @@ def test_read_raises_for_a_false_size(tmp_path, size):
         list_archive(tmp_path / "x.zip").files[0].read()
 
 
+def test_read_raises_for_a_false_checksum(tmp_path):
+    make_zip(tmp_path / "x.zip", b"a.png", deflate(b"content"), 7, zlib.crc32(b"contend"))
+    with pytest.raises(DataError, match="damaged in the archive: its checksum differs"):
+        list_archive(tmp_path / "x.zip").files[0].read()
+
+
 def test_read_raises_for_an_unknown_method(tmp_path):
     make_zip(tmp_path / "x.zip", b"a.png", b"content", 7, zlib.crc32(b"content"), method=9)
     with pytest.raises(DataError, match="compressed by zip's method 9, which cannot be read"):

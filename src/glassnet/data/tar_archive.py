@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -101,16 +100,11 @@ def list_tar(path: Path, shared: SharedFile) -> Iterator[Member]:
 
     :raises DataError: if the archive is damaged or ends early.
     """
-    size = os.fstat(shared.file.fileno()).st_size
     try:
         for info in _headers(shared.file):
-            if info.isdir():
-                continue
-            defect = _defect(info)
-            if not defect and info.offset_data + info.size > size:
-                raise EOFError("it ends early")
-            member = _TarMember(shared, info.offset_data, info.size)
-            yield Member(info.name, info.size, member.read, defect)
+            if not info.isdir():
+                member = _TarMember(shared, info.offset_data, info.size)
+                yield Member(info.name, info.size, member.read, _defect(info))
     except GlassnetError:
         raise
     except Exception as error:  # tarfile raises many kinds of exceptions for damaged headers
