@@ -44,8 +44,8 @@ Source = Annotated[
     str,
     typer.Argument(
         help="Data: digits, fashion-mnist, a folder with one folder of images per class (or train, val and test of "
-        "those), a table of paths and labels (CSV, TSV, Parquet), a zip or tar archive of either, or a path to IDX "
-        "files."
+        "those), a table of paths and labels (CSV, TSV, Parquet), a zip or tar archive of either, Arrow or Parquet "
+        "files with images in them, a data set of the Hugging Face hub (owner/name), or a path to IDX files."
     ),
 ]
 RunSource = Annotated[
