@@ -1,6 +1,7 @@
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -26,7 +27,7 @@ def part(columns, name="x", split=None, class_names=None, **types):
     if class_names:
         features = {"label": {"_type": "ClassLabel", "names": class_names}}
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    return Part(name, split, table.schema, lambda names: table.select(names).to_batches(2))
+    return Part(name, 1000, split, table.schema, lambda names: table.select(names).to_batches(2))
 
 
 def images(count):
@@ -81,14 +82,16 @@ def test_list_rows_leaves_out_rows_without_image_or_label():
     )
 
 
-def test_list_rows_reads_files_of_one_folder_alone(tmp_path):
+def test_list_rows_reads_files_of_one_folder_alone(tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/1.png").write_bytes(png(1))
     (tmp_path / "secret.png").write_bytes(png(2))
     paths = [tmp_path / "cache/1.png", tmp_path / "secret.png", tmp_path / "cache/../secret.png"]
     (tmp_path / "cache/link.png").symlink_to(tmp_path / "secret.png")
     values = [{"bytes": None, "path": str(path)} for path in [*paths, tmp_path / "cache/link.png"]]
-    listing = list_rows("x", [part({"image": values, "label": list("abcd")}, image=IMAGE)], tmp_path / "cache")
+    monkeypatch.setattr("glassnet.data.archive_member.MIN_UNPACKED_LIMIT", 0)
+    parts = [replace(part({"image": values, "label": list("abcd")}, image=IMAGE), n_bytes=0)]
+    listing = list_rows("x", parts, tmp_path / "cache")
     assert [file.read() for file in listing.files] == [png(1)]
 
 
@@ -124,6 +127,15 @@ def test_list_rows_raises_for_parts_with_other_columns():
         list_rows("x", parts)
 
 
+def test_list_rows_raises_for_a_bomb(monkeypatch):
+    """One value that a dictionary repeats: few bytes on disk, many when unpacked."""
+    monkeypatch.setattr("glassnet.data.archive_member.MIN_UNPACKED_LIMIT", 1000)
+    image = pa.DictionaryArray.from_arrays(pa.array([0] * 11), pa.array([bytes(10_000)])).cast(pa.binary())
+    table = pa.table({"image": image, "label": [1] * 11})
+    with pytest.raises(DataError, match="x must unpack to at most 100 times its 1,000 bytes, or 0 GB. Got more"):
+        list_rows("x", [Part("x", 1000, None, table.schema, lambda names: table.select(names).to_batches())])
+
+
 def test_list_rows_raises_for_too_many_rows(monkeypatch):
     monkeypatch.setattr(image_rows, "MAX_MEMBERS", 3)
     with pytest.raises(DataError, match="x must have at most 3 rows. Got more."):
@@ -154,7 +166,7 @@ def test_list_rows_notes_which_of_several_columns_has_the_labels():
     table = pa.table({"img": images(2), "fine": [0, 1], "coarse": [0, 0]})
     features = {name: {"names": ["a", "b"]} for name in ("fine", "coarse")}
     schema = table.schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    listing = list_rows("x", [Part("x", None, schema, lambda names: table.select(names).to_batches())])
+    listing = list_rows("x", [Part("x", 1000, None, schema, lambda names: table.select(names).to_batches())])
     assert listing.labels == ["a", "b"]
     assert listing.notes == ("The labels are those of the column fine, and not of coarse.",)
 

@@ -34,15 +34,15 @@ class Member:
     defect: str | None = None
 
 
-def max_unpacked_bytes(path: Path) -> int:
-    """Return how many bytes the archive may unpack to."""
-    return max(MIN_UNPACKED_LIMIT, MAX_RATIO * path.stat().st_size)
+def max_unpacked_bytes(n_packed: int) -> int:
+    """Return how many bytes an archive of ``n_packed`` bytes may unpack to."""
+    return max(MIN_UNPACKED_LIMIT, MAX_RATIO * n_packed)
 
 
-def bomb_error(path: Path) -> DataError:
-    """Return the error for an archive that unpacks to more than that."""
+def bomb_error(source: object, n_packed: int) -> DataError:
+    """Return the error for an archive, or packed data, that unpacks to more than that."""
     return DataError(
-        f"{path} must unpack to at most {MAX_RATIO} times its {path.stat().st_size:,} bytes, or "
+        f"{source} must unpack to at most {MAX_RATIO} times its {n_packed:,} bytes, or "
         f"{MIN_UNPACKED_LIMIT >> 30} GB. Got more, as from an archive bomb. If the archive is as it should be, unpack "
         "it and name the folder."
     )

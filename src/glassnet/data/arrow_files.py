@@ -68,7 +68,7 @@ def _open(path: Path, source: Path) -> Part:
             schema, read = reader.schema, partial(_read_arrow, reader)
         if not schema.names:
             raise ValueError("no columns")
-        return Part(str(path), _split(path, source), schema, read)
+        return Part(str(path), path.stat().st_size, _split(path, source), schema, read)
     except Exception as error:  # pyarrow raises several kinds of exceptions for damaged files
         raise damage_error(path, error) from error
 

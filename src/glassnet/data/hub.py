@@ -107,6 +107,7 @@ def _list_splits(source: str, data: Any, files_below: Path | None) -> Listing:
     parts = [
         Part(
             f"{source} {word or ''}".rstrip(),
+            sum(Path(file["filename"]).stat().st_size for file in split.cache_files),
             word if known else None,
             split.features.arrow_schema,
             partial(_read, split),

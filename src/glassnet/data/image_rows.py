@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from glassnet.data.archive_member import MAX_MEMBERS
+from glassnet.data.archive_member import MAX_MEMBERS, bomb_error, max_unpacked_bytes
 from glassnet.data.image_file import ImageFile
 from glassnet.data.listing import Listing
 from glassnet.data.shared_file import spool
@@ -20,7 +20,7 @@ from glassnet.errors import DataError
 if TYPE_CHECKING:
     import pyarrow
 
-BATCH_ROWS = 64  # read at once, so that they are in memory together
+BATCH_ROWS = 16  # read at once, so that they are in memory together
 _IMAGES = ("image", "img")  # names of columns, the ones that are looked for first
 _LABELS = ("label", "labels", "class", "target")
 _SPLIT = "split"
@@ -31,11 +31,12 @@ _NAMELESS = ".png"  # the suffix of a row without a file name, so that it counts
 class Part:
     """A part of a data set.
 
-    Attributes: ``name``, for errors; ``split``, the word for its split, or None; ``schema``, its columns; ``read``, a
-    function that yields the rows of the given columns, some at a time.
+    Attributes: ``name``, for errors; ``n_bytes``, its size on disk; ``split``, the word for its split, or None;
+    ``schema``, its columns; ``read``, a function that yields the rows of the given columns, some at a time.
     """
 
     name: str
+    n_bytes: int
     split: str | None
     schema: pyarrow.Schema
     read: Callable[[Sequence[str]], Iterable[pyarrow.RecordBatch]]
@@ -64,24 +65,16 @@ def list_rows(source: str, parts: Sequence[Part], files_below: Path | None = Non
 
     :param source: the data set, for errors.
     :param files_below: a folder whose files rows may name instead of holding the bytes of an image.
-    :raises DataError: if there is no column of images or of labels, too many rows, or none that has both.
+    :raises DataError: if there is no column of images or of labels, too many rows or bytes, or no row
+        that has both.
     """
     columns = _find_columns(source, parts[0].schema)
     rows: list[_Row] = []
     left_out: Counter[str] = Counter()
-
-    def chunks() -> Iterator[bytes]:
-        for part, index, row in _enumerate_rows(source, parts, columns):
-            label = row[columns.label]
-            data, suffix = _image_bytes(row[columns.image], files_below)
-            if not data or label is None or (columns.class_names and label < 0):
-                left_out["an image" if not data else "a label"] += 1
-                continue
-            split = row.get(_SPLIT) or part.split
-            rows.append(_Row(f"{split or 'row'}/{index}{suffix}", label, split, len(data)))
-            yield data
-
-    shared = spool(source, chunks())
+    images = _collect(_enumerate_rows(source, parts, columns), columns, files_below, rows, left_out)
+    if files_below is None:  # else the files, which are not packed, are not counted in n_bytes
+        images = _bounded(source, sum(part.n_bytes for part in parts), images)
+    shared = spool(source, images)
     if not rows:
         received = ", ".join(f"{n:,} without {part}" for part, n in left_out.items()) or "none"
         raise DataError(f"{source} must have rows with the bytes of an image and a label. Got {received}.")
@@ -94,6 +87,38 @@ def list_rows(source: str, parts: Sequence[Part], files_below: Path | None = Non
     splits = [row.split for row in rows]
     notes = [f"Rows without {part} were left out: {n:,}." for part, n in left_out.items()]
     return Listing(files, labels, splits if any(splits) else None, classes, (*columns.notes, *notes))
+
+
+def _collect(
+    numbered: Iterable[tuple[Part, int, dict[str, Any]]],
+    columns: _Columns,
+    files_below: Path | None,
+    rows: list[_Row],
+    left_out: Counter[str],
+) -> Iterator[bytes]:
+    """Yield the bytes of each image that has a label, and add its row; count the others by what they lack."""
+    for part, index, row in numbered:
+        label = row[columns.label]
+        data, suffix = _image_bytes(row[columns.image], files_below)
+        if not data or label is None or (columns.class_names and label < 0):
+            left_out["an image" if not data else "a label"] += 1
+            continue
+        split = row.get(_SPLIT) or part.split
+        rows.append(_Row(f"{split or 'row'}/{index}{suffix}", label, split, len(data)))
+        yield data
+
+
+def _bounded(source: str, n_packed: int, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield chunks.
+
+    :raises DataError: if they are more than ``n_packed`` bytes may unpack to.
+    """
+    n_bytes = 0
+    for chunk in chunks:
+        n_bytes += len(chunk)
+        if n_bytes > max_unpacked_bytes(n_packed):
+            raise bomb_error(source, n_packed)
+        yield chunk
 
 
 def is_image_table(schema: pyarrow.Schema) -> bool:

@@ -79,15 +79,15 @@ def unpack(path: Path, file: BinaryIO, decompress: Decompress) -> SharedFile:
 
 
 def _unpacked_chunks(path: Path, file: BinaryIO, decompress: Decompress) -> Iterator[bytes]:
-    limit, n_bytes, position = max_unpacked_bytes(path), 0, 0
+    n_packed, n_bytes, position = path.stat().st_size, 0, 0
     try:
-        with track("unpacking", path.stat().st_size, "bytes") as advance:
+        with track("unpacking", n_packed, "bytes") as advance:
             for chunk in filter(None, decompress(file)):
                 if not n_bytes and not is_tar(chunk[:BLOCK_BYTES]):
                     raise damage_error(path, "no tar archive in the compressed file")
                 n_bytes += len(chunk)
-                if n_bytes > limit:
-                    raise bomb_error(path)
+                if n_bytes > max_unpacked_bytes(n_packed):
+                    raise bomb_error(path, n_packed)
                 yield chunk
                 advance(file.tell() - position)
                 position = file.tell()

@@ -76,8 +76,9 @@ def _check_members(path: Path, infos: list[zipfile.ZipInfo]) -> None:
             f"{path} must not be encrypted. Got {len(encrypted):,} encrypted members "
             f"(first: {_name(encrypted[-1])!r}). Pack it again without a password."
         )
-    if sum(info.file_size for info in infos) > max_unpacked_bytes(path):
-        raise bomb_error(path)
+    n_packed = path.stat().st_size
+    if sum(info.file_size for info in infos) > max_unpacked_bytes(n_packed):
+        raise bomb_error(path, n_packed)
     end = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < end:
