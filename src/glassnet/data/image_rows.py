@@ -187,19 +187,19 @@ def _enumerate_rows(
             raise DataError(f"{part.name} must have the column {missing[0]!r}, as {parts[0].name} has. Got none.")
         if _SPLIT in part.schema.names and _is_label(part.schema.field(_SPLIT)):
             names.append(_SPLIT)
-        for batch in _read_part(part, names):
-            for row in batch:
-                yield part, n_rows[part.split], row
-                n_rows[part.split] += 1
+        for row in _read_part(part, names):
+            yield part, n_rows[part.split], row
+            n_rows[part.split] += 1
             if n_rows.total() > MAX_MEMBERS:
                 raise DataError(f"{source} must have at most {MAX_MEMBERS:,} rows. Got more.")
 
 
-def _read_part(part: Part, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+def _read_part(part: Part, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     try:
         for batch in part.read(columns):
             batch.validate(full=True)  # damaged offsets would lead outside the memory
-            yield batch.to_pylist()
+            for index in range(len(batch)):
+                yield {name: batch.column(name)[index].as_py() for name in columns}
     except Exception as error:  # damaged files make pyarrow raise several kinds of exceptions
         raise damage_error(part.name, error) from error
 
