@@ -17,6 +17,7 @@ from glassnet.errors import DataError
 if TYPE_CHECKING:
     import pyarrow
 
+_BATCH_BYTES = 256 << 20
 _SUFFIXES = (".arrow", ".feather", ".parquet")
 
 
@@ -74,7 +75,11 @@ def _open(path: Path, source: Path) -> Part:
 
 
 def _read_parquet(reader: Any, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-    return iter(reader.iter_batches(BATCH_ROWS, columns=list(columns)))
+    """Yield batches, smaller ones where a dictionary may repeat a large value in each row."""
+    groups = [reader.metadata.row_group(index) for index in range(reader.num_row_groups)]
+    largest = max((group.total_byte_size for group in groups), default=0)
+    n_rows = max(1, min(BATCH_ROWS, _BATCH_BYTES // max(largest, 1)))
+    return iter(reader.iter_batches(n_rows, columns=list(columns)))
 
 
 def _read_arrow(reader: Any, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
