@@ -61,8 +61,12 @@ def test_rare_formats_start_no_program_and_end_with_those_without_signature():
     [
         (b"", "empty file"),
         (b"plain text", "not an image"),
+        (b"P6 is a format, and this is none", "not an image"),
+        (saved("PNG")[:8], "damaged PNG"),
+        (saved("TIFF")[:8], "damaged TIFF"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, which Pillow cannot read: save as JPEG"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0", "HEIC, which Pillow cannot read: save as JPEG"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", "damaged AVIF"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0", "not an image"),
         (b"\xff\x0a\xfa", "JPEG XL, which Pillow cannot read: save as PNG"),
         (bytes(128) + b"DICM", "DICOM, which Pillow cannot read: save as PNG"),
@@ -73,3 +77,11 @@ def test_rare_formats_start_no_program_and_end_with_those_without_signature():
 )
 def test_describe_not_read_names_the_format(data, reason):
     assert describe_not_read(data) == reason
+
+
+@pytest.mark.parametrize("accept", [None, lambda prefix: "AVIF support is not installed"])
+def test_describe_not_read_names_avif_where_pillow_lacks_it(monkeypatch, accept):
+    Image.init()
+    monkeypatch.setitem(Image.OPEN, "AVIF", (None, accept))
+    data = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1"
+    assert describe_not_read(data) == "AVIF, which Pillow cannot read: save as PNG"

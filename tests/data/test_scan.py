@@ -63,6 +63,8 @@ def test_scan_images_measures_size_and_kind(pixels, image_format, is_gray, is_de
         ("a.png", b"", "empty file"),
         ("a.png", b"text", "not an image"),
         ("a.png", content()[:20], "Truncated File Read"),
+        ("a", content()[:20], "Truncated File Read"),
+        ("a.txt", content()[:10], "damaged PNG"),
         ("a.heic", b"\0\0\0\x18ftypheic", "HEIC, which Pillow cannot read: save as JPEG"),
         ("a.eps", content(image_format="EPS"), "EPS, which is not read: save as PNG"),
     ],

@@ -16,10 +16,9 @@ _NO_IMAGE_SUFFIXES = (".ps",)
 _CHECKED_HEADER = "SPIDER"  # has no signature, but Pillow checks several numbers in it, and has no suffix for it
 
 _SUFFIXES_NOT_READ = (".avif", ".dcm", ".heic", ".heif", ".hif", ".jxl", ".svg")
-_FTYP_BRANDS = {
-    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), ("HEIC", "JPEG")),
-    **dict.fromkeys((b"avif", b"avis"), ("AVIF", "PNG")),
-}
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+_LONG_SIGNATURES = ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000")  # no text begins like these
 
 
 @functools.cache
@@ -54,9 +53,11 @@ def describe_not_read(data: bytes) -> str:
     """Return why a file that no format accepts cannot be read, in a few words."""
     if not data:
         return "empty file"
-    if data[4:8] == b"ftyp" and data[8:12] in _FTYP_BRANDS:
-        name, remedy = _FTYP_BRANDS[data[8:12]]
-        return f"{name}, which Pillow cannot read: save as {remedy}"
+    is_avif = any(brand in data[8:64] for brand in _AVIF_BRANDS)  # among the compatible brands, too
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS and not is_avif:
+        return "HEIC, which Pillow cannot read: save as JPEG"
+    if data[4:8] == b"ftyp" and is_avif and not _accepts("AVIF", data):
+        return "AVIF, which Pillow cannot read: save as PNG"
     if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
         return "JPEG XL, which Pillow cannot read: save as PNG"
     if data[128:132] == b"DICM":
@@ -66,15 +67,22 @@ def describe_not_read(data: bytes) -> str:
     for image_format, words in _IMAGES_NOT_READ.items():
         if _accepts(image_format, data):
             return f"{words}, which is not read: save as PNG"
-    return "not an image"
+    signature = find_signature(data)
+    return f"damaged {signature}" if signature else "not an image"
+
+
+def find_signature(data: bytes) -> str | None:
+    """Return the common format with whose signature a file begins, or None."""
+    return next((image_format for image_format in _LONG_SIGNATURES if _accepts(image_format, data)), None)
 
 
 def _accepts(image_format: str, data: bytes) -> bool:
+    """Return whether a file has the signature of a format that this Pillow has."""
     from PIL import Image
 
     Image.init()
     accept = Image.OPEN[image_format][1] if image_format in Image.OPEN else None
-    return accept is not None and bool(accept(data[:16]))
+    return accept is not None and accept(data[:16]) is True  # a text says what is not installed
 
 
 @functools.cache

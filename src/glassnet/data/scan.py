@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from glassnet.data.file_threads import map_files
 from glassnet.data.image_file import ImageFile
 from glassnet.data.image_form import MAX_PIXELS
-from glassnet.data.image_formats import is_named_as_image, is_recognised
+from glassnet.data.image_formats import find_signature, is_named_as_image, is_recognised
 from glassnet.data.image_opening import (
     UnreadableError,
     is_deep,
@@ -44,7 +44,7 @@ class ScannedImage:
 def scan_images(files: Sequence[ImageFile], max_pixels: int = MAX_PIXELS) -> list[ScannedImage]:
     """Scan files, in order. Each is read once.
 
-    A file is an image if Pillow recognises its content or if its name has the suffix of an image format. Unreadable
+    A file is an image if Pillow opens it, or if it has the signature or the suffix of an image format. Unreadable
     images have a problem; files that are no images have none.
     """
     with quiet_pillow(max_pixels):
@@ -52,7 +52,7 @@ def scan_images(files: Sequence[ImageFile], max_pixels: int = MAX_PIXELS) -> lis
 
 
 def _scan(file: ImageFile, max_pixels: int) -> ScannedImage:
-    digest = b""
+    data = digest = b""
     try:
         data = read_bytes(file)
         digest = hashlib.sha256(data).digest()[:16]
@@ -62,6 +62,6 @@ def _scan(file: ImageFile, max_pixels: int) -> ScannedImage:
             kind = is_gray(image), is_deep(image), loses_bits(image)
             return ScannedImage(digest, upright_size(image, data), *kind)
     except UnreadableError as error:
-        if is_named_as_image(file.name):
+        if is_named_as_image(file.name) or find_signature(data):
             return ScannedImage(digest, problem=str(error))
         return ScannedImage(digest, is_image=False)
