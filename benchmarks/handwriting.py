@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import glassnet as gn
-from glassnet.data import Likeness, Normalization, decode_ink, ink
-from glassnet.data.ink_search import bounds
+from glassnet.data import Likeness, Normalization, decode_ink
+from glassnet.data.images import ink
+from glassnet.data.images.ink_search import bounds
 from glassnet.progress import Progress
 
 SEEDS = range(10)

@@ -33,12 +33,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from glassnet.data.decode import decode_image, decode_images
-from glassnet.data.image_file import ImageFile
-from glassnet.data.image_form import MAX_PIXELS, ImageForm
-from glassnet.data.image_opening import quiet_pillow
-from glassnet.data.scan import scan_images
-from glassnet.data.value_range import measure_value_range
+from glassnet.data.files.image_file import ImageFile
+from glassnet.data.images.decode import decode_image, decode_images
+from glassnet.data.images.image_form import MAX_PIXELS, ImageForm
+from glassnet.data.images.image_opening import quiet_pillow
+from glassnet.data.images.scan import scan_images
+from glassnet.data.images.value_range import measure_value_range
 from glassnet.errors import DataError
 
 MAX_SECONDS, MAX_BYTES = 20, 3 * 2**30  # of one file; of the process

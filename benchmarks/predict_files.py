@@ -30,10 +30,10 @@ from PIL import Image
 
 import glassnet as gn
 from glassnet.bench.machine import describe_machine
-from glassnet.data.decode_processes import FILES_PER_TASK, decode_in_order
-from glassnet.data.file_decoder import FileDecoder
-from glassnet.data.file_search import FoundFile
-from glassnet.data.image_form import ImageForm
+from glassnet.data.files.file_search import FoundFile
+from glassnet.data.images.decode_processes import FILES_PER_TASK, decode_in_order
+from glassnet.data.images.file_decoder import FileDecoder
+from glassnet.data.images.image_form import ImageForm
 from glassnet.engines.threads import usable_cores
 from glassnet.progress import Progress
 

@@ -1,10 +1,10 @@
 import numpy as np
 
-from glassnet.data.image_file import ImageFile
-from glassnet.data.image_form import ImageForm
-from glassnet.data.labeled_files import LabeledFiles
+from glassnet.data.files.image_file import ImageFile
+from glassnet.data.files.labeled_files import LabeledFiles
+from glassnet.data.images.image_form import ImageForm
+from glassnet.data.images.scan import ScannedImage
 from glassnet.data.load_notes import note_form, note_labels, note_other_files
-from glassnet.data.scan import ScannedImage
 from glassnet.data.selection import Images
 from glassnet.data.splitting import content_hash, pack_hashes
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from glassnet.data.image_file import ImageFile
-from glassnet.data.labeled_files import LabeledFiles
-from glassnet.data.scan import ScannedImage
+from glassnet.data.files.image_file import ImageFile
+from glassnet.data.files.labeled_files import LabeledFiles
+from glassnet.data.images.scan import ScannedImage
 from glassnet.data.selection import find_classes, readable_images, sample_splits, select_splits
 from glassnet.data.splitting import content_hash, is_test_image
 from glassnet.errors import DataError

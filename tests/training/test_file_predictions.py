@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 import glassnet as gn
-from glassnet.data import decode_image, decode_processes
+from glassnet.data import decode_image
+from glassnet.data.images import decode_processes
 from glassnet.errors import ConfigError
 from glassnet.training import file_predictions
-from tests.data.drawn_digits import write
+from tests.data.images.drawn_digits import write
 from tests.training.runs import train
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import glassnet as gn
-from tests.data.drawn_digits import STROKES, enlarge, write
+from tests.data.images.drawn_digits import STROKES, enlarge, write
 from tests.training.runs import train
 
 

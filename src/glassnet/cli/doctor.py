@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glassnet.cli.app import ImageSize, Json, MaxPixels, MaxUnreadable, app, show, table
-from glassnet.data.image_form import MAX_PIXELS
+from glassnet.data.images.image_form import MAX_PIXELS
 from glassnet.data.load_options import MAX_UNREADABLE
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from glassnet.cli.app import (
 )
 from glassnet.cli.options import separate, with_settings
 from glassnet.compute import Compute
-from glassnet.data.image_form import MAX_PIXELS
+from glassnet.data.images.image_form import MAX_PIXELS
 from glassnet.data.load_options import MAX_UNREADABLE
 from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe

@@ -3,9 +3,9 @@
 from glassnet.data.augment import AUGMENTATIONS, Augmentation, sample_augmentation
 from glassnet.data.batches import cycle_batches, make_rng, shuffled_batches, validate_seed
 from glassnet.data.dataset import Dataset, Split
-from glassnet.data.decode import decode_image, decode_ink
-from glassnet.data.image_form import ImageForm
-from glassnet.data.likeness import Likeness
+from glassnet.data.images.decode import decode_image, decode_ink
+from glassnet.data.images.image_form import ImageForm
+from glassnet.data.images.likeness import Likeness
 from glassnet.data.normalization import Normalization
 from glassnet.data.sources import load_data
 from glassnet.data.splitting import stratified_split

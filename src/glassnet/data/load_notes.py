@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from glassnet.data.image_form import ImageForm
-from glassnet.data.labeled_files import LabeledFiles
-from glassnet.data.listing import N_NAMED, name_some
-from glassnet.data.scan import ScannedImage
+from glassnet.data.files.labeled_files import LabeledFiles
+from glassnet.data.files.listing import N_NAMED, name_some
+from glassnet.data.images.image_form import ImageForm
+from glassnet.data.images.scan import ScannedImage
 from glassnet.data.selection import Images
 
 _NOTED_CUT = 0.2  # fraction of an image's pixels

@@ -10,7 +10,7 @@ import numpy as np
 
 from glassnet.data.batches import validate_seed
 from glassnet.data.dataset import Dataset
-from glassnet.data.image_form import Fit, ImageForm, check_file_channels, check_image_size
+from glassnet.data.images.image_form import Fit, ImageForm, check_file_channels, check_image_size
 from glassnet.errors import ConfigError
 
 DATA_SEED = 42  # of the split; the training has a seed of its own

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from glassnet.data.dataset import Dataset, Split
-from glassnet.data.decode import decode_images
-from glassnet.data.image_file import ImageFile
-from glassnet.data.image_form import ImageForm
-from glassnet.data.labeled_files import LabeledFiles
+from glassnet.data.files.image_file import ImageFile
+from glassnet.data.files.labeled_files import LabeledFiles
+from glassnet.data.images.decode import decode_images
+from glassnet.data.images.image_form import ImageForm
+from glassnet.data.images.scan import ScannedImage, scan_images
+from glassnet.data.images.value_range import measure_value_range
 from glassnet.data.load_notes import note_form, note_labels, note_other_files
 from glassnet.data.load_options import LoadOptions
-from glassnet.data.scan import ScannedImage, scan_images
 from glassnet.data.selection import ImageSplits, find_classes, readable_images, sample_splits, select_splits
-from glassnet.data.value_range import measure_value_range
 from glassnet.errors import ConfigError, DataError
 
 Range = tuple[float, float] | None

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data.class_names import UnknownClassError, number_labels, order_classes
-from glassnet.data.image_file import ImageFile
-from glassnet.data.labeled_files import LabeledFiles
-from glassnet.data.layout import split_role
-from glassnet.data.scan import ScannedImage
+from glassnet.data.files.class_names import UnknownClassError, number_labels, order_classes
+from glassnet.data.files.image_file import ImageFile
+from glassnet.data.files.labeled_files import LabeledFiles
+from glassnet.data.files.layout import split_role
+from glassnet.data.images.scan import ScannedImage
 from glassnet.data.splitting import (
     Hashes,
     Indices,

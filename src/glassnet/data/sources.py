@@ -8,22 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from glassnet.data.archive import is_archive, list_archive
 from glassnet.data.array_sources import NAMES, load_arrays
-from glassnet.data.arrow_files import find_arrow_files, list_arrow_files
 from glassnet.data.dataset import TEST_SIZE, Dataset
-from glassnet.data.file_finder import FileFinder
-from glassnet.data.folder import list_folder
-from glassnet.data.hub import is_hub_name, is_saved, list_hub, list_saved
+from glassnet.data.files.archive import is_archive, list_archive
+from glassnet.data.files.arrow_files import find_arrow_files, list_arrow_files
+from glassnet.data.files.file_finder import FileFinder
+from glassnet.data.files.folder import list_folder
+from glassnet.data.files.hub import is_hub_name, is_saved, list_hub, list_saved
+from glassnet.data.files.image_file import ImageFile
+from glassnet.data.files.labeled_files import LabeledFiles, label_files, label_tables
+from glassnet.data.files.listing import Listing
+from glassnet.data.files.table import is_table_name
 from glassnet.data.idx import find_idx
-from glassnet.data.image_file import ImageFile
-from glassnet.data.image_form import MAX_PIXELS, Fit
-from glassnet.data.ink import SIZE
-from glassnet.data.labeled_files import LabeledFiles, label_files, label_tables
-from glassnet.data.listing import Listing
+from glassnet.data.images.image_form import MAX_PIXELS, Fit
+from glassnet.data.images.ink import SIZE
 from glassnet.data.load_options import DATA_SEED, MAX_UNREADABLE, LoadOptions
 from glassnet.data.loading import load_files
-from glassnet.data.table import is_table_name
 from glassnet.errors import ConfigError, DataError, as_path, did_you_mean
 
 

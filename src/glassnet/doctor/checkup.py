@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from glassnet.data import Dataset
-from glassnet.data.image_form import MAX_PIXELS, Fit
+from glassnet.data.images.image_form import MAX_PIXELS, Fit
 from glassnet.data.load_options import MAX_UNREADABLE
 from glassnet.doctor import data_checks, learning_rate_checks, network_checks, speed_checks, training_checks
 from glassnet.doctor.check import Check

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization, load_data
-from glassnet.data.image_form import MAX_PIXELS, Fit
+from glassnet.data.images.image_form import MAX_PIXELS, Fit
 from glassnet.data.load_options import MAX_UNREADABLE
 from glassnet.doctor.image_stats import DuplicateStats, find_duplicates
 from glassnet.engines import Network, build

@@ -12,7 +12,7 @@ from glassnet.architecture import spec as get_spec
 from glassnet.compute import Compute
 from glassnet.data.array_sources import NAMES
 from glassnet.data.dataset import TEST_SIZE
-from glassnet.data.image_form import MAX_PIXELS
+from glassnet.data.images.image_form import MAX_PIXELS
 from glassnet.data.load_options import DATA_SEED, MAX_UNREADABLE
 from glassnet.recipe import RECIPES, get_recipe
 from glassnet.training.config import DataConfig, RunConfig

@@ -8,7 +8,7 @@ from time import thread_time
 from typing import ClassVar
 
 from glassnet.data import decode_image
-from glassnet.data.image_formats import is_named_as_image
+from glassnet.data.files.image_formats import is_named_as_image
 from glassnet.doctor.check import Check, CheckResult, CheckSkippedError
 from glassnet.doctor.context import CheckContext
 from glassnet.doctor.learning_rate_checks import LearningRateTooHigh, round_rate

@@ -13,7 +13,7 @@ import numpy as np
 from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
 from glassnet.data import Dataset, Likeness, Normalization, Split
-from glassnet.data.image_form import Fit
+from glassnet.data.images.image_form import Fit
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data.decode_processes import decode_in_order
-from glassnet.data.file_decoder import FileDecoder, Readable
-from glassnet.data.file_search import FoundFile
-from glassnet.data.ink import Ink
-from glassnet.data.listing import N_NAMED, name_some
+from glassnet.data.files.file_search import FoundFile
+from glassnet.data.files.listing import N_NAMED, name_some
+from glassnet.data.images.decode_processes import decode_in_order
+from glassnet.data.images.file_decoder import FileDecoder, Readable
+from glassnet.data.images.ink import Ink
 from glassnet.engines import Network
 from glassnet.engines.threads import usable_cores
 from glassnet.nn.functional import softmax

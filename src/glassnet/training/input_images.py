@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from glassnet.data import Likeness, Normalization, decode_image, decode_ink
-from glassnet.data.image_form import ImageForm
-from glassnet.data.ink import Ink
+from glassnet.data.images.image_form import ImageForm
+from glassnet.data.images.ink import Ink
 from glassnet.errors import DataError
 
 Images = str | PathLike[str] | NDArray[np.uint8] | Sequence[str | PathLike[str] | NDArray[np.uint8]]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from glassnet.classification import Outcome, evaluation_numbers
 from glassnet.data import Dataset, Likeness, Normalization, load_data
-from glassnet.data.file_search import find_files
-from glassnet.data.image_form import MAX_PIXELS, ImageForm
+from glassnet.data.files.file_search import find_files
+from glassnet.data.images.image_form import MAX_PIXELS, ImageForm
 from glassnet.engines import Network, build
 from glassnet.engines.base import EVAL_BATCH_SIZE
 from glassnet.errors import DataError, class_error

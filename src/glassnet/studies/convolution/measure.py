@@ -13,8 +13,8 @@ from glassnet import nn
 from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as get_spec
 from glassnet.data import decode_image, load_data
-from glassnet.data.image_file import ImageFile
-from glassnet.data.scan import scan_images
+from glassnet.data.files.image_file import ImageFile
+from glassnet.data.images.scan import scan_images
 from glassnet.errors import DataError, ShapeError
 from glassnet.measures.receptive_field import ReceptiveField, layer_geometries
 from glassnet.pages.text import format_shape

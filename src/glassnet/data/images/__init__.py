@@ -1,0 +1,1 @@
+"""Image files scanned and decoded to uint8 arrays of one form."""
