@@ -480,7 +480,7 @@ class TestBadInput:
         data = save_images(tmp_path / "data", "cat", "dog")
         for number in range(4):
             (data / "cat" / f"{number}.png").write_text("no image", encoding="utf-8")
-        refused("must have at most 1.00% unreadable images. Got 4 of 16 (first: cat/0.png", "train", data)
+        refused("must have at most 3 unreadable images (1.00% or 3 of 16). Got 4: cat/0.png", "train", data)
 
     @pytest.mark.parametrize(
         ("told", "options"),

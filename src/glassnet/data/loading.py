@@ -22,6 +22,7 @@ Range = tuple[float, float] | None
 
 _MAX_UNRESIZED_SIDE = 256  # pixels: larger images are resized only to a size that the user chose
 _SET_SIZE = "Set image_size (--image-size), for example 64."
+_MAX_EXAMPLES = 3
 _MIN_UNREADABLE = 3  # files that are allowed however few there are
 
 
@@ -38,11 +39,13 @@ class _Unreadable:
         :raises DataError: if there are more than allowed: a fraction of the images, or three if that is more.
         """
         self.lines += lines
-        limit = max(self.max_unreadable * self.n_images, _MIN_UNREADABLE if self.max_unreadable else 0)
-        if len(self.lines) > limit:
+        n_allowed = int(max(self.max_unreadable * self.n_images, _MIN_UNREADABLE if self.max_unreadable else 0))
+        if len(self.lines) > n_allowed:
+            or_few = f" or {_MIN_UNREADABLE}" if self.max_unreadable else ""
+            first = "; ".join(self.lines[:_MAX_EXAMPLES]) + ("; ..." if len(self.lines) > _MAX_EXAMPLES else "")
             raise DataError(
-                f"{self.source} must have at most {self.max_unreadable:.2%} unreadable images. Got {len(self.lines):,} "
-                f"of {self.n_images:,} (first: {self.lines[0]}). Remove them or raise max_unreadable "
+                f"{self.source} must have at most {n_allowed:,} unreadable images ({self.max_unreadable:.2%}{or_few} of "
+                f"{self.n_images:,}). Got {len(self.lines):,}: {first}. Remove them or raise max_unreadable "
                 "(--max-unreadable)."
             )
 
