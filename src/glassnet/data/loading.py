@@ -44,8 +44,8 @@ class _Unreadable:
             or_few = f" or {_MIN_UNREADABLE}" if self.max_unreadable else ""
             first = "; ".join(self.lines[:_MAX_EXAMPLES]) + ("; ..." if len(self.lines) > _MAX_EXAMPLES else "")
             raise DataError(
-                f"{self.source} must have at most {n_allowed:,} unreadable images ({self.max_unreadable:.2%}{or_few} of "
-                f"{self.n_images:,}). Got {len(self.lines):,}: {first}. Remove them or raise max_unreadable "
+                f"{self.source} must have at most {n_allowed:,} unreadable images ({self.max_unreadable:.2%}{or_few} "
+                f"of {self.n_images:,}). Got {len(self.lines):,}: {first}. Remove them or raise max_unreadable "
                 "(--max-unreadable)."
             )
 
