@@ -279,3 +279,16 @@ def test_dataset_raises_one_line_or_is_valid_for_any_arrays(shape, dtype, labels
         assert "\n" not in message
     else:
         assert set(data.train.labels.tolist()) == set(range(len(data.classes)))
+
+
+def test_remarks_and_description_say_what_there_is():
+    images, labels = np.arange(12 * 4, dtype=np.uint8).reshape(12, 2, 2), np.arange(12) % 4
+    train, test = Split(images[:8, ..., np.newaxis], labels[:8]), Split(images[8:, ..., np.newaxis], labels[8:])
+    dataset = Dataset.from_splits(train, test, ["a", "b", "c", "d"], validation=test, test_name="val")
+    expected = "8 training, 4 validation and 4 val images, 2×2, gray, of 4 classes (a, b, c, ...)"
+    assert (dataset.describe(), dataset.remarks) == (expected, [])
+    dataset.unreadable_files, dataset.notes = ["x: no image"], ["a note"]
+    assert dataset.remarks == ["1 of 17 images could not be read and were left out: x: no image", "a note"]
+    alone = Dataset.from_splits(test, test, ["a", "b", "c", "d"])
+    alone.unreadable_files = ["x: no image"]
+    assert alone.remarks[0].startswith("1 of 5 images ")

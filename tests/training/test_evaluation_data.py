@@ -60,6 +60,18 @@ class TestEvaluationData:
             assert len(data.test) < len(data.train)
             assert model.evaluate(data)["contaminated"] == 0
 
+    def test_a_note_where_a_part_of_the_images_is_taken(self, model: gn.Model, tmp_path: Path) -> None:
+        data = evaluation_data(model, str(tmp_path / "own"))
+        own = f"{tmp_path / 'own'} has most of the images that {tmp_path / 'run'} was trained on. "
+        assert data.notes[-1] == f"{own}Of its 24 images the {len(data.test)} that the run's split holds out are used."
+
+    def test_all_of_a_folder_with_many_copies_of_a_few_training_images(self, model: gn.Model, tmp_path: Path) -> None:
+        other = images(tmp_path / "other", 2, seed=3)
+        name = (model.load_dataset().train.names or ("",))[0]
+        for number in range(30):
+            shutil.copy(tmp_path / "own" / name, other / "cat" / f"copy{number}.png")
+        assert len(evaluation_data(model, str(other)).test) == 34
+
     def test_all_of_a_folder_with_some_images_that_were_trained_on(self, model: gn.Model, tmp_path: Path) -> None:
         held = images(tmp_path / "held", 10, seed=1)
         trained = model.load_dataset().train.names or ()
@@ -106,6 +118,15 @@ class TestEvaluationData:
         held = images(tmp_path / "held", 12, seed=1)
         (held / "cat/0.png").write_bytes(b"hello")
         assert len(evaluation_data(model, str(held)).test) == 23
+
+    def test_as_many_unreadable_as_requested(self, model: gn.Model, tmp_path: Path) -> None:
+        other = images(tmp_path / "other", 4, seed=4)
+        for number in range(4):
+            (other / "cat" / f"bad{number}.png").write_bytes(b"hello")
+        with pytest.raises(DataError, match="must have at most 3 unreadable images"):
+            evaluation_data(model, str(other))
+        data = evaluation_data(model, str(other), max_unreadable=0.5)
+        assert (len(data.test), len(data.unreadable_files)) == (8, 4)
 
     def test_a_size_that_is_not_the_runs(self, model: gn.Model) -> None:
         with pytest.raises(

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import glassnet as gn
 from glassnet.errors import ConfigError, GlassnetError, RunError
@@ -123,3 +124,17 @@ def test_refusals_write_nothing(
     with pytest.raises(error, match=message):
         gn.train(model, odd, run=tmp_path / "run", epochs=1, progress=Progress(), report=False, **given)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_runs_form_of_images_comes_along_unless_another_is_given(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = np.random.default_rng([number, name == "cat"]).integers(300, 700, (8, 16), np.uint16)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    options = {"data": tmp_path / "data", "image_size": 8, "epochs": 1}
+    gn.train("tiny", run=tmp_path / "base", fit="pad", value_range=(200, 800), report=False, **options)
+    tuned = gn.train(None, run=tmp_path / "tuned", init=tmp_path / "base", report=False, **options)
+    other = gn.train(None, run=tmp_path / "other", init=tmp_path / "base", fit="squash", report=False, **options)
+    forms = [gn.load(run.path).config["data"] for run in (tuned, other)]
+    assert [(form["fit"], list(form["value_range"])) for form in forms] == [("pad", [200, 800]), ("squash", [200, 800])]

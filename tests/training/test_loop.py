@@ -754,6 +754,7 @@ def test_progress_is_told_in_order(digits: gn.Dataset, tmp_path: Path) -> None:
     train(digits, tmp_path / "run", batch_size=100, validation_fraction=0.2, progress=Recording())
     assert told.pop(1).startswith("[NumPy] settings other than the defaults: ")
     assert told[0].startswith("[NumPy] on cpu")
+    assert told.pop(1) == f"[NumPy] {digits.describe()}"
     assert told[1:4] == [("NumPy", 4, 0, "steps"), 1, 1]
     values = r"loss \d\.\d{4}, accuracy \d+\.\d%"
     line = rf"\[NumPy\] epoch 1/2: train {values}; validation {values}; test {values}"
@@ -793,7 +794,7 @@ def test_images_that_could_not_be_read_are_told(tmp_path: Path, skipped: int, en
 
     class Told(Progress):
         def log(self, line: str) -> None:
-            if not re.search(r"\] (epoch |settings |.* in all)", line):
+            if not re.search(r"\] (epoch |settings |.* in all|\d+ training and )", line):
                 notes.append(line)
 
     data = gn.load_data("digits", samples=200, test_samples=100)
@@ -836,7 +837,7 @@ def test_an_interrupt_keeps_the_last_finished_epoch(digits: gn.Dataset, tmp_path
 
     with pytest.raises(KeyboardInterrupt, match=f"^{re.escape(str(tmp_path / 'run'))} keeps the last finished epoch; "):
         train(digits, tmp_path / "run", **EVERYTHING, batch_size=40, progress=Interrupting())
-    assert len(told) == 4  # the device, the settings, one epoch, and no time in all
+    assert len(told) == 5  # the device, the settings, the data, one epoch, and no time in all
     assert told[-1] == "finished"
     assert [record["epoch"] for record in gn.load(tmp_path / "run").history] == [1]
     train(digits, tmp_path / "run", **EVERYTHING, batch_size=40, resume=True)

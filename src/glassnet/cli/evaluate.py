@@ -40,6 +40,10 @@ def evaluate(
     weights: Weights = None,
     engine: Engine = "numpy",
     device: Device = "auto",
+    max_unreadable: Annotated[
+        float | None,
+        typer.Option(help="Largest fraction of the images of --data that may be unreadable. Default: the run's."),
+    ] = None,
     csv: CsvFile = None,
     as_json: Json = False,
 ) -> None:
@@ -53,7 +57,9 @@ def evaluate(
     if is_stdout and as_json:
         raise typer.BadParameter("--csv must name a file beside --json. Got -.", param_hint="--csv")
     model = gn.load(run, weights, engine, device=device)
-    dataset = evaluation_data(model, data)
+    dataset = evaluation_data(model, data, max_unreadable)
+    for remark in dataset.remarks if data else ():
+        typer.echo(remark, err=True)
     outcome = model.outcome(dataset)
     result = model.evaluate(dataset, outcome)
     parts = [_headline(result), *_tables(outcome, model.classes)]
@@ -65,7 +71,7 @@ def evaluate(
             return
         write_atomically(csv, rows)
         parts.append(f"{outcome.count:,} rows in {csv}")
-    show({"run": str(run), **result}, "\n\n".join(parts), as_json)
+    show({"run": str(run), **result, "unreadable_files": list(dataset.unreadable_files)}, "\n\n".join(parts), as_json)
 
 
 def _headline(result: dict[str, Any]) -> str:
@@ -76,8 +82,7 @@ def _headline(result: dict[str, Any]) -> str:
         f"loss {format_loss(result['loss'])}, on {result['count']:,} {'' if contaminated else f'{split} '}images"
     )
     if contaminated:
-        were = "was" if contaminated == 1 else "were"
-        text += f"\nThis is not a {split} accuracy: {contaminated:,} of these images {were} used to train the run"
+        text += f"\nThis is not a {split} accuracy: {contaminated:,} of these images took part in the run's training"
     return text
 
 

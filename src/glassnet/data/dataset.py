@@ -17,6 +17,7 @@ from glassnet.data.splitting import HASH_BYTES, Hashes, hash_images, split_by_ha
 from glassnet.errors import ConfigError, DataError
 
 TEST_SIZE = 0.25
+_MAX_EXAMPLES = 3
 
 
 class Split:
@@ -199,6 +200,31 @@ class Dataset:
             digest.update(split.images.data)
             digest.update(split.labels.astype("<i8").data)  # the same bytes on every machine
         return digest.hexdigest()
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences for the user: the images that could not be read, and the notes."""
+        if not (unreadable := self.unreadable_files):
+            return self.notes
+        n_images = len(self.test) if self.train is self.test else len(self.train) + len(self.test)
+        n_images += 0 if self.validation is None else len(self.validation)
+        first = "; ".join(unreadable[:_MAX_EXAMPLES]) + ("; ..." if len(unreadable) > _MAX_EXAMPLES else "")
+        total = n_images + len(unreadable)
+        text = f"{len(unreadable):,} of {total:,} images could not be read and were left out: {first}"
+        return [text, *self.notes]
+
+    def describe(self) -> str:
+        """Return the counts, the size and the classes: ``90 training and 30 test images, 8×8, gray, of 2 classes``."""
+        parts = [f"{len(self.train):,} training"]
+        if self.validation is not None:
+            parts.append(f"{len(self.validation):,} validation")
+        height, width = self.image_size
+        colours = {1: "gray", 3: "colour"}.get(self.channels, f"{self.channels} channels")
+        first = ", ".join(self.classes[:_MAX_EXAMPLES]) + (", ..." if len(self.classes) > _MAX_EXAMPLES else "")
+        return (
+            f"{', '.join(parts)} and {len(self.test):,} {self.test_name} images, {height}×{width}, {colours}, of "
+            f"{len(self.classes)} classes ({first})"
+        )
 
     def __repr__(self) -> str:
         height, width = self.image_size

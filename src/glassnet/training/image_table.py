@@ -95,6 +95,11 @@ class ImageTable:
         """Return how many images of a split took part in the run's training, or in one that it started from."""
         return sum(content in self.trained_hashes for content in _hex_hashes(split))
 
+    def is_mostly_in(self, split: Split) -> bool:
+        """Return whether more than half of the images that this run itself trained on are in a split."""
+        own = {row.hash for row in self.rows if row.split in _TRAINED and row.split != ANCESTOR}
+        return 2 * len(own & {row.tobytes().hex() for row in split.hashes}) > len(own)
+
     def has_same_images(self, other: ImageTable) -> bool:
         """Return whether both runs have the same images to train on and to test on; files may have other names."""
         mine, theirs = (

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization
+from glassnet.data.images.image_form import Fit
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, as_path
+from glassnet.training.config import RunConfig
 from glassnet.training.image_table import ImageTable
 from glassnet.training.model import load
 from glassnet.training.run_files import images_of_weights
@@ -24,13 +26,15 @@ from glassnet.weights import load_weights
 class InitialWeights:
     """The initial weights of a backbone; without any, a network keeps its own.
 
-    A run also has its model and the normalization of its images; a weights file has neither. ``images`` are those of
-    the run, also where its weights file is given.
+    A run also has its model, the form of its images and their normalization; a weights file has none of these.
+    ``images`` are those of the run, also where its weights file is given.
     """
 
     backbone: dict[str, NDArray[Any]] = field(default_factory=dict)
     spec: ResNetSpec | None = None
     normalization: Normalization | None = None
+    fit: Fit = "crop"
+    value_range: tuple[float, float] | None = None
     images: ImageTable = field(default_factory=ImageTable)
     metadata: dict[str, Any] | None = None  # entry in config.json: the path, and a digest of the weights
 
@@ -44,19 +48,21 @@ class InitialWeights:
         path = as_path("init", source)
         if not path.exists():
             raise ConfigError(f"init must be a run folder or a weights file. Got {str(path)!r}, which does not exist.")
+        of_run: dict[str, Any] = {}
         if path.is_dir():
             model = load(path)
-            state, spec, normalization = model.network.state_dict(), model.network.spec, model.normalization
-            images = model.images
+            state, images = model.network.state_dict(), model.images
+            data = RunConfig.parse(model.config, path / "config.json").data
+            of_run = {"spec": model.network.spec, "normalization": model.normalization}
+            of_run |= {"fit": data.fit, "value_range": data.value_range}
         else:
-            state, spec, normalization = load_weights(path), None, None
-            images = images_of_weights(path)
+            state, images = load_weights(path), images_of_weights(path)
         backbone = {key: array for key, array in state.items() if not key.startswith("fc.")}
         digest = hashlib.sha256()
         for key, array in sorted(backbone.items()):
             digest.update(key.encode() + array.tobytes())
         metadata = {"from": str(path.resolve()), "sha256": digest.hexdigest()}
-        return cls(backbone, spec, normalization, images, metadata)
+        return cls(backbone, images=images, metadata=metadata, **of_run)
 
     def resolve_model(self, requested: str | ResNetSpec | None, classes: int) -> str | ResNetSpec | None:
         """Return the model to train: the run's with as many classes as the data has, or else the requested one.

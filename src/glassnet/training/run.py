@@ -88,7 +88,7 @@ def train(
     samples: int | None = None,
     test_samples: int | Literal["all"] | None = None,
     max_unreadable: float = MAX_UNREADABLE,
-    fit: Fit = "crop",
+    fit: Fit | None = None,
     value_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
     ink: bool | None = None,
@@ -112,7 +112,8 @@ def train(
     :param run: the run folder; None means a new one in ``runs/``.
     :param recipe: a Recipe, or the name of one of the preset's.
     :param init: a run folder or a weights file with the initial weights of all layers but the head (``fc``). A run also
-        gives its model, its image size and its mean and std; a file has none (``import_weights`` makes a run of it).
+        gives its model, its image size, its fit and range of values (unless others are given), and its mean and std; a
+        file has none (``import_weights`` makes a run of it).
     :param freeze: ``backbone`` keeps the weights of ``init`` and trains the head alone.
     :param resume: continue the run in the folder, if it has a finished epoch.
     :param overwrite: replace the run in the folder.
@@ -132,8 +133,9 @@ def train(
     _check_options(run, init, freeze, resume, overwrite, stop_after_epoch)
     initial_weights = InitialWeights() if init is None else InitialWeights.load(init)
     load_options = {
-        **{"samples": samples, "test_samples": test_samples, "max_unreadable": max_unreadable, "fit": fit},
-        **{"value_range": value_range, "max_pixels": max_pixels, "ink": ink},
+        **{"samples": samples, "test_samples": test_samples, "max_unreadable": max_unreadable},
+        **{"fit": fit or initial_weights.fit, "value_range": value_range or initial_weights.value_range},
+        **{"max_pixels": max_pixels, "ink": ink},
     }
     progress = progress or TerminalProgress()
     with show_progress(progress):
@@ -236,12 +238,9 @@ def _log_start(
     if changes:
         values = {name: "+".join(map(str, v)) if isinstance(v, tuple) else v for name, v in changes.items()}
         lines.append("settings other than the defaults: " + ", ".join(f"{name} {v}" for name, v in values.items()))
-    if unreadable := data.unreadable_files:
-        n_validation = 0 if data.validation is None else len(data.validation)
-        total = len(data.train) + n_validation + len(data.test) + len(unreadable)
-        first = "; ".join(unreadable[:3]) + ("; ..." if len(unreadable) > 3 else "")
-        lines.append(f"{len(unreadable):,} of {total:,} images could not be read and were left out: {first}")
-    lines += data.notes
+    lines += [data.describe(), *data.remarks]
+    if initial_weights.metadata:
+        lines.append(f"initial weights from {initial_weights.metadata['from']}, but for the last layer, which is new")
     if initial_weights.metadata and initial_weights.normalization is None:
         lines.append(
             f"{initial_weights.metadata['from']} is a weights file without mean and std: those of the data are used. "

@@ -113,3 +113,20 @@ def test_read_table_raises_for_parquet_without_pyarrow(monkeypatch):
 def test_read_table_raises_for_wrong_tables(text, message):
     with pytest.raises(DataError, match=message):
         read(text)
+
+
+def test_read_table_reads_past_the_first_line_for_excel():
+    table = read_table("t.csv", b"sep=;\r\npath;label\r\na.png;cat\r\nb.png;dog\r\n", lambda path: False)
+    assert (table.paths, table.labels) == (["a.png", "b.png"], ["cat", "dog"])
+
+
+def test_read_table_raises_for_a_column_of_0_and_1_for_each_class():
+    content = b"image,cat,dog\na.png,1,0\nb.png,0.0,1.0\n"
+    message = (
+        r"^t\.csv must have the label of each image in one column\. Got 2 columns of 0 and 1 \(cat, dog\)\. Write the "
+        r"name of the class into a column named label\.$"
+    )
+    with pytest.raises(DataError, match=message):
+        read_table("t.csv", content, lambda path: False)
+    assert read_table("t.csv", b"image,score\na.png,1\nb.png,0\n", lambda path: False).labels == ["1", "0"]
+    assert read_table("t.csv", b"image,label,new\na.png,1,0\nb.png,0,1\n", lambda path: False).labels == ["1", "0"]

@@ -25,6 +25,7 @@ _LABELS = ("label", "class", "target", "category", "classname")
 _SPLITS = ("split", "subset", "partition")
 _DELIMITERS = "\t;,| "
 _SNIFFED_ROWS = 50
+_EXCEL_DELIMITER = re.compile(r"\Asep=.\r?\n")  # a first line for Excel alone; the delimiter is found without it
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def read_table(name: str, content: bytes, exists: Callable[[str], bool]) -> Tabl
         numbered = numbered[1:]
     path, label, split = _find_columns(name, names)
     _check_cells(name, numbered, (path, label))
+    if names[label] not in _LABELS:
+        _check_not_one_hot(name, shown, [row for _, row in numbered], {path, split})
     splits = None if split is None else [_cell(row, split) for _, row in numbered]
     if splits is not None:
         _check_splits(name, [number for number, _ in numbered], splits)
@@ -102,6 +105,17 @@ def _check_cells(name: str, rows: Sequence[tuple[int, list[str]]], columns: tupl
         )
 
 
+def _check_not_one_hot(name: str, shown: Sequence[str], rows: Sequence[Sequence[str]], others: set[int | None]) -> None:
+    columns = [index for index in range(len(shown)) if index not in others]
+    values = [{_cell(row, index) for row in rows} for index in columns]
+    if len(columns) > 1 and all(column <= {"0", "1", "0.0", "1.0"} for column in values):
+        names = name_some([shown[index] for index in columns])
+        raise DataError(
+            f"{name} must have the label of each image in one column. Got {len(columns)} columns of 0 and 1 ({names}). "
+            "Write the name of the class into a column named label."
+        )
+
+
 def _check_splits(name: str, numbers: Sequence[int], splits: Sequence[str]) -> None:
     wrong = next((index for index, word in enumerate(splits) if split_role(word) is None), None)
     if wrong is not None:
@@ -114,7 +128,7 @@ def _cell(row: Sequence[str], column: int) -> str:
 
 def _text_rows(name: str, content: bytes) -> list[list[str]]:
     """Return the rows of CSV or TSV, with whichever delimiter gives all of them as many columns."""
-    text = _decode_text(name, content)
+    text = _EXCEL_DELIMITER.sub("", _decode_text(name, content), count=1)
     try:
         samples = {mark: list(islice(_reader(text, mark), _SNIFFED_ROWS)) for mark in _DELIMITERS}
         widths = {mark: {len(row) for row in rows if row} for mark, rows in samples.items()}
