@@ -1,3 +1,4 @@
+import gc
 import tracemalloc
 from collections.abc import Iterator
 from itertools import islice
@@ -165,13 +166,14 @@ def test_predict_files_keeps_neither_images_nor_rows(
     monkeypatch.setattr(file_predictions, "usable_cores", lambda: 1)
     tracemalloc.start()
     peaks = []
-    for count in (150, 600):
+    for count in (400, 1600):  # both several times what is decoded ahead
+        gc.collect()
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         assert sum(1 for _ in model.predict_files((paths[0] for _ in range(count)), batch_size=32)) == count
         peaks.append(tracemalloc.get_traced_memory()[1] - before)
     tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]
+    assert peaks[1] < 1.5 * peaks[0]  # four times as many images; threads hold a batch more or less
 
 
 @pytest.mark.parametrize(

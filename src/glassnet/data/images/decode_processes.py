@@ -85,10 +85,8 @@ def _first_result(pending: deque[tuple[list[File], Future[list[Decoded]]]]) -> I
 @contextmanager
 def _started_processes(count: int) -> Iterator[Callable[..., Future[Any]]]:
     """Start processes; yield the function that gives a task to one of them."""
-    processes = [_Process() for _ in range(count)]
+    processes: list[_Process] = []
     free: SimpleQueue[_Process] = SimpleQueue()
-    for process in processes * 2:  # the next task is sent while one is worked on
-        free.put(process)
 
     def run(*task: Any) -> Any:
         process = free.get()
@@ -99,6 +97,10 @@ def _started_processes(count: int) -> Iterator[Callable[..., Future[Any]]]:
 
     threads = ThreadPoolExecutor(2 * count)
     try:
+        while len(processes) < count:  # one by one, so that Ctrl-C ends those that there are
+            processes.append(_Process())
+        for process in processes * 2:  # the next task is sent while one is worked on
+            free.put(process)
         yield lambda *task: threads.submit(run, *task)
     finally:
         for process in processes:
