@@ -103,8 +103,8 @@ def _add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any],
 
 
 def _show_sections(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Let a chapter show one section at a time."""
-    if re.match(r"course/\d", page):
+    """Let a long page show one section at a time."""
+    if re.match(r"course/\d|image-folders$", page):
         app.add_js_file("sections.js", loading_method="defer")
 
 

@@ -1,13 +1,13 @@
 "use strict";
 
-// A chapter shows one of its sections at a time; the reader may ask for all, and paper gets all. The address names the
+// A long page shows one of its sections at a time; the reader may ask for all, and paper gets all. The address names the
 // section, so that links, the list of contents and the way back work as on any page.
 const article = document.querySelector("article.bd-article > section");
 const sections = [...(article?.querySelectorAll(":scope > section") ?? [])];
 
 if (sections.length > 2) {
   const titleOf = (section) => section.querySelector("h2").firstChild.textContent;
-  const whole = () => localStorage.getItem("glassnet-whole-chapter") === "yes";
+  const whole = () => localStorage.getItem("glassnet-whole-page") === "yes";
   const linkTo = (section, label) => {
     const link = document.createElement("a");
     link.href = section ? `#${section.id}` : "#";
@@ -17,10 +17,10 @@ if (sections.length > 2) {
 
   const nav = document.createElement("nav");
   nav.className = "sections";
-  nav.setAttribute("aria-label", "Sections of this chapter");
+  nav.setAttribute("aria-label", "Sections of this page");
   const toggle = document.createElement("button");
   toggle.addEventListener("click", () => {
-    localStorage.setItem("glassnet-whole-chapter", whole() ? "no" : "yes");
+    localStorage.setItem("glassnet-whole-page", whole() ? "no" : "yes");
     show();
   });
   article.append(nav);
@@ -37,7 +37,7 @@ if (sections.length > 2) {
       }
     }
     const before = sections[index - 1], after = sections[index + 1];
-    toggle.textContent = all ? "One section at a time" : `Show the whole chapter (${sections.length} sections)`;
+    toggle.textContent = all ? "One section at a time" : `Show the whole page (${sections.length} sections)`;
     nav.replaceChildren(
       ...(before && !all ? [linkTo(index > 1 ? before : null, `← ${titleOf(before)}`)] : []),
       ...(after && !all ? [linkTo(after, `${titleOf(after)} →`)] : []),
