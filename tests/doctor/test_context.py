@@ -105,7 +105,7 @@ def test_context_loads_images_in_the_size_and_channels_of_the_run(healthy_run: P
     assert CheckContext(healthy_run, tmp_path).dataset.train.images.shape[1:] == (8, 8, 1)
     padded = CheckContext(data=tmp_path, image_size=(8, 16), fit="pad", max_pixels=400).dataset
     assert not padded.train.images[..., 0, :].any()  # black bars
-    with pytest.raises(DataError, match=r"max_pixels \(--max-pixels\) allows, 399\)"):
+    with pytest.raises(DataError, match=r"max_pixels \(--max-pixels\) allows, 399;"):
         CheckContext(data=tmp_path, image_size=8, max_pixels=399)
     with pytest.raises(DataError, match=r"image size must be \(8, 8\)"):
         CheckContext(healthy_run, tmp_path, image_size=10)

@@ -180,8 +180,9 @@ def test_the_command_prints_one_result(tmp_path: Path) -> None:
     lines = done.stderr.splitlines()
     assert lines[0] == "[PyTorch] on cpu, 2 processes, 1 thread each"
     assert lines[1].startswith("[PyTorch] settings other than the defaults: ")
-    assert [line.split()[2] for line in lines[2:4]] == ["1/2:", "2/2:"]
-    assert len(lines) == 5
+    assert lines[2].startswith("[PyTorch] 200 training and 200 test images, ")
+    assert [line.split()[2] for line in lines[3:5]] == ["1/2:", "2/2:"]
+    assert len(lines) == 6
     assert len(done.stdout.splitlines()) == 2
 
 

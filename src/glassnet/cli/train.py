@@ -46,7 +46,7 @@ def train(
     recipe: RecipeName = "default",
     samples: Samples = None,
     test_samples: TestSamples = None,
-    fit: Fit | None = None,
+    fit: Fit = None,
     value_range: Annotated[
         str | None,
         typer.Option(
