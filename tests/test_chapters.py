@@ -16,6 +16,7 @@ from glassnet import nn
 from glassnet.nn import functional
 from glassnet.verify import naive_convolution
 from tests.test_docs import ROOT, program
+from tests.without_torch import BLOCK_TORCH
 
 COURSE = ROOT / "docs/course"
 CHAPTERS = sorted(COURSE.glob("[0-9]*.md"))
@@ -24,15 +25,10 @@ DEGRADATION = COURSE / "05-residual-idea.md"  # trains for more than a minute, a
 PYTORCH = COURSE / "08-pytorch.md"  # stops at its first cell where PyTorch is missing
 
 # Runs in a new process without PyTorch: cells as JSON on stdin, their output on stdout.
-PROGRAM = """
-import json, sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ImportError(f"{name} is blocked")
-
-sys.meta_path.insert(0, Blocker())
+PROGRAM = (
+    BLOCK_TORCH
+    + """
+import json
 namespace = {"__name__": "__main__"}
 for number, cell in enumerate(json.load(sys.stdin), start=1):
     print(f"--- cell {number}", flush=True)
@@ -40,6 +36,7 @@ for number, cell in enumerate(json.load(sys.stdin), start=1):
 assert "torch" not in sys.modules
 print("=== all")
 """
+)
 
 
 def stem(path: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import glassnet
+from tests.without_torch import BLOCK_TORCH
 
 ROOT = Path(__file__).parents[1]
 LOADED_ON_DEMAND = [
@@ -109,16 +110,7 @@ def test_the_changelog_tells_this_version() -> None:
     assert len(newest) == 1 or newest[1] == glassnet.__version__
 
 
-WITHOUT_TORCH = """
-import sys
-
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError("torch is blocked", name=name)
-
-sys.meta_path.insert(0, NoTorch())
-import glassnet
+WITHOUT_TORCH = f"""{BLOCK_TORCH}import glassnet
 run = glassnet.train("tiny", data="digits", epochs=3, run=sys.argv[1])
 print(run.metrics["test_accuracy"])
 assert "torch" not in sys.modules

@@ -6,6 +6,7 @@ import pytest
 
 from glassnet.bench import available
 from glassnet.bench.available import available_backends
+from tests.without_torch import BLOCK_TORCH
 
 
 def test_available_backends_use_one_thread_and_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,16 +27,7 @@ def test_available_backends_use_one_thread_and_all(monkeypatch: pytest.MonkeyPat
     assert len(available_backends()[0]) == 4
 
 
-WITHOUT_TORCH = """
-import sys
-
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name=name)
-
-sys.meta_path.insert(0, NoTorch())
-from glassnet.bench.available import available_backends
+WITHOUT_TORCH = f"""{BLOCK_TORCH}from glassnet.bench.available import available_backends
 print(*available_backends(), sep="\\n")
 """
 

@@ -15,6 +15,7 @@ from glassnet.errors import ConfigError, DataError, GlassnetError, RunError
 from glassnet.nn.functional import softmax
 from glassnet.training import Model
 from tests.training.runs import train
+from tests.without_torch import BLOCK_TORCH
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 pytest.importorskip("onnx", reason="onnx is not installed")
@@ -175,16 +176,7 @@ def test_export_needs_onnx(trained: Model, tmp_path: Path, monkeypatch: pytest.M
         gn.export(trained.path, tmp_path / "model.onnx")
 
 
-WITHOUT_TORCH = """
-import sys
-
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError("torch is blocked", name=name)
-
-sys.meta_path.insert(0, NoTorch())
-import glassnet as gn
+WITHOUT_TORCH = f"""{BLOCK_TORCH}import glassnet as gn
 print(gn.export(*sys.argv[1:]))
 """
 

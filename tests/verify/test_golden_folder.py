@@ -16,6 +16,7 @@ from glassnet.errors import DataError, GlassnetError, RunError
 from glassnet.verify import check_parity, golden_folder
 from glassnet.verify.golden import GoldenCase, compute_groups
 from glassnet.verify.golden_folder import dump_groups
+from tests.without_torch import BLOCK_TORCH
 
 CASE: dict[str, Any] = {"model": "tiny-bn", "steps": 1}
 
@@ -403,16 +404,7 @@ def test_golden_folder_raises_for_another_shape_or_dtype(other: Path, array: Any
         against(other)
 
 
-WITHOUT_TORCH = """
-import sys
-
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError("torch is blocked", name=name)
-
-sys.meta_path.insert(0, NoTorch())
-sys.argv[:] = ["glassnet", "check", "parity", "tiny-bn", "--steps", "1", *sys.argv[1:]]
+WITHOUT_TORCH = f"""{BLOCK_TORCH}sys.argv[:] = ["glassnet", "check", "parity", "tiny-bn", "--steps", "1", *sys.argv[1:]]
 from glassnet.cli import main
 main()
 """

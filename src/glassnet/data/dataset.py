@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from glassnet.data.files.listing import name_some
 from glassnet.data.normalization import Normalization
 from glassnet.data.splitting import HASH_BYTES, Hashes, hash_images, split_by_hash
 from glassnet.errors import ConfigError, DataError
 
 TEST_SIZE = 0.25
-_MAX_EXAMPLES = 3
 
 
 class Split:
@@ -208,10 +208,8 @@ class Dataset:
             return self.notes
         n_images = len(self.test) if self.train is self.test else len(self.train) + len(self.test)
         n_images += 0 if self.validation is None else len(self.validation)
-        first = "; ".join(unreadable[:_MAX_EXAMPLES]) + ("; ..." if len(unreadable) > _MAX_EXAMPLES else "")
-        total = n_images + len(unreadable)
-        text = f"{len(unreadable):,} of {total:,} images could not be read and were left out: {first}"
-        return [text, *self.notes]
+        count = f"{len(unreadable):,} of {n_images + len(unreadable):,} images"
+        return [f"{count} could not be read and were left out: {name_some(unreadable, '; ')}", *self.notes]
 
     def describe(self) -> str:
         """Return the counts, the size and the classes: ``90 training and 30 test images, 8×8, gray, of 2 classes``."""
@@ -220,10 +218,9 @@ class Dataset:
             parts.append(f"{len(self.validation):,} validation")
         height, width = self.image_size
         colours = {1: "gray", 3: "colour"}.get(self.channels, f"{self.channels} channels")
-        first = ", ".join(self.classes[:_MAX_EXAMPLES]) + (", ..." if len(self.classes) > _MAX_EXAMPLES else "")
         return (
             f"{', '.join(parts)} and {len(self.test):,} {self.test_name} images, {height}×{width}, {colours}, of "
-            f"{len(self.classes)} classes ({first})"
+            f"{len(self.classes)} classes ({name_some(self.classes)})"
         )
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from glassnet.data.dataset import Dataset, Split
 from glassnet.data.files.image_file import ImageFile
 from glassnet.data.files.labeled_files import LabeledFiles
+from glassnet.data.files.listing import name_some
 from glassnet.data.images.decode import decode_images
 from glassnet.data.images.image_form import ImageForm
 from glassnet.data.images.scan import ScannedImage, scan_images
@@ -22,7 +23,6 @@ Range = tuple[float, float] | None
 
 _MAX_UNRESIZED_SIDE = 256  # pixels: larger images are resized only to a size that the user chose
 _SET_SIZE = "Set image_size (--image-size), for example 64."
-_MAX_EXAMPLES = 3
 _MIN_UNREADABLE = 3  # files that are allowed however few there are
 
 
@@ -42,11 +42,10 @@ class _Unreadable:
         n_allowed = int(max(self.max_unreadable * self.n_images, _MIN_UNREADABLE if self.max_unreadable else 0))
         if len(self.lines) > n_allowed:
             or_few = f" or {_MIN_UNREADABLE}" if self.max_unreadable else ""
-            first = "; ".join(self.lines[:_MAX_EXAMPLES]) + ("; ..." if len(self.lines) > _MAX_EXAMPLES else "")
             raise DataError(
                 f"{self.source} must have at most {n_allowed:,} unreadable images ({self.max_unreadable:.2%}{or_few} "
-                f"of {self.n_images:,}). Got {len(self.lines):,}: {first}. Remove them or raise max_unreadable "
-                "(--max-unreadable)."
+                f"of {self.n_images:,}). Got {len(self.lines):,}: {name_some(self.lines, '; ')}. Remove them or raise "
+                "max_unreadable (--max-unreadable)."
             )
 
 

@@ -4,12 +4,14 @@ import bz2
 import gzip
 import io
 import lzma
+import random
 import struct
 import tarfile
 import zipfile
 import zlib
 
 from glassnet.data.files.archive import list_archive
+from glassnet.errors import GlassnetError
 
 ZIP_METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 COMPRESSORS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
@@ -68,6 +70,22 @@ def tar_bytes(members, format=tarfile.GNU_FORMAT, **kinds):
             info.type, info.linkname = kind, "/etc/hostname"
             archive.addfile(info)
     return buffer.getvalue()
+
+
+def errors_of_damaged(path, contents, count):
+    """Damage one of the archives ``count`` times at random, and return the lines of those that are refused."""
+    lines = []
+    for seed in range(count):
+        rng = random.Random(seed)
+        damaged = bytearray(rng.choice(contents))
+        for _ in range(rng.randint(1, 8)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        path.write_bytes(damaged[: rng.choice([len(damaged), rng.randrange(len(damaged))])])
+        try:
+            read_all(path)
+        except GlassnetError as error:
+            lines.append(str(error))
+    return lines
 
 
 def header(name, size=0, kind=tarfile.REGTYPE, numbers=None):

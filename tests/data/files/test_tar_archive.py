@@ -13,8 +13,8 @@ import pytest
 from glassnet.data.files.archive import list_archive
 from glassnet.data.files.shared_file import SharedFile
 from glassnet.data.files.tar_archive import list_tar
-from glassnet.errors import DataError, GlassnetError
-from tests.data.files.hostile_archives import COMPRESSORS, TAR_END, header, pad, read_all, tar_bytes
+from glassnet.errors import DataError
+from tests.data.files.hostile_archives import COMPRESSORS, TAR_END, errors_of_damaged, header, pad, read_all, tar_bytes
 
 MEMBERS = {f"{name}/{i}.png": random.Random(i).randbytes(i * 997) for i in range(6) for name in ("a", "b" * 150)}
 
@@ -143,17 +143,7 @@ def test_list_tar_and_read_raise_glassnet_errors_alone_for_damaged_archives(tmp_
         for compress in COMPRESSORS.values()
         for format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
     ]
-    lines = []
-    for seed in range(800):
-        rng = random.Random(seed)
-        damaged = bytearray(rng.choice(contents))
-        for _ in range(rng.randint(1, 8)):
-            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        path.write_bytes(damaged[: rng.choice([len(damaged), rng.randrange(len(damaged))])])
-        try:
-            read_all(path)
-        except GlassnetError as error:
-            lines.append(str(error))
+    lines = errors_of_damaged(path, contents, 800)
     assert 300 < len(lines) < 800
     assert not any("\n" in line for line in lines)
 

@@ -64,9 +64,10 @@ def sort_by_name(files: Iterable[ImageFile]) -> list[ImageFile]:
     return sorted(files, key=lambda file: (unicodedata.normalize("NFC", file.name).replace("/", "\0"), file.name))
 
 
-def name_some(names: Sequence[str]) -> str:
-    """Return the first three names, separated by commas, and three points if there are more."""
-    return ", ".join(map(printable, names[:N_NAMED])) + (", ..." if len(names) > N_NAMED else "")
+def name_some(names: Sequence[str], separator: str = ", ") -> str:
+    """Return the first three names, and three points if there are more."""
+    dots = ["..."] if len(names) > N_NAMED else []
+    return separator.join([*map(printable, names[:N_NAMED]), *dots])
 
 
 def printable(name: str) -> str:
