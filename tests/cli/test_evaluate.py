@@ -151,3 +151,19 @@ def test_csv_keeps_any_name() -> None:
         ["x,y.png", 'a "b", c', "ö\nن", f"{1 / (1 + math.exp(-1))}"],
         ["caf\\udce9.png", "ö\nن", 'a "b", c', ""],
     ]
+
+
+def test_other_data_names_the_files_that_cannot_be_read(evaluate: Evaluate, tmp_path: Path) -> None:
+    for label in range(10):
+        (tmp_path / "data" / str(label)).mkdir(parents=True)
+        Image.fromarray(np.full((8, 8), 25 * label, np.uint8)).save(tmp_path / "data" / str(label) / "0.png")
+    for number in range(4):
+        (tmp_path / "data" / "7" / f"bad{number}.png").write_bytes(b"hello")
+    code, _, err = evaluate("--data", tmp_path / "data")
+    assert code == 1
+    assert "must have at most 3 unreadable images (1.00% or 3 of 14). Got 4: 7/bad0.png" in err
+    code, out, err = evaluate("--data", tmp_path / "data", "--max-unreadable", "0.5", "--json")
+    assert code == 0
+    assert "4 of 14 images could not be read and were left out: 7/bad0.png: " in err
+    result = json.loads(out)
+    assert (result["count"], len(result["unreadable_files"])) == (10, 4)

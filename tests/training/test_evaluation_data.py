@@ -66,11 +66,11 @@ class TestEvaluationData:
         assert data.notes[-1] == f"{own}Of its 24 images the {len(data.test)} that the run's split holds out are used."
 
     def test_all_of_a_folder_with_many_copies_of_a_few_training_images(self, model: gn.Model, tmp_path: Path) -> None:
-        other = images(tmp_path / "other", 2, seed=3)
+        other = images(tmp_path / "other", 12, seed=3)
         name = (model.load_dataset().train.names or ("",))[0]
         for number in range(30):
             shutil.copy(tmp_path / "own" / name, other / "cat" / f"copy{number}.png")
-        assert len(evaluation_data(model, str(other)).test) == 34
+        assert len(evaluation_data(model, str(other)).test) == 54
 
     def test_all_of_a_folder_with_some_images_that_were_trained_on(self, model: gn.Model, tmp_path: Path) -> None:
         held = images(tmp_path / "held", 10, seed=1)
