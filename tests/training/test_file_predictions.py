@@ -13,6 +13,7 @@ import glassnet as gn
 from glassnet.data import decode_image
 from glassnet.data.images import decode_processes
 from glassnet.errors import ConfigError
+from glassnet.progress import Progress, show_progress
 from glassnet.training import file_predictions
 from tests.data.images.drawn_digits import write
 from tests.training.runs import train
@@ -197,3 +198,21 @@ def test_load_takes_the_settings_of_the_computation(model: gn.Model, paths: list
     assert_same(list(double.predict_files(paths)), model.predict(paths))
     with pytest.raises(ConfigError, match="device must be 'auto' or 'cpu' for engine='numpy'. Got 'cuda'."):
         gn.load(model.path, device="cuda")
+
+
+def test_predict_files_counts_the_files_that_are_no_images_of_all_batches(
+    model: gn.Model, paths: list[Path], tmp_path: Path
+) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.txt").write_text("no image", encoding="utf-8")
+    (tmp_path / "9.png").write_bytes(paths[1].read_bytes())
+    lines: list[str] = []
+
+    class Log(Progress):
+        def log(self, line: str) -> None:
+            lines.append(line)
+
+    with show_progress(Log()):
+        assert [file.error for file in model.predict_files([tmp_path], batch_size=2)] == [None]
+    names = ", ".join(f"{tmp_path}/{number}.txt" for number in range(3))
+    assert lines == [f"Files that are no images were left out: 5 ({names}, ...)."]

@@ -67,6 +67,10 @@ def test_read_table_decodes(encoding):
     assert (table.paths, table.labels) == (["ä.jpg"], ["süß"])
 
 
+def test_read_table_decodes_utf_16_of_the_other_order():
+    assert read(b"\xfe\xff" + "path,label\nä.jpg,süß\n".encode("utf-16-be")).labels == ["süß"]
+
+
 def test_read_table_composes_labels():
     assert read("path,label\na.jpg,e\u0301te\u0301\n").labels == ["été"]
 
