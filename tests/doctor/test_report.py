@@ -56,6 +56,8 @@ def test_findings_are_sorted_by_confidence_then_by_cause(report: DoctorReport) -
 def test_passed_and_skipped_hold_the_other_checks(report: DoctorReport) -> None:
     assert [outcome.check.name for outcome in report.passed] == ["c"]
     assert [outcome.skip_reason for outcome in report.skipped] == ["no images", "no recipe", "no images"]
+    assert {reason: len(names) for reason, names in report.skip_reasons.items()} == {"no images": 2, "no recipe": 1}
+    assert report.skip_reasons["no recipe"] == [report.skipped[1].check.name]
 
 
 def test_summary_names_the_first_finding_and_counts_checks(report: DoctorReport) -> None:

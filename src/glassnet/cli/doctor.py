@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,7 +78,9 @@ def _lines(report: DoctorReport) -> list[str]:
     if report.passed:
         rows = [{"checks passed": o.check.name, "measured": o.result.measured} for o in report.passed if o.result]
         lines.append(f"\n{table(rows)}")
-    if report.skipped:
-        rows = [{"checks skipped": o.check.name, "reason": o.skip_reason} for o in report.skipped]
-        lines.append(f"\n{table(rows)}")
+    for reason, names in report.skip_reasons.items():
+        lines += [
+            f"\nchecks skipped: {reason}",
+            fill(", ".join(names), 110, initial_indent="  ", subsequent_indent="  "),
+        ]
     return [*lines, "", *report.notes]

@@ -39,8 +39,8 @@ def build_page(report: DoctorReport) -> Page:
         ]
         sections.append(Section("Checks passed", [Table("Faults not found", ["Fault", "Measured", "Expected"], rows)]))
     if report.skipped:
-        rows = [[skipped.check.name, skipped.skip_reason] for skipped in report.skipped]
-        sections.append(Section("Checks skipped", [Table("Faults not looked for", ["Fault", "Reason"], rows)]))
+        rows = [[", ".join(names), reason] for reason, names in report.skip_reasons.items()]
+        sections.append(Section("Checks skipped", [Table("Faults not looked for", ["Faults", "Reason"], rows)]))
     if report.notes:
         sections.append(Section("How to read this page", report.notes))
     return Page(f"Doctor: {Path(report.subject).name}", key_figures, report.summary, sections)

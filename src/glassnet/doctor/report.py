@@ -81,6 +81,14 @@ class DoctorReport:
         return [outcome for outcome in self.outcomes if outcome.result is None]
 
     @property
+    def skip_reasons(self) -> dict[str, list[str]]:
+        """The names of the skipped checks by their reason, as data that cannot be read is one for many."""
+        names: dict[str, list[str]] = {}
+        for outcome in self.skipped:
+            names.setdefault(outcome.skip_reason, []).append(outcome.check.name)
+        return names
+
+    @property
     def summary(self) -> list[str]:
         """The first finding, or that there is none, and how many checks passed and were skipped."""
         findings, passed, skipped = self.findings, self.passed, self.skipped
