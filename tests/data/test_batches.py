@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassnet.data import cycle_batches, make_rng, shuffled_batches
+from glassnet.data import count_batches, cycle_batches, make_rng, shuffled_batches
 from glassnet.errors import ConfigError
 
 
@@ -35,8 +35,34 @@ def test_shuffled_batches_hold_every_index_once(count, batch_size):
     batches = list(shuffled_batches(count, batch_size, make_rng(0, "shuffle")))
     assert sorted(np.concatenate(batches).tolist()) == list(range(count))
     assert all(len(batch) == batch_size for batch in batches[:-1])
-    assert 1 <= len(batches[-1]) <= batch_size
+    assert len(batches) == count_batches(count, batch_size)
     assert all(batch.dtype == np.int64 for batch in batches)
+
+
+@given(count=st.integers(2, 300), batch_size=st.integers(2, 100))
+def test_shuffled_batches_have_two_indices_at_least(count, batch_size):
+    last = list(shuffled_batches(count, batch_size, make_rng(0, "shuffle")))[-1]
+    assert 2 <= len(last) <= batch_size + (count % batch_size == 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"),
+    [
+        (9, 4, [4, 5]),
+        (10, 4, [4, 4, 2]),
+        (8, 4, [4, 4]),
+        (5, 4, [5]),
+        (1, 4, [1]),
+        (3, 1, [1, 1, 1]),
+        (3, 4, [3]),
+        (0, 4, []),
+    ],
+)
+def test_shuffled_batches_merges_a_last_batch_of_one_with_the_one_before(count, batch_size, sizes):
+    batches = list(shuffled_batches(count, batch_size, make_rng(0, "shuffle")))
+    assert [len(batch) for batch in batches] == sizes
+    order = make_rng(0, "shuffle").permutation(count)
+    np.testing.assert_array_equal(np.concatenate([order[:0], *batches]), order)
 
 
 def test_shuffled_batches_draws_the_order_at_the_call():

@@ -140,6 +140,16 @@ def test_every_image_once_an_epoch_each_epoch_in_another_order(
     assert all(batch.augmentation is None for batch, _ in steps)
 
 
+def test_a_last_batch_of_one_image_joins_the_one_before(
+    digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = spy_on_steps(monkeypatch)
+    run = train(digits, tmp_path / "run", batch_size=199, schedule="one-cycle", lr=0.1)
+    assert [len(batch) for batch, _ in steps] == [200, 200]
+    assert [rate for _, rate in steps] == learning_rates(gn.Recipe(schedule="one-cycle", lr=0.1), 2).tolist()
+    assert run.metrics["lr"] == steps[-1][1]
+
+
 def test_augmentation_is_drawn_anew_for_every_batch_and_epoch(
     digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -565,12 +575,12 @@ class TestWhatDoesNotFit:
             "image_size must be larger for this model",
         ),
         (
-            {"model": "resnet20", "blocks": (1,) * 4, "batch_size": 199},
+            {"model": "resnet20", "blocks": (1,) * 4, "batch_size": 1},
             ShapeError,
             "layer4.0.bn1: input of BatchNorm2d must have at least 2 values per channel. Got (1, 128, 1, 1)",
         ),
         (
-            {"model": "resnet20", "blocks": (1,) * 4, "batch_size": 199, "engine": "torch"},
+            {"model": "resnet20", "blocks": (1,) * 4, "batch_size": 1, "engine": "torch"},
             GlassnetError,
             "Expected more than 1 value per channel when training",
         ),

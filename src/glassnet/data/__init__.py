@@ -1,7 +1,7 @@
 """Images: their sources, splits, normalization, batches and augmentation."""
 
 from glassnet.data.augment import AUGMENTATIONS, Augmentation, sample_augmentation
-from glassnet.data.batches import cycle_batches, make_rng, shuffled_batches, validate_seed
+from glassnet.data.batches import count_batches, cycle_batches, make_rng, shuffled_batches, validate_seed
 from glassnet.data.dataset import Dataset, Split
 from glassnet.data.images.decode import decode_image, decode_ink
 from glassnet.data.images.image_form import ImageForm
@@ -18,6 +18,7 @@ __all__ = [
     "Likeness",
     "Normalization",
     "Split",
+    "count_batches",
     "cycle_batches",
     "decode_image",
     "decode_ink",

@@ -35,17 +35,31 @@ def make_rng(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(sequence))
 
 
-def shuffled_batches(count: int, batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Return index arrays, int64, that together hold 0..count-1 once each, shuffled; the last may be shorter.
+def count_batches(count: int, batch_size: int) -> int:
+    """Return the number of batches of an epoch of ``count`` images.
 
-    The order is drawn when this is called, not when the first batch is taken.
+    A last batch of one image would be too small for BatchNorm and its gradient no mean: it joins the one before.
 
     :raises ConfigError: if batch_size is below 1.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size must be an integer of at least 1. Got {batch_size}.")
+    n_full, left = divmod(count, batch_size)
+    return n_full + (left > 1 or (left == 1 and n_full == 0))
+
+
+def shuffled_batches(count: int, batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Return index arrays, int64, that together hold 0..count-1 once each, shuffled.
+
+    Each has ``batch_size`` indices, but for the last, which may have fewer, and one more in place of a batch of one.
+    The order is drawn when this is called, not when the first batch is taken.
+
+    :raises ConfigError: if batch_size is below 1.
+    """
+    n_batches = count_batches(count, batch_size)
     order = rng.permutation(count).astype(np.int64, copy=False)
-    return (order[start : start + batch_size] for start in range(0, count, batch_size))
+    ends = [*range(batch_size, batch_size * n_batches, batch_size), count][:n_batches]
+    return (order[start:end] for start, end in zip([0, *ends], ends, strict=False))
 
 
 def cycle_batches(count: int, batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glassnet.architecture import ResNetSpec
-from glassnet.data import make_rng, sample_augmentation, shuffled_batches
+from glassnet.data import count_batches, make_rng, sample_augmentation, shuffled_batches
 from glassnet.doctor.context import CheckContext
 from glassnet.engines import Batch, Network, build
 from glassnet.recipe import Recipe
@@ -23,7 +23,7 @@ _MAX_TEST_IMAGES = 1000
 def count_steps(context: CheckContext) -> int:
     """Return how many steps the run's finished epochs had, or those of one epoch if none finished."""
     count = len(context.dataset.train) if context.has("data") else context.config.data.train
-    return max(1, len(context.history)) * math.ceil(count / context.recipe.batch_size)
+    return max(1, len(context.history)) * count_batches(count, context.recipe.batch_size)
 
 
 @dataclass(frozen=True)

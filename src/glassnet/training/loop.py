@@ -16,6 +16,7 @@ from glassnet.data import (
     Dataset,
     Normalization,
     Split,
+    count_batches,
     make_rng,
     sample_augmentation,
     shuffled_batches,
@@ -57,7 +58,7 @@ class EpochLoop:
         self.network, self.recipe, self.normalization = network, task.recipe, task.normalization
         self.device_split = network.to_device(task.split, task.normalization)
         self.n_images = len(task.split)
-        self.n_steps = math.ceil(self.n_images / task.recipe.batch_size)
+        self.n_steps = count_batches(self.n_images, task.recipe.batch_size)
         self.learning_rates = learning_rates(task.recipe, task.recipe.epochs * self.n_steps)
         self.trainer: Trainer = network.trainer(task.recipe, task.freeze)
 

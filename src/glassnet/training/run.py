@@ -13,7 +13,7 @@ import numpy as np
 
 from glassnet.architecture import PRESETS, ResNetSpec, default_preset
 from glassnet.architecture import spec as get_spec
-from glassnet.data import Dataset, load_data
+from glassnet.data import Dataset, count_batches, load_data
 from glassnet.data.images.image_form import MAX_PIXELS, Fit
 from glassnet.data.load_options import MAX_UNREADABLE
 from glassnet.engines import Compute, Network, ProcessGroup
@@ -220,8 +220,9 @@ def _remaining_epochs(recipe: Recipe, checkpoint: Checkpoint | None, stop_after_
 
 def _dry_run(network: Network, task: TrainingTask) -> None:
     """Compute gradients once, so that too small images or a too small last batch fail before anything is written."""
-    last_batch = len(task.split) % task.recipe.batch_size or task.recipe.batch_size
-    n_images = min(2, max(1, last_batch // network.processes.world_size))
+    count, batch_size = len(task.split), task.recipe.batch_size
+    last_batch = count - batch_size * (count_batches(count, batch_size) - 1)
+    n_images = min(2, max(1, min(batch_size, last_batch) // network.processes.world_size))
     first_images = task.split.take(np.arange(n_images))
     network.gradients(task.normalization.apply(first_images.images, network.dtype), first_images.labels)
 
