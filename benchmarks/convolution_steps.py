@@ -28,9 +28,9 @@ from glassnet import nn
 from glassnet.bench.machine import describe_machine
 from glassnet.bench.timing import TimedTask, time_interleaved
 from glassnet.bench.torch_backend import TorchBackend
-from glassnet.engines.threads import usable_cores
 from glassnet.nn.kernels import Kernels
 from glassnet.nn.kernels.array_pool import ArrayPool
+from glassnet.resources import usable_cores
 from glassnet.verify.naive_convolution import convolution
 
 Array = NDArray[Any]

@@ -30,10 +30,10 @@ from glassnet import nn
 from glassnet.classification import accuracy_interval
 from glassnet.data import Normalization, Split
 from glassnet.doctor.checkup import CONTRADICTIONS
-from glassnet.engines.threads import usable_cores
 from glassnet.errors import DataError, RunError
 from glassnet.initialization import initial_state_dict
 from glassnet.progress import Progress
+from glassnet.resources import usable_cores
 from glassnet.training.run import spec_for_data
 from glassnet.weights import save_tensors
 

@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from glassnet.bench.machine import describe_machine
-from glassnet.engines.threads import usable_cores
+from glassnet.resources import usable_cores
 
 GEMM_SIZE = 2048  # square float32 matrices that are large enough for BLAS's best
 COPY_BYTES = 1 << 27  # of each thread's array: larger than most caches

@@ -34,8 +34,8 @@ from glassnet.data.files.file_search import FoundFile
 from glassnet.data.images.decode_processes import FILES_PER_TASK, decode_in_order
 from glassnet.data.images.file_decoder import FileDecoder
 from glassnet.data.images.image_form import ImageForm
-from glassnet.engines.threads import usable_cores
 from glassnet.progress import Progress
+from glassnet.resources import usable_cores
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "tiny, 8×8 gray": {"model": "tiny", "image_size": 8, "channels": 1},

@@ -32,7 +32,7 @@ from glassnet.bench.machine import describe_machine
 from glassnet.bench.timing import Quartiles, TimedTask, time_interleaved
 from glassnet.bench.torch_backend import TorchBackend
 from glassnet.engines import torch_layers
-from glassnet.engines.threads import limit_blas_threads, usable_cores
+from glassnet.engines.threads import limit_blas_threads
 from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
 from glassnet.nn.kernels import Kernels
@@ -41,6 +41,7 @@ from glassnet.nn.kernels.layout import channels_last
 from glassnet.pages.colours import TEST, TEXT, TRAIN, VALIDATION
 from glassnet.pages.page import Page, Section, Table, write_page
 from glassnet.pages.theme import BUTTONS_HEIGHT, TITLE_HEIGHT, buttons, new_figure
+from glassnet.resources import usable_cores
 
 Array = NDArray[Any]
 

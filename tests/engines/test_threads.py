@@ -6,9 +6,10 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import glassnet as gn
-from glassnet.engines.threads import limit_blas_threads, usable_cores
+from glassnet.engines.threads import limit_blas_threads
 from glassnet.errors import ConfigError
 from glassnet.nn.kernels import parallel
+from glassnet.resources import usable_cores
 
 IMAGES, LABELS = np.zeros((2, 1, 8, 8)), np.zeros(2, int)
 

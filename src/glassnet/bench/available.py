@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glassnet.bench.backends import Backend, FastBackend, PlainBackend
-from glassnet.engines.threads import usable_cores
+from glassnet.resources import usable_cores
 
 
 def available_backends() -> tuple[list[Backend], str | None]:

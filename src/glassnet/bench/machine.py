@@ -8,7 +8,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_info
 
-from glassnet.engines.threads import usable_cores
+from glassnet.resources import usable_cores
 
 Machine = dict[str, str | int | None]
 

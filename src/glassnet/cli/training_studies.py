@@ -152,7 +152,7 @@ def sweep(
 
 
 def _workers(given: int | None, engine: str) -> int:
-    from glassnet.engines.threads import usable_cores
+    from glassnet.resources import usable_cores
 
     return given or (usable_cores() if engine == "numpy" else 1)  # such small networks gain little from threads
 

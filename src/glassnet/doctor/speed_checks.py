@@ -16,10 +16,10 @@ from glassnet.doctor.network_checks import DeadReluAfterTraining
 from glassnet.doctor.remedy import Remedy
 from glassnet.doctor.short_runs import seconds_per_image
 from glassnet.engines import Network, build
-from glassnet.engines.threads import usable_cores
 from glassnet.errors import DataError
 from glassnet.pages.text import pluralize
 from glassnet.recipe import get_recipe
+from glassnet.resources import usable_cores
 
 
 class SpeedCheck(Check):

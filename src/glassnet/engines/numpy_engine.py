@@ -16,7 +16,7 @@ from glassnet.compute import Compute
 from glassnet.data import Normalization, Split
 from glassnet.engines.base import Network, captured_outputs
 from glassnet.engines.records import Batch, Trace, TrainStats
-from glassnet.engines.threads import limit_blas_threads, usable_cores
+from glassnet.engines.threads import limit_blas_threads
 from glassnet.engines.trainer import HEAD_LAYERS, Trainer, check_optimizer_state, param_groups
 from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
@@ -24,6 +24,7 @@ from glassnet.nn.kernels import Kernels
 from glassnet.nn.kernels.array_pool import ArrayPool
 from glassnet.nn.kernels.layout import channels_last
 from glassnet.recipe import Recipe
+from glassnet.resources import usable_cores
 
 Array = NDArray[Any]
 

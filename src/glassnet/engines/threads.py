@@ -1,11 +1,10 @@
-"""Threads: the number of usable cores, and a limit for BLAS.
+"""A limit for the threads of BLAS.
 
 With one BLAS thread sums have the same order, and results the same bits, for any number of cores.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +12,6 @@ from functools import cache
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

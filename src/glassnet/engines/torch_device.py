@@ -10,8 +10,8 @@ import torch
 
 from glassnet.compute import Compute
 from glassnet.engines.processes import ProcessGroup
-from glassnet.engines.threads import usable_cores
 from glassnet.errors import ConfigError, choice_error
+from glassnet.resources import usable_cores
 
 
 def choose_device(compute: Compute, processes: ProcessGroup) -> torch.device:

@@ -24,7 +24,6 @@ from glassnet.engines import torch_layers
 from glassnet.engines.base import Network, captured_outputs
 from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
 from glassnet.engines.records import Batch, Trace, TrainStats
-from glassnet.engines.threads import usable_cores
 from glassnet.engines.torch_device import autocast, choose_device, join_processes
 from glassnet.engines.torch_optimizer import TorchOptimizer
 from glassnet.engines.torch_split import DeviceSplit, to_array
@@ -32,6 +31,7 @@ from glassnet.engines.trainer import HEAD_LAYERS, Trainer
 from glassnet.errors import GlassnetError
 from glassnet.nn.module import match_state_dict
 from glassnet.recipe import Recipe
+from glassnet.resources import usable_cores
 
 Array = NDArray[Any]
 

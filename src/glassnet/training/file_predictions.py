@@ -16,9 +16,9 @@ from glassnet.data.images.decode_processes import decode_in_order
 from glassnet.data.images.file_decoder import FileDecoder, Readable
 from glassnet.data.images.ink import Ink
 from glassnet.engines import Network
-from glassnet.engines.threads import usable_cores
 from glassnet.nn.functional import softmax
 from glassnet.progress import current_progress
+from glassnet.resources import usable_cores
 from glassnet.training.input_images import ImageReader
 
 

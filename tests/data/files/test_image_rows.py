@@ -27,7 +27,7 @@ def part(columns, name="x", split=None, class_names=None, **types):
     if class_names:
         features = {"label": {"_type": "ClassLabel", "names": class_names}}
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    return Part(name, 1000, split, table.schema, lambda names: table.select(names).to_batches(2))
+    return Part(name, 1000, 0, split, table.schema, lambda names: table.select(names).to_batches(2))
 
 
 def images(count):
@@ -133,7 +133,7 @@ def test_list_rows_raises_for_a_bomb(monkeypatch):
     image = pa.DictionaryArray.from_arrays(pa.array([0] * 11), pa.array([bytes(10_000)])).cast(pa.binary())
     table = pa.table({"image": image, "label": [1] * 11})
     with pytest.raises(DataError, match="x must unpack to at most 100 times its 1,000 bytes, or 0 GB. Got more"):
-        list_rows("x", [Part("x", 1000, None, table.schema, lambda names: table.select(names).to_batches())])
+        list_rows("x", [Part("x", 1000, 0, None, table.schema, lambda names: table.select(names).to_batches())])
 
 
 def test_list_rows_raises_for_too_many_rows(monkeypatch):
@@ -166,7 +166,7 @@ def test_list_rows_notes_which_of_several_columns_has_the_labels():
     table = pa.table({"img": images(2), "fine": [0, 1], "coarse": [0, 0]})
     features = {name: {"names": ["a", "b"]} for name in ("fine", "coarse")}
     schema = table.schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    listing = list_rows("x", [Part("x", 1000, None, schema, lambda names: table.select(names).to_batches())])
+    listing = list_rows("x", [Part("x", 1000, 0, None, schema, lambda names: table.select(names).to_batches())])
     assert listing.labels == ["a", "b"]
     assert listing.notes == ("The labels are those of the column fine, and not of coarse.",)
 

@@ -69,7 +69,8 @@ def _open(path: Path, source: Path) -> Part:
             schema, read = reader.schema, partial(_read_arrow, reader)
         if not schema.names:
             raise ValueError("no columns")
-        return Part(str(path), path.stat().st_size, _split(path, source), schema, read)
+        status = path.stat()
+        return Part(str(path), status.st_size, status.st_mtime_ns, _split(path, source), schema, read)
     except Exception as error:  # pyarrow raises several kinds of exceptions for damaged files
         raise damage_error(path, error) from error
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import translate
 from itertools import chain
 from pathlib import Path
@@ -82,35 +81,9 @@ def _list_archive(path: str) -> Iterator[FoundFile]:
     for note in listing.notes:
         current_progress().log(note)
     for file in listing.files:
-        yield FoundFile(f"{path}/{file.name}", in_folder=True, read=_MemberReader(file.read))
+        yield FoundFile(f"{path}/{file.name}", in_folder=True, read=file.read)
     if not listing.files:
         yield FoundFile(path, problem="no files in this archive")
-
-
-@dataclass(frozen=True)
-class _MemberReader:
-    """Reader of an archive's member. To be sent to another process, which has no open archive, it reads the bytes."""
-
-    read: Callable[[], bytes]
-
-    def __call__(self) -> bytes:
-        return self.read()
-
-    def __reduce__(self) -> tuple[type[_ReadMember], tuple[bytes | Exception]]:
-        try:
-            return _ReadMember, (self.read(),)
-        except (OSError, GlassnetError) as error:
-            return _ReadMember, (error,)
-
-
-@dataclass(frozen=True)
-class _ReadMember:
-    content: bytes | Exception
-
-    def __call__(self) -> bytes:
-        if isinstance(self.content, Exception):
-            raise self.content
-        return self.content
 
 
 def _walk(top: str) -> Iterator[tuple[str, list[str], str | None]]:

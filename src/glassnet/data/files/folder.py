@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from glassnet.data.files.image_file import ImageFile
+from glassnet.data.files.image_file import DiskReader, ImageFile
 from glassnet.data.files.listing import Listing, is_system_name, sort_by_name
 from glassnet.errors import DataError
 
@@ -15,6 +15,7 @@ def list_folder(folder: Path) -> Listing:
 
     :raises DataError: if a folder cannot be read, or a link leads to a folder that contains it.
     """
+    root = str(folder / "_")[:-1]  # with the separator at its end
     files: list[ImageFile] = []
     system: list[str] = []
     names: list[str] = []
@@ -32,7 +33,7 @@ def list_folder(folder: Path) -> Listing:
                 names.append(name)
                 waiting.append((child.path, f"{name}/", above | {identity}))
             else:
-                files.append(ImageFile.on_disk(child.path, name))
+                files.append(ImageFile(name, DiskReader(name, root)))
     return Listing(sort_by_name(files), system_files=sorted(system), empty_folders=_empty(names, files))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -107,7 +108,8 @@ def _list_splits(source: str, data: Any, files_below: Path | None) -> Listing:
     parts = [
         Part(
             f"{source} {word or ''}".rstrip(),
-            sum(Path(file["filename"]).stat().st_size for file in split.cache_files),
+            sum(status.st_size for status in _statuses(split)),
+            sum(status.st_mtime_ns for status in _statuses(split)),
             word if known else None,
             split.features.arrow_schema,
             partial(_read, split),
@@ -118,6 +120,10 @@ def _list_splits(source: str, data: Any, files_below: Path | None) -> Listing:
     notes = (f"Splits for none of train, val and test were left out: {name_some(others)}.",) if others else ()
     listing = list_rows(source, parts, files_below)
     return replace(listing, notes=(*listing.notes, *notes))
+
+
+def _statuses(split: Any) -> Iterator[os.stat_result]:
+    return (Path(file["filename"]).stat() for file in split.cache_files)
 
 
 def _read(split: Any, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from glassnet.data.files.archive_member import MAX_MEMBERS, bomb_error, max_unpacked_bytes
 from glassnet.data.files.image_file import ImageFile
 from glassnet.data.files.listing import Listing
-from glassnet.data.files.shared_file import spool
+from glassnet.data.files.shared_file import PartReader, spool
 from glassnet.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,12 +30,14 @@ _NAMELESS = ".png"  # the suffix of a row without a file name, so that it counts
 class Part:
     """A part of a data set.
 
-    Attributes: ``name``, for errors; ``n_bytes``, its size on disk; ``split``, the word for its split, or None;
+    Attributes: ``name``, for errors; ``n_bytes``, its size on disk; ``changed``, when it was last changed, in
+    nanoseconds; ``split``, the word for its split, or None;
     ``schema``, its columns; ``read``, a function that yields the rows of the given columns, some at a time.
     """
 
     name: str
     n_bytes: int
+    changed: int
     split: str | None
     schema: pyarrow.Schema
     read: Callable[[Sequence[str]], Iterable[pyarrow.RecordBatch]]
@@ -74,14 +75,14 @@ def list_rows(source: str, parts: Sequence[Part], files_below: Path | None = Non
     images = _collect(_enumerate_rows(source, parts, columns), columns, files_below, rows, left_out)
     if files_below is None:  # else the files, which are not packed, are not counted in n_bytes
         images = _bounded(source, sum(part.n_bytes for part in parts), images)
-    shared = spool(source, images)
+    shared = spool(source, images, sum(part.changed for part in parts))
     if not rows:
         received = ", ".join(f"{n:,} without {part}" for part, n in left_out.items()) or "none"
         raise DataError(f"{source} must have rows with the bytes of an image and a label. Got {received}.")
     labels, classes = _name_labels(source, [row.label for row in rows], columns.class_names)
     offsets = [0, *accumulate(row.n_bytes for row in rows)]
     files = [
-        ImageFile(row.name, partial(shared.read_at, offset, row.n_bytes))
+        ImageFile(row.name, PartReader(shared, offset, row.n_bytes))
         for row, offset in zip(rows, offsets[:-1], strict=True)
     ]
     splits = [row.split for row in rows]

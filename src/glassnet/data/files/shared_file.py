@@ -9,18 +9,24 @@ import threading
 import weakref
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import BinaryIO
 
+from glassnet.data.files.image_file import MemberReader, Stamp
 from glassnet.errors import DataError
 
 _SPARE_DISK = 256 << 20  # bytes that stay free
 
 
 class SharedFile:
-    """An open file, read by several threads, in any order. It is closed when nothing refers to it any more."""
+    """An open file, read by several threads, in any order. It is closed when nothing refers to it any more.
 
-    def __init__(self, file: BinaryIO) -> None:
+    :param changed: the time when what it was copied from was last changed, in nanoseconds; its own by default.
+    """
+
+    def __init__(self, file: BinaryIO, changed: int | None = None) -> None:
         self.file = file
+        self.changed = os.fstat(file.fileno()).st_mtime_ns if changed is None else changed
         self._lock = threading.Lock()
         weakref.finalize(self, file.close)
 
@@ -31,6 +37,23 @@ class SharedFile:
         with self._lock:
             self.file.seek(offset)
             return self.file.read(size)
+
+
+@dataclass(frozen=True, slots=True)
+class PartReader(MemberReader):
+    """Reader of a part of an open file, of ``size`` bytes from ``offset`` on."""
+
+    file: SharedFile
+    offset: int
+    size: int
+
+    def __call__(self) -> bytes:
+        """Return the bytes of the part."""
+        return self.file.read_at(self.offset, self.size)
+
+    def stamp(self) -> Stamp:
+        """Return the stamp of the part: its size, and the time of the file."""
+        return self.size, self.file.changed
 
 
 class BoundedReader:
@@ -53,10 +76,11 @@ class BoundedReader:
         return data
 
 
-def spool(source: object, chunks: Iterable[bytes], min_bytes: int = 0) -> SharedFile:
+def spool(source: object, chunks: Iterable[bytes], changed: int, min_bytes: int = 0) -> SharedFile:
     """Write chunks one after the other to a temporary file that has no name.
 
     :param source: where they are from, for errors.
+    :param changed: the time when that was last changed, in nanoseconds.
     :param min_bytes: a number of bytes that they have at least.
     :raises DataError: if the disk has too little room for them.
     """
@@ -73,7 +97,7 @@ def spool(source: object, chunks: Iterable[bytes], min_bytes: int = 0) -> Shared
                 raise _room_error(source, min_bytes) from error
         file.flush()
         stack.pop_all()
-    return SharedFile(file)
+    return SharedFile(file, changed)
 
 
 def _room_error(source: object, n_bytes: int) -> DataError:

@@ -8,7 +8,6 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +22,7 @@ from glassnet.data.files.archive_member import (
     max_unpacked_bytes,
 )
 from glassnet.data.files.image_file import MAX_FILE_BYTES
-from glassnet.data.files.shared_file import BoundedReader, SharedFile, spool
+from glassnet.data.files.shared_file import BoundedReader, PartReader, SharedFile, spool
 from glassnet.errors import GlassnetError
 from glassnet.progress import track
 
@@ -75,7 +74,8 @@ def unpack(path: Path, file: BinaryIO, decompress: Decompress) -> SharedFile:
 
     :raises DataError: if it is no tar archive, damaged or too large, or the disk has too little room.
     """
-    return spool(path, _unpacked_chunks(path, file, decompress), path.stat().st_size)
+    status = path.stat()
+    return spool(path, _unpacked_chunks(path, file, decompress), status.st_mtime_ns, status.st_size)
 
 
 def _unpacked_chunks(path: Path, file: BinaryIO, decompress: Decompress) -> Iterator[bytes]:
@@ -103,8 +103,8 @@ def list_tar(path: Path, shared: SharedFile) -> Iterator[Member]:
     try:
         for info in _headers(shared.file):
             if not info.isdir():
-                member = _TarMember(shared, info.offset_data, info.size)
-                yield Member(info.name, info.size, member.read, _defect(info))
+                read = PartReader(shared, info.offset_data, info.size)
+                yield Member(info.name, info.size, read, _defect(info))
     except GlassnetError:
         raise
     except Exception as error:  # tarfile raises many kinds of exceptions for damaged headers
@@ -134,16 +134,3 @@ def _defect(info: tarfile.TarInfo) -> str | None:
     if info.issparse():
         return SPARSE
     return TOO_LARGE if info.size > MAX_FILE_BYTES else None
-
-
-@dataclass(frozen=True, slots=True)
-class _TarMember:
-    """A member's place."""
-
-    file: SharedFile
-    offset: int
-    size: int
-
-    def read(self) -> bytes:
-        """Return the member's bytes."""
-        return self.file.read_at(self.offset, self.size)

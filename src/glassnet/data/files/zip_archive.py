@@ -25,7 +25,7 @@ from glassnet.data.files.archive_member import (
     damage_error,
     max_unpacked_bytes,
 )
-from glassnet.data.files.image_file import MAX_FILE_BYTES
+from glassnet.data.files.image_file import MAX_FILE_BYTES, MemberReader, Stamp
 from glassnet.data.files.shared_file import BoundedReader, SharedFile
 from glassnet.errors import DataError
 
@@ -50,12 +50,10 @@ def list_zip(path: Path, shared: SharedFile) -> Iterator[Member]:
     _check_members(path, infos)
     while infos:  # which would fill the memory twice
         info = infos.pop()
-        member = _ZipMember(
-            shared, info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC
-        )
+        read = _ZipReader(shared, info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC)
         kind = stat.S_IFMT(info.external_attr >> 16)
         defect = NO_FILE if kind not in (0, stat.S_IFREG) else TOO_LARGE if info.file_size > MAX_FILE_BYTES else None
-        yield Member(_name(info), info.file_size, member.read, defect)
+        yield Member(_name(info), info.file_size, read, defect)
 
 
 def _name(info: zipfile.ZipInfo) -> str:
@@ -87,8 +85,8 @@ def _check_members(path: Path, infos: list[zipfile.ZipInfo]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _ZipMember:
-    """A member's place, and what the central directory says about it."""
+class _ZipReader(MemberReader):
+    """Reader of a member: its place, and what the central directory says about it."""
 
     file: SharedFile
     offset: int
@@ -97,7 +95,11 @@ class _ZipMember:
     method: int
     checksum: int
 
-    def read(self) -> bytes:
+    def stamp(self) -> Stamp:
+        """Return the stamp of the member: its unpacked size, and the time of the archive."""
+        return self.size, self.file.changed
+
+    def __call__(self) -> bytes:
         """Return the unpacked bytes. At most one more than the directory says is unpacked.
 
         :raises DataError: if they are not as the directory says.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.data.files.file_search import FoundFile
-from glassnet.data.files.image_file import ImageFile, read_file
+from glassnet.data.files.image_file import DiskReader, ImageFile
 from glassnet.data.files.image_formats import is_named_as_image
 from glassnet.data.images.decode import decode_file
 from glassnet.data.images.image_form import ImageForm
@@ -39,7 +38,7 @@ class FileDecoder:
     def _decode(self, found: FoundFile) -> Readable | str | None:
         if found.problem:
             return found.problem
-        file = ImageFile(found.path, found.read or partial(read_file, found.path))
+        file = ImageFile(found.path, found.read or DiskReader(found.path))
         try:
             if found.in_folder and not is_named_as_image(found.path) and not self._is_recognised(file):
                 return None
