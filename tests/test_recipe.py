@@ -22,6 +22,7 @@ def test_the_tutorial_recipe_never_changes() -> None:
         "weight_decay": 1e-4,
         "weight_decay_scope": "weights",
         "schedule": "constant",
+        "warmup": 0.0,
         "batch_size": 64,
         "epochs": 10,
         "label_smoothing": 0.0,
@@ -87,7 +88,11 @@ BAD_VALUES = [
     ("schedule", "linear", "one of 'constant', 'step', 'cosine', 'one-cycle'"),
     ("augment", True, "one of 'none', 'flip-crop'"),
     *[("lr", value, "a finite number above 0") for value in (0, -0.1, NAN, INF, "0.1", True, None)],
-    *[("weight_decay", value, "a finite number of at least 0") for value in (-1e-4, NAN, INF, "0", True, None)],
+    *[
+        (field, value, "a finite number of at least 0")
+        for field in ("weight_decay", "warmup")
+        for value in (-1e-4, NAN, INF, "0", True, None)
+    ],
     *[
         (field, value, "an integer of at least 1")
         for field in ("batch_size", "epochs")
@@ -114,6 +119,18 @@ def test_a_bad_value_is_named_with_what_is_allowed(field: str, value: Any, allow
 def test_nesterov_needs_momentum() -> None:
     with pytest.raises(ConfigError, match=re.escape("must be above 0 with nesterov. Got 0.")):
         Recipe(nesterov=True, momentum=0)
+
+
+def test_recipe_raises_for_a_warmup_that_does_not_end() -> None:
+    with pytest.raises(ConfigError, match=re.escape("warmup must be below epochs (10). Got 10.")):
+        Recipe(warmup=10)
+    assert Recipe(warmup=9.5).warmup == 9.5
+
+
+def test_recipe_raises_for_two_warmups() -> None:
+    told = "warmup must be 0 with schedule one-cycle, which has a warm-up of its own. Got 1."
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        Recipe(warmup=1, schedule="one-cycle")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,9 @@ class Recipe(Settings):
         "weights", "Parameters that decay: kernels and matrices only, or all."
     )
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = setting("constant", "Schedule of the learning rate.")
+    warmup: float = setting(
+        0.0, "Epochs in which the learning rate rises linearly from 0 to its peak, before the schedule.", minimum=0
+    )
     batch_size: int = setting(64, "Number of images per step.", minimum=1)
     epochs: int = setting(10, "Number of passes over the training images.", minimum=1)
     label_smoothing: float = setting(
@@ -43,12 +46,16 @@ class Recipe(Settings):
     seed: int = setting(42, "Seed of initial weights, batches, augmentation and dropout.", minimum=0, below=2**32)
 
     def check(self) -> None:
-        """Check that nesterov has a momentum.
+        """Check that nesterov has a momentum, and that a warm-up ends and is the only one.
 
-        :raises ConfigError: if it has none.
+        :raises ConfigError: if not.
         """
         if self.nesterov and self.momentum == 0:
             raise invalid("momentum", "above 0 with nesterov", self.momentum)
+        if self.warmup and self.schedule == "one-cycle":
+            raise invalid("warmup", "0 with schedule one-cycle, which has a warm-up of its own", self.warmup)
+        if self.warmup >= self.epochs:
+            raise invalid("warmup", f"below epochs ({self.epochs})", self.warmup)
 
     def decays(self, ndim: int) -> bool:
         """Whether a parameter of ``ndim`` axes decays. Biases and BatchNorm's parameters are 1-d."""

@@ -170,3 +170,10 @@ def test_remedies_leave_out_what_the_run_has(make_context: Any, set_short_runs: 
         "train again with a smaller learning rate: --lr 0.033",
         "then begin with small steps: --schedule one-cycle",
     ]
+
+
+def test_remedies_keep_a_warmup(make_context: Any, set_short_runs: Any) -> None:
+    set_short_runs({0.1: 5.0, 0.033: 1.2})
+    changes = {"recipe__warmup": 1.0, "recipe__schedule": "cosine"}
+    context, check = make_context(epochs(2.3, 9.0), **changes), learning_rate_checks.LearningRateTooHigh()
+    assert not any("schedule" in remedy.settings for remedy in check.remedies(context, check.run(context)))

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from glassnet.training.schedule import learning_rates
 STEPS = [1, 2, 3, 4, 5, 7, 10, 11, 30, 220]
 
 
-def torchs(kind: type, steps: int, lr: float, **arguments: object) -> NDArray[np.float64]:
+def torchs(kind: Callable[..., Any], steps: int, lr: float, **arguments: Any) -> NDArray[np.float64]:
     """The rate that each step is taken with."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     schedule = kind(optimizer, **arguments)
@@ -65,3 +68,32 @@ def test_one_cycle_rises_then_falls() -> None:
     assert (np.diff(rates[65:]) < 0).all()
     assert rates[0] == pytest.approx(0.3 / 25)
     assert rates[-1] == pytest.approx(0.3 / 250_000)
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("epochs", [0.25, 1, 3.9])
+def test_learning_rates_with_warmup_are_torchs(epochs: float, steps: int) -> None:
+    n_warmup = round(epochs / 4 * steps)
+    ours = learning_rates(Recipe(schedule="cosine", lr=0.3, warmup=epochs, epochs=4), steps)
+    scheduler = torch.optim.lr_scheduler
+
+    def sequence(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        ramp = scheduler.LinearLR(optimizer, 1 / (n_warmup + 1), total_iters=n_warmup)
+        cosine = scheduler.CosineAnnealingLR(optimizer, T_max=steps - n_warmup)
+        return scheduler.SequentialLR(optimizer, [ramp, cosine], milestones=[n_warmup])
+
+    if 0 < n_warmup < steps:  # torch has no sequence of one
+        np.testing.assert_allclose(ours, torchs(sequence, steps, 0.3), rtol=1e-9, atol=1e-12)
+    assert ours.shape == (steps,)
+
+
+def test_warmup_rises_linearly_from_0_and_the_schedule_extends_over_the_other_steps() -> None:
+    rates = learning_rates(Recipe(schedule="step", lr=1, warmup=2, epochs=6), 24)
+    np.testing.assert_allclose(rates[:8], np.arange(1, 9) / 9, rtol=1e-15)
+    assert rates[8:].tolist() == [1] * 8 + [0.1] * 4 + [0.01] * 4
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
+def test_warmup_of_less_than_half_a_step_changes_nothing(schedule: str) -> None:
+    changed = learning_rates(Recipe(schedule=schedule, warmup=0.04), 100)
+    np.testing.assert_array_equal(changed, learning_rates(Recipe(schedule=schedule), 100))

@@ -166,7 +166,7 @@ class LearningRateTooHigh(Check):
         remedies = [Remedy("train again with a smaller learning rate", result.settings)]
         if context.recipe.clip_grad_norm is None:
             remedies.append(Remedy("then scale large gradients down", {"clip_grad_norm": 1}))
-        if context.recipe.schedule != "one-cycle":
+        if context.recipe.schedule != "one-cycle" and not context.recipe.warmup:
             remedies.append(Remedy("then begin with small steps", {"schedule": "one-cycle"}))
         if context.has("weights", "data") and context.config.data.source != "arrays":
             remedies.append(Remedy(f"see the whole range of rates: glassnet study lr-range --run {context.path}"))

@@ -131,7 +131,7 @@ def run_study(
         size of the images, built on ``engine``.
     :param data: a Dataset or a source that ``load_data`` takes; the test trains on its training images.
     :param recipe: optimizer, weight decay, batch size, label smoothing and clipping; by default the preset's. Its
-        learning rate, schedule and augmentation are not used.
+        learning rate, schedule, warm-up and augmentation are not used.
     :param trainer: the trainer whose optimizer state the copy starts from.
     :param normalization: by default the data's; for a run, ``model.normalization``.
     :param progress: logs a line every ten steps.

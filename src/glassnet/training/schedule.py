@@ -18,7 +18,18 @@ def learning_rates(recipe: Recipe, steps: int) -> NDArray[np.float64]:
     - cosine: from lr to 0 along half a cosine (Loshchilov & Hutter 2017, eq. 5), as torch's CosineAnnealingLR.
     - one-cycle: up from lr/25 over 30 % of the steps, then down to lr/250,000 (Smith & Topin 2018), as torch's
       OneCycleLR with its defaults, but without cycling the momentum.
+
+    With ``warmup`` the first n = warmup/epochs · steps steps, rounded, have lr/(n+1), 2·lr/(n+1), ..., n·lr/(n+1)
+    (Goyal et al. 2017, sec. 2.2, from 0), and the schedule extends over the others: torch's LinearLR and the schedule
+    in a SequentialLR.
     """
+    n_warmup = round(recipe.warmup / recipe.epochs * steps)
+    ramp = recipe.lr * np.arange(1, n_warmup + 1) / (n_warmup + 1)
+    return np.concatenate([ramp, _schedule(recipe, steps - n_warmup)])
+
+
+def _schedule(recipe: Recipe, steps: int) -> NDArray[np.float64]:
+    """Return the learning rates of the schedule alone."""
     step = np.arange(steps, dtype=np.float64)
     if recipe.schedule == "step":
         return recipe.lr * np.where(step < steps / 2, 1.0, np.where(step < steps * 3 / 4, 0.1, 0.01))

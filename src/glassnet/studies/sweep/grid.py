@@ -76,7 +76,7 @@ def _parse_value(name: str, text: str) -> Any:
         if isinstance(default, tuple):
             numbers = tuple(int(number) for number in text.split("+"))
             return numbers if len(numbers) > 1 else numbers[0]
-        return float(text) if default is None else type(default)(text)
+        return (int if int in get_args(kind) else float)(text) if default is None else type(default)(text)
     except (ValueError, KeyError):
         raise invalid(name, forms.get(type(default)) or allowed_text(settings, name), text) from None
 
