@@ -38,7 +38,7 @@ from glassnet.data.images.decode import decode_image, decode_images
 from glassnet.data.images.image_form import MAX_PIXELS, ImageForm
 from glassnet.data.images.image_opening import quiet_pillow
 from glassnet.data.images.scan import scan_images
-from glassnet.data.images.value_range import measure_value_range
+from glassnet.data.images.value_range import choose_value_range
 from glassnet.errors import DataError
 
 MAX_SECONDS, MAX_BYTES = 20, 3 * 2**30  # of one file; of the process
@@ -200,9 +200,9 @@ def read_file(path: Path) -> tuple[str, str]:
     content = path.read_bytes()
     file = ImageFile(path.name, lambda: content)
     try:
-        (scanned,) = scan_images([file])
+        (scanned,) = scans = scan_images([file])
         forms = (
-            ImageForm((24, 24), 3, value_range=measure_value_range([file])),
+            ImageForm((24, 24), 3, value_range=choose_value_range(scans.quantiles())),
             ImageForm((16, 40), 1, "pad", (100, 40_000)),
             ImageForm((24, 24), 3, "squash"),
         )

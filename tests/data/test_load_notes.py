@@ -3,7 +3,7 @@ import numpy as np
 from glassnet.data.files.image_file import ImageFile
 from glassnet.data.files.labeled_files import LabeledFiles
 from glassnet.data.images.image_form import ImageForm
-from glassnet.data.images.scan import ScannedImage
+from glassnet.data.images.scan import ScannedImage, Scans
 from glassnet.data.load_notes import note_form, note_labels, note_other_files
 from glassnet.data.selection import Images
 from glassnet.data.splitting import content_hash, pack_hashes
@@ -12,14 +12,14 @@ from glassnet.data.splitting import content_hash, pack_hashes
 def images_of(contents, labels, sizes=None, **scan):
     hashes = [content_hash(content.encode()) for content in contents]
     sizes = sizes or [(6, 6)] * len(hashes)
-    scans = [ScannedImage(digest, size, **scan) for digest, size in zip(hashes, sizes, strict=True)]
+    scans = Scans.of(ScannedImage(digest, size, **scan) for digest, size in zip(hashes, sizes, strict=True))
     files = [ImageFile(f"{number}.jpg", bytes) for number in range(len(hashes))]
     return Images(files, np.array(labels), pack_hashes(hashes), scans)
 
 
 def test_note_other_files_counts_files_and_classes_without_images():
     files = [ImageFile(name, bytes) for name in ("a/1.jpg", "a/1.xml", "b/2.xml", "b/3.xml")]
-    scans = [ScannedImage(bytes(16), (6, 6)), *[ScannedImage(b"", is_image=False)] * 3]
+    scans = Scans.of([ScannedImage(bytes(16), (6, 6)), *[ScannedImage(b"", is_image=False)] * 3])
     labeled = LabeledFiles(files, ["a", "a", "b", "b"], [None] * 4, None, ["Thumbs.db"], ())
     assert note_other_files(labeled, scans) == [
         "Files that are no images were left out: 4 (Thumbs.db, a/1.xml, b/2.xml, ...).",

@@ -3,7 +3,7 @@ import pytest
 
 from glassnet.data.files.image_file import ImageFile
 from glassnet.data.files.labeled_files import LabeledFiles
-from glassnet.data.images.scan import ScannedImage
+from glassnet.data.images.scan import ScannedImage, Scans
 from glassnet.data.selection import find_classes, readable_images, sample_splits, select_splits
 from glassnet.data.splitting import content_hash, is_test_image
 from glassnet.errors import DataError
@@ -15,7 +15,7 @@ def labeled(labels, splits=None, classes=None):
 
 
 def scans_of(count, **options):
-    return [ScannedImage(content_hash(bytes([number])), (6, 6), **options) for number in range(count)]
+    return Scans.of(ScannedImage(content_hash(bytes([number])), (6, 6), **options) for number in range(count))
 
 
 def images_of(labels):
@@ -24,7 +24,7 @@ def images_of(labels):
 
 
 def test_find_classes_takes_those_with_training_images():
-    scans = [*scans_of(3), ScannedImage(b"", is_image=False)]
+    scans = Scans.of([*scans_of(3), ScannedImage(b"", is_image=False)])
     assert find_classes(labeled(["b", "a", "b", "text"]), scans, "DATA", None) == ["a", "b"]
     assert find_classes(labeled(["b", "a", "b", "text"], classes=("b", "x", "a")), scans, "DATA", None) == ["b", "a"]
     splits = ["train", "Training", "test", "train"]
@@ -36,7 +36,7 @@ def test_find_classes_takes_those_with_training_images():
 
 
 def test_readable_images_leaves_out_the_others():
-    scans = [*scans_of(2), ScannedImage(b"", problem="empty file"), ScannedImage(b"", is_image=False)]
+    scans = Scans.of([*scans_of(2), ScannedImage(b"", problem="empty file"), ScannedImage(b"", is_image=False)])
     images, words = readable_images(labeled(["a", "B", "a", "b"], list("wxyz")), scans, ["b", "a"], "DATA", True)
     assert (images.labels.tolist(), words, len(images)) == ([1, 0], ["w", "x"], 2)
     assert [bytes(row) for row in images.hashes] == [content_hash(b"\0"), content_hash(b"\1")]

@@ -7,16 +7,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from glassnet.data.dataset import Dataset, Split
-from glassnet.data.files.image_file import ImageFile
 from glassnet.data.files.labeled_files import LabeledFiles
 from glassnet.data.files.listing import name_some
 from glassnet.data.images.decode import decode_images
 from glassnet.data.images.image_form import ImageForm
-from glassnet.data.images.scan import ScannedImage, scan_images
-from glassnet.data.images.value_range import measure_value_range
+from glassnet.data.images.scan import scan_images
+from glassnet.data.images.value_range import choose_value_range
 from glassnet.data.load_notes import note_form, note_labels, note_other_files
 from glassnet.data.load_options import LoadOptions
-from glassnet.data.selection import ImageSplits, find_classes, readable_images, sample_splits, select_splits
+from glassnet.data.selection import Images, ImageSplits, find_classes, readable_images, sample_splits, select_splits
 from glassnet.errors import ConfigError, DataError
 
 Range = tuple[float, float] | None
@@ -57,10 +56,11 @@ def load_files(labeled: LabeledFiles, source: str, options: LoadOptions) -> tupl
     :raises ConfigError: if image_size is needed but missing, or samples cannot be drawn.
     """
     scans = scan_images(labeled.files, options.max_pixels)
-    if not any(scan.is_image for scan in scans):
+    n_images = int(scans.has("is_image").sum())
+    if not n_images:
         raise DataError(f"{source} must hold images. Got no image among {len(scans):,} files.")
-    unreadable = _Unreadable(source, sum(scan.is_image for scan in scans), options.max_unreadable)
-    unreadable.add(f"{labeled.files[i].name}: {scan.problem}" for i, scan in enumerate(scans) if scan.problem)
+    unreadable = _Unreadable(source, n_images, options.max_unreadable)
+    unreadable.add(f"{labeled.files[index].name}: {problem}" for index, problem in scans.problems.items())
     classes = find_classes(labeled, scans, source, options.classes)
     images, words = readable_images(labeled, scans, classes, source, options.classes is not None)
     splits = select_splits(images, words, source, classes, options.seed, options.test_size)
@@ -80,35 +80,36 @@ def load_files(labeled: LabeledFiles, source: str, options: LoadOptions) -> tupl
 
 def _choose_form(splits: ImageSplits, options: LoadOptions) -> ImageForm:
     """Return the form of the decoded images; what the options leave open follows from the images."""
-    selected = [image for part in splits.parts for image in zip(part.files, part.scans, strict=True)]
-    size = options.image_size or _common_size(selected)
-    channels = options.channels or (1 if all(scan.is_gray for _, scan in selected) else 3)
+    size = options.image_size or _common_size(splits.parts)
+    channels = options.channels or (1 if all(part.scans.has("is_gray").all() for part in splits.parts) else 3)
     value_range = options.value_range
     if value_range is None and not options.ink and splits.test is not splits.train:
-        train = zip(splits.train.files, splits.train.scans, strict=True)
-        if deep := [file for file, scan in train if scan.is_deep]:
-            value_range = measure_value_range(deep, options.max_pixels)
+        value_range = choose_value_range(splits.train.scans.quantiles())
     return ImageForm(size, channels, options.fit, value_range, options.max_pixels)
 
 
-def _common_size(images: Sequence[tuple[ImageFile, ScannedImage]]) -> tuple[int, int]:
+def _common_size(parts: Sequence[Images]) -> tuple[int, int]:
     """Return the (height, width) that all images have.
 
     :raises ConfigError: if they differ, or are so large that they must be resized.
     """
-    first_file, first = images[0]
-    for file, scan in images:
+    height, width = first = tuple(parts[0].scans.sizes[0].tolist())
+    for part in parts:
+        sizes = part.scans.sizes
+        wrong = (sizes != first).any(axis=1) | (sizes.max(axis=1) > _MAX_UNRESIZED_SIDE)
+        if not wrong.any():
+            continue
+        index = int(wrong.argmax())
         texts = [
-            f"{name} of {height}×{width}"
-            for name, (height, width) in ((first_file.name, first.size), (file.name, scan.size))
+            f"{images.files[index].name} of {'×'.join(map(str, images.scans.sizes[index]))}"
+            for images, index in ((parts[0], 0), (part, index))
         ]
-        if scan.size != first.size:
+        if tuple(sizes[index].tolist()) != first:
             raise ConfigError(f"Images must have the same size. Got {texts[0]} and {texts[1]}. {_SET_SIZE}")
-        if max(scan.size) > _MAX_UNRESIZED_SIDE:
-            raise ConfigError(
-                f"Images must be at most {_MAX_UNRESIZED_SIDE} pixels high and wide. Got {texts[1]}. {_SET_SIZE}"
-            )
-    return first.size
+        raise ConfigError(
+            f"Images must be at most {_MAX_UNRESIZED_SIDE} pixels high and wide. Got {texts[1]}. {_SET_SIZE}"
+        )
+    return height, width
 
 
 def _decode(

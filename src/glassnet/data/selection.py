@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,10 @@ from glassnet.data.files.class_names import UnknownClassError, number_labels, or
 from glassnet.data.files.image_file import ImageFile
 from glassnet.data.files.labeled_files import LabeledFiles
 from glassnet.data.files.layout import split_role
-from glassnet.data.images.scan import ScannedImage
+from glassnet.data.images.scan import Scans
 from glassnet.data.splitting import (
     Hashes,
     Indices,
-    pack_hashes,
     split_by_hash,
     stratified_sample,
     stratified_sample_of_at_most,
@@ -31,7 +31,7 @@ class Images:
     files: Sequence[ImageFile]
     labels: NDArray[np.int64]
     hashes: Hashes
-    scans: Sequence[ScannedImage]
+    scans: Scans
 
     def __len__(self) -> int:
         return len(self.files)
@@ -39,10 +39,10 @@ class Images:
     def take(self, indices: Indices) -> Images:
         """Return the images at these indices, (M,)."""
         return Images(
-            [self.files[index] for index in indices],
+            [self.files[index] for index in indices.tolist()],
             self.labels[indices],
             self.hashes[indices],
-            [self.scans[index] for index in indices],
+            self.scans.take(indices),
         )
 
 
@@ -62,9 +62,7 @@ class ImageSplits:
         return parts if self.validation is None else [*parts, self.validation]
 
 
-def find_classes(
-    labeled: LabeledFiles, scans: Sequence[ScannedImage], source: str, known: Sequence[str] | None
-) -> list[str]:
+def find_classes(labeled: LabeledFiles, scans: Scans, source: str, known: Sequence[str] | None) -> list[str]:
     """Return the class names in their order: the known ones, or those of the training images.
 
     :param source: the folder, archive or table, for errors.
@@ -72,19 +70,18 @@ def find_classes(
     """
     if known is not None:
         return list(known)
-    places = {
-        (split_role(word or "train"), label)
-        for label, word, scan in zip(labeled.labels, labeled.splits, scans, strict=True)
-        if scan.is_image
+    is_image = scans.has("is_image").tolist()
+    places = set(compress(zip(labeled.labels, labeled.splits, strict=True), is_image))
+    names = {label for label, word in places if split_role(word or "train") == "train"} or {
+        label for label, _ in places
     }
-    names = {label for role, label in places if role == "train"} or {label for _, label in places}
     if len(names) < 2:
         raise DataError(f"{source} must have images of at least 2 classes. Got only {next(iter(names))!r}.")
     return order_classes(names) if labeled.classes is None else [name for name in labeled.classes if name in names]
 
 
 def readable_images(
-    labeled: LabeledFiles, scans: Sequence[ScannedImage], classes: Sequence[str], source: str, is_known: bool
+    labeled: LabeledFiles, scans: Scans, classes: Sequence[str], source: str, is_known: bool
 ) -> tuple[Images, list[str | None]]:
     """Return the images whose headers can be read, and the word for the split of each.
 
@@ -92,7 +89,10 @@ def readable_images(
     :param is_known: whether the classes are given, and not those of the training images.
     :raises DataError: if there are none, or one is of an unknown class.
     """
-    readable = [index for index, scan in enumerate(scans) if scan.is_image and not scan.problem]
+    is_readable = scans.has("is_image")
+    is_readable[list(scans.problems)] = False
+    indices = np.flatnonzero(is_readable)
+    readable = indices.tolist()
     if not readable:
         raise DataError(f"{source} must have an image that can be read. Got none among {len(scans):,} files.")
     try:
@@ -107,8 +107,8 @@ def readable_images(
     images = Images(
         [labeled.files[index] for index in readable],
         np.array(labels, np.int64),
-        pack_hashes([scans[index].hash for index in readable]),
-        [scans[index] for index in readable],
+        scans.hashes[indices],
+        scans.take(indices),
     )
     return images, [labeled.splits[index] for index in readable]
 
@@ -122,8 +122,9 @@ def select_splits(
     :param source: the folder, archive or table, for errors.
     :raises DataError: if there are no training images, unless ``test_size`` is 1.
     """
-    roles = np.array([split_role(word or "train") for word in words])
-    train, validation, test = (images.take(np.flatnonzero(roles == role)) for role in ("train", "val", "test"))
+    roles = {word: split_role(word or "train") for word in set(words)}
+    of_image = np.array([roles[word] for word in words])
+    train, validation, test = (images.take(np.flatnonzero(of_image == role)) for role in ("train", "val", "test"))
     test_name = "test"
     if not len(test) and len(validation):
         test_name = next(str(word) for word in words if split_role(word or "train") == "val")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from glassnet.data import decode_image
 from glassnet.data.files.image_file import ImageFile
-from glassnet.data.images import decode, file_threads
+from glassnet.data.images import decode, decode_processes
 from glassnet.data.images.decode import decode_images
 from glassnet.data.images.image_form import ImageForm
 from glassnet.data.images.resize import resize
@@ -321,9 +321,10 @@ def test_decode_image_raises_for_wrong_arguments(tmp_path, image_size, channels,
 # --- many
 
 
-@pytest.mark.parametrize("threshold", [0, 100])
-def test_decode_images_keeps_the_order_and_lists_unreadable_files(tmp_path, monkeypatch, threshold):
-    monkeypatch.setattr(file_threads, "_WORTH_A_THREAD", threshold)
+@pytest.mark.parametrize("seconds_alone", [0, 100])
+def test_decode_images_keeps_the_order_and_lists_unreadable_files(tmp_path, monkeypatch, seconds_alone):
+    monkeypatch.setattr(decode_processes, "SECONDS_ALONE", seconds_alone)
+    monkeypatch.setattr(decode_processes, "_are_started", lambda first_answer: first_answer.result() == [])
     paths = [tmp_path / f"{index}.png" for index in range(70)]
     for index, path in enumerate(paths):
         save(path, Image.new("L", (3, 3), index))

@@ -3,15 +3,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from glassnet.data.files.image_file import ImageFile
 from glassnet.data.images import decode_processes
-from glassnet.data.images.decode_processes import decode_in_order
+from glassnet.data.images.decode_processes import decode_in_order, work_on_files
 from glassnet.errors import GlassnetError
+from glassnet.progress import Progress, show_progress
 
 
 @pytest.fixture(autouse=True)
@@ -180,3 +183,27 @@ def interrupt_group(parent: int, numbers: list[int]) -> list[int]:
     if os.getpid() != parent:
         os.kill(os.getpid(), signal.SIGINT)
     return numbers
+
+
+class Counter(Progress):
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+    @contextmanager
+    def part(self, title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+        self.begun = title, total
+        yield self.counts.append
+
+
+@pytest.mark.parametrize("count", [0, 1, 70])
+def test_work_on_files_gives_places_and_counts_every_file(count: int) -> None:
+    progress, files = Counter(), [ImageFile(str(number), bytes) for number in range(count)]
+    with show_progress(progress):
+        results = list(work_on_files(files, names_of, "reading"))
+    assert [name for _, names in results for name in names] == [file.name for file in files]
+    assert [start for start, _ in results] == list(range(0, count, 4))
+    assert (progress.begun, sum(progress.counts)) == (("reading", count), count)
+
+
+def names_of(files: Sequence[ImageFile]) -> list[str]:
+    return [file.name for file in files]

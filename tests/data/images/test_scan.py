@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from glassnet.data.files.image_file import ImageFile
-from glassnet.data.images.scan import ScannedImage, scan_images
+from glassnet.data.images.scan import ScannedImage, Scans, scan_images
 from glassnet.errors import DataError
 
 
@@ -145,3 +145,20 @@ def png_of_16_bits(channels):
 def test_scan_images_finds_16_bits_that_pillow_reduces_to_8(channels, loses_bits):
     scanned = scan("a.png", png_of_16_bits(channels))
     assert (scanned.problem, scanned.loses_bits, scanned.is_deep) == (None, loses_bits, channels == 1)
+
+
+def test_scans_join_and_take_keep_problems_and_quantiles_with_their_images():
+    deep = content(Image.fromarray(np.arange(24, dtype=np.uint16).reshape(4, 6)))
+    files = {"a.png": content(), "b.png": b"text", "c.png": deep, "d.txt": b"text"}
+    parts = [scan_images([ImageFile(name, lambda data=data: data)]) for name, data in files.items()]
+    scans = Scans.join(parts)
+    assert [*scans] == [scanned for part in parts for scanned in part]
+    assert scans.problems == {1: "not an image"}
+    assert scans.has("is_image").tolist() == [True, True, True, False]
+    taken = scans.take(np.array([2, 1, 1]))
+    assert [*taken] == [scans[2], scans[1], scans[1]]
+    assert taken.problems == {1: "not an image", 2: "not an image"}
+    ((quantiles, is_float),) = taken.quantiles()
+    assert (quantiles[0], quantiles[3], is_float) == (0, 23, False)
+    assert [*scans[1:3]] == [scans[1], scans[2]]
+    assert len(Scans.join([])) == 0

@@ -8,7 +8,8 @@ from glassnet.data.files.image_file import ImageFile
 from glassnet.data.images.decode import decode_image, decode_images
 from glassnet.data.images.image_form import ImageForm
 from glassnet.data.images.image_opening import UnreadableError
-from glassnet.data.images.value_range import measure_value_range, to_eight_bits
+from glassnet.data.images.scan import scan_images
+from glassnet.data.images.value_range import choose_value_range, to_eight_bits
 
 
 def file_of(pixels, image_format="TIFF"):
@@ -18,14 +19,18 @@ def file_of(pixels, image_format="TIFF"):
 
 
 def measure(*images):
-    return measure_value_range([file_of(np.asarray(image)) for image in images])
+    return measure_files(*(file_of(np.asarray(image)) for image in images))
+
+
+def measure_files(*files):
+    return choose_value_range(scan_images(files).quantiles())
 
 
 def spread(low, high, dtype, count=10_000):
     return np.linspace(low, high, count).reshape(100, -1).astype(dtype)
 
 
-def test_measure_value_range_of_12_bits_in_16_keeps_the_levels():
+def test_choose_value_range_of_12_bits_in_16_keeps_the_levels():
     pixels = spread(291, 694, np.uint16)
     low, high = measure(pixels, pixels)
     assert 291 <= low < 293
@@ -37,7 +42,7 @@ def test_measure_value_range_of_12_bits_in_16_keeps_the_levels():
     assert len(np.unique(decode_images([file_of(pixels)], ImageForm((100, 100), 1))[0])) == 3  # without a range
 
 
-def test_measure_value_range_is_robust():
+def test_choose_value_range_is_robust():
     pixels = spread(1000, 3000, np.uint16)
     hot = pixels.copy()
     hot[0, :3] = 65535
@@ -61,33 +66,33 @@ def test_measure_value_range_is_robust():
         (spread(0.4, 0.5, np.float32), (0.4, 0.5)),
     ],
 )
-def test_measure_value_range_prefers_the_natural_range(pixels, expected):
+def test_choose_value_range_prefers_the_natural_range(pixels, expected):
     np.testing.assert_allclose(measure(pixels), expected, rtol=0.003, atol=0.002 * np.ptp(expected))
 
 
-def test_measure_value_range_takes_the_extremes_where_quantiles_are_equal():
+def test_choose_value_range_takes_the_extremes_where_quantiles_are_equal():
     pixels = np.full((100, 100), 500, np.uint16)
     pixels[0, 0], pixels[0, 1] = 400, 700
     assert measure(pixels) == (400, 700)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(500, (0, 65535)), (70_000, (70_000, 70_001))])
-def test_measure_value_range_of_a_single_value_can_be_decoded(value, expected):
+def test_choose_value_range_of_a_single_value_can_be_decoded(value, expected):
     pixels = np.full((4, 4), value, np.int32)
     assert measure(pixels) == expected
     images, failures = decode_images([file_of(pixels)], ImageForm((4, 4), 1, value_range=expected))
     assert (len(images), failures) == (1, {})
 
 
-def test_measure_value_range_leaves_out_other_and_unreadable_files():
+def test_choose_value_range_leaves_out_other_and_unreadable_files():
     eight = file_of(np.zeros((4, 4), np.uint8))
     broken, nan = ImageFile("b.tif", lambda: b""), file_of(np.full((4, 4), np.nan, np.float32))
-    assert measure_value_range([]) is None
-    assert measure_value_range([eight, broken, nan]) is None
-    assert measure_value_range([eight, file_of(spread(5, 20, np.float32)), nan]) == pytest.approx((5, 20), abs=0.1)
+    assert measure_files() is None
+    assert measure_files(eight, broken, nan) is None
+    assert measure_files(eight, file_of(spread(5, 20, np.float32)), nan) == pytest.approx((5, 20), abs=0.1)
 
 
-def test_measure_value_range_samples_huge_images():
+def test_choose_value_range_samples_huge_images():
     pixels = np.zeros((1500, 1500), np.uint16)
     pixels[:, 700:] = 2000
     assert measure(pixels) == (0, 2000)

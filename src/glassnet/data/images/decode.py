@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.data.files.image_file import ImageFile
-from glassnet.data.images.file_threads import map_files
+from glassnet.data.images.decode_processes import work_on_files
 from glassnet.data.images.image_form import MAX_PIXELS, Fit, ImageForm, check_file_channels, check_image_size
 from glassnet.data.images.image_opening import (
     UnreadableError,
@@ -103,32 +104,40 @@ def decode_ink(image: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXE
 def decode_images(
     files: Sequence[ImageFile], form: ImageForm, ink: bool = False
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """Decode many images in threads.
+    """Decode many images, in processes.
 
     :param ink: whether to read them as ``decode_ink`` does.
     :returns: the images that can be read, (N, H, W, C) in the order of ``files``, and the reasons why the others
         cannot: {index in files: reason}.
     """
     images = np.empty((len(files), *form.size, form.channels), np.uint8)
+    failures: dict[int, str] = {}
+    count = 0
+    for start, (block, problems) in work_on_files(files, BlockDecoder(form, ink), "decoding"):
+        images[count : count + len(block)] = block
+        count += len(block)
+        failures |= {start + index: problem for index, problem in problems.items()}
+    return images[:count], failures
 
-    def decode(index: int) -> str | None:
-        try:
-            if ink:
-                images[index] = _decode_ink(files[index], form.max_pixels).pixels
-            else:
-                images[index] = _decode(files[index], form)
-        except UnreadableError as error:
-            return str(error)
-        return None
 
-    with quiet_pillow(form.max_pixels):
-        reasons = map_files(decode, files, "decoding")
-    failures = {index: reason for index, reason in enumerate(reasons) if reason is not None}
-    readable = [index for index in range(len(files)) if index not in failures]
-    if failures:
-        for position, index in enumerate(readable):  # moved up in place: a second array would double the memory
-            images[position] = images[index]
-    return images[: len(readable)], failures
+@dataclass(frozen=True)
+class BlockDecoder:
+    """Function that decodes some files in a form, or as drawn digits, for other processes."""
+
+    form: ImageForm
+    ink: bool
+
+    def __call__(self, files: Sequence[ImageFile]) -> tuple[NDArray[np.uint8], dict[int, str]]:
+        """Return what ``decode_images`` does."""
+        blocks, failures = [np.empty((0, *self.form.size, self.form.channels), np.uint8)], {}
+        with quiet_pillow(self.form.max_pixels):
+            for index, file in enumerate(files):
+                try:
+                    decoded = decode_file(file, self.form, self.ink)
+                    blocks.append((decoded.pixels if isinstance(decoded, Ink) else decoded)[np.newaxis])
+                except UnreadableError as error:
+                    failures[index] = str(error)
+        return np.concatenate(blocks), failures
 
 
 def decode_file(file: ImageFile, form: ImageForm, ink: bool = False) -> NDArray[np.uint8] | Ink:

@@ -1,8 +1,8 @@
-"""Image files decoded in their order, by processes of their own where there are many.
+"""Work on image files in their order, by processes of their own where there are many.
 
-Decoding small files is mostly Python's own work, which threads do one at a time (benchmarks/README.md has figures). The
-processes are started by ``subprocess``, not by ``multiprocessing``, whose processes import the program's main module:
-a script that predicts would need ``if __name__ == "__main__"``.
+Scanning and decoding small files is mostly Python's own work, which threads do one at a time (benchmarks/README.md has
+figures). The processes are started by ``subprocess``, not by ``multiprocessing``, whose processes import the program's
+main module: a script that predicts would need ``if __name__ == "__main__"``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
@@ -22,15 +22,20 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, TypeVar
 
+from glassnet.data.files.image_file import ImageFile
 from glassnet.errors import GlassnetError
+from glassnet.progress import track
+from glassnet.resources import usable_cores
 
 File = TypeVar("File")
 Decoded = TypeVar("Decoded")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 Decode = Callable[[list[File]], list[Decoded]]
 
 FILES_PER_TASK = 32
 MAX_PROCESSES = 16  # each takes about 40 MB
-SECONDS_ALONE = 0.3  # of decoding in this process before others are started, which takes about as long
+SECONDS_ALONE = 0.3  # of work in this process before others are started, which takes about as long
 
 # Ctrl-C reaches every process of a terminal; the one that started the others ends them.
 _PROGRAM = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from {} import _serve; _serve()"
@@ -51,35 +56,70 @@ def decode_in_order(
     size = min(FILES_PER_TASK, ahead)
     iterator = iter(files)
     tasks = iter(lambda: list(islice(iterator, size)), [])
+    for task, decoded in map_in_order(tasks, decode, processes, -(-ahead // size)):
+        yield from zip(task, decoded, strict=True)
+
+
+def work_on_files(
+    files: Sequence[ImageFile], function: Callable[[Sequence[ImageFile]], Result], title: str
+) -> Iterator[tuple[int, Result]]:
+    """Yield what a function returns for some files at a time, in order, with the index of the first of them.
+
+    The cores that this process may use work on them; see ``map_in_order``.
+
+    :param title: the progress's, which counts the files.
+    """
+    tasks = (files[start : start + FILES_PER_TASK] for start in range(0, len(files), FILES_PER_TASK))
+    processes, start = usable_cores(), 0
+    with track(title, len(files)) as advance:
+        for part, result in map_in_order(tasks, function, processes, 4 * processes):
+            yield start, result
+            start += len(part)
+            advance(len(part))
+
+
+def map_in_order(
+    tasks: Iterable[Task], function: Callable[[Task], Result], processes: int, ahead: int
+) -> Iterator[tuple[Task, Result]]:
+    """Yield each task with what a function returns for it, in order, while processes work on the next ones.
+
+    :param function: must be picklable, as tasks and results.
+    :param processes: number of processes; 1 stands for this one. The first tasks are worked on in this one, too.
+    :param ahead: number of tasks to work on ahead of the one that is yielded.
+    :raises GlassnetError: if a process ends unexpectedly. An error of the function is raised as it is.
+    """
+    tasks = iter(tasks)
     seconds = 0.0
     while processes == 1 or seconds < SECONDS_ALONE:
-        if (task := next(tasks, None)) is None:
+        try:
+            task = next(tasks)
+        except StopIteration:
             return
         start = perf_counter()
-        decoded = decode(task)
+        result = function(task)
         seconds += perf_counter() - start
-        yield from zip(task, decoded, strict=True)
-    pending: deque[tuple[list[File], Future[list[Decoded]]]] = deque()
+        yield task, result
+    pending: deque[tuple[Task, Future[Result]]] = deque()
     with _started_processes(min(processes, MAX_PROCESSES)) as submit:
         first_answer = submit(list, [])
         for task in tasks:
             if not _are_started(first_answer):
-                yield from zip(task, decode(task), strict=True)
+                yield task, function(task)
                 continue
-            pending.append((task, submit(decode, task)))
-            if (len(pending) - 1) * size >= ahead:
-                yield from _first_result(pending)
+            pending.append((task, submit(function, task)))
+            if len(pending) > ahead:
+                yield _first_result(pending)
         while pending:
-            yield from _first_result(pending)
+            yield _first_result(pending)
 
 
 def _are_started(first_answer: Future[Any]) -> bool:
     return first_answer.done()
 
 
-def _first_result(pending: deque[tuple[list[File], Future[list[Decoded]]]]) -> Iterator[tuple[File, Decoded]]:
+def _first_result(pending: deque[tuple[Task, Future[Result]]]) -> tuple[Task, Result]:
     task, future = pending.popleft()
-    return zip(task, future.result(), strict=True)
+    return task, future.result()
 
 
 @contextmanager

@@ -9,42 +9,43 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data.files.image_file import ImageFile
-from glassnet.data.images.file_threads import map_files
-from glassnet.data.images.image_form import MAX_PIXELS
-from glassnet.data.images.image_opening import UnreadableError, is_deep, open_image, quiet_pillow, read_bytes
+from glassnet.data.images.image_opening import UnreadableError, open_image
 
 _Floats = TypeVar("_Floats", NDArray[np.float32], NDArray[np.float64])
+
+Quantiles = tuple[NDArray[np.float64], bool]
 
 _MAX_SAMPLED_PIXELS = 2**16  # of one image
 _IMAGE_QUANTILES = (0.0, 0.001, 0.999, 1.0)
 _DATA_QUANTILES = (0.01, 0.99)
 
 
-def measure_value_range(files: Sequence[ImageFile], max_pixels: int = MAX_PIXELS) -> tuple[float, float] | None:
-    """Return the range of values that a data set's 16-bit, int32 and float images use, or None if it has none.
+def measure_quantiles(data: bytes, max_pixels: int) -> Quantiles | None:
+    """Return what ``choose_value_range`` needs to know of a 16-bit, int32 or float image; None for an unreadable one.
 
-    Per image, the .1% and 99.9% quantile of about 65,536 evenly spaced pixels; over the images, the 1% quantile of
-    the lower ones and the 99% quantile of the upper ones. If both are equal, the smallest and the largest value. A
-    range that covers at least half of the natural range of the type is replaced by that: 0 to 65535 for integers, 0
-    to 1 or 0 to 255 for floats. Images of 8 bits and unreadable files are left out.
+    The smallest value, the .1% and the 99.9% quantile and the largest value of about 65,536 evenly spaced pixels, and
+    whether they are floats. Call it inside ``quiet_pillow``.
+
+    :param data: the bytes of the file.
     """
+    try:
+        with open_image(data, max_pixels) as image:
+            image.load()
+            values = np.asarray(image)
+            step = int(np.ceil(np.sqrt(values.size / _MAX_SAMPLED_PIXELS)))
+            sample = check_finite(values[::step, ::step].astype(np.float64))
+            return np.quantile(sample, _IMAGE_QUANTILES), values.dtype.kind == "f"
+    except UnreadableError:
+        return None
 
-    def measure(index: int) -> tuple[NDArray[np.float64], bool] | None:
-        try:
-            with open_image(read_bytes(files[index]), max_pixels) as image:
-                if not is_deep(image):
-                    return None
-                image.load()
-                values = np.asarray(image)
-                step = int(np.ceil(np.sqrt(values.size / _MAX_SAMPLED_PIXELS)))
-                sample = check_finite(values[::step, ::step].astype(np.float64))
-                return np.quantile(sample, _IMAGE_QUANTILES), values.dtype.kind == "f"
-        except UnreadableError:
-            return None
 
-    with quiet_pillow(max_pixels):
-        measured = [result for result in map_files(measure, files, "measuring the value range") if result]
+def choose_value_range(measured: Sequence[Quantiles]) -> tuple[float, float] | None:
+    """Return the range of values that the measured images use, or None if there are none.
+
+    The 1% quantile of their .1% quantiles and the 99% quantile of their 99.9% quantiles. If both are equal, the
+    smallest and the largest value. A range that covers at least half of the natural range of the type is replaced by
+    that: 0 to 65535 for integers, 0 to 1 or 0 to 255 for floats.
+    """
     if not measured:
         return None
     smallest, lower, upper, largest = np.transpose([quantiles for quantiles, _ in measured])
