@@ -9,6 +9,7 @@ from glassnet.errors import (
     choice_error,
     class_error,
     did_you_mean,
+    examples,
 )
 
 
@@ -51,3 +52,9 @@ def test_choice_error_cuts_a_long_list_but_searches_all_of_it() -> None:
 def test_class_error_cuts_long_lists() -> None:
     assert str(class_error(["a", "b"], ["a"])) == "classes of the data must be ['a', 'b'], as in the model. Got ['a']."
     assert str(class_error(["a"], [str(number) for number in range(100)])).endswith("'39'] ....")
+
+
+def test_examples_returns_the_end_of_a_count() -> None:
+    assert f"2 missing{examples(['a', 'b'])}" == "2 missing: a, b"
+    assert f"4 missing{examples(list('abcd'))}" == "4 missing, such as a, b, c"
+    assert examples(["a" * 81, "b\nc"]) == f": '{'a' * 80}'..., 'b\\nc'..."

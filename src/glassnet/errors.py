@@ -77,6 +77,17 @@ def choice_error(
     return kind(f"{subject} must be one of {choices} Got {received!r}{did_you_mean(received, names)}")
 
 
+def examples(names: Sequence[str]) -> str:
+    """Return the end of a count, with the names or three of them: ``: a, b`` or ``, such as a, b, c``.
+
+    Long names are cut.
+    """
+    shown = (
+        name if len(name) <= _MAX_NAME and name.isprintable() else f"{name[:_MAX_NAME]!r}..." for name in names[:3]
+    )
+    return f"{':' if len(names) <= 3 else ', such as'} {', '.join(shown)}"
+
+
 def class_error(expected: Sequence[str], received: Sequence[str]) -> GlassnetError:
     """Return the error for data of other classes than the model's; of many classes it lists the first."""
     texts = (f"{list(names[:_MAX_CHOICES])}{' ...' * (len(names) > _MAX_CHOICES)}" for names in (expected, received))
@@ -84,3 +95,4 @@ def class_error(expected: Sequence[str], received: Sequence[str]) -> GlassnetErr
 
 
 _MAX_CHOICES = 40
+_MAX_NAME = 80

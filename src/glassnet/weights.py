@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
-from glassnet.errors import DataError, GlassnetError, as_path
+from glassnet.errors import DataError, as_path, examples
 from glassnet.files import write_atomically
+from glassnet.foreign_keys import to_own_keys
+from glassnet.progress import current_progress
+from glassnet.pytorch_files import SUFFIXES as PYTORCH_SUFFIXES
+from glassnet.pytorch_files import load_state_dict
 
 Array = NDArray[Any]
 
-PYTORCH_SUFFIXES = (".pth", ".pt", ".th")
+WEIGHTS_SUFFIXES = (".safetensors", *PYTORCH_SUFFIXES)
 _NUMPY_DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 
 
@@ -64,30 +67,38 @@ def load_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def load_weights(path: str | Path) -> dict[str, Array]:
-    """Read a network's weights under torch's keys, from ``.safetensors``, or PyTorch's ``.pth``, ``.pt`` and ``.th``.
+    """Read a network's weights under torchvision's keys, from ``.safetensors`` or a file of PyTorch.
 
-    The names of well-known projects become glassnet's: a wrapper's prefix goes (``module.`` of DataParallel,
-    ``_orig_mod.`` of torch.compile), ``linear.`` becomes ``fc.`` and a block's ``shortcut.`` becomes ``downsample.``
-    (pytorch-cifar). torchvision's and timm's residual networks have these names already. A checkpoint may hold the
-    weights as its ``state_dict``. A pickle is read by ``torch.load(weights_only=True)``, which runs no code. Floats
-    of 16 bits become float32.
+    The keys of other projects become torchvision's, which timm and pytorch-cifar-models have already: prefixes of
+    DataParallel, torch.compile and FSDP, of Lightning modules and other wrappers go (``module.``, ``net.``,
+    ``model.``); the last layer is ``fc``; the blocks of pytorch-cifar, pytorch_resnet_cifar10 and Hugging Face's
+    ``ResNetForImageClassification`` are renamed. Tensors outside the prefix of a residual network, such as those of
+    metrics, are left out, and the log says so.
 
-    :raises DataError: if the file is missing, broken or of another kind, or holds anything but finite real tensors, a
-        negative variance, or two tensors that get the same name.
+    A checkpoint may hold the weights as its ``state_dict``, ``model_state_dict``, ``model`` or ``net``. A pickle is
+    read by ``torch.load(weights_only=True)``, which runs no code. Floats of 16 bits become float32.
+
+    :param path: a file that ends in ``.safetensors``, ``.pth``, ``.pt``, ``.th``, ``.ckpt``, ``.bin`` or ``.tar``.
+    :raises DataError: if the file is missing, broken or of another kind, holds several networks, or anything but
+        finite real tensors, a negative variance, or two tensors that get the same name.
     :raises GlassnetError: if a PyTorch file is read without PyTorch.
     """
     path = as_path("A weights file", path)
     if path.suffix == ".safetensors":
         state = load_tensors(path)[0]
     elif path.suffix in PYTORCH_SUFFIXES:
-        state = _load_pytorch(path)
+        _check_exists(path)
+        state = load_state_dict(path)
     else:
-        raise DataError(f"A weights file must end in .safetensors, {', '.join(PYTORCH_SUFFIXES)}. Got {path}.")
+        raise DataError(f"A weights file must end in {', '.join(WEIGHTS_SUFFIXES)}. Got {path}.")
+    own_keys = to_own_keys(path, state)
+    if left_out := [key for key in state if key not in own_keys]:
+        current_progress().log(f"{path}: {len(left_out)} tensors beside the network are left out{examples(left_out)}")
     source_keys: dict[str, str] = {}
-    for key, array in state.items():
-        _check_numbers(path, key, array)
-        if (first := source_keys.setdefault(_rename_key(key), key)) != key:
-            raise DataError(f"{path} must hold one tensor for {_rename_key(key)}. Got {first} and {key}.")
+    for key, name in own_keys.items():
+        _check_numbers(path, key, state[key])
+        if (first := source_keys.setdefault(name, key)) != key:
+            raise DataError(f"{path} must hold one tensor for {name}. Got {first} and {key}.")
     return {
         name: state[key].astype(np.float32) if state[key].dtype == np.float16 else state[key]
         for name, key in source_keys.items()
@@ -108,34 +119,6 @@ def _bfloat16_to_float32(content: bytes, keys: Collection[str]) -> dict[str, Arr
     }
 
 
-def _load_pytorch(path: Path) -> dict[str, Array]:
-    _check_exists(path)
-    try:
-        import torch
-    except ImportError as error:
-        raise GlassnetError(f"Reading {path} needs PyTorch: pip install 'glassnet[torch]' ({error})") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError:
-        raise DataError(f"{path} must hold tensors only. Got a pickle that could run code.") from None
-    except (RuntimeError, OSError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DataError(f"{path} must be a whole PyTorch file. Got: {reason.rstrip('.')}.") from None
-    except Exception:  # a damaged pickle may raise anything, with a text that does not help
-        raise DataError(f"{path} must be a whole PyTorch file. Got content that torch.save does not write.") from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
-    ):
-        raise DataError(f"{path} must hold a state dict, from names to tensors. Got something else.")
-    exact = (torch.float32, torch.float64)  # shorter floats become float32: NumPy has not all of them
-    floats = {key: t.float() if t.is_floating_point() and t.dtype not in exact else t for key, t in state.items()}
-    try:
-        return {key: np.array(tensor.detach().numpy(), order="C") for key, tensor in floats.items()}
-    except (TypeError, RuntimeError) as error:
-        raise DataError(f"{path} must hold plain arrays. Got: {str(error).splitlines()[0].rstrip('.')}.") from None
-
-
 def _check_numbers(path: Path, key: str, array: Array) -> None:
     if array.dtype.kind == "c":
         raise DataError(f"{path} must hold real numbers. Got {key} of {array.dtype}.")
@@ -144,10 +127,3 @@ def _check_numbers(path: Path, key: str, array: Array) -> None:
         wrong, allowed = array[array < 0], "at least 0, as a variance is"
     if wrong.size:
         raise DataError(f"{key} in {path} must be {allowed}. Got {wrong[0]}, {wrong.size} of {array.size} numbers.")
-
-
-def _rename_key(key: str) -> str:
-    for prefix in ("module.", "_orig_mod."):
-        key = key.removeprefix(prefix)
-    key = f"fc.{key.removeprefix('linear.')}" if key.startswith("linear.") else key
-    return key.replace(".shortcut.", ".downsample.")

@@ -72,7 +72,7 @@ def test_a_state_that_does_not_fit_changes_nothing() -> None:
     before = network.state_dict()
     state = {key: array + 1 for key, array in before.items() if key != "fc.bias"}
     state |= {"fc.wieght": np.ones(1), "conv1.bias": np.ones(9)}
-    told = "missing: fc.bias; unexpected: fc.wieght; wrongly shaped: conv1.bias (9,) instead of (8,)"
+    told = "1 missing: fc.bias; 1 unexpected: fc.wieght; 1 wrongly shaped: conv1.bias (9,) instead of (8,)"
     with pytest.raises(GlassnetError, match=re.escape(told)):
         network.load_state_dict(state)
     for key, array in network.state_dict().items():

@@ -302,13 +302,13 @@ def test_a_file_without_num_batches_tracked_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"fc.bias": None}, "missing: fc.bias"),
-        ({"fc.bias": None, "bn1.running_var": None}, "missing: bn1.running_var, fc.bias"),
-        ({"module.fc.bias": np.zeros(5)}, "unexpected: module.fc.bias"),
-        ({"fc.bias": np.zeros(4)}, "wrongly shaped: fc.bias (4,) instead of (5,)"),
+        ({"fc.bias": None}, "1 missing: fc.bias"),
+        ({"fc.bias": None, "bn1.running_var": None}, "2 missing: bn1.running_var, fc.bias"),
+        ({"module.fc.bias": np.zeros(5)}, "1 unexpected: module.fc.bias"),
+        ({"fc.bias": np.zeros(4)}, "1 wrongly shaped: fc.bias (4,) instead of (5,)"),
         (
             {"fc.bias": None, "linear.bias": np.zeros(5), "bn1.bias": np.zeros((4, 1))},
-            "missing: fc.bias; unexpected: linear.bias; wrongly shaped: bn1.bias (4, 1) instead of (4,)",
+            "1 missing: fc.bias; 1 unexpected: linear.bias; 1 wrongly shaped: bn1.bias (4, 1) instead of (4,)",
         ),
     ],
 )

@@ -74,7 +74,7 @@ def test_a_custom_size(tmp_path: Path) -> None:
         ({"classes": ["a"]}, ConfigError, "classes must be an integer of at least 2"),
         ({"classes": ["a"] * 10}, ConfigError, "classes must be unique. Got 'a' twice."),
         ({"scale": 0.0}, ConfigError, "scale must be a finite number above 0"),
-        ({"model": "resnet20"}, GlassnetError, "missing: "),
+        ({"model": "resnet20"}, GlassnetError, "missing, such as "),
     ],
 )
 def test_refusals_write_nothing(

@@ -112,8 +112,8 @@ def test_a_tuned_run_resumes_to_the_same_bits(base: Path, odd: gn.Dataset, tmp_p
             "init must be a run folder or a weights file. Got 'nowhere', which does not exist.",
         ),
         ({"init": "BASE", "model": "tiny"}, ConfigError, "model must be tiny-bn, that of init, or None. Got 'tiny'"),
-        ({"init": "BASE", "width": 8}, GlassnetError, "wrongly shaped: conv1.weight"),
-        ({"init": "BASE", "blocks": 2}, GlassnetError, "missing: layer1.1.conv1.weight"),
+        ({"init": "BASE", "width": 8}, GlassnetError, "wrongly shaped, such as conv1.weight"),
+        ({"init": "BASE", "blocks": 2}, GlassnetError, "missing, such as layer1.1.conv1.weight"),
     ],
 )
 def test_refusals_write_nothing(

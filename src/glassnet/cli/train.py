@@ -154,7 +154,9 @@ def _class_names(text: str) -> list[str]:
 )
 @with_settings(ResNetSpec, without={"preset", "classes"})
 def import_(
-    weights: Annotated[Path, typer.Argument(help="Weights file: .safetensors, .pth, .pt or .th.")],
+    weights: Annotated[
+        Path, typer.Argument(help="Weights file: .safetensors, or a file of PyTorch (.pth, .pt, .ckpt, ...).")
+    ],
     settings: dict[str, Any],
     model: Annotated[str, typer.Option(help="Name of the preset whose weights they are (see glassnet models).")],
     classes: Annotated[

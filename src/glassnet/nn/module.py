@@ -12,12 +12,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from glassnet.errors import ConfigError, GlassnetError
+from glassnet.errors import ConfigError, GlassnetError, examples
 from glassnet.nn.checks import check_gradient_shape
 from glassnet.nn.functional import Saved
 from glassnet.nn.kernels import Kernels
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 
 
 class Parameter:
@@ -198,9 +199,7 @@ class Module:
         return f"{type(self).__name__}({inside})"
 
 
-def match_state_dict(
-    expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], state: Mapping[str, Any]
-) -> dict[str, Array]:
+def match_state_dict(expected: Mapping[str, tuple[Shape, np.dtype[Any]]], state: Mapping[str, Any]) -> dict[str, Array]:
     """Return the arrays of ``state``, cast, for a network whose parameters and buffers have these shapes and dtypes.
 
     ``num_batches_tracked`` may be missing. Floats may be NaN or infinite, or become infinite in the cast.
@@ -212,19 +211,27 @@ def match_state_dict(
     if not isinstance(state, Mapping):
         raise ConfigError(f"state must be a mapping from keys to arrays. Got {type(state).__name__}.")
     arrays = {key: _as_real(key, state[key]) for key in expected if key in state}
+    received = {key: arrays[key].shape if key in arrays else () for key in state}
+    if faults := state_dict_faults({key: shape for key, (shape, _) in expected.items()}, received):
+        raise GlassnetError(f"state must fit this network. Got {faults}.")
+    return {key: _cast(key, array, expected[key][1]) for key, array in arrays.items()}
+
+
+def state_dict_faults(expected: Mapping[str, Shape], received: Mapping[str, Shape]) -> str:
+    """Return how many keys are missing, unexpected and wrongly shaped, with examples, or an empty text for none.
+
+    ``num_batches_tracked`` may be missing.
+    """
     faults = {
-        "missing": [key for key in expected if key not in state and not key.endswith("num_batches_tracked")],
-        "unexpected": [str(key) for key in state if key not in expected],
+        "missing": [key for key in expected if key not in received and not key.endswith("num_batches_tracked")],
+        "unexpected": [str(key) for key in received if key not in expected],
         "wrongly shaped": [
-            f"{key} {array.shape} instead of {expected[key][0]}"
-            for key, array in arrays.items()
-            if array.shape != expected[key][0]
+            f"{key} {received[key]} instead of {shape}"
+            for key, shape in expected.items()
+            if key in received and received[key] != shape
         ],
     }
-    if any(faults.values()):
-        text = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in faults.items() if keys)
-        raise GlassnetError(f"state must fit this network. Got {text}.")
-    return {key: _cast(key, array, expected[key][1]) for key, array in arrays.items()}
+    return "; ".join(f"{len(keys)} {kind}{examples(keys)}" for kind, keys in faults.items() if keys)
 
 
 def _as_real(key: str, value: Any) -> Array:
