@@ -23,9 +23,11 @@ def test_the_tutorial_recipe_never_changes() -> None:
         "weight_decay_scope": "weights",
         "schedule": "constant",
         "warmup": 0.0,
+        "body_lr": 1.0,
         "batch_size": 64,
         "epochs": 10,
         "label_smoothing": 0.0,
+        "class_weights": "none",
         "validation_fraction": 0.0,
         "clip_grad_norm": None,
         "augment": "none",
@@ -105,6 +107,11 @@ BAD_VALUES = [
         for value in (-0.1, 1, NAN, True, "0.1", None)
     ],
     *[("nesterov", value, "True or False") for value in (1, "yes", None)],
+    *[
+        ("body_lr", value, "a finite number above 0; freeze keeps the layers before the head as they are")
+        for value in (0, -1, NAN, INF, True, "1", None)
+    ],
+    *[("class_weights", value, "one of 'none', 'balanced'") for value in (True, "equal")],
     *[("clip_grad_norm", value, "a finite number above 0 or None") for value in (0, -1, NAN, INF, True, "1")],
 ]
 

@@ -31,10 +31,19 @@ class Recipe(Settings):
     warmup: float = setting(
         0.0, "Epochs in which the learning rate rises linearly from 0 to its peak, before the schedule.", minimum=0
     )
+    body_lr: float = setting(
+        1.0,
+        "Learning rate of all layers but the head (fc), as a fraction of the head's.",
+        above=0,
+        form="a finite number above 0; freeze keeps the layers before the head as they are",
+    )
     batch_size: int = setting(64, "Number of images per step.", minimum=1)
     epochs: int = setting(10, "Number of passes over the training images.", minimum=1)
     label_smoothing: float = setting(
         0.0, "Probability moved from the true class to all classes equally.", minimum=0, below=1
+    )
+    class_weights: Literal["none", "balanced"] = setting(
+        "none", "Weights of the classes in the training loss: none, or the same total for each class."
     )
     validation_fraction: float = setting(
         0.0, "Fraction of the training images that is held out to choose the best epoch.", minimum=0, below=1
@@ -56,6 +65,11 @@ class Recipe(Settings):
             raise invalid("warmup", "0 with schedule one-cycle, which has a warm-up of its own", self.warmup)
         if self.warmup >= self.epochs:
             raise invalid("warmup", f"below epochs ({self.epochs})", self.warmup)
+
+    @property
+    def loss_note(self) -> str:
+        """What the training loss has and the other losses have not: ``smoothed``, ``weighted``, both or nothing."""
+        return " and ".join(["smoothed"] * bool(self.label_smoothing) + ["weighted"] * (self.class_weights != "none"))
 
     def decays(self, ndim: int) -> bool:
         """Whether a parameter of ``ndim`` axes decays. Biases and BatchNorm's parameters are 1-d."""

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet.doctor.context import PARTS, CheckContext, min_smoothed_loss
+from glassnet.doctor.context import PARTS, CheckContext
+from glassnet.doctor.loss_range import loss_range
+from glassnet.engines.class_weights import balanced_weights
 from glassnet.errors import DataError, RunError
-from glassnet.nn import CrossEntropyLoss
 from glassnet.progress import Progress
+from glassnet.training.loop import split_validation
 from glassnet.weights import save_tensors
 
 
@@ -147,16 +149,21 @@ def test_batch_of_other_images_is_normalized_in_their_scale(healthy_run: Path) -
     np.testing.assert_allclose([images.min(), images.max()], [expected.min(), expected.max()], atol=1e-6)
 
 
-def test_min_smoothed_loss_is_the_loss_of_the_best_logits() -> None:
-    target = np.full(10, 0.01)
-    target[3] = 0.91
-    best = CrossEntropyLoss(0.1)(np.log(target)[None], np.array([3]))
-    assert min_smoothed_loss(0.1, 10) == pytest.approx(best)
-    assert min_smoothed_loss(0.0, 10) == 0
-
-
 def test_loss_ratio_is_1_at_chance_and_0_at_the_minimum(make_context: Any) -> None:
     context = make_context([{"loss": math.log(10)}])
     assert context.loss_ratio == pytest.approx(1)
-    assert context.loss_ratio_to_chance(min_smoothed_loss(0.1, 10)) == pytest.approx(0)
+    assert context.loss_ratio_to_chance(-0.91 * math.log(0.91) - 0.09 * math.log(0.01)) == pytest.approx(0)
     assert json.loads((context.path / "config.json").read_text())["recipe"]["label_smoothing"] == 0.1
+
+
+def test_loss_range_counts_the_training_images_of_each_class(make_context: Any) -> None:
+    context = make_context(recipe__class_weights="balanced")
+    data, _ = split_validation(context.dataset, context.recipe)
+    counts = np.bincount(data.labels)
+    assert context.loss_range == loss_range(counts, balanced_weights(counts), 0.1)
+    assert context.loss_range != make_context().loss_range
+
+
+def test_loss_range_is_not_changed_by_class_weights_alone(make_context: Any) -> None:
+    context = make_context(recipe__class_weights="balanced", recipe__label_smoothing=0.0)
+    assert context.loss_range == pytest.approx((0, math.log(10)))

@@ -186,6 +186,13 @@ def test_class_imbalance_names_the_rarest_class(digits: gn.Dataset, kept: int, c
     assert result.message.endswith(f" times as many as '5' with {kept}." if confidence else "")
 
 
+def test_class_imbalance_advises_class_weights_unless_the_run_has_them(make_context: Any) -> None:
+    check, result = data_checks.ClassImbalance(), CheckResult(4.0, "4")
+    remedy = "or give every class the same weight in the loss: --class-weights balanced"
+    assert remedy in map(str, check.remedies(make_context(), result))
+    assert remedy not in map(str, check.remedies(make_context(recipe__class_weights="balanced"), result))
+
+
 def test_class_imbalance_passes_if_the_counts_differ_by_chance(digits: gn.Dataset) -> None:
     """Six images of one class and two of another have a ratio of three, but differ by little."""
     order = [np.flatnonzero(digits.train.labels == label)[: 6 if label else 2] for label in range(10)]

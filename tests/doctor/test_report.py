@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,11 @@ def test_notes_explain_smoothed_losses_and_options(healthy_context: CheckContext
     assert report.notes == [PYTHON_NOTE]
     assert "label smoothing 0.1 and cannot fall below 0.500" in DoctorReport("run", healthy_context, []).notes[0]
     assert report_of(a="no images").notes == []
+
+
+def test_notes_explain_weighted_losses(make_context: Any) -> None:
+    notes = DoctorReport("run", make_context(recipe__class_weights="balanced"), []).notes
+    assert notes[1] == "In training losses every class has the same weight; in test losses every image has."
 
 
 def test_to_dict_is_json(report: DoctorReport) -> None:

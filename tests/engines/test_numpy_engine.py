@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.utils.class_weight import compute_class_weight
 
 import glassnet as gn
 from glassnet.architecture import PRESETS
@@ -92,10 +93,14 @@ def test_the_state_dict_has_torchs_keys_order_shapes_and_types() -> None:
 
 
 def torch_optimizer(module: Any, recipe: Recipe) -> torch.optim.Optimizer:
-    weights = [p for p in module.parameters() if recipe.decays(p.ndim)]
-    rest = [p for p in module.parameters() if not recipe.decays(p.ndim)]
-    groups = [{"params": part, "weight_decay": decay} for part, decay in ((weights, recipe.weight_decay), (rest, 0.0))]
-    groups = [group for group in groups if group["params"]]
+    groups = [
+        {
+            "params": [parameter],
+            "weight_decay": recipe.weight_decay if recipe.decays(parameter.ndim) else 0.0,
+            "lr": recipe.lr if name.startswith("fc.") else recipe.lr * recipe.body_lr,
+        }
+        for name, parameter in module.named_parameters()
+    ]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](groups, recipe.lr)
@@ -114,6 +119,10 @@ RECIPES = {
     "adamw, all decay": Recipe(optimizer="adamw", lr=1e-2, weight_decay=0.1, weight_decay_scope="all"),
     "clipped": Recipe(clip_grad_norm=0.5, weight_decay=0.1),
     "clipped nowhere": Recipe(clip_grad_norm=1e6),
+    "body": Recipe(body_lr=0.1, weight_decay=0.1, nesterov=True),
+    "body, adamw": Recipe(body_lr=3, weight_decay=0.1, optimizer="adamw", lr=1e-2),
+    "class weights": Recipe(class_weights="balanced"),
+    "everything": Recipe(class_weights="balanced", label_smoothing=0.2, clip_grad_norm=0.5, body_lr=0.3),
 }
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 
@@ -123,12 +132,16 @@ every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_ten_steps_are_torchs(preset: str, recipe: Recipe) -> None:
     network = build64(preset)
     module = twin(network)
-    optimizer, trainer = torch_optimizer(module, recipe), network.trainer(recipe)
+    all_labels = np.repeat(np.arange(10), np.arange(1, 11))
+    weights = None
+    if recipe.class_weights == "balanced":
+        weights = tensor(compute_class_weight("balanced", classes=np.arange(10), y=all_labels))
+    optimizer, trainer = torch_optimizer(module, recipe), network.trainer(recipe, labels=all_labels)
     for number in range(10):
         images, labels = batch(network.spec, 16, seed=number)
         optimizer.zero_grad()
         expected = torch.nn.functional.cross_entropy(
-            module(tensor(images)), tensor(labels), label_smoothing=recipe.label_smoothing
+            module(tensor(images)), tensor(labels), weights, label_smoothing=recipe.label_smoothing
         )
         expected.backward()
         if recipe.clip_grad_norm is not None:

@@ -91,11 +91,14 @@ def test_a_placed_batch(augmented: bool) -> None:
     assert_close(*states)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(clip_grad_norm=0.5), Recipe(label_smoothing=0.1)])
+@pytest.mark.parametrize(
+    "recipe",
+    [Recipe(clip_grad_norm=0.5), Recipe(label_smoothing=0.1), Recipe(label_smoothing=0.1, class_weights="balanced")],
+)
 def test_totals(recipe: Recipe) -> None:
     totals = []
     for network in engines("tiny"):
-        trainer = network.trainer(recipe)
+        trainer = network.trainer(recipe, labels=np.repeat(np.arange(10), np.arange(1, 11)))
         for number, count in enumerate((6, 3)):
             loss = float(trainer.step(*batch(network.spec, count, seed=number), lr=0.01))
         assert loss > 0

@@ -284,6 +284,41 @@ def test_cross_entropy_is_torchs(count: int, classes: int, smoothing: float, dty
     compare("twice dlogits", functional.cross_entropy_backward(2.0, saved), 2 * theirs.grad)
 
 
+@examples
+@given(st.integers(1, 6), st.integers(1, 7), st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from(FLOATS))
+def test_weighted_cross_entropy_is_torchs(count: int, classes: int, smoothing: float, dtype: type) -> None:
+    rng = np.random.default_rng(count)
+    labels, weight = rng.integers(classes, size=count), rng.uniform(0.1, 3, classes).astype(dtype)
+    logits = (3 * normal(count, classes, seed=count)).astype(dtype)
+    theirs = tensor(logits).requires_grad_()
+    expected = TF.cross_entropy(theirs, tensor(labels), tensor(weight), label_smoothing=smoothing)
+    expected.backward()
+    loss, saved = functional.weighted_cross_entropy(logits, labels, weight, smoothing)
+    assert loss == pytest.approx(expected.item(), rel=1e-12 if dtype == np.float64 else 1e-5, abs=1e-6)
+    assert theirs.grad is not None
+    compare("dlogits", functional.weighted_cross_entropy_backward(1.0, saved), theirs.grad)
+    compare("twice dlogits", functional.weighted_cross_entropy_backward(2.0, saved), 2 * theirs.grad)
+
+
+def test_weighted_cross_entropy_by_hand() -> None:
+    # Equal logits give each of two classes probability 1/2: every image has the loss log 2, whatever its weight.
+    logits, labels, weight = np.zeros((3, 2)), np.array([0, 0, 1]), np.array([1.0, 6.0])
+    loss, saved = functional.weighted_cross_entropy(logits, labels, weight)
+    assert loss == pytest.approx(np.log(2))
+    expected = np.array([[-0.5, 0.5], [-0.5, 0.5], [3.0, -3.0]]) / 8
+    np.testing.assert_allclose(functional.weighted_cross_entropy_backward(1.0, saved), expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_weighted_cross_entropy_of_equal_weights_is_cross_entropy(smoothing: float) -> None:
+    logits, labels = normal(5, 4), np.array([3, 0, 1, 1, 2])
+    loss, saved = functional.weighted_cross_entropy(logits, labels, np.full(4, 0.7), smoothing)
+    expected, expected_saved = functional.cross_entropy(logits, labels, smoothing)
+    assert loss == pytest.approx(expected, rel=1e-14)
+    gradient = functional.weighted_cross_entropy_backward(1.0, saved)
+    np.testing.assert_allclose(gradient, functional.cross_entropy_backward(1.0, expected_saved), rtol=0, atol=1e-15)
+
+
 def test_softmax_is_torchs_over_the_last_axis() -> None:
     logits = 100 * normal(3, 4, 5)
     compare("softmax", functional.softmax(logits), torch.softmax(tensor(logits), dim=-1))
@@ -364,9 +399,16 @@ def test_cross_entropy_backward_is_the_numerical_gradient() -> None:
     np.testing.assert_allclose(functional.cross_entropy_backward(1.0, saved), expected, rtol=0, atol=1e-9)
 
 
+def test_weighted_cross_entropy_backward_is_the_numerical_gradient() -> None:
+    logits, labels, weight = normal(4, 5), np.array([2, 0, 3, 2]), np.array([1.5, 0.5, 2.0, 0.3, 0.7])
+    _, saved = functional.weighted_cross_entropy(logits, labels, weight, 0.2)
+    expected = numerical_gradient(lambda z: functional.weighted_cross_entropy(z, labels, weight, 0.2)[0], logits)
+    np.testing.assert_allclose(functional.weighted_cross_entropy_backward(1.0, saved), expected, rtol=0, atol=1e-9)
+
+
 def test_every_backward_function_is_differentiated() -> None:
     backward = {name.removesuffix("_backward") for name in vars(functional) if name.endswith("_backward")}
-    assert backward == {*NUMERICAL, "cross_entropy"}
+    assert backward == {*NUMERICAL, "cross_entropy", "weighted_cross_entropy"}
 
 
 # The text.

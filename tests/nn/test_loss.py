@@ -13,8 +13,11 @@ from glassnet.nn.functional import log_softmax, softmax
 from tests.nn.oracle import FLOATS, TOLERANCE, Array, compare, examples, tensor
 
 
-def against_torch(logits: Array, labels: Array, label_smoothing: float) -> None:
-    ours, theirs = nn.CrossEntropyLoss(label_smoothing), torch.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+def against_torch(logits: Array, labels: Array, label_smoothing: float, weight: Array | None = None) -> None:
+    ours = nn.CrossEntropyLoss(label_smoothing, weight)
+    theirs = torch.nn.CrossEntropyLoss(
+        None if weight is None else tensor(weight.astype(logits.dtype)), label_smoothing=label_smoothing
+    )
     given = tensor(logits).requires_grad_()
     expected = theirs(given, tensor(labels))
     expected.backward()
@@ -42,11 +45,28 @@ def test_cross_entropy_is_torchs(count: int, classes: int, label_smoothing: floa
     assert nn.CrossEntropyLoss()(logits, labels.astype(integer)) == nn.CrossEntropyLoss()(logits, labels)
 
 
+@examples
+@given(
+    st.integers(1, 6), st.integers(2, 7), st.sampled_from([0.0, 0.1, 0.5, 1.0]), st.sampled_from(FLOATS), st.booleans()
+)
+def test_cross_entropy_with_weights_is_torchs(
+    count: int, classes: int, label_smoothing: float, dtype: type, has_zero: bool
+) -> None:
+    rng = np.random.default_rng(count)
+    logits, labels = 3 * rng.standard_normal((count, classes)).astype(dtype), rng.integers(classes, size=count)
+    weight = rng.uniform(0.1, 3, classes)
+    if has_zero:  # of a class that no image has
+        labels[labels == classes - 1] = 0
+        weight[-1] = 0
+    against_torch(logits, labels, label_smoothing, weight)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_cross_entropy_of_large_logits_is_exact(dtype: type, label_smoothing: float) -> None:
     logits = np.array([[1e4, -1e4, 0], [-1e4, 1e4, 1e4], [1e4, 1e4, 1e4]], dtype)
     against_torch(logits, np.array([1, 0, 2]), label_smoothing)
+    against_torch(logits, np.array([1, 0, 2]), label_smoothing, np.array([2.0, 0.5, 1.0]))
 
 
 def test_cross_entropy_of_a_confident_error_is_exact() -> None:
@@ -60,6 +80,7 @@ def test_cross_entropy_of_a_confident_error_is_exact() -> None:
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_cross_entropy_takes_an_infinite_logit(dtype: type) -> None:
     against_torch(np.array([[0, 1, -np.inf]], dtype), np.array([1]), 0.0)
+    against_torch(np.array([[0, 1, -np.inf]], dtype), np.array([1]), 0.0, np.array([2.0, 0.5, 1.0]))
 
 
 def test_cross_entropy_of_equal_logits_is_the_log_of_the_classes() -> None:
@@ -130,3 +151,15 @@ def test_cross_entropy_refuses_logits_and_labels_that_do_not_fit(
 def test_cross_entropy_refuses_a_label_smoothing_that_is_no_probability() -> None:
     with pytest.raises(ConfigError, match="label_smoothing of CrossEntropyLoss must be a number between 0 and 1"):
         nn.CrossEntropyLoss(-0.1)
+
+
+@pytest.mark.parametrize("weight", [[1, -1], [1, np.nan], [np.inf, 1], [[1, 1]], 3, ["a", "b"]])
+def test_cross_entropy_refuses_weights_that_are_none(weight: Any) -> None:
+    with pytest.raises(ConfigError, match="weight of CrossEntropyLoss must be finite numbers of at least 0. Got "):
+        nn.CrossEntropyLoss(weight=weight)
+
+
+def test_cross_entropy_refuses_weights_of_other_classes() -> None:
+    message = "weight of CrossEntropyLoss must have shape (3,), one for each class. Got (2,)."
+    with pytest.raises(ShapeError, match=re.escape(message)):
+        nn.CrossEntropyLoss(weight=[1, 2])(np.zeros((1, 3)), np.array([0]))

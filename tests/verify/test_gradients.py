@@ -281,6 +281,27 @@ def test_checks_of_layer_and_network_fail_for_a_planted_bug(
         report.raise_if_failed()
 
 
+def mean_over_the_images(loss: nn.CrossEntropyLoss) -> Array:
+    log_p, q, _ = loss.pop_saved()
+    return functional.weighted_cross_entropy_backward(1.0, (log_p, q, len(q)))
+
+
+def targets_that_sum_to_one(loss: nn.CrossEntropyLoss) -> Array:
+    log_p, q, total_weight = loss.pop_saved()
+    dz: Array = (np.exp(log_p) - q) / total_weight
+    return dz
+
+
+@pytest.mark.parametrize("bug", [mean_over_the_images, targets_that_sum_to_one])
+@pytest.mark.parametrize("name", ["CrossEntropyLoss, weights", "CrossEntropyLoss, both"])
+def test_check_layer_fails_for_a_bug_in_the_weights_of_a_loss(
+    name: str, bug: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert passed(name)
+    monkeypatch.setattr(nn.CrossEntropyLoss, "backward", bug)
+    assert not passed(name)
+
+
 def test_check_network_fails_where_the_bug_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nn.Conv2d, "backward", weight_decay_in_the_gradient)
     network, images, labels = small()

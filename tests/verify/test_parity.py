@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 import glassnet as gn
 from glassnet import cli, nn
 from glassnet.architecture import PRESETS
-from glassnet.engines import torch_layers, torch_optimizer
+from glassnet.engines import torch_engine, torch_layers, torch_optimizer
 from glassnet.errors import ConfigError, GlassnetError, RunError
 from glassnet.recipe import Recipe
 from glassnet.verify.golden import GoldenCase
@@ -116,6 +117,8 @@ RECIPES = {
     "adam": Recipe(optimizer="adam", lr=1e-3, weight_decay=1e-2),
     "adamw": Recipe(optimizer="adamw", lr=1e-3, weight_decay=1e-2),
     "smoothing": Recipe(label_smoothing=0.1, clip_grad_norm=0.5),
+    "body": Recipe(body_lr=0.1, weight_decay=1e-2),
+    "class weights": Recipe(class_weights="balanced", label_smoothing=0.1),
 }
 
 
@@ -290,6 +293,44 @@ def test_check_parity_fails_for_a_planted_difference_in_the_optimizer(
     report = check_parity("tiny", optimizer=name)
     assert report.first is not None
     assert report.first.tensor == "steps/state/conv1.weight"
+
+
+LOSSES: list[tuple[Recipe, Any]] = [
+    (Recipe(class_weights="balanced"), lambda loss, z, t: cross_entropy(z, t)),
+    (Recipe(class_weights="balanced"), lambda loss, z, t: cross_entropy(z, t, loss.weight, reduction="sum") / len(t)),
+    (
+        Recipe(class_weights="balanced", label_smoothing=0.1),  # the weights of the labels alone
+        lambda loss, z, t: cross_entropy(z, t, loss.weight) * 0.9 + cross_entropy(z, t, label_smoothing=1.0) * 0.1,
+    ),
+    (Recipe(label_smoothing=0.1), lambda loss, z, t: cross_entropy(z, t)),
+]
+
+
+@pytest.mark.parametrize(("recipe", "wrong"), LOSSES)
+def test_check_parity_fails_for_a_planted_difference_in_the_loss(
+    monkeypatch: pytest.MonkeyPatch, recipe: Recipe, wrong: Any
+) -> None:
+    check_parity("tiny", optimizer=recipe, batch_size=16).raise_if_failed()
+    monkeypatch.setattr(torch.nn.CrossEntropyLoss, "forward", wrong)
+    report = check_parity("tiny", optimizer=recipe, batch_size=16)
+    assert report.first is not None
+    assert report.first.tensor.startswith("steps/state/")
+
+
+@pytest.mark.parametrize("change", [{"body_lr": 0.1}, {"weight_decay_scope": "all"}, {"clip_grad_norm": None}])
+def test_check_parity_fails_for_planted_groups_of_parameters(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    recipe = Recipe(weight_decay=0.1, clip_grad_norm=0.5)
+    plain = torch_engine.TorchNetwork._trainer
+
+    def with_change(network: Any, own: Recipe, *others: Any) -> Any:
+        return plain(network, own.replace(**change), *others)
+
+    monkeypatch.setattr(torch_engine.TorchNetwork, "_trainer", with_change)
+    report = check_parity("tiny-bn", optimizer=recipe, batch_size=16)
+    assert report.first is not None
+    assert report.first.tensor.startswith("steps/state/")
 
 
 def test_check_parity_fails_for_nan(monkeypatch: pytest.MonkeyPatch) -> None:

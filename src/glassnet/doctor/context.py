@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -16,7 +17,9 @@ from glassnet.data import Dataset, Normalization, load_data
 from glassnet.data.images.image_form import MAX_PIXELS, Fit
 from glassnet.data.load_options import MAX_UNREADABLE
 from glassnet.doctor.image_stats import DuplicateStats, find_duplicates
+from glassnet.doctor.loss_range import loss_range
 from glassnet.engines import Network, build
+from glassnet.engines.class_weights import balanced_weights
 from glassnet.errors import DataError, GlassnetError, RunError
 from glassnet.recipe import Recipe
 from glassnet.training.config import RunConfig
@@ -147,6 +150,11 @@ class CheckContext:
         return self.recipe.label_smoothing if self.has("recipe") else 0.0
 
     @property
+    def has_class_weights(self) -> bool:
+        """Whether the training losses have class weights."""
+        return self.has("recipe") and self.recipe.class_weights != "none"
+
+    @property
     def loss_ratio(self) -> float:
         """The last epoch's training loss as in ``loss_ratio_to_chance``; infinite if the training failed or has no
         finished epoch."""
@@ -155,10 +163,21 @@ class CheckContext:
         return self.loss_ratio_to_chance(self.history[-1]["loss"])
 
     def loss_ratio_to_chance(self, loss: float) -> float:
-        """Return a loss on a scale from 0, the minimum under label smoothing, to 1, the loss ln(classes) of a network
-        that gives every class the same probability."""
-        minimum = min_smoothed_loss(self.recipe.label_smoothing, self.spec.classes)
-        return (loss - minimum) / (math.log(self.spec.classes) - minimum)
+        """Return a training loss on a scale from 0, the minimum under label smoothing, to 1, the loss of a network that
+        gives every class the same probability."""
+        minimum, chance = self.loss_range
+        return (loss - minimum) / (chance - minimum)
+
+    @cached_property
+    def loss_range(self) -> tuple[float, float]:
+        """The minimum of the training loss, and the loss of a network that gives every class the same probability."""
+        if not (self.has_class_weights and self.label_smoothing):  # weights alone change neither
+            return loss_range(np.ones(self.spec.classes), np.ones(self.spec.classes), self.label_smoothing)
+        assert self.path is not None
+        rows = RunFolder(self.path).read_images().rows
+        trained = Counter(row.label for row in rows if row.split == "train")
+        counts = np.array([trained[name] for name in self.config.data.classes])
+        return loss_range(counts, balanced_weights(counts), self.label_smoothing)
 
     @cached_property
     def duplicates(self) -> DuplicateStats:
@@ -188,12 +207,3 @@ class CheckContext:
         count = max(2, min(max_count, max_images, len(split)))
         sample = split.take(np.random.default_rng(0).permutation(len(split))[:count])
         return self.normalization.apply(sample.images, np.float32), sample.labels
-
-
-def min_smoothed_loss(smoothing: float, classes: int) -> float:
-    """Return the minimum of the cross-entropy, in nats, under label smoothing: the entropy of the target."""
-    if not smoothing:
-        return 0.0
-    other = smoothing / classes
-    true = 1 - smoothing + other
-    return -true * math.log(true) - (classes - 1) * other * math.log(other)

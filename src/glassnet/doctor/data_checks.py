@@ -9,6 +9,7 @@ import numpy as np
 from glassnet.doctor.check import Check, CheckResult, CheckSkippedError
 from glassnet.doctor.context import CheckContext
 from glassnet.doctor.image_stats import NEIGHBOURS, UNANIMOUS, NeighbourStats, is_uniform, measure_neighbours
+from glassnet.doctor.remedy import Remedy
 from glassnet.pages.text import pluralize
 from glassnet.training.log_line import value_on_test_set
 
@@ -216,10 +217,6 @@ class ClassImbalance(Check):
     requires = ("data",)
     expected = "the largest class has less than 3 times the images of the smallest"
     source = "Buda et al. 2018: ratios of about 10 and more cost accuracy, smaller ones little; benchmarks/doctor.md"
-    advice = (
-        "look at the recall of each class (report), not at accuracy alone",
-        "collect more images of the rare classes, or repeat them, or use fewer of the common ones",
-    )
     medium, high = 3.0, 4.0
     min_sigmas = 4.0  # difference of the counts, in standard deviations of a count
 
@@ -235,6 +232,15 @@ class ClassImbalance(Check):
             f"{classes[rare]!r} with {counts[rare]:,}."
         )
         return self.grade(ratio, measured, message)
+
+    def remedies(self, context: CheckContext, result: CheckResult) -> list[Remedy]:
+        remedies = [
+            Remedy("look at the recall of each class (report), not at accuracy alone"),
+            Remedy("collect more images of the rare classes, or repeat them, or use fewer of the common ones"),
+        ]
+        if not context.has_class_weights:
+            remedies.append(Remedy("or give every class the same weight in the loss", {"class_weights": "balanced"}))
+        return remedies
 
 
 def _three_sigma(fraction: float, count: int) -> float:

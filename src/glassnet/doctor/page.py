@@ -29,7 +29,9 @@ def build_page(report: DoctorReport) -> Page:
     ]
     sections = [_finding_section(number, finding) for number, finding in enumerate(findings, start=1)]
     if history:
-        curves = [figures.loss_curve(history, report.context.label_smoothing), figures.accuracy_curve(history)]
+        context = report.context
+        losses = figures.loss_curve(history, context.label_smoothing, is_weighted=context.has_class_weights)
+        curves = [losses, figures.accuracy_curve(history)]
         sections.append(Section("The training", curves))
     if report.passed:
         rows = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glassnet.doctor.check import CONFIDENCE_LEVELS, Check, CheckResult
-from glassnet.doctor.context import CheckContext, min_smoothed_loss
+from glassnet.doctor.context import CheckContext
 from glassnet.doctor.remedy import PYTHON_NOTE, Remedy
 from glassnet.pages.text import pluralize
 
@@ -104,11 +104,13 @@ class DoctorReport:
         """Notes on the whole report: how losses were measured, and the names of the options in Python."""
         notes, context = [], self.context
         if context.has("history") and (smoothing := context.label_smoothing):
-            minimum = min_smoothed_loss(smoothing, context.spec.classes)
+            minimum = context.loss_range[0]
             notes.append(
                 f"Training losses have label smoothing {smoothing:g} and cannot fall below {minimum:.3f}; test losses "
                 "have none. Percentages of the chance level count from that minimum."
             )
+        if context.has("history") and context.has_class_weights:
+            notes.append("In training losses every class has the same weight; in test losses every image has.")
         if any(remedy.settings for outcome in self.findings for remedy in outcome.remedies):
             notes.append(PYTHON_NOTE)
         return notes

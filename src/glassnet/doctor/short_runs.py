@@ -57,7 +57,7 @@ def run_short_training(
         network.load_state_dict(context.initial_network.state_dict())
     else:
         network = build(spec, "numpy", recipe.seed, threads=1)
-    trainer = network.trainer(recipe, context.config.freeze)
+    trainer = network.trainer(recipe, context.config.freeze, context.dataset.train.labels)
     losses: list[float] = []
     accuracies: list[float] = []
     start = thread_time()  # time of this thread: other load on the machine must not change a finding

@@ -14,6 +14,7 @@ from glassnet.architecture import ResNetSpec
 from glassnet.classification import Outcome
 from glassnet.compute import Compute
 from glassnet.data import Normalization, Split
+from glassnet.engines.class_weights import class_weights
 from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
 from glassnet.engines.records import Batch, Trace
 from glassnet.engines.trainer import Trainer
@@ -205,22 +206,25 @@ class Network(ABC):
             numbers. The network is unchanged then.
         """
 
-    def trainer(self, recipe: Recipe, freeze: str | None = None) -> Trainer:
+    def trainer(self, recipe: Recipe, freeze: str | None = None, labels: Array | None = None) -> Trainer:
         """Return an optimizer for this network that takes one step at a time.
 
         With ``freeze="backbone"`` only the head is trained (``fc``, behind its dropout); the layers before it stay as
         they are, running statistics included.
 
-        :raises ConfigError: if recipe or freeze is something else.
+        :param labels: the labels of all training images (N,), which a recipe with ``class_weights`` needs.
+        :raises ConfigError: if recipe or freeze is something else, or needed labels are missing.
+        :raises DataError: if there is no label, or they are not integers from 0 to classes − 1.
         """
         if not isinstance(recipe, Recipe):
             raise ConfigError(f"recipe must be a Recipe, as in glassnet.Recipe(lr=0.1). Got {recipe!r}.")
         if freeze not in (None, "backbone"):
             raise ConfigError(f"freeze must be None or 'backbone'. Got {freeze!r}.")
-        return self._trainer(recipe, freeze)
+        labels = None if labels is None else self._checked_labels(labels, len(labels))
+        return self._trainer(recipe, freeze, class_weights(recipe, labels, self.spec.classes))
 
     @abstractmethod
-    def _trainer(self, recipe: Recipe, freeze: str | None) -> Trainer: ...
+    def _trainer(self, recipe: Recipe, freeze: str | None, weights: Array | None) -> Trainer: ...
 
     @abstractmethod
     def to_device(self, split: Split, normalization: Normalization) -> Any:

@@ -62,8 +62,8 @@ class NumpyNetwork(Network):
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         self.module.load_state_dict(state)
 
-    def _trainer(self, recipe: Recipe, freeze: str | None) -> NumpyTrainer:
-        return NumpyTrainer(self, recipe, freeze)
+    def _trainer(self, recipe: Recipe, freeze: str | None, weights: Array | None) -> NumpyTrainer:
+        return NumpyTrainer(self, recipe, freeze, weights)
 
     def to_device(self, split: Split, normalization: Normalization) -> DeviceSplit:
         return DeviceSplit(split, normalization)
@@ -140,21 +140,24 @@ class NumpyNetwork(Network):
 class NumpyTrainer(Trainer):
     """The trainer of the NumPy engine, with glassnet's own optimizers; ``step`` returns a float."""
 
-    def __init__(self, network: NumpyNetwork, recipe: Recipe, freeze: str | None = None) -> None:
+    def __init__(self, network: NumpyNetwork, recipe: Recipe, freeze: str | None, weights: Array | None) -> None:
         self.network = network
         self.recipe = recipe
-        self.loss = nn.CrossEntropyLoss(recipe.label_smoothing)
+        self.class_weights = weights
+        self.loss = nn.CrossEntropyLoss(recipe.label_smoothing, weights)
         layers = dict(network.module.named_children())
         frozen = [name for name in layers if freeze is not None and name not in HEAD_LAYERS]
         self.frozen = nn.Sequential({name: layers.pop(name) for name in frozen})
         self.trained = nn.Sequential(layers)
         self.parameters = dict(self.trained.named_parameters())
         network.module.eval()  # the first step, as the first after an evaluation, switches layers to training mode
-        self.optimizer = _optimizer(recipe, list(self.parameters.values()))
+        groups = param_groups(recipe, self.parameters)
+        self.lr_factors = [group.pop("lr_factor") for group in groups]
+        self.optimizer = _optimizer(recipe, groups)
         self._reset_stats()
 
     def _reset_stats(self) -> None:
-        self._loss_sum, self._n_correct, self._count = 0.0, 0, 0
+        self._loss_sum, self._weight, self._n_correct, self._count = 0.0, 0.0, 0, 0
 
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> float:
         network = self.network
@@ -173,10 +176,13 @@ class NumpyTrainer(Trainer):
             self.trained.backward_params(self.loss.backward())
             if self.recipe.clip_grad_norm is not None:
                 self._clip(self.recipe.clip_grad_norm)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.lr if lr is None else float(lr)  # np.float64 would compute in float64
+            rate = self.recipe.lr if lr is None else float(lr)  # np.float64 would compute in float64
+            for group, factor in zip(self.optimizer.param_groups, self.lr_factors, strict=True):
+                group["lr"] = rate * factor
             self.optimizer.step()
-        self._loss_sum += loss * len(labels)
+        weight = len(labels) if self.class_weights is None else float(self.class_weights[labels].sum())
+        self._loss_sum += loss * weight
+        self._weight += weight
         self._n_correct += int(np.count_nonzero(logits.argmax(axis=1) == labels))
         self._count += len(labels)
         return loss
@@ -192,8 +198,8 @@ class NumpyTrainer(Trainer):
                 parameter.grad *= scale
 
     def pop_stats(self) -> TrainStats:
-        count = max(1, self._count)
-        stats = TrainStats(self._loss_sum / count, self._n_correct / count, self._count, self._norms())
+        loss = self._loss_sum / (self._weight or 1)
+        stats = TrainStats(loss, self._n_correct / max(1, self._count), self._count, self._norms())
         self._reset_stats()
         return stats
 
@@ -218,8 +224,7 @@ def _copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {name: np.array(array, order="C") for name, array in arrays.items()}
 
 
-def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> nn.Optimizer:
-    groups = param_groups(recipe, parameters)
+def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> nn.Optimizer:
     if recipe.optimizer == "sgd":
         return nn.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.nesterov)
     return {"adam": nn.Adam, "adamw": nn.AdamW}[recipe.optimizer](groups, recipe.lr)

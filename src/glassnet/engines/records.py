@@ -34,7 +34,7 @@ class Batch:
 class TrainStats:
     """Statistics of the steps since they were last read."""
 
-    loss: float  # mean over the images
+    loss: float  # mean over the images, each with the weight of its class
     accuracy: float  # fraction of images predicted correctly before the step that uses them
     count: int
     gradient_norms: dict[str, float]  # L2 norm of each parameter's gradient at the last step

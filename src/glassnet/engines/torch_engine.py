@@ -79,8 +79,8 @@ class TorchNetwork(Network):
             for key, array in match_state_dict(expected, state).items():
                 own[key].copy_(torch.from_numpy(np.array(array)))
 
-    def _trainer(self, recipe: Recipe, freeze: str | None) -> TorchTrainer:
-        return TorchTrainer(self, recipe, freeze)
+    def _trainer(self, recipe: Recipe, freeze: str | None, weights: Array | None) -> TorchTrainer:
+        return TorchTrainer(self, recipe, freeze, weights)
 
     def to_device(self, split: Split, normalization: Normalization) -> DeviceSplit:
         return DeviceSplit.of(split, normalization, self.torch_dtype, self.torch_device)
@@ -172,7 +172,7 @@ class TorchTrainer(Trainer):
     With several processes each takes the step on its shard of the batch.
     """
 
-    def __init__(self, network: TorchNetwork, recipe: Recipe, freeze: str | None = None) -> None:
+    def __init__(self, network: TorchNetwork, recipe: Recipe, freeze: str | None, weights: Array | None) -> None:
         self.network, self.recipe = network, recipe
         children = dict(network.module.named_children())
         self.frozen = [layer for name, layer in children.items() if freeze is not None and name not in HEAD_LAYERS]
@@ -184,7 +184,9 @@ class TorchTrainer(Trainer):
         with _as_glassnet_error():
             self.module = self._distributed() if network.processes.world_size > 1 else network.compiled
         self.dropouts = network._dropouts()
-        self.loss = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        place = network.torch_device, network.torch_dtype
+        self.class_weights = None if weights is None else torch.from_numpy(weights).to(*place)
+        self.loss = torch.nn.CrossEntropyLoss(self.class_weights, label_smoothing=recipe.label_smoothing)
         self.optimizer = TorchOptimizer(recipe, self.parameters)
         self._reset_stats()
 
@@ -201,7 +203,12 @@ class TorchTrainer(Trainer):
         precise = torch.float32 if device.type == "mps" else torch.float64
         self._loss_sum = torch.zeros((), dtype=precise, device=device)
         self._n_correct = torch.zeros((), dtype=torch.int64, device=device)
+        self._weight: Any = 0.0
         self._count = 0
+
+    def _weight_of(self, targets: Tensor) -> Any:
+        """Return the sum of the weights of these images' classes, or their number if classes have none."""
+        return len(targets) if self.class_weights is None else self.class_weights[targets].sum()
 
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> Tensor:
         network = self.network
@@ -222,9 +229,8 @@ class TorchTrainer(Trainer):
             logits = network._forward(self.module, images)
             loss: Tensor = self.loss(logits, targets)
             network.module.zero_grad()
-            # The mean over processes of their gradients is that of the whole batch when each counts by its images.
-            weight = count * network.processes.world_size / max(1, total)
-            self._backward(loss if weight == 1 else loss * weight)
+            weight = self._weight_of(targets) if count else 0
+            self._backward(self._contribution(loss, weight, batch, labels))
         optimizer: Any = self.optimizer
         if self.recipe.clip_grad_norm is not None:
             self.scaler.unscale_(optimizer)
@@ -234,10 +240,25 @@ class TorchTrainer(Trainer):
         self.scaler.update()
         loss = loss.detach()
         if count:
-            self._loss_sum += loss * count
+            self._loss_sum += loss * weight
+            self._weight = self._weight + weight
             self._n_correct += (logits.argmax(dim=1) == targets).sum()
             self._count += count
         return loss
+
+    def _contribution(self, loss: Tensor, weight: Any, batch: Any, labels: Array | None) -> Tensor:
+        """Return what this process contributes to the loss, where its images have this part of the batch's weight.
+
+        The mean over processes of their gradients is that of the whole batch when each counts by its weight.
+        """
+        world_size = self.network.processes.world_size
+        if world_size == 1:
+            return loss
+        total: Any = max(1, len(batch))
+        if self.class_weights is not None:
+            total = self._weight_of(self._load_rows(batch, labels, slice(len(batch)))[1])
+        contribution: Tensor = loss * (weight * world_size / total)
+        return contribution
 
     def _backward(self, loss: Tensor) -> None:
         with warnings.catch_warnings():
@@ -268,13 +289,14 @@ class TorchTrainer(Trainer):
             key: 0.0 if p.grad is None else float(torch.linalg.vector_norm(p.grad))
             for key, p in self.parameters.items()
         }
-        sums = torch.stack([self._loss_sum, self._n_correct.to(self._loss_sum), self._loss_sum.new_tensor(self._count)])
+        values = (self._loss_sum, self._weight, self._n_correct, self._count)
+        sums = torch.stack([torch.as_tensor(value).to(self._loss_sum) for value in values])
         with _as_glassnet_error():
             if self.network.processes.world_size > 1:
                 torch.distributed.all_reduce(sums)
-            loss, n_correct, count = sums.tolist()
+            loss, weight, n_correct, count = sums.tolist()
         self._reset_stats()
-        return TrainStats(loss / max(1, count), n_correct / max(1, count), int(count), norms)
+        return TrainStats(loss / (weight or 1), n_correct / max(1, count), int(count), norms)
 
     def state(self) -> dict[str, Array]:
         return self.optimizer.state()

@@ -30,7 +30,7 @@ class TorchOptimizer:
 
     def __init__(self, recipe: Recipe, parameters: Mapping[str, torch.nn.Parameter]) -> None:
         self.recipe, self.parameters, self.lr = recipe, dict(parameters), recipe.lr
-        self.param_groups = param_groups(recipe, self.parameters.values())
+        self.param_groups = param_groups(recipe, self.parameters)
         self.tensors: dict[Tensor, dict[str, Tensor]] = {parameter: {} for parameter in self.parameters.values()}
 
     @torch.no_grad()
@@ -40,18 +40,19 @@ class TorchOptimizer:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             gradients = [parameter.grad for parameter in parameters]
             update = self._sgd if self.recipe.optimizer == "sgd" else self._adam
-            update(parameters, gradients, group["weight_decay"])
+            options = {"lr": self.lr * group["lr_factor"], "weight_decay": group["weight_decay"]}
+            update(parameters, gradients, options)
 
-    def _sgd(self, parameters: list[Tensor], gradients: list[Tensor], weight_decay: float) -> None:
+    def _sgd(self, parameters: list[Tensor], gradients: list[Tensor], options: Any) -> None:
         buffers = [self.tensors[parameter].get("momentum_buffer") for parameter in parameters]
         momentum, nesterov = self.recipe.momentum, self.recipe.nesterov
-        options: dict[str, Any] = {"weight_decay": weight_decay, "momentum": momentum, "nesterov": nesterov}
-        sgd(parameters, gradients, buffers, **options, lr=self.lr, dampening=0, maximize=False)
+        options |= {"momentum": momentum, "nesterov": nesterov}
+        sgd(parameters, gradients, buffers, **options, dampening=0, maximize=False)
         for parameter, buffer in zip(parameters, buffers, strict=True):
             if buffer is not None:  # sgd creates the buffers in its list
                 self.tensors[parameter]["momentum_buffer"] = buffer
 
-    def _adam(self, parameters: list[Tensor], gradients: list[Tensor], weight_decay: float) -> None:
+    def _adam(self, parameters: list[Tensor], gradients: list[Tensor], options: Any) -> None:
         for parameter in parameters:
             if not self.tensors[parameter]:
                 zeros = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
@@ -60,9 +61,8 @@ class TorchOptimizer:
             name: [self.tensors[parameter][key] for parameter in parameters]
             for name, key in (("exp_avgs", "exp_avg"), ("exp_avg_sqs", "exp_avg_sq"), ("state_steps", "step"))
         }
-        options: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximize": False}
+        options |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximize": False}
         update = adam if self.recipe.optimizer == "adam" else adamw
-        options |= {"lr": self.lr, "weight_decay": weight_decay}
         update(parameters, gradients, max_exp_avg_sqs=[], **tensors, **options)
 
     def state(self) -> dict[str, Array]:

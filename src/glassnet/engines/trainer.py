@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,22 @@ class Trainer(ABC):
         """
 
 
-def param_groups(recipe: Recipe, parameters: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return the groups of an optimizer: the parameters with weight decay, and those without."""
-    groups: dict[float, list[Any]] = {recipe.weight_decay: [], 0.0: []}
-    for parameter in parameters:
-        groups[recipe.weight_decay if recipe.decays(parameter.data.ndim) else 0.0].append(parameter)
-    return [{"params": group, "weight_decay": decay} for decay, group in groups.items() if group]
+def param_groups(recipe: Recipe, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the groups of an optimizer: ``params`` of the same ``weight_decay`` and ``lr_factor``.
+
+    A group's learning rate is the step's, times its factor: ``body_lr`` for the layers before the head, 1 for the head.
+
+    :param parameters: the parameters to train by key.
+    """
+    groups: dict[tuple[float, float], list[Any]] = {}
+    for key, parameter in parameters.items():
+        weight_decay = recipe.weight_decay if recipe.decays(parameter.data.ndim) else 0.0
+        lr_factor = 1.0 if key.partition(".")[0] in HEAD_LAYERS else recipe.body_lr
+        groups.setdefault((weight_decay, lr_factor), []).append(parameter)
+    return [
+        {"params": group, "weight_decay": weight_decay, "lr_factor": lr_factor}
+        for (weight_decay, lr_factor), group in groups.items()
+    ]
 
 
 def check_optimizer_state(

@@ -499,6 +499,36 @@ def cross_entropy_backward(dloss: float, saved: Saved) -> Array:
     return dlogits
 
 
+def weighted_cross_entropy(
+    logits: Array, labels: Array, weight: Array, label_smoothing: float = 0.0
+) -> tuple[float, Saved]:
+    """Return the mean cross-entropy of logits z (N, K), in which an image counts by the weight w (K,) of its class::
+
+        L = −1/W · Σ_{n,k} q[n,k] · log softmax(z)[n,k]        W = Σ_n w[label_n]
+        q[n,k] = w[k] · ((1 − ε)·onehot(label_n)[k] + ε/K)
+
+    As in torch, the weights are also in the smoothing, but not all of that in W. Equal weights give ``cross_entropy``.
+    """
+    N, K = logits.shape
+    log_p = log_softmax(logits)  # (N, K)
+    q = np.full((N, K), label_smoothing / K, log_p.dtype)
+    q[np.arange(N), labels] += 1 - label_smoothing
+    q *= weight
+    total_weight = weight[labels].sum()
+    loss = -(np.where(q, log_p, 0) * q).sum() / total_weight  # where q is 0, log p may be −∞
+    return loss.item(), (log_p, q, total_weight)
+
+
+def weighted_cross_entropy_backward(dloss: float, saved: Saved) -> Array:
+    """Return dz = dloss · (softmax(z) · Σ_k q[n,k] − q) / W, (N, K).
+
+    As in ``cross_entropy_backward``, but an image's targets q[n, :] sum to about its weight in place of 1.
+    """
+    log_p, q, total_weight = saved
+    dlogits: Array = dloss * (np.exp(log_p) * q.sum(axis=1, keepdims=True) - q) / total_weight  # (N, K)
+    return dlogits
+
+
 # The optimizers: from the gradient g of a weight w to its next value. They apply elementwise to w of any shape; g, v
 # and m have the same shape.
 

@@ -177,14 +177,15 @@ def _training(model: "Model") -> Section:
     history = model.history
     if not history:
         return Section("Training", ["This run has no training record, so there are no curves."])
-    smoothing = (model.config.get("recipe") or {}).get("label_smoothing") or 0.0
+    recipe = model.config.get("recipe") or {}
     columns = [
         key for key, value in history[-1].items() if not isinstance(value, Mapping) and (key != "contaminated" or value)
     ]
     titles = [key.replace("_", " ").capitalize() for key in columns]
     rows = [[record.get(key) for key in columns] for record in history]
     name = model.name_test_set()
-    losses = figures.loss_curve(history, smoothing, name)
+    is_weighted = recipe.get("class_weights", "none") != "none"
+    losses = figures.loss_curve(history, recipe.get("label_smoothing") or 0.0, name, is_weighted=is_weighted)
     curves = [losses, figures.accuracy_curve(history, name), figures.gradient_norm_curves(history)]
     return Section("Training", [*curves, Table("Epochs", titles, rows, collapsed=True)])
 

@@ -146,7 +146,7 @@ def run_study(
     else:
         copy = build(spec_for_data(network, dataset), engine, test.seed)
     used = get_recipe(copy.spec.preset) if recipe is None else recipe
-    used_trainer = copy.trainer(used)
+    used_trainer = copy.trainer(used, labels=dataset.train.labels)
     if trainer is not None:
         used_trainer.load_state(trainer.state())
     copy.seed_dropout(make_rng(test.seed, "dropout", 1))

@@ -60,8 +60,7 @@ class TrialResult:
         if self.last is None:
             return f"{self.trial.name}: diverged. {self.failure}"
         without = "test" if "validation_accuracy" in self.last else ""
-        smoothing = self.trial.recipe.label_smoothing
-        return f"{self.trial.name}: {describe_epoch(self.last, smoothing, without, self.test_name)}"
+        return f"{self.trial.name}: {describe_epoch(self.last, self.trial.recipe, without, self.test_name)}"
 
 
 @dataclass(frozen=True)

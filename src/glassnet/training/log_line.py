@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from glassnet.formats import format_accuracy, format_loss
+from glassnet.recipe import Recipe
 
 _SPLITS = ("train", "validation", "test", "evaluated")
 
 
-def describe_epoch(
-    record: Mapping[str, Any], label_smoothing: float, without: str = "", test_name: str = "test"
-) -> str:
+def describe_epoch(record: Mapping[str, Any], recipe: Recipe, without: str = "", test_name: str = "test") -> str:
     """Return loss and accuracy on each split: ``train loss 0.6499 (smoothed), accuracy 97.7%; test loss 0.2451, ...``.
 
-    :param label_smoothing: the recipe's; the training loss alone has it.
+    :param recipe: its label smoothing and class weights are in the training loss alone.
     :param without: a split to leave out.
     :param test_name: what the data calls the test split.
     """
@@ -23,9 +22,9 @@ def describe_epoch(
     for split in _SPLITS:
         loss, accuracy = record.get("loss" if split == "train" else f"{split}_loss"), record.get(f"{split}_accuracy")
         if accuracy is not None and loss is not None and split != without:
-            smoothed = " (smoothed)" if split == "train" and label_smoothing else ""
+            note = f" ({recipe.loss_note})" if split == "train" and recipe.loss_note else ""
             name = test_name if split == "test" else split
-            parts.append(f"{name} loss {format_loss(loss)}{smoothed}, accuracy {format_accuracy(accuracy)}")
+            parts.append(f"{name} loss {format_loss(loss)}{note}, accuracy {format_accuracy(accuracy)}")
     return "; ".join(parts)
 
 

@@ -60,7 +60,7 @@ class EpochLoop:
         self.n_images = len(task.split)
         self.n_steps = count_batches(self.n_images, task.recipe.batch_size)
         self.learning_rates = learning_rates(task.recipe, task.recipe.epochs * self.n_steps)
-        self.trainer: Trainer = network.trainer(task.recipe, task.freeze)
+        self.trainer: Trainer = network.trainer(task.recipe, task.freeze, task.split.labels)
 
     def run_epoch(self, epoch: int, after_step: Callable[[], None] = lambda: None) -> tuple[TrainStats, float]:
         """Take the steps of ``epoch``, which counts from 1.
@@ -136,7 +136,7 @@ class FitLoop:
             while self.epoch < epochs:
                 self._run_epoch()
                 number = f"{self.epoch:0{len(str(total))}}/{total}"
-                described = describe_epoch(self.records[-1], self.recipe.label_smoothing, test_name=self.test_name)
+                described = describe_epoch(self.records[-1], self.recipe, test_name=self.test_name)
                 self.progress.log(f"[{title}] epoch {number}: {described}")
         except KeyboardInterrupt as stop:
             stop.args = (self.folder.interrupt_message(),)

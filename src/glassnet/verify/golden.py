@@ -131,7 +131,7 @@ def compute_groups(network: Network, case: GoldenCase) -> Iterator[TensorGroup]:
 
 def _train(network: Network, case: GoldenCase, images: Array, labels: Array) -> Iterator[TensorGroup]:
     """Take the case's steps."""
-    trainer = network.trainer(case.recipe)
+    trainer = network.trainer(case.recipe, labels=labels)
     for _ in range(case.steps):
         trainer.step(images, labels)
     yield TensorGroup("steps/state", "parameter or buffer after the last step", network.state_dict())

@@ -18,9 +18,9 @@ LayerCase = tuple[Callable[[], nn.Module], tuple[int, ...]]
 class LossOfLogits(nn.Module):
     """A loss as a layer with one input, the logits; its output is a number, as an array of shape ()."""
 
-    def __init__(self, label_smoothing: float, labels: list[int]) -> None:
+    def __init__(self, label_smoothing: float, labels: list[int], weight: list[float] | None = None) -> None:
         super().__init__()
-        self.loss, self.labels = nn.CrossEntropyLoss(label_smoothing), np.array(labels)
+        self.loss, self.labels = nn.CrossEntropyLoss(label_smoothing, weight), np.array(labels)
 
     def forward(self, x: Array) -> Array:
         return np.array(self.loss(x, self.labels), x.dtype)
@@ -92,6 +92,8 @@ CASES: dict[str, LayerCase] = {
     "Residual, plain": (lambda: nn.Residual(_body(), None, nn.ReLU()), (3, 2, 4, 5)),
     "CrossEntropyLoss": (partial(LossOfLogits, 0.0, [2, 0, 3, 2]), (4, 5)),
     "CrossEntropyLoss, label smoothing": (partial(LossOfLogits, 0.2, [2, 0, 3, 2]), (4, 5)),
+    "CrossEntropyLoss, weights": (partial(LossOfLogits, 0.0, [2, 0, 3, 2], [1.5, 0.5, 2.0, 0.3, 0.7]), (4, 5)),
+    "CrossEntropyLoss, both": (partial(LossOfLogits, 0.2, [2, 0, 3, 2], [1.5, 0.5, 2.0, 0.3, 0.7]), (4, 5)),
 }
 
 

@@ -41,6 +41,13 @@ def test_loss_curve_says_that_the_training_loss_is_smoothed():
     figure = loss_curve(HISTORY, 0.1)
     assert list(traces(figure)) == ["train, smoothed", "test"]
     assert "The training loss has label smoothing of 0.1 and levels off higher" in caption(figure)
+
+
+def test_loss_curve_says_that_the_training_loss_has_class_weights() -> None:
+    figure = loss_curve(HISTORY, 0.1, is_weighted=True)
+    assert figure.data[0].name == "train, smoothed, weighted"
+    assert "In the training loss every class has the same weight" in caption(figure)
+    assert "the same weight" not in caption(loss_curve(HISTORY))
     assert "smoothing" not in caption(loss_curve(HISTORY))
 
 

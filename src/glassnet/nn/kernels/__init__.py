@@ -69,3 +69,5 @@ class Kernels(BlockExecutor):
     linear_backward = staticmethod(functional.linear_backward)
     cross_entropy = staticmethod(functional.cross_entropy)
     cross_entropy_backward = staticmethod(functional.cross_entropy_backward)
+    weighted_cross_entropy = staticmethod(functional.weighted_cross_entropy)
+    weighted_cross_entropy_backward = staticmethod(functional.weighted_cross_entropy_backward)

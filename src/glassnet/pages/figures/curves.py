@@ -24,27 +24,33 @@ _CURVES = (
 MAX_NAMED_LAYERS = 12
 
 
-def loss_curve(history: Records, label_smoothing: float = 0.0, test_name: str = "test") -> go.Figure:
+def loss_curve(
+    history: Records, label_smoothing: float = 0.0, test_name: str = "test", *, is_weighted: bool = False
+) -> go.Figure:
     """Draw the cross-entropy on the training and test images after each epoch.
 
     :param history: epoch records as ``run.history`` has them; a value that is not finite leaves a gap.
     :param label_smoothing: the recipe's, which the training loss has and the others have not.
     :param test_name: the name of the test set.
+    :param is_weighted: whether the training loss has class weights, which the others have not.
     """
     smoothed = (
         f"The training loss has label smoothing of {label_smoothing:g} and levels off higher for it; the other losses "
         "have none. "
     )
+    weighted = "In the training loss every class has the same weight; in the other losses every image has. "
+    notes = {"smoothed": smoothed} if label_smoothing else {}
+    notes |= {"weighted": weighted} if is_weighted else {}
     figure = _curves(
         "Loss",
         history,
         ("loss", "loss"),
         "Cross-entropy by epoch; the training loss is the mean over the batches of an epoch, while the weights change. "
-        + (smoothed if label_smoothing else "")
+        + "".join(notes.values())
         + f"Both curves should fall and then level off. If the {test_name} loss rises while the training loss falls, "
         "the network overfits. Jumps suggest that the learning rate is too high.",
         test_name,
-        train_name="train, smoothed" if label_smoothing else "train",
+        train_name=", ".join(["train", *notes]),
     )
     return figure.update_yaxes(title_text="cross-entropy (nats per image)", rangemode="tozero")
 
