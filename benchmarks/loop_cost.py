@@ -37,7 +37,7 @@ def main(engine: str = "numpy", model: str = "tiny") -> None:
     data = gn.load_data("digits")
     recipe = get_recipe(model)
     network = gn.build(model, engine, threads=1)
-    trainer, test = network.trainer(recipe), network.to_device(data.test, data.normalization)
+    trainer = network.trainer(recipe)
     images = data.normalization.apply(data.train.images, np.float32)
 
     def bare(epoch: int) -> float:
@@ -46,7 +46,7 @@ def main(engine: str = "numpy", model: str = "tiny") -> None:
         start = perf_counter()
         for x, labels in batches:
             trainer.step(x, labels)
-        network.evaluate(test)
+        network.evaluate(data.test, data.normalization)
         return perf_counter() - start
 
     timer = EpochTimer()

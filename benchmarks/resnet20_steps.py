@@ -26,12 +26,14 @@ def main(folder: str, steps: int = 300, batch_size: int = 64) -> None:
     data = gn.load_data(folder)
     recipe = get_recipe("resnet20", batch_size=batch_size)
     network = gn.build(gn.spec("resnet20", classes=len(data.classes)), seed=recipe.seed)
-    trainer, placed = network.trainer(recipe), network.to_device(data.train, data.normalization)
+    trainer = network.trainer(recipe)
     changes = make_rng(recipe.seed, "augment", 1)
     batches = shuffled_batches(len(data.train), batch_size, make_rng(recipe.seed, "shuffle", 1))
     start = perf_counter()
     for step, (lr, indices) in enumerate(zip(learning_rates(recipe, steps), batches, strict=False), start=1):
-        trainer.step(Batch(placed, indices, sample_augmentation(recipe.augment, len(indices), changes)), lr=float(lr))
+        augmentation = sample_augmentation(recipe.augment, len(indices), changes)
+        images = augmentation.apply(data.train.pixels(indices))
+        trainer.step(Batch(images, data.train.labels[indices], data.normalization), lr=float(lr))
         if step % 50 == 0:
             totals = trainer.pop_stats()
             print(f"steps {step - 49:3}-{step:3}: loss {totals.loss:.3f}, accuracy {totals.accuracy:.3f}", flush=True)

@@ -49,7 +49,7 @@ def test_load_data_reads_digits_as_scikit_learn_splits_them():
 def test_load_data_reads_digits_alike_for_every_seed_and_test_size():
     fingerprint = load_data("digits").fingerprint
     assert load_data("digits", seed=7, test_size=0.5).fingerprint == fingerprint
-    assert fingerprint == "f38a175693b24783c824914ea0154eb109571ef4206871635fd1466a2f96c9f6"
+    assert fingerprint == "393951b484bb029be4934bccffa8e45a937d47d9a5a9a5702391dcb737d1463b"
 
 
 def test_load_data_takes_samples_of_the_digits():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassnet.data import Dataset, Split
-from glassnet.data.splitting import hash_images, is_test_image, pack_hashes
+from glassnet.data.splitting import hash_images, is_test_image
 from glassnet.errors import ConfigError, DataError, GlassnetError
 
 
@@ -61,23 +61,6 @@ def test_dataset_notes_classes_without_a_test_image():
     assert many.notes == ["6 of 8 classes have no val image and are not measured: 'c', 'd', 'e', ..."]
 
 
-def test_split_keeps_names_and_hashes_together():
-    images, labels = arrays(4)
-    files = pack_hashes([bytes([number]) * 16 for number in range(4)])
-    split = Split(images, labels, list("abcd"), files)
-    part = split.take(np.array([2, 0]))
-    assert part.names == ("c", "a")
-    np.testing.assert_array_equal(part.hashes, files[[2, 0]])
-    assert part.copy().names == ("c", "a")
-    without = Split(images, labels)
-    assert without.names is None
-    np.testing.assert_array_equal(without.take(np.array([2, 0])).hashes, hash_images(images)[[2, 0]])
-
-
-def test_split_prints_its_count_and_size():
-    assert repr(Split(*arrays())) == "Split(40 images, 5×6, 3 channel(s))"
-
-
 def test_from_splits_keeps_validation_names_and_test_name():
     images, labels = arrays()
     train, validation = Split(images, labels, map(str, range(40))), Split(images[:8], labels[:8])
@@ -129,6 +112,29 @@ def test_dataset_takes_test_arrays_as_they_are():
     np.testing.assert_array_equal(data.test.labels, [0, 1, 2])
     assert data.classes == ["a", "b", "c", "d"]
     assert data.scale == 16.0
+
+
+def test_fingerprint_of_files_changes_with_how_they_are_decoded_and_that_of_arrays_does_not():
+    images, labels = arrays()
+    for names, n_fingerprints in ((None, 1), (list(map(str, range(40))), 3)):
+        fingerprints = set()
+        for settings_of_files in ({"fit": "crop"}, {"fit": "pad"}, {"fit": "crop", "value_range": [0, 9]}):
+            split = Split(images, labels, names)
+            data = Dataset.from_splits(split, split, list("abcd"))
+            data.source |= settings_of_files
+            fingerprints.add(data.fingerprint)
+        assert len(fingerprints) == n_fingerprints
+
+
+def test_dataset_of_a_mapped_file_equals_that_of_its_array(tmp_path):
+    images, labels = arrays()
+    np.save(tmp_path / "images.npy", np.concatenate([images[::-1], images[:1]]))
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    rows = np.arange(40)[::-1].copy()
+    ours = Dataset.from_splits(Split(mapped, labels, rows=rows), Split(images, labels), list("abcd"))
+    theirs = Dataset.from_splits(Split(images, labels), Split(images, labels), list("abcd"))
+    assert ours.train.is_mapped
+    assert (ours.fingerprint, ours.normalization) == (theirs.fingerprint, theirs.normalization)
 
 
 def test_dataset_copies_the_arrays():

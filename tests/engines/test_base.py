@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import glassnet as gn
 from glassnet.data import Normalization, Split
-from glassnet.engines import Batch
 from glassnet.engines.base import EVAL_BATCH_SIZE
 from glassnet.errors import ConfigError, DataError, ShapeError
 from glassnet.nn.kernels import layout
@@ -50,13 +49,11 @@ def test_a_image_is_judged_by_itself_in_evaluation_mode() -> None:
 def test_looking_and_measuring_move_nothing() -> None:
     network = gn.build(gn.spec("tiny-bn", dropout=0.5))
     images, labels = batch(network.spec, dtype="float32")
-    placed = network.to_device(
-        Split(np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int64)), Normalization(16.0, (0.0,), (1.0,))
-    )
+    split = Split(np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int64))
     before, drawn = network.state_dict(), network.module.dropout.generator.bit_generator.state
     network.logits(images)
     network.activations(images)
-    network.evaluate(placed)
+    network.evaluate(split, Normalization(16.0, (0.0,), (1.0,)))
     network.gradients(images, labels)
     for key, array in network.state_dict().items():
         np.testing.assert_array_equal(array, before[key], err_msg=key)
@@ -307,7 +304,7 @@ def test_evaluate_is_the_mean_over_the_split() -> None:
         rng.integers(10, size=EVAL_BATCH_SIZE + 7, dtype=np.int64),
     )
     normalization = Normalization(16.0, (0.25,), (0.5,))
-    evaluation = network.evaluate(network.to_device(split, normalization))
+    evaluation = network.evaluate(split, normalization)
     logits = torch.from_numpy(network.logits((split.images.transpose(0, 3, 1, 2) / 16 - 0.25) / 0.5))
     labels = torch.from_numpy(split.labels)
     assert evaluation.count == EVAL_BATCH_SIZE + 7
@@ -319,21 +316,10 @@ def test_logits_that_overflow_warn_of_nothing() -> None:
     network = gn.build("tiny")
     network.load_state_dict({key: array * np.float32(1e18) for key, array in network.state_dict().items()})
     split = Split(np.full((3, 8, 8, 1), 16, np.uint8), np.zeros(3, np.int64))
-    assert not np.isfinite(network.evaluate(network.to_device(split, Normalization(16.0, (0.0,), (1.0,)))).loss)
+    assert not np.isfinite(network.evaluate(split, Normalization(16.0, (0.0,), (1.0,))).loss)
     images, labels = np.ones((3, 1, 8, 8)), np.zeros(3, int)
     assert not np.isfinite(network.logits(images)).all()
     assert not np.isfinite(network.gradients(images, labels)[0])
     trainer = network.trainer(gn.Recipe(clip_grad_norm=1.0))
     trainer.step(images, labels)
     assert not np.isfinite(trainer.pop_stats().loss)
-
-
-def test_a_batch_picks_its_images_in_order() -> None:
-    network = build64("tiny")
-    rng = np.random.default_rng(0)
-    split = Split(rng.integers(0, 17, (9, 8, 8, 1), dtype=np.uint8), np.arange(9, dtype=np.int64))
-    placed = network.to_device(split, Normalization(16.0, (0.0,), (1.0,)))
-    chosen = np.array([7, 0, 0, 3])
-    images, labels = network._gather(Batch(placed, chosen))
-    np.testing.assert_array_equal(images, split.images[chosen].transpose(0, 3, 1, 2) / 16)
-    np.testing.assert_array_equal(labels, chosen)

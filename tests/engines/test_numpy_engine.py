@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import glassnet as gn
 from glassnet.architecture import PRESETS
-from glassnet.data import Augmentation, Normalization, Split, make_rng
+from glassnet.data import Normalization, make_rng
 from glassnet.engines import Batch, Network, Trainer, clone_network
 from glassnet.errors import GlassnetError
 from glassnet.nn import functional
@@ -195,28 +195,15 @@ def test_a_numpy_number_is_the_same_rate() -> None:
         np.testing.assert_array_equal(array, states[1][key], err_msg=key)
 
 
-def make_split(channels: int = 1, count: int = 20) -> Split:
-    rng = np.random.default_rng(3)
-    return Split(
-        rng.integers(0, 256, (count, 8, 8, channels), dtype=np.uint8), rng.integers(10, size=count, dtype=np.int64)
-    )
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("augmented", [False, True])
-def test_a_placed_batch_is_the_same_step_as_its_arrays(dtype: str, augmented: bool) -> None:
-    split, normalization = make_split(channels=3), Normalization(255.0, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
-    indices = np.array([3, 17, 5, 0])
-    augmentation = None
-    images = split.images[indices]
-    if augmented:
-        augmentation = Augmentation(np.array([True, False, True, False]), np.arange(8).reshape(4, 2))
-        images = augmentation.apply(images)
+def test_step_takes_a_batch_as_its_normalized_images(dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    images, labels = rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8), rng.integers(10, size=4, dtype=np.int64)
+    normalization = Normalization(255.0, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
     networks = [gn.build(gn.spec("tiny-bn", in_channels=3), dtype=dtype) for _ in range(2)]
-    placed = networks[0].to_device(split, normalization)
-    first = networks[0].trainer(Recipe()).step(Batch(placed, indices, augmentation))
-    arrays = np.array(normalization.apply(images, dtype), order="C")  # another memory order than the placed one's
-    second = networks[1].trainer(Recipe()).step(arrays, split.labels[indices])
+    first = networks[0].trainer(Recipe()).step(Batch(images, labels, normalization))
+    arrays = np.array(normalization.apply(images, dtype), order="C")  # another memory order than the batch's
+    second = networks[1].trainer(Recipe()).step(arrays, labels)
     assert first == second
     for key, array in networks[0].state_dict().items():
         np.testing.assert_array_equal(array, networks[1].state_dict()[key], err_msg=key)

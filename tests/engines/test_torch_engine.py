@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import glassnet as gn
-from glassnet.data import Augmentation, Normalization, Split, make_rng
+from glassnet.data import Normalization, Split, make_rng
 from glassnet.engines import Batch, Network, torch_engine
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.progress import Progress
@@ -69,7 +69,7 @@ def test_logits_in_chunks_and_evaluation() -> None:
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 17, (300, 8, 8, 1), dtype=np.uint8), rng.integers(10, size=300, dtype=np.int64)
     split, normalization = Split(images, labels), Normalization(16.0, (0.3,), (0.5,))
-    first, second = (network.evaluate(network.to_device(split, normalization)) for network in (ours, theirs))
+    first, second = (network.evaluate(split, normalization) for network in (ours, theirs))
     assert first.loss == pytest.approx(second.loss, rel=1e-12)
     assert (first.accuracy, first.count) == (second.accuracy, second.count)
     floats = normalization.apply(images, "float64")
@@ -77,16 +77,13 @@ def test_logits_in_chunks_and_evaluation() -> None:
     assert theirs.logits(floats[:0]).shape == (0, 10)
 
 
-@pytest.mark.parametrize("augmented", [False, True])
-def test_a_placed_batch(augmented: bool) -> None:
+def test_step_takes_a_batch_as_the_numpy_engine_does() -> None:
     rng = np.random.default_rng(3)
-    split = Split(rng.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8), rng.integers(10, size=20, dtype=np.int64))
+    images, labels = rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8), rng.integers(10, size=4, dtype=np.int64)
     normalization = Normalization(255.0, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
-    changes = Augmentation(np.array([True, False, True, False]), np.arange(8).reshape(4, 2)) if augmented else None
     states = []
     for network in engines("tiny-bn", in_channels=3):
-        chosen = Batch(network.to_device(split, normalization), np.array([3, 17, 5, 0]), changes)
-        network.trainer(Recipe()).step(chosen)
+        network.trainer(Recipe()).step(Batch(images, labels, normalization))
         states.append(network.state_dict())
     assert_close(*states)
 

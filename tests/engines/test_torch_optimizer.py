@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import glassnet as gn
+from glassnet.engines.torch_inputs import to_array
 from glassnet.engines.torch_optimizer import TorchOptimizer
-from glassnet.engines.torch_split import to_array
 
 
 def make_parameters() -> dict[str, torch.nn.Parameter]:

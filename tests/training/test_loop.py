@@ -132,12 +132,15 @@ def test_every_image_once_an_epoch_each_epoch_in_another_order(
 ) -> None:
     steps = spy_on_steps(monkeypatch)
     train(digits, tmp_path / "run", batch_size=60)
-    epochs = [np.concatenate([batch.indices for batch, _ in part]) for part in (steps[:4], steps[4:])]
-    assert [len(batch.indices) for batch, _ in steps] == [60, 60, 60, 20] * 2
+    index_of = {image.tobytes(): index for index, image in enumerate(digits.train.images)}
+    epochs = [
+        np.array([index_of[image.tobytes()] for batch, _ in part for image in batch.images])
+        for part in (steps[:4], steps[4:])
+    ]
+    assert [len(batch) for batch, _ in steps] == [60, 60, 60, 20] * 2
     for order in epochs:
         assert sorted(order) == list(range(200))
     assert epochs[0].tolist() != epochs[1].tolist()
-    assert all(batch.augmentation is None for batch, _ in steps)
 
 
 def test_a_last_batch_of_one_image_joins_the_one_before(
@@ -155,9 +158,11 @@ def test_augmentation_is_drawn_anew_for_every_batch_and_epoch(
 ) -> None:
     steps = spy_on_steps(monkeypatch)
     train(digits, tmp_path / "run", batch_size=100, augment="flip-crop")
-    drawn = [(batch.augmentation.flips.tolist(), batch.augmentation.offsets.tolist()) for batch, _ in steps]
-    assert len(drawn) == 4
-    assert all(drawn[i] != drawn[j] for i in range(4) for j in range(i))
+    unchanged = {image.tobytes() for image in digits.train.images}
+    seen = [{image.tobytes() for image in batch.images} - unchanged for batch, _ in steps]
+    assert len(seen) == 4
+    assert all(len(images) > 90 for images in seen)
+    assert all(len(seen[i] & seen[j]) < 5 for i in range(4) for j in range(i))
 
 
 def test_augmentation_changes_training_images_only(digits: gn.Dataset, tmp_path: Path) -> None:
@@ -193,9 +198,8 @@ def test_validation_holds_a_stratified_share_out_of_training(
     steps = spy_on_steps(monkeypatch)
     train(digits, tmp_path / "run", validation_fraction=0.2, epochs=1, seed=5)
     rest, _ = stratified_split(digits.train.labels, 0.2, 5)
-    (device_split,) = {id(batch.device_split): batch.device_split for batch, _ in steps}.values()
-    np.testing.assert_array_equal(device_split.split.images, digits.train.images[rest])
-    assert sorted(np.concatenate([batch.indices for batch, _ in steps])) == list(range(160))
+    trained = [image.tobytes() for batch, _ in steps for image in batch.images]
+    assert sorted(trained) == sorted(image.tobytes() for image in digits.train.images[rest])
 
 
 def test_validation_alone_chooses_the_best(digits: gn.Dataset, tmp_path: Path) -> None:
@@ -324,8 +328,8 @@ class TestLossThatIsNotFinite:
         infinite = Outcome.from_logits(labels, np.full((len(labels), 10), [-math.inf] + 9 * [0.0]))
         plain = gn.engines.Network.evaluate
 
-        def evaluate(self: Any, device_split: Any) -> Any:
-            return infinite if len(device_split.split) == infinite.count else plain(self, device_split)
+        def evaluate(self: Any, split: Any, normalization: Any) -> Any:
+            return infinite if len(split) == infinite.count else plain(self, split, normalization)
 
         monkeypatch.setattr(gn.engines.Network, "evaluate", evaluate)
         with pytest.raises(RunError, match=re.escape(told)):

@@ -127,7 +127,7 @@ def train(
 def _check_network(network: Network, data: Dataset) -> None:
     from glassnet.verify import check_state
 
-    images = data.normalization.apply(data.train.images[:2], "float64")
+    images = data.normalization.apply(data.train.pixels([0, 1]), "float64")
     checked = check_state(network.spec, network.state_dict(), images, data.train.labels[:2])
     checked.raise_if_failed()
     typer.echo(

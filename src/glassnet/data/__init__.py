@@ -2,12 +2,13 @@
 
 from glassnet.data.augment import AUGMENTATIONS, Augmentation, sample_augmentation
 from glassnet.data.batches import count_batches, cycle_batches, make_rng, shuffled_batches, validate_seed
-from glassnet.data.dataset import Dataset, Split
+from glassnet.data.dataset import Dataset
 from glassnet.data.images.decode import decode_image, decode_ink
 from glassnet.data.images.image_form import ImageForm
 from glassnet.data.images.likeness import Likeness
 from glassnet.data.normalization import Normalization
 from glassnet.data.sources import load_data
+from glassnet.data.split import Split
 from glassnet.data.splitting import stratified_split
 
 __all__ = [

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data.dataset import Dataset, Split
+from glassnet.data.dataset import Dataset
 from glassnet.data.idx import find_idx, read_idx_pair
 from glassnet.data.load_options import LoadOptions
 from glassnet.data.normalization import Normalization
+from glassnet.data.split import Split
 from glassnet.data.splitting import (
     draw_stratified,
     split_by_hash,

@@ -1,4 +1,4 @@
-"""Images and labels in memory, split into training, validation and test."""
+"""Images and labels, split into training, validation and test."""
 
 from __future__ import annotations
 
@@ -10,59 +10,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from glassnet.data.files.listing import name_some
 from glassnet.data.normalization import Normalization
-from glassnet.data.splitting import HASH_BYTES, Hashes, hash_images, split_by_hash
+from glassnet.data.split import Split, check_images, check_label_array
+from glassnet.data.splitting import split_by_hash
 from glassnet.errors import ConfigError, DataError
 
 TEST_SIZE = 0.25
-
-
-class Split:
-    """Images and their labels, and what tells the images apart.
-
-    Attributes: ``images``, uint8 (N, H, W, C) and C-contiguous; ``labels``, int64 (N,); ``names``, a tuple of N names,
-    which are paths relative to the source, or None for images without names; ``hashes``, uint8 (N, 16).
-
-    :param hashes: the content hashes of the files that the images were read from; by default those of the images.
-    """
-
-    def __init__(
-        self,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
-        names: Sequence[str] | None = None,
-        hashes: Hashes | None = None,
-    ) -> None:
-        self.images, self.labels = images, labels
-        self.names = None if names is None else tuple(names)
-        self._hashes = hashes
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        _, height, width, channels = self.images.shape
-        return f"Split({len(self)} images, {height}×{width}, {channels} channel(s))"
-
-    @property
-    def hashes(self) -> Hashes:
-        """The content hash of each image, uint8 (N, 16)."""
-        if self._hashes is None:
-            self._hashes = hash_images(self.images)
-        return self._hashes
-
-    def take(self, indices: NDArray[np.int64]) -> Split:
-        """Return a split with copies of the images and labels at these indices, (M,)."""
-        names = None if self.names is None else [self.names[index] for index in indices]
-        hashes = None if self._hashes is None else self._hashes[indices]
-        return Split(self.images[indices], self.labels[indices], names, hashes)
-
-    def copy(self) -> Split:
-        """Return a split with copies of both arrays."""
-        return Split(self.images.copy(), self.labels.copy(), self.names, self._hashes)
+_DECODING = ("fit", "value_range", "ink")  # of a source's settings: these change the pixels of a given size
 
 
 class Dataset:
@@ -135,9 +92,9 @@ class Dataset:
         :param test_name: what the source calls the test split.
         """
         dataset = cls.__new__(cls)
-        checked = _check_split(train, "")
-        checked_test = checked if test is train else _check_split(test, "test_")
-        checked_validation = validation and _check_split(validation, "validation_")
+        checked = train.checked("")
+        checked_test = checked if test is train else test.checked("test_")
+        checked_validation = validation and validation.checked("validation_")
         dataset._set_splits(checked, checked_test, checked_validation, classes, scale, test_name)
         return dataset
 
@@ -153,13 +110,12 @@ class Dataset:
         names = _check_classes(classes)
         if not (isinstance(scale, int | float | np.number) and math.isfinite(scale) and scale > 0):
             raise ConfigError(f"scale must be a finite number above 0. Got {scale!r}.")
-        shape = train.images.shape[1:]
         _check_labels(train, names, "labels")
         for split, prefix in ((test, "test_"), (validation, "validation_")):
             if split is not None:
-                if split.images.shape[1:] != shape:
+                if split.shape != train.shape:
                     raise DataError(
-                        f"{prefix}images must be (H, W, C) = {shape}, as images are. Got {split.images.shape[1:]}."
+                        f"{prefix}images must be (H, W, C) = {train.shape}, as images are. Got {split.shape}."
                     )
                 _check_labels(split, names, f"{prefix}labels")
         absent = np.setdiff1d(np.arange(len(names)), train.labels)
@@ -174,13 +130,13 @@ class Dataset:
     @property
     def image_size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        _, height, width, _ = self.train.images.shape
+        height, width, _ = self.train.shape
         return height, width
 
     @property
     def channels(self) -> int:
         """1 for gray images, 3 for colour."""
-        return int(self.train.images.shape[3])
+        return self.train.shape[2]
 
     @cached_property
     def normalization(self) -> Normalization:
@@ -188,16 +144,21 @@ class Dataset:
 
         All of them are measured, also those that a training holds out with ``validation_fraction``.
         """
-        return Normalization.from_images(self.train.images, self.scale)
+        return Normalization.from_sums(*self.train.pixel_totals(), self.scale)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, of classes, scale, images and labels of all splits."""
+        """SHA-256, in hexadecimal, of classes, scale, image size and channels, and of each split's images and labels.
+
+        Images count by their content hashes. Those of files are hashes of the files, which other settings of decoding
+        would make other images of: these count as well.
+        """
         splits = [split for split in (self.train, self.validation, self.test) if split is not None]
-        shapes = [split.images.shape for split in splits]
-        digest = hashlib.sha256(json.dumps([self.classes, self.scale, shapes]).encode("utf-8"))
+        decoding = None if self.train.names is None else [self.source.get(name) for name in _DECODING]
+        shapes = [(len(split), *split.shape) for split in splits]
+        digest = hashlib.sha256(json.dumps([self.classes, self.scale, shapes, decoding]).encode("utf-8"))
         for split in splits:
-            digest.update(split.images.data)
+            digest.update(split.hashes.tobytes())
             digest.update(split.labels.astype("<i8").data)  # the same bytes on every machine
         return digest.hexdigest()
 
@@ -232,50 +193,10 @@ class Dataset:
         )
 
 
-def _check_split(split: Split, prefix: str) -> Split:
-    """Return the split, checked and with its arrays in the form that Split describes."""
-    count = len(split)
-    if split.names is not None and len(split.names) != count:
-        raise DataError(f"{prefix}names must be {count}, one for each image. Got {len(split.names)}.")
-    checked = _make_split(split.images, split.labels, prefix)
-    if split._hashes is not None and split._hashes.shape != (count, HASH_BYTES):
-        raise DataError(f"{prefix}hashes must have shape ({count}, {HASH_BYTES}). Got {split._hashes.shape}.")
-    return Split(checked.images, checked.labels, split.names, split._hashes)
-
-
 def _make_split(images: ArrayLike, labels: ArrayLike, prefix: str) -> Split:
     """Return the arrays as a Split, copied only where they must be. The prefix, "" or "test_", names them in errors."""
-    array, targets = np.asarray(images), np.asarray(labels)
-    _check_images(array, f"{prefix}images")
-    if array.ndim == 3:
-        array = array[..., np.newaxis]
-    name = f"{prefix}labels"
-    if targets.dtype.kind not in "iu":
-        raise DataError(
-            f"{name} must be integers. Got {targets.dtype}. "
-            "Use classes, labels = numpy.unique(labels, return_inverse=True)."
-        )
-    if targets.ndim != 1 or len(targets) != len(array):
-        raise DataError(f"{name} must have shape ({len(array)},), one for each image. Got {targets.shape}.")
-    for extreme in (targets.min(), targets.max()):
-        if not 0 <= extreme <= np.iinfo(np.int32).max:
-            raise DataError(f"{name} must be 0 or more, one number for each class. Got {extreme}.")
-    return Split(np.ascontiguousarray(array), targets.astype(np.int64, copy=False))
-
-
-def _check_images(array: NDArray[Any], name: str) -> None:
-    if array.dtype != np.uint8:
-        convert = "(images * 255).round().astype('uint8') for values from 0 to 1"
-        if array.dtype.kind in "iu":
-            convert = "images.astype('uint8') for values from 0 to 255"
-        raise DataError(f"{name} must be uint8. Got {array.dtype}. Use {convert}.")
-    if array.ndim not in (3, 4) or 0 in array.shape:
-        raise DataError(f"{name} must have shape (N, H, W, C) or (N, H, W), none of them 0. Got {array.shape}.")
-    if array.ndim == 4 and array.shape[3] > 4 and array.shape[1] <= 4:
-        raise DataError(
-            f"{name} must have shape (N, H, W, C). Got {array.shape}, which looks like (N, C, H, W). "
-            "Use images.transpose(0, 2, 3, 1)."
-        )
+    array = check_images(images, f"{prefix}images")
+    return Split(array, check_label_array(labels, len(array), f"{prefix}labels"))
 
 
 def _check_classes(classes: Any) -> list[str]:

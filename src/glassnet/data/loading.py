@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from glassnet.data.dataset import Dataset, Split
+from glassnet.data.dataset import Dataset
 from glassnet.data.files.labeled_files import LabeledFiles
 from glassnet.data.files.listing import name_some
 from glassnet.data.images.decode import decode_images
@@ -16,6 +16,7 @@ from glassnet.data.images.value_range import choose_value_range
 from glassnet.data.load_notes import note_form, note_labels, note_other_files
 from glassnet.data.load_options import LoadOptions
 from glassnet.data.selection import Images, ImageSplits, find_classes, readable_images, sample_splits, select_splits
+from glassnet.data.split import Split
 from glassnet.errors import ConfigError, DataError
 
 Range = tuple[float, float] | None

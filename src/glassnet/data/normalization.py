@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,18 +25,23 @@ class Normalization:
 
     @classmethod
     def from_images(cls, images: NDArray[np.uint8], scale: float) -> Normalization:
-        """Compute mean and population standard deviation of each channel of images, uint8 (N, H, W, C).
+        """Return the normalization by mean and standard deviation of each channel of images, uint8 (N, H, W, C)."""
+        return cls.from_sums(*pixel_totals([images]), scale)
 
-        Computed in float64 from the exact counts of the 256 pixel values. A constant channel gets std 1.
+    @classmethod
+    def from_sums(cls, count: int, sums: Sequence[int], squares: Sequence[int], scale: float) -> Normalization:
+        """Return the normalization by mean and population standard deviation, from exact sums.
+
+        A constant channel gets std 1. Python's integers and their quotients are exact to the last bit, so the result
+        does not depend on how the pixels were added up.
+
+        :param count: number of pixels.
+        :param sums: the sum of the pixel values of each channel.
+        :param squares: the sum of their squares.
         """
-        counts = _value_counts(images)  # (256, C)
-        values = np.arange(256)[:, np.newaxis] / scale
-        pixels = counts.sum(axis=0)
-        mean = (counts * values).sum(axis=0) / pixels
-        variance = (counts * (values - mean) ** 2).sum(axis=0) / pixels
-        constant = (counts > 0).sum(axis=0) == 1
-        std = np.where(constant, 1.0, np.sqrt(variance))
-        return cls(float(scale), tuple(mean.tolist()), tuple(std.tolist()))
+        mean = tuple(total / count / scale for total in sums)
+        variances = [(count * square - total**2) / count**2 for total, square in zip(sums, squares, strict=True)]
+        return cls(float(scale), mean, tuple(math.sqrt(variance) / scale or 1.0 for variance in variances))
 
     def apply(self, images: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
         """Return images, uint8 (N, H, W, C), as a new float array (N, C, H, W), still channels-last in memory.
@@ -56,6 +63,16 @@ class Normalization:
         x -= np.tile(np.asarray(self.mean, x.dtype), repeats)
         x /= np.tile(np.asarray(self.std, x.dtype), repeats)
         return x.reshape(images.shape).transpose(0, 3, 1, 2)
+
+
+def pixel_totals(blocks: Iterable[NDArray[np.uint8]]) -> tuple[int, list[int], list[int]]:
+    """Return the number of pixels of images, uint8 (N, H, W, C) each block, and the sums of each channel.
+
+    The sums are those of the pixel values and those of their squares.
+    """
+    counts = np.sum([_value_counts(images) for images in blocks], axis=0)  # (256, C)
+    values = np.arange(256)
+    return int(counts[:, 0].sum()), (values @ counts).tolist(), (values**2 @ counts).tolist()
 
 
 def _value_counts(images: NDArray[np.uint8]) -> NDArray[np.int64]:

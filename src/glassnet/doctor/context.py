@@ -205,5 +205,5 @@ class CheckContext:
         max_images = _MAX_VALUES // (height * width * (self.spec.width if self.has("run") else 1))
         split = self.dataset.train
         count = max(2, min(max_count, max_images, len(split)))
-        sample = split.take(np.random.default_rng(0).permutation(len(split))[:count])
-        return self.normalization.apply(sample.images, np.float32), sample.labels
+        sample = np.random.default_rng(0).permutation(len(split))[:count]
+        return self.normalization.apply(split.pixels(sample), np.float32), split.labels[sample]

@@ -6,9 +6,17 @@ import math
 
 import numpy as np
 
+from glassnet.data import Normalization
 from glassnet.doctor.check import Check, CheckResult, CheckSkippedError
 from glassnet.doctor.context import CheckContext
-from glassnet.doctor.image_stats import NEIGHBOURS, UNANIMOUS, NeighbourStats, is_uniform, measure_neighbours
+from glassnet.doctor.image_stats import (
+    NEIGHBOURS,
+    UNANIMOUS,
+    NeighbourStats,
+    find_uniform,
+    measure_levels,
+    measure_neighbours,
+)
 from glassnet.doctor.remedy import Remedy
 from glassnet.pages.text import pluralize
 from glassnet.training.log_line import value_on_test_set
@@ -41,8 +49,9 @@ class WrongNormalization(Check):
 
     def _is_twice(self, context: CheckContext, mean: float, std: float) -> bool:
         """Return whether normalizing numbers of mean 0 and deviation 1 gives these: −m / s and 1 / s."""
-        scaled = context.dataset.train.images.astype(np.float64) / context.dataset.scale
-        m, s = float(scaled.mean()), float(scaled.std())
+        count, sums, squares = context.dataset.train.pixel_totals()
+        every = Normalization.from_sums(count * len(sums), [sum(sums)], [sum(squares)], context.dataset.scale)
+        (m,), (s,) = every.mean, every.std
         return math.isclose(std, 1 / s, rel_tol=self.tolerance) and math.isclose(mean, -m / s, rel_tol=self.tolerance)
 
 
@@ -137,7 +146,7 @@ class BlankImages(Check):
     medium, high = 0.003, 0.01
 
     def run(self, context: CheckContext) -> CheckResult:
-        uniform = is_uniform(context.dataset.train.images)
+        uniform = find_uniform(context.dataset.train)
         count, fraction = int(uniform.sum()), float(uniform.mean())
         message = f"{count:,} of {len(uniform):,} training images ({fraction:.1%}) have a single colour."
         return self.grade(fraction, f"{count:,} of {len(uniform):,} ({fraction:.1%})", message)
@@ -158,13 +167,12 @@ class FewLevels(Check):
     medium_levels, high_levels, max_fraction = 16, 8, 1 / 8
 
     def run(self, context: CheckContext) -> CheckResult:
-        images, scale = context.dataset.train.images, context.dataset.scale
-        images = images[~is_uniform(images)]
-        if not len(images):
+        scale = context.dataset.scale
+        spans, n_values = measure_levels(context.dataset.train)
+        if not len(spans):
             raise CheckSkippedError("every training image has a single colour")
-        pixels = images.reshape(len(images), -1)
-        span = float(np.median(pixels.max(axis=1).astype(int) - pixels.min(axis=1)))
-        n_levels, n_values = int(span) + 1, len(np.unique(pixels))
+        span = float(np.median(spans))
+        n_levels = int(span) + 1
         measured = f"half of the images span at most {n_levels} of {scale + 1:.0f} gray levels"
         confidence = None
         if n_levels <= self.medium_levels and span <= self.max_fraction * scale:

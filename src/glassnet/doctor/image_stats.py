@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data import Dataset
+from glassnet.data import Dataset, Split
 
 NEIGHBOURS = 10
 UNANIMOUS = 7  # number of neighbours that must have one label
@@ -48,14 +48,31 @@ def is_uniform(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return uniform
 
 
+def find_uniform(split: Split) -> NDArray[np.bool_]:
+    """Return (N,): whether each image of a split has a single colour."""
+    return np.concatenate([is_uniform(images) for _, images in split.blocks()])
+
+
+def measure_levels(split: Split) -> tuple[NDArray[np.uint8], int]:
+    """Return the difference of the largest and the smallest pixel value of each image, and the number of values.
+
+    Images of a single colour are left out of both.
+    """
+    spans, is_used = [], np.zeros(256, bool)
+    for _, images in split.blocks():
+        varied = images[~is_uniform(images)]
+        pixels = varied.reshape(len(varied), np.prod(split.shape))
+        spans.append(np.ptp(pixels, axis=1))
+        is_used[pixels] = True
+    return np.concatenate(spans), int(is_used.sum())
+
+
 def find_duplicates(data: Dataset) -> DuplicateStats:
     """Count exact copies within the training set, across the two sets and across classes."""
     train, test = (
         [
             (digest, label)
-            for digest, label, uniform in zip(
-                _digests(split.images), split.labels.tolist(), is_uniform(split.images), strict=True
-            )
+            for digest, label, uniform in zip(_digests(split), split.labels.tolist(), find_uniform(split), strict=True)
             if not uniform
         ]
         for split in (data.train, data.test)
@@ -70,8 +87,10 @@ def find_duplicates(data: Dataset) -> DuplicateStats:
     )
 
 
-def _digests(images: NDArray[np.uint8]) -> list[bytes]:
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+def _digests(split: Split) -> list[bytes]:
+    return [
+        hashlib.blake2b(image.tobytes(), digest_size=16).digest() for _, images in split.blocks() for image in images
+    ]
 
 
 def _most_common_pair(images: set[tuple[bytes, int]]) -> tuple[tuple[int, int], float]:
@@ -90,13 +109,12 @@ def measure_neighbours(data: Dataset) -> NeighbourStats:
 
     The distance is the Euclidean distance of pixels.
     """
-    images, labels = data.train.images, data.train.labels
-    _, first = np.unique(_digests(images), return_index=True)  # a copy would be its own nearest neighbour
-    distinct = first[~is_uniform(images[first])]
+    _, first = np.unique(_digests(data.train), return_index=True)  # a copy would be its own nearest neighbour
+    distinct = first[~find_uniform(data.train)[first]]
     order = np.random.default_rng(0).permutation(distinct)[:_MAX_IMAGES]
     if not len(order):
         return NeighbourStats(0.0, 1.0, 0.0, 0.0, n_queried=0, dimensions=inf)
-    pixels, labels = _small_rows(images[order]), labels[order]
+    pixels, labels = _small_rows(data.train.take(order)), data.train.labels[order]
     votes = _neighbour_votes(pixels, labels, len(data.classes))
     own, predicted = labels[: len(votes)], votes.argmax(axis=1)
     unanimous = votes.max(axis=1) >= UNANIMOUS
@@ -142,10 +160,11 @@ def _intrinsic_dimension(pixels: NDArray[Any]) -> float:
     return 1 / spread if spread > 0 else inf
 
 
-def _small_rows(images: NDArray[np.uint8]) -> NDArray[Any]:
+def _small_rows(split: Split) -> NDArray[Any]:
     """Return images as float32 rows, with every k-th pixel of large ones, less the mean of each pixel position."""
-    count, height, width, channels = images.shape
+    height, width, channels = split.shape
     step = max(1, round((height * width * channels / _MAX_PIXELS) ** 0.5))
-    rows = images[:, ::step, ::step].reshape(count, -1).astype(np.float32)
+    parts = [images[:, ::step, ::step].reshape(len(images), -1) for _, images in split.blocks()]
+    rows = np.concatenate(parts).astype(np.float32)
     rows -= rows.mean(axis=0)
     return rows

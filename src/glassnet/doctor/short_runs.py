@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter, thread_time
-from typing import Any
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def run_short_training(
     losses: list[float] = []
     accuracies: list[float] = []
     start = thread_time()  # time of this thread: other load on the machine must not change a finding
-    for rate, batch in zip(learning_rates(recipe, steps), _batches(network, context, recipe), strict=False):
+    for rate, batch in zip(learning_rates(recipe, steps), _batches(context, recipe), strict=False):
         losses.append(float(trainer.step(batch, lr=float(rate))))
         accuracies.append(trainer.pop_stats().accuracy)
         if not math.isfinite(losses[-1]) or thread_time() - start > max_seconds:
@@ -73,7 +72,7 @@ def run_short_training(
 def _test_accuracy(network: Network, context: CheckContext) -> float:
     split = context.dataset.test
     sample = split.take(np.random.default_rng(0).permutation(len(split))[:_MAX_TEST_IMAGES])
-    return network.evaluate(network.to_device(sample, context.normalization)).accuracy
+    return network.evaluate(sample, context.normalization).accuracy
 
 
 def _mean_of_last_quarter(values: list[float] | tuple[float, ...]) -> float:
@@ -81,25 +80,26 @@ def _mean_of_last_quarter(values: list[float] | tuple[float, ...]) -> float:
     return math.fsum(last) / len(last)
 
 
-def _batches(network: Network, context: CheckContext, recipe: Recipe) -> Iterator[Batch]:
+def _batches(context: CheckContext, recipe: Recipe) -> Iterator[Batch]:
     """Yield the batches of one epoch after another, as the training loop draws them."""
     split = context.dataset.train
-    device_split: Any = network.to_device(split, context.normalization)
     epoch = 0
     while True:
         epoch += 1
         augment_rng = make_rng(recipe.seed, "augment", epoch)
         for indices in shuffled_batches(len(split), recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch)):
-            yield Batch(device_split, indices, sample_augmentation(recipe.augment, len(indices), augment_rng))
+            images = split.pixels(indices)
+            if augmentation := sample_augmentation(recipe.augment, len(indices), augment_rng):
+                images = augmentation.apply(images)
+            yield Batch(images, split.labels[indices], context.normalization)
 
 
 def seconds_per_image(network: Network, context: CheckContext, batch_size: int) -> float:
     """Return the time of the fastest of five training steps, or of those that fit into a second, for one image."""
     split = context.dataset.train
     trainer = network.trainer(Recipe(batch_size=batch_size, lr=1e-9))
-    batch = Batch(
-        network.to_device(split, context.normalization), np.arange(min(batch_size, len(split)), dtype=np.int64)
-    )
+    count = min(batch_size, len(split))
+    batch = Batch(split.pixels(range(count)), split.labels[:count], context.normalization)
     clock = thread_time if network.engine == "numpy" else perf_counter  # NumPy computes on this thread alone
     seconds: list[float] = []
     while len(seconds) < 6 and (len(seconds) < 2 or sum(seconds) < 1):

@@ -128,14 +128,14 @@ class Network(ABC):
         names = self.tensor_names
         return self._trace(self._checked(images), self._checked_labels(labels, len(images)), names)
 
-    def evaluate(self, device_split: Any) -> Outcome:
-        """Classify the images of a split from ``to_device``, in evaluation mode; a part of them at a time."""
-        labels = self._labels_of(device_split)
+    def evaluate(self, split: Split, normalization: Normalization) -> Outcome:
+        """Classify the images of a split, in evaluation mode; EVAL_BATCH_SIZE of them at a time."""
         parts = []
-        with track("evaluating", len(labels)) as advance:
-            for rows in _eval_slices(len(labels)):
-                batch = Batch(device_split, np.arange(rows.start, rows.stop))
-                parts.append(Outcome.from_logits(labels[rows], self._logits(self._gather(batch)[0])))
+        with track("evaluating", len(split)) as advance:
+            for rows in _eval_slices(len(split)):
+                labels = split.labels[rows]
+                batch = Batch(split.pixels(range(rows.start, rows.stop)), labels, normalization)
+                parts.append(Outcome.from_logits(labels, self._logits(self._load(batch)[0])))
                 advance(len(batch))
         return Outcome.join(parts)
 
@@ -226,10 +226,6 @@ class Network(ABC):
     @abstractmethod
     def _trainer(self, recipe: Recipe, freeze: str | None, weights: Array | None) -> Trainer: ...
 
-    @abstractmethod
-    def to_device(self, split: Split, normalization: Normalization) -> Any:
-        """Return a split with its uint8 images and labels on the device, for ``Batch`` and ``evaluate``."""
-
     def seed_dropout(self, generator: np.random.Generator) -> None:
         """Draw the dropout masks from ``generator`` from now on."""
         for dropout in self._dropouts():
@@ -264,10 +260,8 @@ class Network(ABC):
     def _trace(self, images: Array, labels: Array, names: Collection[str]) -> Trace: ...
 
     @abstractmethod
-    def _gather(self, batch: Batch) -> tuple[Any, Any]: ...
-
-    @abstractmethod
-    def _labels_of(self, device_split: Any) -> Array: ...
+    def _load(self, batch: Batch) -> tuple[Any, Any]:
+        """Return a batch's images, normalized (N, C, H, W), and its labels (N,), both on the device."""
 
 
 def _eval_slices(count: int, batch_size: int = EVAL_BATCH_SIZE) -> list[slice]:

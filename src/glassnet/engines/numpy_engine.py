@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from glassnet import nn
 from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
-from glassnet.data import Normalization, Split
 from glassnet.engines.base import Network, captured_outputs
 from glassnet.engines.records import Batch, Trace, TrainStats
 from glassnet.engines.threads import limit_blas_threads
@@ -27,14 +25,6 @@ from glassnet.recipe import Recipe
 from glassnet.resources import usable_cores
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class DeviceSplit:
-    """A split and its normalization. Nothing is copied: this engine computes in the same memory."""
-
-    split: Split
-    normalization: Normalization
 
 
 class NumpyNetwork(Network):
@@ -64,9 +54,6 @@ class NumpyNetwork(Network):
 
     def _trainer(self, recipe: Recipe, freeze: str | None, weights: Array | None) -> NumpyTrainer:
         return NumpyTrainer(self, recipe, freeze, weights)
-
-    def to_device(self, split: Split, normalization: Normalization) -> DeviceSplit:
-        return DeviceSplit(split, normalization)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -126,15 +113,8 @@ class NumpyNetwork(Network):
         ordered_grads = {name: captured_grads[name] for name in captured if name in captured_grads}
         return Trace(captured, value, ordered_grads, gradients, buffers)
 
-    def _gather(self, batch: Batch) -> tuple[Array, Array]:
-        split, normalization = batch.device_split.split, batch.device_split.normalization
-        images = split.images[batch.indices]
-        if batch.augmentation is not None:
-            images = batch.augmentation.apply(images)
-        return normalization.apply(images, self.dtype), split.labels[batch.indices]
-
-    def _labels_of(self, device_split: DeviceSplit) -> Array:
-        return device_split.split.labels
+    def _load(self, batch: Batch) -> tuple[Array, Array]:
+        return batch.normalization.apply(batch.images, self.dtype), batch.labels
 
 
 class NumpyTrainer(Trainer):
@@ -162,7 +142,7 @@ class NumpyTrainer(Trainer):
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> float:
         network = self.network
         if isinstance(batch, Batch):
-            images, labels = network._gather(batch)
+            images, labels = network._load(batch)
         else:
             images = network._ready(network._checked(batch))
             labels = network._checked_labels(np.asarray(labels), len(images))

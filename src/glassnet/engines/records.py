@@ -8,26 +8,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data import Augmentation
+from glassnet.data import Normalization
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of a split on the device, and their augmentation."""
+    """The images of a step, or those that one of several processes computes of it, and how they are normalized.
 
-    device_split: Any  # from Network.to_device
-    indices: NDArray[np.int64]
-    augmentation: Augmentation | None = None
+    The length is the number of images of the step.
+    """
+
+    images: NDArray[np.uint8]  # (n, H, W, C), as the network learns from them: augmented
+    labels: NDArray[np.int64]  # (n,)
+    normalization: Normalization
+    rows: slice | None = None  # these images among those of the step; None: all of them
+    total: int | None = None  # number of images of the step, given with ``rows``
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.labels) if self.total is None else self.total
 
     def take(self, rows: slice) -> Batch:
-        """Return the batch of some of its images."""
-        changes = self.augmentation
-        return Batch(self.device_split, self.indices[rows], changes and changes.take(rows))
+        """Return these of the step's images; a batch that has these alone is returned as it is."""
+        if self.rows is not None:
+            return self
+        return Batch(self.images[rows], self.labels[rows], self.normalization, rows, len(self))
 
 
 @dataclass(frozen=True)

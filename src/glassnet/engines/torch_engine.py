@@ -19,14 +19,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from glassnet.architecture import ResNetSpec, assemble
 from glassnet.compute import Compute
-from glassnet.data import Normalization, Split
 from glassnet.engines import torch_layers
 from glassnet.engines.base import Network, captured_outputs
 from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
 from glassnet.engines.records import Batch, Trace, TrainStats
 from glassnet.engines.torch_device import autocast, choose_device, join_processes
+from glassnet.engines.torch_inputs import normalize, to_array, to_device
 from glassnet.engines.torch_optimizer import TorchOptimizer
-from glassnet.engines.torch_split import DeviceSplit, to_array
 from glassnet.engines.trainer import HEAD_LAYERS, Trainer
 from glassnet.errors import GlassnetError
 from glassnet.nn.module import match_state_dict
@@ -81,9 +80,6 @@ class TorchNetwork(Network):
 
     def _trainer(self, recipe: Recipe, freeze: str | None, weights: Array | None) -> TorchTrainer:
         return TorchTrainer(self, recipe, freeze, weights)
-
-    def to_device(self, split: Split, normalization: Normalization) -> DeviceSplit:
-        return DeviceSplit.of(split, normalization, self.torch_dtype, self.torch_device)
 
     def _ready(self, images: Array | Tensor) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
@@ -158,12 +154,10 @@ class TorchNetwork(Network):
     def _arrays(self, names: Iterable[str], tensors: Iterable[Tensor]) -> dict[str, Array]:
         return {name: to_array(tensor.to(self.torch_dtype)) for name, tensor in zip(names, tensors, strict=True)}
 
-    def _gather(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        images, labels = batch.device_split.gather(batch)
+    def _load(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        images, labels = (to_device(array, self.torch_device) for array in (batch.images, batch.labels))
+        images = normalize(images, batch.normalization, self.torch_dtype)
         return images.contiguous(memory_format=self.memory_format), labels
-
-    def _labels_of(self, device_split: DeviceSplit) -> Array:
-        return to_array(device_split.labels)
 
 
 class TorchTrainer(Trainer):
@@ -280,7 +274,7 @@ class TorchTrainer(Trainer):
     def _load_rows(self, batch: Any, labels: Array | None, rows: slice) -> tuple[Tensor, Tensor]:
         """Return images and labels of these rows of a batch, on the device and in the network's dtype."""
         if labels is None:
-            return self.network._gather(batch.take(rows))
+            return self.network._load(batch.take(rows))
         images = self.network._ready(batch[rows])
         return images, torch.from_numpy(labels[rows]).to(images.device, torch.int64)
 

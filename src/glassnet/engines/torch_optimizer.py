@@ -15,7 +15,7 @@ from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from glassnet.engines.torch_split import to_array
+from glassnet.engines.torch_inputs import to_array
 from glassnet.engines.trainer import check_optimizer_state, param_groups
 from glassnet.recipe import Recipe
 

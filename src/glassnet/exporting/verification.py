@@ -97,7 +97,7 @@ def verification_images(dataset: Dataset, shape: tuple[int, int, int]) -> NDArra
     :raises DataError: if the images have another shape.
     """
     count = len(dataset.test)
-    images = dataset.test.images[np.unique(np.linspace(0, count - 1, min(count, MAX_IMAGES)).astype(int))]
+    images = dataset.test.pixels(np.unique(np.linspace(0, count - 1, min(count, MAX_IMAGES)).astype(int)))
     if images.shape[1:] != shape:
         raise DataError(f"Images to verify an export with must be (H, W, C) = {shape}. Got {images.shape[1:]}.")
     return _to_pixels(images / dataset.scale)

@@ -27,7 +27,7 @@ def outcome(model: "Model", split: "Split", scale: float | None = None) -> Outco
 
 def network_outcome(network: "Network", normalization: "Normalization", split: "Split") -> Outcome:
     """Classify the images of a split with any network."""
-    return network.evaluate(network.to_device(split, normalization))
+    return network.evaluate(split, normalization)
 
 
 def sample_indices(labels: npt.NDArray[np.int64], count: int = 36) -> list[int]:

@@ -91,7 +91,7 @@ def _images(comparison: Comparison) -> list[Section]:
         return [confusion, Section("Disagreements", [figures.NO_DISAGREEMENT])]
     shown = disagreements[:MAX_IMAGES]
     indices = [disagreement.index for disagreement in shown]
-    images, names = dataset.test.images[indices], image_names(dataset.test, indices)
+    images, names = dataset.test.pixels(indices), image_names(dataset.test, indices)
     which = "All of them are" if len(shown) == len(disagreements) else f"{len(shown)} of them are"
     sentence = (
         f"The runs predict different classes for {pluralize(len(disagreements), 'image')} of the {len(dataset.test):,} "

@@ -169,7 +169,7 @@ def _key_figures(model: "Model", given: tuple[measures.Outcome, str] | None) -> 
 
 def _samples(dataset: "Dataset") -> Section:
     indices = measures.sample_indices(dataset.train.labels)
-    images, labels = dataset.train.images[indices], dataset.train.labels[indices]
+    images, labels = dataset.train.pixels(indices), dataset.train.labels[indices]
     return Section("Data", [figures.sample_figure(images, labels, dataset.classes, scale=dataset.scale)])
 
 
@@ -195,7 +195,7 @@ def _misclassified(dataset: "Dataset", outcome: measures.Outcome, name: str) -> 
     if not errors:
         return Section("Misclassified images", [figures.NO_ERRORS_TEXT])
     indices = [error.index for error in errors]
-    images, names = dataset.test.images[indices], image_names(dataset.test, indices)
+    images, names = dataset.test.pixels(indices), image_names(dataset.test, indices)
     n_wrong = len(outcome.labels) - outcome.n_correct
     sentence = f"The network misclassifies {pluralize(n_wrong, f'{name} image')}."
     if n_wrong > len(errors):
@@ -211,7 +211,7 @@ def _misclassified(dataset: "Dataset", outcome: measures.Outcome, name: str) -> 
 
 
 def _feature_maps(model: "Model", dataset: "Dataset", outcome: measures.Outcome) -> list[Block]:
-    image = model.normalization.apply(dataset.test.images[:1], model.network.dtype)
+    image = model.normalization.apply(dataset.test.pixels([0]), model.network.dtype)
     activations = model.network.activations(image)
     maps = {"image": image[0]} | {name: activations[name][0] for name in measures.stages(list(activations))}
     label, predicted = (isolate(shorten(dataset.classes[k], 60)) for k in (outcome.labels[0], outcome.predicted[0]))

@@ -151,8 +151,11 @@ def run_study(
         used_trainer.load_state(trainer.state())
     copy.seed_dropout(make_rng(test.seed, "dropout", 1))
     expected = dataset.normalization if normalization is None else replace(normalization, scale=dataset.scale)
-    split = copy.to_device(dataset.train, expected)
-    batches = (Batch(split, indices) for indices in cycle_batches(len(dataset.train), used.batch_size, test.seed))
+    split = dataset.train
+    batches = (
+        Batch(split.pixels(indices), split.labels[indices], expected)
+        for indices in cycle_batches(len(split), used.batch_size, test.seed)
+    )
     losses = _losses(used_trainer, batches, test, progress or Progress())
     rates = np.geomspace(test.min_lr, test.max_lr, test.steps)[: len(losses)]
     smoothed = smooth(rates, losses)

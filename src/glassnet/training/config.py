@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
@@ -19,6 +20,8 @@ from glassnet.errors import ConfigError, RunError
 from glassnet.recipe import Recipe
 from glassnet.settings import REQUIRED, Settings, invalid, setting
 from glassnet.training.run_files import FORMAT
+
+_MAX_LIKENESS_IMAGES = 10_000  # more hardly change it, and it needs them all in memory as float64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +155,7 @@ def data_config(
     has_ink = bool(data.source.get("ink")) and ink is not False
     return DataConfig(
         **{**data.source, "ink": has_ink},
-        likeness=Likeness.measure(data.train.images, data.scale) if has_ink else None,
+        likeness=Likeness.measure(_likeness_sample(data.train), data.scale) if has_ink else None,
         fingerprint=data.fingerprint,
         classes=tuple(data.classes),
         scale=normalization.scale,
@@ -165,3 +168,9 @@ def data_config(
         notes=tuple(data.notes),
         unreadable_files=tuple(data.unreadable_files),
     )
+
+
+def _likeness_sample(split: Split) -> NDArray[np.uint8]:
+    """Return the images of a split, of many those at equal distances."""
+    count = min(len(split), _MAX_LIKENESS_IMAGES)
+    return split.pixels(np.linspace(0, len(split) - 1, count).round().astype(np.int64))

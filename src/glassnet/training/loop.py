@@ -55,8 +55,8 @@ class EpochLoop:
     """The steps of an epoch: the same in each of the processes that take them together."""
 
     def __init__(self, network: Network, task: TrainingTask) -> None:
-        self.network, self.recipe, self.normalization = network, task.recipe, task.normalization
-        self.device_split = network.to_device(task.split, task.normalization)
+        self.network, self.recipe = network, task.recipe
+        self.split, self.normalization = task.split, task.normalization
         self.n_images = len(task.split)
         self.n_steps = count_batches(self.n_images, task.recipe.batch_size)
         self.learning_rates = learning_rates(task.recipe, task.recipe.epochs * self.n_steps)
@@ -73,8 +73,10 @@ class EpochLoop:
         rates = self.learning_rates[(epoch - 1) * self.n_steps : epoch * self.n_steps]
         batches = shuffled_batches(self.n_images, recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch))
         for rate, indices in zip(rates, batches, strict=True):
-            augmentation = sample_augmentation(recipe.augment, len(indices), augmentation_rng)
-            self.trainer.step(Batch(self.device_split, indices, augmentation), lr=float(rate))
+            images = self.split.pixels(indices)
+            if augmentation := sample_augmentation(recipe.augment, len(indices), augmentation_rng):
+                images = augmentation.apply(images)
+            self.trainer.step(Batch(images, self.split.labels[indices], self.normalization), lr=float(rate))
             after_step()
         return self.trainer.pop_stats(), float(rates[-1])
 
@@ -111,8 +113,7 @@ class FitLoop:
             With any, the accuracy on the test images is recorded as evaluated_accuracy and is no test accuracy.
         """
         self.epoch_loop, self.network, self.recipe = epoch_loop, epoch_loop.network, epoch_loop.recipe
-        self.test = self.network.to_device(data.test, epoch_loop.normalization)
-        self.validation = validation and self.network.to_device(validation, epoch_loop.normalization)
+        self.test, self.validation = data.test, validation
         self.folder, self.progress, self.evaluate_train = folder, progress, evaluate_train
         self.n_contaminated, self.test_name = n_contaminated, data.test_name
         self.epoch = 0
@@ -160,7 +161,8 @@ class FitLoop:
         self.epoch, self.records = epoch, records
 
     def _epoch_metrics(self, epoch: int, stats: TrainStats, lr: float) -> Record:
-        test = self.network.evaluate(self.test)
+        normalization = self.epoch_loop.normalization
+        test = self.network.evaluate(self.test, normalization)
         record = {
             "epoch": epoch,
             "loss": stats.loss,
@@ -174,10 +176,10 @@ class FitLoop:
         if self.n_contaminated:
             record |= {"evaluated_loss": test.loss, "evaluated_accuracy": test.accuracy}
         if self.validation is not None:
-            validation = self.network.evaluate(self.validation)
+            validation = self.network.evaluate(self.validation, normalization)
             record |= {"validation_loss": validation.loss, "validation_accuracy": validation.accuracy}
         if self.evaluate_train:
-            train = self.network.evaluate(self.epoch_loop.device_split)
+            train = self.network.evaluate(self.epoch_loop.split, normalization)
             record |= {"train_evaluated_loss": train.loss, "train_evaluated_accuracy": train.accuracy}
         return record
 

@@ -153,8 +153,7 @@ class Model:
             raise DataError(f"data must be a Dataset, as glassnet.load_data returns. Got {data!r}.")
         if data.classes != self.classes:
             raise class_error(self.classes, data.classes)
-        device_split = self.network.to_device(data.test, dataclasses.replace(self.normalization, scale=data.scale))
-        return self.network.evaluate(device_split)
+        return self.network.evaluate(data.test, dataclasses.replace(self.normalization, scale=data.scale))
 
     def load_dataset(self) -> Dataset:
         """Load the data that the model was trained on.

@@ -9,8 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from glassnet.architecture import PRESETS, ResNetSpec, default_preset
 from glassnet.architecture import spec as get_spec
 from glassnet.data import Dataset, count_batches, load_data
@@ -223,8 +221,8 @@ def _dry_run(network: Network, task: TrainingTask) -> None:
     count, batch_size = len(task.split), task.recipe.batch_size
     last_batch = count - batch_size * (count_batches(count, batch_size) - 1)
     n_images = min(2, max(1, min(batch_size, last_batch) // network.processes.world_size))
-    first_images = task.split.take(np.arange(n_images))
-    network.gradients(task.normalization.apply(first_images.images, network.dtype), first_images.labels)
+    images = task.split.pixels(range(n_images))
+    network.gradients(task.normalization.apply(images, network.dtype), task.split.labels[:n_images])
 
 
 def _log_start(

@@ -207,14 +207,15 @@ def run_study(
 def _train(network: Network, data: Dataset, depth: int, compared: ComparedNetworks) -> GradientNorms:
     """Train for some steps, and measure before the first, after a quarter of them and after the last."""
     images, labels = _first_images(data, data.normalization, network, NORM_BATCH_SIZE)
-    trainer, split = network.trainer(RECIPE), network.to_device(data.train, data.normalization)
+    trainer, split = network.trainer(RECIPE), data.train
     batches = cycle_batches(len(data.train), RECIPE.batch_size, compared.seed)
     measured = {}
     for step in range(compared.steps + 1):
         if step in (0, compared.steps // 4, compared.steps):
             measured[step] = convolution_norms(network, images, labels)
         if step < compared.steps:
-            trainer.step(Batch(split, next(batches)))
+            indices = next(batches)
+            trainer.step(Batch(split.pixels(indices), split.labels[indices], data.normalization))
     losses, norms = zip(*measured.values(), strict=True)
     spec, values = network.spec, tuple(tuple(by_layer.values()) for by_layer in norms)
     return GradientNorms(depth, spec.skip, spec.norm, tuple(norms[0]), tuple(measured), losses, values)
@@ -235,8 +236,8 @@ def convolution_norms(network: Network, images: Array, labels: Array) -> tuple[f
 
 def _first_images(data: Dataset, normalization: Normalization, network: Network, count: int) -> tuple[Array, Array]:
     """Return the first training images, normalized, and their labels."""
-    part = data.train.take(np.arange(min(count, len(data.train))))
-    return normalization.apply(part.images, network.dtype), part.labels
+    count = min(count, len(data.train))
+    return normalization.apply(data.train.pixels(range(count)), network.dtype), data.train.labels[:count]
 
 
 def _describe_factor(factor: float) -> str:
