@@ -26,6 +26,7 @@ def test_the_tutorial_recipe_never_changes() -> None:
         "body_lr": 1.0,
         "batch_size": 64,
         "epochs": 10,
+        "ema": 0.0,
         "label_smoothing": 0.0,
         "class_weights": "none",
         "validation_fraction": 0.0,
@@ -103,7 +104,7 @@ BAD_VALUES = [
     *[("seed", value, "an integer of at least 0 and below 4294967296") for value in (-1, True, 1.5, "42", None, 2**32)],
     *[
         (field, value, "a finite number of at least 0 and below 1")
-        for field in ("momentum", "label_smoothing", "validation_fraction")
+        for field in ("momentum", "ema", "label_smoothing", "validation_fraction")
         for value in (-0.1, 1, NAN, True, "0.1", None)
     ],
     *[("nesterov", value, "True or False") for value in (1, "yes", None)],

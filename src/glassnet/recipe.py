@@ -39,6 +39,12 @@ class Recipe(Settings):
     )
     batch_size: int = setting(64, "Number of images per step.", minimum=1)
     epochs: int = setting(10, "Number of passes over the training images.", minimum=1)
+    ema: float = setting(
+        0.0,
+        "Decay of the moving average of the weights, which is evaluated and saved in their place. 0: no average.",
+        minimum=0,
+        below=1,
+    )
     label_smoothing: float = setting(
         0.0, "Probability moved from the true class to all classes equally.", minimum=0, below=1
     )

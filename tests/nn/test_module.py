@@ -269,7 +269,7 @@ def test_a_state_dict_is_an_independent_copy_and_goes_to_and_fro() -> None:
     state = net.state_dict()
     for value in state.values():
         assert value.flags.c_contiguous
-        assert not any(np.shares_memory(value, array) for _, array in net._state())
+        assert not any(np.shares_memory(value, array) for _, array in net.named_arrays())
     other.load_state_dict(state)
     assert list(other.state_dict()) == list(state)
     for key, value in other.state_dict().items():
@@ -360,7 +360,7 @@ def test_what_becomes_real_numbers_is_loaded() -> None:
 def test_to_casts_parameters_gradients_and_buffers() -> None:
     net = network()
     assert net.to(np.float32) is net
-    arrays = [array for _, array in net._state()] + [parameter.grad for parameter in net.parameters()]
+    arrays = [array for _, array in net.named_arrays()] + [parameter.grad for parameter in net.parameters()]
     assert {array.dtype for array in arrays} == {np.dtype(np.float32), np.dtype(np.int64)}
     conv = net.conv1  # type: ignore[attr-defined]
     assert layout.is_channels_last(conv.weight.data)

@@ -19,6 +19,11 @@ EVERYTHING: dict[str, Any] = {
     "augment": "flip-crop",
     "validation_fraction": 0.2,
     "schedule": "one-cycle",
+    "ema": 0.9,
+    "class_weights": "balanced",
+    "label_smoothing": 0.1,
+    "clip_grad_norm": 5.0,
+    "body_lr": 0.5,
     "epochs": 3,
     "evaluate_train": True,
 }

@@ -17,6 +17,7 @@ from glassnet.errors import ConfigError, DataError, GlassnetError, RunError, Sha
 from glassnet.progress import Progress
 from glassnet.recipe import get_recipe
 from glassnet.training import RunFolder, spec_for_data
+from glassnet.training.loop import split_validation
 from glassnet.training.schedule import learning_rates
 from tests.training.runs import EVERYTHING, assert_same_run, tensors, train, untimed
 
@@ -180,6 +181,65 @@ def test_dropout_masks_differ_from_epoch_to_epoch(digits: gn.Dataset, tmp_path: 
     first, second = run.history
     assert first["test_loss"] == second["test_loss"]
     assert first["loss"] != second["loss"]
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_ema_is_what_is_evaluated_and_saved(digits: gn.Dataset, tmp_path: Path, engine: str) -> None:
+    """The averages by hand, over the steps of two epochs; the checkpoint has the network's own weights, too."""
+    changes: dict[str, Any] = {"model": "tiny-bn", "engine": engine, "dtype": "float64", "lr": 0.2, "device": "cpu"}
+    changes |= {"schedule": "constant", "validation_fraction": 0.2}
+    run = train(digits, tmp_path / "run", ema=0.6, **changes)
+    train(digits, tmp_path / "plain", **changes)
+    checkpoint = RunFolder(run.path).read_checkpoint()
+    plain = RunFolder(tmp_path / "plain").read_checkpoint()
+    for key, array in plain.network.items():
+        np.testing.assert_array_equal(checkpoint.network[key], array, err_msg=key)
+    last = gn.load_weights(run.path / "last.safetensors")
+    assert not np.array_equal(last["fc.weight"], checkpoint.network["fc.weight"])
+    for key, array in last.items():
+        np.testing.assert_array_equal(array, checkpoint.weights[key], err_msg=key)
+    assert checkpoint.optimizer["steps/average"] == 2 * 3
+    model = gn.load(run.path, "last", engine)
+    assert model.evaluate(digits)["loss"] == pytest.approx(run.metrics["test_loss"], rel=1e-12)
+    assert run.metrics["loss"] == gn.load(tmp_path / "plain").history[-1]["loss"]  # before each step, not averaged
+    best = gn.load(run.path, "best", engine)
+    record = run.history[checkpoint.best_epoch - 1 if checkpoint.best_epoch else 0]
+    assert best.evaluate(digits)["loss"] == pytest.approx(record["test_loss"], rel=1e-12)
+
+
+def unbalanced(digits: gn.Dataset) -> gn.Dataset:
+    """The digits with fewer images of the higher classes."""
+    images, labels = digits.train.images, digits.train.labels
+    kept = np.arange(len(labels)) % 12 >= labels
+    test = {"test_images": digits.test.images, "test_labels": digits.test.labels}
+    return gn.Dataset(images[kept], labels[kept], scale=16.0, **test)
+
+
+def test_engines_train_alike_with_every_setting_in_float64(digits: gn.Dataset, tmp_path: Path) -> None:
+    changes = {**EVERYTHING, "schedule": "cosine", "warmup": 1.5, "dtype": "float64", "batch_size": 30}
+    data = unbalanced(digits)
+    runs = [train(data, tmp_path / engine, engine=engine, **changes) for engine in ("numpy", "torch")]
+    ours, theirs = (gn.load_weights(run.path / "last.safetensors") for run in runs)
+    for key, array in ours.items():
+        np.testing.assert_allclose(theirs[key], array, rtol=1e-9, atol=1e-11, err_msg=key)
+    for record, other in zip(runs[0].history, runs[1].history, strict=True):
+        norms = record.pop("gradient_norms"), other.pop("gradient_norms")
+        assert norms[0] == pytest.approx(norms[1], rel=1e-7)
+        assert {**record, "seconds": 0} == pytest.approx({**other, "seconds": 0}, rel=1e-9)
+
+
+def test_class_weights_are_those_of_the_training_images(digits: gn.Dataset, tmp_path: Path) -> None:
+    """The loss of an epoch without learning, by hand: images of rare classes count more, those held out not at all."""
+    changes: dict[str, Any] = {"lr": 1e-30, "schedule": "constant", "epochs": 1, "validation_fraction": 0.3}
+    data = unbalanced(digits)
+    run = train(data, tmp_path / "run", class_weights="balanced", dtype="float64", **changes)
+    split, _ = split_validation(data, gn.Recipe(validation_fraction=0.3))
+    losses = Outcome.from_logits(
+        split.labels, gn.build("tiny", dtype="float64").logits(data.normalization.apply(split.images, "float64"))
+    ).losses
+    counts = np.bincount(split.labels)
+    assert len(set(counts)) > 1
+    assert run.metrics["loss"] == pytest.approx(np.average(losses, weights=1 / counts[split.labels]), rel=1e-12)
 
 
 def test_label_smoothing_is_in_the_training_loss_alone(digits: gn.Dataset, tmp_path: Path) -> None:

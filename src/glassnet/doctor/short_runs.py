@@ -65,7 +65,8 @@ def run_short_training(
         accuracies.append(trainer.pop_stats().accuracy)
         if not math.isfinite(losses[-1]) or thread_time() - start > max_seconds:
             break
-    test_accuracy = math.nan if spec is None else _test_accuracy(network, context)
+    with trainer.averaged_weights():
+        test_accuracy = math.nan if spec is None else _test_accuracy(network, context)
     return ShortRun(tuple(losses), _mean_of_last_quarter(accuracies), test_accuracy)
 
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from glassnet import nn
 from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
+from glassnet.engines.averaging import ArrayAverage
 from glassnet.engines.base import Network, captured_outputs
 from glassnet.engines.records import Batch, Trace, TrainStats
 from glassnet.engines.threads import limit_blas_threads
-from glassnet.engines.trainer import HEAD_LAYERS, Trainer, check_optimizer_state, param_groups
+from glassnet.engines.trainer import HEAD_LAYERS, Trainer, check_optimizer_state, param_groups, split_state
 from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
 from glassnet.nn.kernels import Kernels
@@ -134,6 +135,8 @@ class NumpyTrainer(Trainer):
         groups = param_groups(recipe, self.parameters)
         self.lr_factors = [group.pop("lr_factor") for group in groups]
         self.optimizer = _optimizer(recipe, groups)
+        averaged = {key: array for key, array in self.trained.named_arrays() if array.dtype.kind == "f"}
+        self.average = ArrayAverage(recipe.ema, averaged) if recipe.ema else None
         self._reset_stats()
 
     def _reset_stats(self) -> None:
@@ -160,6 +163,8 @@ class NumpyTrainer(Trainer):
             for group, factor in zip(self.optimizer.param_groups, self.lr_factors, strict=True):
                 group["lr"] = rate * factor
             self.optimizer.step()
+            if self.average is not None:
+                self.average.update()
         weight = len(labels) if self.class_weights is None else float(self.class_weights[labels].sum())
         self._loss_sum += loss * weight
         self._weight += weight
@@ -184,20 +189,24 @@ class NumpyTrainer(Trainer):
         return stats
 
     def state(self) -> dict[str, Array]:
-        return {
+        state = {
             f"{key}/{name}": np.array(array, order="C")
             for key, parameter in self.parameters.items()
             for name, array in self.optimizer.state[parameter].items()
         }
+        return state if self.average is None else state | self.average.state()
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         shapes = {key: parameter.data.shape for key, parameter in self.parameters.items()}
-        loaded = check_optimizer_state(self.recipe, shapes, self.network.dtype, state)
+        optimizer, averages = split_state(state, self.average)
+        loaded = check_optimizer_state(self.recipe, shapes, self.network.dtype, optimizer)
         for key, parameter in self.parameters.items():
             self.optimizer.state[parameter] = held = {}
             for name, array in loaded.get(key, {}).items():
                 held[name] = np.empty_like(parameter.data if array.ndim else array)
                 held[name][...] = array
+        if self.average is not None:
+            self.average.load_state(averages)
 
 
 def _copies(arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -23,10 +23,11 @@ from glassnet.engines import torch_layers
 from glassnet.engines.base import Network, captured_outputs
 from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
 from glassnet.engines.records import Batch, Trace, TrainStats
+from glassnet.engines.torch_averaging import TensorAverage
 from glassnet.engines.torch_device import autocast, choose_device, join_processes
 from glassnet.engines.torch_inputs import normalize, to_array, to_device
 from glassnet.engines.torch_optimizer import TorchOptimizer
-from glassnet.engines.trainer import HEAD_LAYERS, Trainer
+from glassnet.engines.trainer import HEAD_LAYERS, Trainer, split_state
 from glassnet.errors import GlassnetError
 from glassnet.nn.module import match_state_dict
 from glassnet.recipe import Recipe
@@ -182,6 +183,7 @@ class TorchTrainer(Trainer):
         self.class_weights = None if weights is None else torch.from_numpy(weights).to(*place)
         self.loss = torch.nn.CrossEntropyLoss(self.class_weights, label_smoothing=recipe.label_smoothing)
         self.optimizer = TorchOptimizer(recipe, self.parameters)
+        self.average = TensorAverage(recipe.ema, self._averaged_tensors(freeze)) if recipe.ema else None
         self._reset_stats()
 
     def _distributed(self) -> Any:
@@ -190,6 +192,15 @@ class TorchTrainer(Trainer):
         join_processes(network.processes, network.torch_device)
         module = DistributedDataParallel(network.module)
         return torch.compile(module) if network.compute.compile else module
+
+    def _averaged_tensors(self, freeze: str | None) -> dict[str, Tensor]:
+        """Return the parameters and floating-point buffers of the layers that are trained."""
+        tensors: dict[str, Tensor] = self.network.module.state_dict(keep_vars=True)
+        return {
+            key: tensor
+            for key, tensor in tensors.items()
+            if tensor.is_floating_point() and (freeze is None or key.partition(".")[0] in HEAD_LAYERS)
+        }
 
     def _reset_stats(self) -> None:
         # Sums stay on the device, so that no step waits for it. Apple's GPU has no float64.
@@ -232,6 +243,8 @@ class TorchTrainer(Trainer):
         self.optimizer.lr = self.recipe.lr if lr is None else lr
         self.scaler.step(optimizer)
         self.scaler.update()
+        if self.average is not None:
+            self.average.update()
         loss = loss.detach()
         if count:
             self._loss_sum += loss * weight
@@ -293,10 +306,14 @@ class TorchTrainer(Trainer):
         return TrainStats(loss / (weight or 1), n_correct / max(1, count), int(count), norms)
 
     def state(self) -> dict[str, Array]:
-        return self.optimizer.state()
+        state = self.optimizer.state()
+        return state if self.average is None else state | self.average.state()
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        self.optimizer.load_state(state)
+        optimizer, averages = split_state(state, self.average)
+        self.optimizer.load_state(optimizer)
+        if self.average is not None:
+            self.average.load_state(averages)
 
 
 @contextmanager

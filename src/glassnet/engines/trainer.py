@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.engines.averaging import SUFFIX, WeightAverage
 from glassnet.engines.records import Batch, TrainStats
 from glassnet.errors import GlassnetError
 from glassnet.recipe import Recipe
@@ -18,7 +20,9 @@ HEAD_LAYERS = ("dropout", "fc")  # the layers that are trained with freeze="back
 
 
 class Trainer(ABC):
-    """An optimizer at work on one network."""
+    """An optimizer at work on one network. ``average`` is that of a recipe with ``ema``, otherwise None."""
+
+    average: WeightAverage | None
 
     @abstractmethod
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> Any:
@@ -37,7 +41,8 @@ class Trainer(ABC):
     def state(self) -> dict[str, Array]:
         """Return copies of the optimizer's arrays under parameter keys: ``conv1.weight/momentum_buffer``, ...
 
-        They have the shape and dtype of their parameter; ``step`` is an array of shape ().
+        They have the shape and dtype of their parameter; ``step`` is an array of shape (). Averaged weights are under
+        ``conv1.weight/average``, ..., and the number of their steps under ``steps/average``.
         """
 
     @abstractmethod
@@ -48,6 +53,12 @@ class Trainer(ABC):
             are missing or those of another optimizer, or a number is impossible for this one (NaN, a negative second
             moment). The trainer is unchanged then.
         """
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Give the network the averages of its weights while the context lasts, if the recipe has ``ema``."""
+        with nullcontext() if self.average is None else self.average.applied():
+            yield
 
 
 def param_groups(recipe: Recipe, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -66,6 +77,19 @@ def param_groups(recipe: Recipe, parameters: Mapping[str, Any]) -> list[dict[str
         {"params": group, "weight_decay": weight_decay, "lr_factor": lr_factor}
         for (weight_decay, lr_factor), group in groups.items()
     ]
+
+
+def split_state(
+    state: Mapping[str, Array], average: WeightAverage | None
+) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+    """Return a trainer's state in two parts: the optimizer's, and that of the averaged weights, checked.
+
+    :raises GlassnetError: as ``Trainer.load_state``.
+    """
+    if average is None or not state:
+        return state, {}
+    optimizer = {path: array for path, array in state.items() if not path.endswith(SUFFIX)}
+    return optimizer, average.checked({path: array for path, array in state.items() if path not in optimizer})
 
 
 def check_optimizer_state(

@@ -132,7 +132,7 @@ class Module:
         """Yield all parameters, in torch's order."""
         return (parameter for _, parameter in self.named_parameters())
 
-    def _state(self) -> Iterator[tuple[str, Array]]:
+    def named_arrays(self) -> Iterator[tuple[str, Array]]:
         """Yield every parameter and buffer under its key, the arrays themselves, in torch's order."""
         for prefix, module in self.named_modules():
             dot = f"{prefix}." if prefix else ""
@@ -144,7 +144,7 @@ class Module:
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters and buffers, of their shape and dtype, under torch's keys."""
-        return {key: np.array(array, order="C") for key, array in self._state()}
+        return {key: np.array(array, order="C") for key, array in self.named_arrays()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Copy ``state`` into the parameters and buffers, cast to their dtype.
@@ -155,7 +155,7 @@ class Module:
         :raises GlassnetError: if keys are missing, unexpected or wrongly shaped, or a value is not an array of real
             numbers.
         """
-        arrays = dict(self._state())
+        arrays = dict(self.named_arrays())
         expected = {key: (array.shape, array.dtype) for key, array in arrays.items()}
         for key, array in match_state_dict(expected, state).items():
             arrays[key][...] = array

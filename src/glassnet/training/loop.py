@@ -150,7 +150,9 @@ class FitLoop:
     def _run_epoch(self) -> None:
         start = perf_counter()
         epoch = self.epoch + 1
-        record = self._epoch_metrics(epoch, *self.epoch_loop.run_epoch(epoch, self.progress.advance))
+        results = self.epoch_loop.run_epoch(epoch, self.progress.advance)
+        with self.epoch_loop.trainer.averaged_weights():
+            record = self._epoch_metrics(epoch, *results)
         record["seconds"] = perf_counter() - start
         state, optimizer = self.network.state_dict(), self.epoch_loop.trainer.state()
         self._check_finite(record, state | optimizer)

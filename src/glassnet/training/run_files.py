@@ -40,6 +40,11 @@ class Checkpoint:
     optimizer: Arrays
     records: list[Record] = field(default_factory=list)
 
+    @property
+    def weights(self) -> Arrays:
+        """The weights that are evaluated and saved: their moving averages with a recipe's ``ema``, or the network's."""
+        return {key: self.optimizer.get(f"{key}/average", array) for key, array in self.network.items()}
+
 
 class RunFiles:
     """The files of one run, at their paths."""
@@ -141,9 +146,9 @@ class RunFiles:
         self._write_weights(checkpoint)
 
     def _write_weights(self, checkpoint: Checkpoint) -> None:
-        save_tensors(self.last_path, checkpoint.network)
+        save_tensors(self.last_path, checkpoint.weights)
         if checkpoint.best_epoch == checkpoint.epoch:
-            save_tensors(self.best_path, checkpoint.network)
+            save_tensors(self.best_path, checkpoint.weights)
 
     def read_checkpoint(self) -> Checkpoint:
         """Return the state after the last finished epoch.

@@ -1,0 +1,32 @@
+"""The moving average of weights in the PyTorch engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from glassnet.engines.averaging import WeightAverage
+from glassnet.engines.torch_inputs import to_array
+
+
+class TensorAverage(WeightAverage):
+    """The average of torch tensors, on their device; all of them move in a few kernels."""
+
+    def _move(self, rate: float) -> None:
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.averages.values()), list(self.tensors.values()), rate)
+
+    def _copies(self) -> dict[str, Tensor]:
+        return {key: tensor.detach().clone() for key, tensor in self.tensors.items()}
+
+    def _assign(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        with torch.no_grad():
+            for key, tensor in tensors.items():
+                tensor.copy_(torch.as_tensor(values[key]))
+
+    def _to_array(self, average: Tensor) -> NDArray[Any]:
+        return to_array(average)
