@@ -30,6 +30,7 @@ def test_the_tutorial_recipe_never_changes() -> None:
         "label_smoothing": 0.0,
         "class_weights": "none",
         "validation_fraction": 0.0,
+        "patience": None,
         "clip_grad_norm": None,
         "augment": "none",
         "seed": 42,
@@ -113,6 +114,7 @@ BAD_VALUES = [
         for value in (0, -1, NAN, INF, True, "1", None)
     ],
     *[("class_weights", value, "one of 'none', 'balanced'") for value in (True, "equal")],
+    *[("patience", value, "an integer of at least 1 or None") for value in (0, -1, 1.5, True, "1")],
     *[("clip_grad_norm", value, "a finite number above 0 or None") for value in (0, -1, NAN, INF, True, "1")],
 ]
 

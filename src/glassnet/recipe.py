@@ -54,6 +54,11 @@ class Recipe(Settings):
     validation_fraction: float = setting(
         0.0, "Fraction of the training images that is held out to choose the best epoch.", minimum=0, below=1
     )
+    patience: int | None = setting(
+        None,
+        "Epochs without a better validation epoch, after which the training stops early. Default: it does not.",
+        minimum=1,
+    )
     clip_grad_norm: float | None = setting(
         None, "Scale the whole gradient down to at most this L2 norm. Default: no clipping.", above=0
     )

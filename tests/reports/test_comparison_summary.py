@@ -120,6 +120,12 @@ def test_summary_names_an_unfinished_run(compare_fakes):
     assert "“b” is not finished" not in summary
 
 
+def test_summary_names_a_run_that_stopped_early(compare_fakes):
+    stopped = fake_run("a", seconds=(1.0,))
+    stopped.history[-1]["epochs_since_best"] = stopped.config["recipe"]["patience"] = 1
+    assert "“a” stopped early, after 1 of 2 epochs: " in text(compare_fakes(stopped, fake_run("b")))
+
+
 def test_summary_names_the_weights_that_validation_selected(compare_fakes):
     summary = text(compare_fakes(fake_run("a", recipe={"validation_fraction": 0.1}), fake_run("b")))
     assert "The weights of “a” were selected on its validation set." in summary

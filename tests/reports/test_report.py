@@ -190,6 +190,19 @@ def test_build_page_explains_label_smoothing(run, digits_data):
         assert ("label smoothing of 0.1" in caption(losses)) is told
 
 
+def test_summary_says_that_a_run_stopped_early(run, digits_data):
+    run.history[:] = [{**run.history[0], "epochs_since_best": 1}]
+    run.config["recipe"]["patience"] = 1
+    told = "The run stopped early, after 1 of 2 epochs: validation was best after epoch 0, and patience is 1."
+    assert told in build_page(run, digits_data).summary
+
+
+def test_build_page_explains_class_weights(run, digits_data):
+    run.config["recipe"]["class_weights"] = "balanced"
+    losses = build_page(run, digits_data).sections[1].blocks[0]
+    assert "In the training loss every class has the same weight" in caption(losses)
+
+
 def test_summary_says_that_a_run_is_not_finished(run, digits_data):
     run.history[:] = run.history[:1]
     page = build_page(run, digits_data)

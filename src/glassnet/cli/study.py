@@ -120,7 +120,7 @@ def gradient_flow(
 
 
 # What the study sets by itself.
-LR_RANGE_SETS = ("lr", "schedule", "warmup", "ema", "epochs", "validation_fraction", "augment", "seed")
+LR_RANGE_SETS = ("lr", "schedule", "warmup", "ema", "epochs", "validation_fraction", "patience", "augment", "seed")
 
 
 @study.command("lr-range", epilog="Example: glassnet study lr-range digits --model tiny-bn --optimizer adam")

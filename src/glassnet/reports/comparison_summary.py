@@ -6,6 +6,7 @@ from pathlib import Path
 from glassnet.measures.significance import accuracy_difference_interval
 from glassnet.pages.text import format_factor, format_points, format_seconds, format_test, join_words, pluralize
 from glassnet.reports.run_results import PairTest, RunResult, SettingDifference
+from glassnet.training.early_stopping import describe_stop
 
 _SAME_SPEED = 1.1  # smaller ratios of times mean nothing on a machine that does other work, too
 _COMPUTE = frozenset({"engine", "device", "precision", "threads", "compile", "channels last"})
@@ -136,7 +137,7 @@ def _notes(results: Sequence[RunResult]) -> list[str]:
     notes: list[str] = []
     folders: dict[Path, RunResult] = {}
     for result in results:
-        recipe, n_epochs = result.model.config.get("recipe") or {}, len(result.model.history)
+        recipe, history = result.model.config.get("recipe") or {}, result.model.history
         folder = result.model.path.resolve()
         if result.contaminated:
             notes.append(
@@ -146,8 +147,8 @@ def _notes(results: Sequence[RunResult]) -> list[str]:
         if folder in folders:
             notes.append(f"{_quote(result)} and {_quote(folders[folder])} are the same run folder.")
         folders.setdefault(folder, result)
-        if 0 < n_epochs < recipe.get("epochs", n_epochs):
-            notes.append(f"{_quote(result)} is not finished: {n_epochs} of {recipe['epochs']} epochs are recorded.")
+        if 0 < len(history) < recipe.get("epochs", 0):
+            notes.append(f"{_quote(result)} {describe_stop(recipe, history)}.")
         has_validation = recipe.get("validation_fraction") or result.model.config["data"].get("validation")
         if has_validation and result.outcome is not None:
             notes.append(f"The weights of {_quote(result)} were selected on its validation set.")

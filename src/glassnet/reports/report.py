@@ -14,6 +14,7 @@ from glassnet.pages.page import Block, Page, Section, Table, write_page
 from glassnet.pages.text import Cell, first_names, format_shape, format_value, isolate, pluralize, shorten
 from glassnet.reports.class_results import class_blocks
 from glassnet.reports.run_results import data_name, engine_title, image_names, training_seconds
+from glassnet.training.early_stopping import describe_stop
 from glassnet.training.log_line import value_on_test_set
 
 if TYPE_CHECKING:
@@ -106,9 +107,8 @@ def _summary(model: "Model", dataset: "Dataset | None", outcome: measures.Outcom
         sentences.append(f"{sentence} The sections below show these results.")
         if dataset.fingerprint != data["fingerprint"] and (contaminated := model.images.count_trained(dataset.test)):
             sentences.append(_describe_test_set(contaminated, dataset.test_name))
-    planned = recipe.get("epochs", len(history))
-    if 0 < len(history) < planned:
-        sentences.append(f"The run is not finished: {len(history)} of {planned} epochs are recorded.")
+    if 0 < len(history) < recipe.get("epochs", 0):
+        sentences.append(f"The run {describe_stop(recipe, history)}.")
     if any(not math.isfinite(record["loss"]) for record in history if record.get("loss") is not None):
         sentences.append("The training diverged: some losses are not finite. A lower learning rate may help.")
     return sentences

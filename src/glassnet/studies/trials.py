@@ -23,6 +23,7 @@ from glassnet.progress import Progress
 from glassnet.recipe import Recipe
 from glassnet.studies.process_pool import FractionProgress, run_in_processes
 from glassnet.training import RunFolder, train
+from glassnet.training.early_stopping import has_stopped
 from glassnet.training.log_line import describe_epoch
 from glassnet.training.run_files import Record
 
@@ -76,7 +77,10 @@ class TrialRunner:
     def fraction_done(self, trial: Trial) -> float:
         """Return the fraction of a trial's epochs that its run folder has."""
         folder = RunFolder(self.folder / trial.name)
-        return min(1.0, len(folder.read_records()) / trial.recipe.epochs) if folder.has_checkpoint else 0.0
+        if not folder.has_checkpoint:
+            return 0.0
+        records = folder.read_records()
+        return 1.0 if has_stopped(trial.recipe.patience, records) else min(1.0, len(records) / trial.recipe.epochs)
 
     def run(self, trial: Trial, progress: Progress) -> TrialResult:
         """Train a trial to its end, from its last checkpoint. A run that diverges has a result, too."""

@@ -27,6 +27,7 @@ from glassnet.errors import ConfigError, DivergedError
 from glassnet.formats import format_duration
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe
+from glassnet.training.early_stopping import SINCE_BEST, describe_stop, has_stopped
 from glassnet.training.log_line import describe_epoch
 from glassnet.training.run_files import Checkpoint, Record
 from glassnet.training.run_folder import RunFolder
@@ -134,7 +135,7 @@ class FitLoop:
         title, total = self.network.engine_title, self.recipe.epochs
         self.progress.start(title, total * n_steps, self.epoch * n_steps)
         try:
-            while self.epoch < epochs:
+            while self.epoch < epochs and not has_stopped(self.recipe.patience, self.records):
                 self._run_epoch()
                 number = f"{self.epoch:0{len(str(total))}}/{total}"
                 described = describe_epoch(self.records[-1], self.recipe, test_name=self.test_name)
@@ -144,6 +145,8 @@ class FitLoop:
             raise
         finally:
             self.progress.finish()
+        if has_stopped(self.recipe.patience, self.records) and self.epoch < total:
+            self.progress.log(f"[{title}] {describe_stop(vars(self.recipe), self.records)}")
         self.progress.log(f"[{title}] {format_duration(perf_counter() - start)} in all")
         self.folder.unlock()
 
@@ -158,6 +161,8 @@ class FitLoop:
         self._check_finite(record, state | optimizer)
         if self.validation is not None and self._is_best(record):
             self.best_epoch = epoch
+        if self.recipe.patience is not None and self.best_epoch is not None:
+            record[SINCE_BEST] = epoch - self.best_epoch
         records = [*self.records, record]
         self.folder.save_epoch(Checkpoint(epoch, self.best_epoch, state, optimizer, records))
         self.epoch, self.records = epoch, records

@@ -10,7 +10,6 @@ from glassnet.compute import Compute
 from glassnet.data import Dataset
 from glassnet.engines import Network
 from glassnet.errors import RunError
-from glassnet.recipe import Recipe
 from glassnet.training.config import DataConfig, RunConfig
 from glassnet.training.image_table import ImageTable
 from glassnet.training.model import describe_change
@@ -60,7 +59,7 @@ def check_same_data(folder: RunFolder, described: DataConfig, data: Dataset, ima
         )
 
 
-def restore(folder: RunFolder, config: dict[str, Any], network: Network, recipe: Recipe) -> Checkpoint:
+def restore(folder: RunFolder, config: dict[str, Any], network: Network) -> Checkpoint:
     """Load the weights of the last finished epoch, and write the present machine into the configuration.
 
     :raises RunError: if the run has other settings, or is damaged.
@@ -68,6 +67,6 @@ def restore(folder: RunFolder, config: dict[str, Any], network: Network, recipe:
     check_resumable(RunConfig.parse(folder.read_config(), folder.config_path).to_dict(), config, folder.path)
     checkpoint = folder.restore()
     network.load_state_dict(checkpoint.network)
-    if checkpoint.epoch < recipe.epochs:
+    if not folder.is_finished:
         folder.write_config(config)
     return checkpoint

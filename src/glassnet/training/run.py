@@ -23,6 +23,7 @@ from glassnet.progress import Progress, TerminalProgress, show_progress
 from glassnet.recipe import Recipe, get_recipe
 from glassnet.settings import Settings
 from glassnet.training.config import data_config, run_config
+from glassnet.training.early_stopping import check_patience, has_stopped
 from glassnet.training.image_table import ImageTable
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.log_line import describe_accuracy, name_test_set
@@ -40,8 +41,9 @@ class Run:
     the step that uses it), ``test_loss`` and ``test_accuracy``, ``contaminated``, ``lr`` (of the last step),
     ``gradient_norms`` (the L2 norm of each parameter's gradient at the last step) and ``seconds`` (of steps and
     evaluations). Further keys are ``validation_loss`` and ``validation_accuracy`` with a validation split,
-    ``train_evaluated_loss`` and ``train_evaluated_accuracy`` with ``evaluate_train``. Accuracies are fractions, losses
-    mean cross-entropies.
+    ``train_evaluated_loss`` and ``train_evaluated_accuracy`` with ``evaluate_train``, and ``epochs_since_best`` with
+    ``patience``: the training stopped early where that is reached. Accuracies are fractions, losses mean
+    cross-entropies. With ``ema`` all evaluations are of the averaged weights.
 
     ``contaminated`` is the number of test images that this run, or one that its initial weights come from, was trained
     on. With any there is no test accuracy: ``test_loss`` and ``test_accuracy`` are None, and ``evaluated_loss`` and
@@ -150,6 +152,9 @@ def train(
     folder = RunFolder(_new_path(spec, dataset) if run is None else run)
     normalization = initial_weights.normalization_for(dataset)
     training, validation = split_validation(dataset, recipe)
+    check_patience(recipe, validation)
+    if recipe.patience is not None and compute.devices > 1:
+        raise ConfigError(f"patience must be None with several devices. Got {recipe.patience} with {compute.devices}.")
     images = ImageTable.from_splits(dataset, training, validation, initial_weights.images)
     task = TrainingTask(spec, compute, recipe, training, normalization, freeze)
     network = task.build(ProcessGroup.create(compute.devices))
@@ -161,7 +166,7 @@ def train(
     checkpoint = None
     if resume and folder.has_checkpoint:
         check_same_data(folder, described, dataset, images)
-        checkpoint = restore(folder, config, network, recipe)
+        checkpoint = restore(folder, config, network)
     if checkpoint is None:
         _dry_run(network, task)
         if before is not None:
@@ -212,6 +217,8 @@ def _load(data: str | PathLike[str] | Dataset, spec: ResNetSpec | None, image_si
 
 
 def _remaining_epochs(recipe: Recipe, checkpoint: Checkpoint | None, stop_after_epoch: int | None) -> range:
+    if checkpoint and has_stopped(recipe.patience, checkpoint.records):
+        return range(0)
     n_finished = checkpoint.epoch if checkpoint else 0
     return range(n_finished + 1, min(recipe.epochs, stop_after_epoch or recipe.epochs) + 1)
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from glassnet.errors import DataError, RunError, as_path, choice_error
 from glassnet.files import add_path_to_error, write_atomically
+from glassnet.training.early_stopping import has_stopped
 from glassnet.training.image_table import ImageTable
 from glassnet.weights import load_tensors, save_tensors
 
@@ -68,14 +69,17 @@ class RunFiles:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all epochs of the recipe are finished; imported weights are.
+        """Whether all epochs of the recipe are finished, or the training stopped early; imported weights are.
 
         :raises RunError: if the configuration or the checkpoint is missing or damaged.
         """
         recipe = self.read_config()["recipe"]  # imported weights have none
         try:
-            return recipe is None or self.read_checkpoint().epoch >= int(recipe["epochs"])
-        except (KeyError, TypeError, ValueError):
+            if recipe is None:
+                return True
+            checkpoint, patience = self.read_checkpoint(), recipe.get("patience")
+            return checkpoint.epoch >= int(recipe["epochs"]) or has_stopped(patience, checkpoint.records)
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise RunError(f"{self.config_path}: recipe must have a number of epochs. Got {recipe!r}.") from None
 
     def weights_path(self, name: str | None = None) -> Path:
