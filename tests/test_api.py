@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import glassnet as gn
+from glassnet import engines
 from glassnet.errors import ConfigError, DataError
 from glassnet.progress import Progress
+from glassnet.training import model as model_module
+from glassnet.training import run as training_module
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +26,53 @@ def runs(tmp_path_factory: pytest.TempPathFactory, digits: gn.Dataset) -> list[P
 
 def test_train_writes_the_report(runs: list[Path]) -> None:
     assert (runs[0] / "report.html").is_file()
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[None]:
+    """Return a list that gets a member for each call of a function."""
+    calls: list[None] = []
+    function = getattr(owner, name)
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls.append(None)
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, counted)
+    return calls
+
+
+def test_train_loads_evaluates_and_draws_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = [count_calls(monkeypatch, module, "load_data") for module in (training_module, model_module)]
+    evaluations = count_calls(monkeypatch, engines.Network, "evaluate")
+    draws = count_calls(monkeypatch, engines, "initial_state_dict")
+    run = gn.train("tiny", "digits", samples=200, epochs=3, run=tmp_path / "run", progress=Progress())
+    assert (run.path / "report.html").is_file()
+    assert [len(calls) for calls in (*loads, evaluations, draws)] == [1, 0, 3, 1]
+
+
+def test_train_writes_the_report_that_a_run_folder_gives(digits: gn.Dataset, tmp_path: Path) -> None:
+    run = gn.train("tiny", digits, epochs=2, run=tmp_path / "run", progress=Progress())
+    written = (run.path / "report.html").read_bytes()
+    assert b"Misclassified" in written
+    assert gn.report(run.path, digits, tmp_path / "again.html").path.read_bytes() == written
+
+
+def test_train_writes_the_report_of_the_best_weights_after_a_resume(digits: gn.Dataset, tmp_path: Path) -> None:
+    options = {"epochs": 2, "lr": 0.3, "schedule": "constant", "seed": 1, "validation_fraction": 0.2}
+    options |= {"run": tmp_path / "run", "progress": Progress()}
+    gn.train("tiny", digits, stop_after_epoch=1, report=False, **options)
+    run = gn.train("tiny", digits, resume=True, **options)
+    assert (
+        run.history[0]["validation_accuracy"] > run.history[1]["validation_accuracy"]
+    )  # the results of the last differ
+    written = (run.path / "report.html").read_bytes()
+    assert gn.report(run.path, digits, tmp_path / "again.html").path.read_bytes() == written
+
+
+def test_train_returns_a_run_without_its_data(digits: gn.Dataset, tmp_path: Path) -> None:
+    run = gn.train("tiny", digits, epochs=1, run=tmp_path / "run", progress=Progress())
+    assert run.dataset is None
+    assert run.outcome is None
 
 
 def test_train_leaves_the_report_out(digits: gn.Dataset, tmp_path: Path) -> None:

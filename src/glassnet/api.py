@@ -11,6 +11,7 @@ from glassnet.progress import TerminalProgress, show_progress
 
 if TYPE_CHECKING:
     from glassnet.architecture import ResNetSpec
+    from glassnet.classification import Outcome
     from glassnet.data import Dataset
     from glassnet.reports import Comparison, Report
 
@@ -47,11 +48,11 @@ def train(
     if report:
         try:
             with show_progress(progress):
-                _write_report(run.path)
+                _write_report(run.path, run.dataset, outcome=run.outcome)
         except KeyboardInterrupt as stop:
             stop.args = (f"The training in {run.path} is finished. Write its report with: glassnet report {run.path}",)
             raise
-    return run
+    return training.Run(run.path, run.history)  # without the data, which takes memory
 
 
 def report(run: Source, data: Source | Dataset | None = None, output: Source | None = None) -> Report:
@@ -88,11 +89,16 @@ def compare(*runs: Source, data: Source | Dataset | None = None, output: Source 
     return comparison
 
 
-def _write_report(run: Source, data: Source | Dataset | None = None, output: Source | None = None) -> Report:
+def _write_report(
+    run: Source,
+    data: Source | Dataset | None = None,
+    output: Source | None = None,
+    outcome: Outcome | None = None,
+) -> Report:
     from glassnet.reports import write_report
 
     model = training.load(run)
-    return write_report(model, _evaluation_data(model, data), None if output is None else Path(output))
+    return write_report(model, _evaluation_data(model, data), None if output is None else Path(output), outcome)
 
 
 def _evaluation_data(model: training.Model, data: Source | Dataset | None) -> Dataset | None:

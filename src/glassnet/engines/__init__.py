@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,27 +33,40 @@ __all__ = [
 
 
 def build(
-    spec: ResNetSpec | str, engine: str = "numpy", seed: int = 42, dtype: DTypeLike = "float32", **compute: Any
+    spec: ResNetSpec | str,
+    engine: str = "numpy",
+    seed: int = 42,
+    dtype: DTypeLike = "float32",
+    *,
+    state: Mapping[str, Any] | None = None,
+    **compute: Any,
 ) -> Network:
     """Return a network with initial weights that follow from ``seed`` alone, whatever the engine.
 
     :param spec: a ResNetSpec, or the name of a preset.
     :param engine: ``numpy``, with gradients written by hand, or ``torch``.
     :param dtype: ``float32`` for training, or ``float64`` for gradient checks.
+    :param state: weights and buffers under torch's keys, in place of drawn ones: large networks take a while to draw.
     :param compute: further fields of ``Compute``: ``kernels`` (``fast`` or ``plain``: NumPy engine), ``threads`` (the
         NumPy engine computes the same bits with any number; PyTorch takes it for the whole process), and of the
         PyTorch engine ``device``, ``precision``, ``compile`` and ``channels_last``.
     :raises ConfigError: if a preset, field or value is unknown, or a device is not available.
-    :raises GlassnetError: if PyTorch is missing, or fails to import.
+    :raises GlassnetError: if PyTorch is missing, or fails to import; or if ``state`` does not fit the network.
     """
     name = np.dtype(dtype).name if dtype in (np.float32, np.float64) else dtype
     settings = Compute(engine=engine, dtype=name).replace(**compute)  # type: ignore[arg-type]
     if settings.devices != 1:
         raise ConfigError(f"devices must be 1 to build a network. Got {settings.devices}.")
-    return build_network(get_spec(spec) if not isinstance(spec, ResNetSpec) else spec, settings, seed)
+    return build_network(get_spec(spec) if not isinstance(spec, ResNetSpec) else spec, settings, seed, state=state)
 
 
-def build_network(spec: ResNetSpec, compute: Compute, seed: int, processes: ProcessGroup = SINGLE_PROCESS) -> Network:
+def build_network(
+    spec: ResNetSpec,
+    compute: Compute,
+    seed: int,
+    processes: ProcessGroup = SINGLE_PROCESS,
+    state: Mapping[str, Any] | None = None,
+) -> Network:
     """Return a network as ``build`` does, as that of one of several processes.
 
     :raises ConfigError: if a device is not available, or the seed is invalid.
@@ -68,7 +82,7 @@ def build_network(spec: ResNetSpec, compute: Compute, seed: int, processes: Proc
         from glassnet.engines.numpy_engine import NumpyNetwork
 
         network = NumpyNetwork(spec, compute)
-    network.load_state_dict(initial_state_dict(spec, seed))
+    network.load_state_dict(initial_state_dict(spec, seed) if state is None else state)
     network.seed_dropout(dropout_rng)
     return network
 
@@ -86,11 +100,8 @@ def clone_network(network: Network, **changes: Any) -> Network:
 
         compute = network.compute.replace(**{**own, "threads": None, **changes})  # threads are the whole process's
         with torch.random.fork_rng(devices=[]):  # torch.nn's layers draw weights, which are then replaced
-            copy = build_network(network.spec, compute, 0)
-    else:
-        copy = build_network(network.spec, network.compute.replace(**{**own, **changes}), 0)
-    copy.load_state_dict(network.state_dict())
-    return copy
+            return build_network(network.spec, compute, 0, state=network.state_dict())
+    return build_network(network.spec, network.compute.replace(**{**own, **changes}), 0, state=network.state_dict())
 
 
 def _check_torch() -> None:

@@ -36,13 +36,19 @@ class Report:
         return f"Report({self.title}: {self.path})"
 
 
-def write_report(model: "Model", dataset: "Dataset | None" = None, path: Path | str | None = None) -> Report:
+def write_report(
+    model: "Model",
+    dataset: "Dataset | None" = None,
+    path: Path | str | None = None,
+    outcome: measures.Outcome | None = None,
+) -> Report:
     """Write the report of a run as one HTML file that opens offline. The run stays as it is.
 
     :param model: a run as ``glassnet.load`` returns it.
     :param dataset: its data; by default loaded again from the source that the run recorded. If that fails, the report
         shows what the run folder has, and says what is missing and why.
     :param path: the file to write; by default ``report.html`` in the run folder. An older report is replaced.
+    :param outcome: that of the model on the dataset's test images if it is known; by default it is computed.
     :raises DataError: if the dataset has other classes than the run.
     :raises RunError: if the file cannot be written.
     """
@@ -57,14 +63,17 @@ def write_report(model: "Model", dataset: "Dataset | None" = None, path: Path | 
             f"The data of a report on {model.path} must have its classes ({first_names(model.classes)}). Got "
             f"{len(dataset.classes)} classes ({first_names(dataset.classes)})."
         )
-    page = build_page(model, dataset, missing)
+    page = build_page(model, dataset, missing, outcome)
     return Report(write_page(page, Path(model.path) / "report.html" if path is None else Path(path)), page.title)
 
 
-def build_page(model: "Model", dataset: "Dataset | None", missing: str = "") -> Page:
+def build_page(
+    model: "Model", dataset: "Dataset | None", missing: str = "", outcome: measures.Outcome | None = None
+) -> Page:
     """Return the report as a page, not yet written.
 
     :param missing: the reason why there is no dataset.
+    :param outcome: that of the model on the dataset's test images if it is known.
     """
     title = f"{_model_name(model)} on {data_name(model)}" if model.history else _model_name(model)
     if dataset is None:
@@ -74,7 +83,8 @@ def build_page(model: "Model", dataset: "Dataset | None", missing: str = "") -> 
         )
         sections = [_training(model), _network(model, []), _settings(model)]
         return Page(title, _key_figures(model, None), [*_summary(model, None, None), sentence], sections)
-    outcome, name = measures.outcome(model, dataset.test, dataset.scale), model.name_test_set(dataset)
+    outcome = outcome or measures.outcome(model, dataset.test, dataset.scale)
+    name = model.name_test_set(dataset)
     sections = [
         _samples(dataset),
         _training(model),

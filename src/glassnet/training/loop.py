@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
+from glassnet.classification import Outcome
 from glassnet.data import (
     Dataset,
     Normalization,
@@ -120,6 +121,7 @@ class FitLoop:
         self.epoch = 0
         self.best_epoch: int | None = None
         self.records: list[Record] = []
+        self.outcome: Outcome | None = None  # of the weights that ``load`` chooses, on the test images, if known
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint, whose weights the network has already."""
@@ -153,23 +155,25 @@ class FitLoop:
     def _run_epoch(self) -> None:
         start = perf_counter()
         epoch = self.epoch + 1
-        results = self.epoch_loop.run_epoch(epoch, self.progress.advance)
+        stats, lr = self.epoch_loop.run_epoch(epoch, self.progress.advance)
         with self.epoch_loop.trainer.averaged_weights():
-            record = self._epoch_metrics(epoch, *results)
+            test = self.network.evaluate(self.test, self.epoch_loop.normalization)
+            record = self._epoch_metrics(epoch, stats, lr, test)
         record["seconds"] = perf_counter() - start
         state, optimizer = self.network.state_dict(), self.epoch_loop.trainer.state()
         self._check_finite(record, state | optimizer)
-        if self.validation is not None and self._is_best(record):
-            self.best_epoch = epoch
+        if self.validation is None:
+            self.outcome = test
+        elif self._is_best(record):
+            self.best_epoch, self.outcome = epoch, test
         if self.recipe.patience is not None and self.best_epoch is not None:
             record[SINCE_BEST] = epoch - self.best_epoch
         records = [*self.records, record]
         self.folder.save_epoch(Checkpoint(epoch, self.best_epoch, state, optimizer, records))
         self.epoch, self.records = epoch, records
 
-    def _epoch_metrics(self, epoch: int, stats: TrainStats, lr: float) -> Record:
+    def _epoch_metrics(self, epoch: int, stats: TrainStats, lr: float, test: Outcome) -> Record:
         normalization = self.epoch_loop.normalization
-        test = self.network.evaluate(self.test, normalization)
         record = {
             "epoch": epoch,
             "loss": stats.loss,

@@ -187,10 +187,9 @@ def load(run: str | PathLike[str], weights: str | None = None, engine: str = "nu
     config = folder.read_config()
     path = folder.weights_path(weights)
     settings = RunConfig.parse(config, folder.config_path)
-    network = build(settings.spec, engine, settings.seed, **{"dtype": settings.dtype, **compute})
-    model = Model(folder.path, config, network, folder.read_records())
-    network.load_state_dict(load_weights(path))
-    return model
+    compute = {"dtype": settings.dtype, **compute}
+    network = build(settings.spec, engine, settings.seed, state=load_weights(path), **compute)
+    return Model(folder.path, config, network, folder.read_records())
 
 
 def load_run_dataset(path: Path, config: dict[str, Any]) -> Dataset:

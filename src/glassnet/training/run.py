@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from os import PathLike
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from glassnet.architecture import PRESETS, ResNetSpec, default_preset
 from glassnet.architecture import spec as get_spec
+from glassnet.classification import Outcome
 from glassnet.data import Dataset, count_batches, load_data
 from glassnet.data.images.image_form import MAX_PIXELS, Fit
 from glassnet.data.load_options import MAX_UNREADABLE
@@ -52,6 +53,8 @@ class Run:
 
     path: Path
     history: list[Record]
+    dataset: Dataset | None = field(default=None, compare=False)  # for the report, which need not load it again
+    outcome: Outcome | None = field(default=None, compare=False)  # on its test images; None where it is to be computed
 
     @property
     def metrics(self) -> Record:
@@ -176,7 +179,7 @@ def train(
     epochs = _remaining_epochs(recipe, checkpoint, stop_after_epoch)
     if checkpoint and not epochs:
         folder.unlock()
-        return Run(folder.path, checkpoint.records)
+        return Run(folder.path, checkpoint.records, dataset)
     try:
         n_contaminated = images.count_trained(dataset.test)
         _log_start(progress, network, dataset, initial_weights, changes, n_contaminated)
@@ -190,7 +193,7 @@ def train(
     except (Exception, KeyboardInterrupt):
         folder.discard()
         raise
-    return Run(folder.path, loop.records)
+    return Run(folder.path, loop.records, dataset, loop.outcome)
 
 
 def _check_options(run: Any, init: Any, freeze: Any, resume: bool, overwrite: bool, stop_after_epoch: Any) -> None:
