@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from glassnet.exporting import export as export
     from glassnet.layer_graph import graph as graph
     from glassnet.recipe import Recipe as Recipe
+    from glassnet.recognition import recognize as recognize
     from glassnet.training import FilePrediction as FilePrediction
     from glassnet.training import Model as Model
     from glassnet.training import Prediction as Prediction
@@ -55,6 +56,7 @@ _MODULE_OF_NAME = {
     "load": "glassnet.training",
     "load_data": "glassnet.data",
     "load_weights": "glassnet.weights",
+    "recognize": "glassnet.recognition",
     "report": "glassnet.api",
     "spec": "glassnet.architecture",
     "train": "glassnet.api",
