@@ -147,6 +147,8 @@ def test_recipe_raises_for_two_warmups() -> None:
     "changes",
     [
         {"lr": 1, "momentum": 0, "weight_decay": 0, "seed": 0, "epochs": 1, "batch_size": 1},
+        {"ema": 0, "warmup": 0, "body_lr": 7, "patience": 1},
+        {"ema": 0.9999, "warmup": 0.25, "body_lr": 1e-9, "patience": None, "schedule": "cosine"},
         {"clip_grad_norm": 5, "validation_fraction": 0.5, "label_smoothing": 0.999, "nesterov": True},
         *({field: choice} for field, kind in Recipe.types().items() for choice in choices_of(kind)),
     ],

@@ -119,6 +119,8 @@ RECIPES = {
     "smoothing": Recipe(label_smoothing=0.1, clip_grad_norm=0.5),
     "body": Recipe(body_lr=0.1, weight_decay=1e-2),
     "class weights": Recipe(class_weights="balanced", label_smoothing=0.1),
+    "average": Recipe(ema=0.5),
+    "average, adam": Recipe(ema=0.5, optimizer="adam", lr=1e-3),
 }
 
 
@@ -129,6 +131,7 @@ def test_check_parity_passes_after_ten_steps(model: str, recipe: Recipe) -> None
     assert max(row.required_tolerance for row in report.rows) <= 1e-10
     kept = {"adam": ["step", "exp_avg", "exp_avg_sq"], "adamw": ["step", "exp_avg", "exp_avg_sq"]}
     names = kept.get(recipe.optimizer, ["momentum_buffer"] if recipe.momentum else [])
+    names = [*names, "average"] if recipe.ema else names
     assert {row.tensor.split("/")[1] for row in report.rows if row.tensor.startswith("steps")} == {"state", *names}
 
 
@@ -331,6 +334,14 @@ def test_check_parity_fails_for_planted_groups_of_parameters(
     report = check_parity("tiny-bn", optimizer=recipe, batch_size=16)
     assert report.first is not None
     assert report.first.tensor.startswith("steps/state/")
+
+
+def test_check_parity_fails_for_a_planted_difference_in_the_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = torch_engine.TensorAverage._move
+    monkeypatch.setattr(torch_engine.TensorAverage, "_move", lambda average, rate: plain(average, 0.99 * rate))
+    report = check_parity("tiny-bn", optimizer=Recipe(ema=0.9), batch_size=16)
+    assert report.first is not None
+    assert report.first.tensor == "steps/average/conv1.weight"
 
 
 def test_check_parity_fails_for_nan(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,15 @@ from glassnet.studies.sweep.grid import GridPoint, format_setting, grid_points, 
 
 
 def test_parse_grid_converts_values_to_the_fields_types() -> None:
-    texts = ["blocks=1,1+2", "pool=max,stride", "dropout=0,.3", "skip=true,False", "epochs=3", "clip_grad_norm=none,5"]
+    texts = [
+        "blocks=1,1+2",
+        "pool=max,stride",
+        "dropout=0,.3",
+        "skip=true,False",
+        "epochs=3",
+        "clip_grad_norm=none,5",
+        "patience=none,5",
+    ]
     param_grid = parse_grid(texts)
     assert param_grid == {
         "blocks": [1, (1, 2)],
@@ -19,6 +27,7 @@ def test_parse_grid_converts_values_to_the_fields_types() -> None:
         "skip": [True, False],
         "epochs": [3],
         "clip_grad_norm": [None, 5.0],
+        "patience": [None, 5],
     }
     assert [type(value) for value in param_grid["dropout"] + param_grid["epochs"]] == [float, float, int]
 
