@@ -408,7 +408,7 @@ def test_recognize_refuses_hostile_shapes_in_one_line(state: dict[str, Any]) -> 
 
 def test_recognize_lets_the_last_layer_be_any_for_initial_weights() -> None:
     for head in ({"fc__weight": (1, 512), "fc__bias": (1,)}, {"fc__weight": REMOVED}, {"fc__0__weight": (9, 512)}):
-        assert recognize_state(FILE, changed(RESNET18, **head), with_head=False).spec.replace(classes=1000) == RESNET18
+        assert recognize_state(FILE, changed(RESNET18, **head), as_backbone=True).spec.replace(classes=1000) == RESNET18
 
 
 def beside(folder: Path, **config: Any) -> Path:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import glassnet as gn
-from glassnet.errors import ConfigError, GlassnetError, RunError
+from glassnet.errors import ConfigError, DataError, RunError
 from glassnet.progress import Progress
 from glassnet.weights import save_tensors
 from tests.training.runs import train
@@ -25,6 +25,14 @@ def odd(digits: gn.Dataset) -> gn.Dataset:
     images, labels = digits.train.images * 15, digits.train.labels % 2
     test_images, test_labels = digits.test.images * 15, digits.test.labels % 2
     return gn.Dataset(images, labels, ["even", "odd"], test_images=test_images, test_labels=test_labels)
+
+
+class Log(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
 
 
 def tune(data: gn.Dataset, run: Path, **changes: Any) -> gn.Run:
@@ -91,6 +99,85 @@ def test_a_weights_file_leaves_the_model_and_the_data_as_they_are(base: Path, od
     assert gn.load(run.path).normalization == odd.normalization
 
 
+def save_foreign(folder: Path, spec: gn.ResNetSpec, **changes: Any) -> Path:
+    """Write weights as a DataParallel network of pytorch-cifar has them, some changed or removed (None)."""
+    state = gn.build(spec, seed=3).state_dict()
+    names = {key: key.replace("fc.", "linear.").replace(".downsample.", ".shortcut.") for key in state}
+    renamed = {f"module.{names[key]}": array for key, array in state.items()} | changes
+    path = folder / "foreign.safetensors"
+    save_tensors(path, {key: array for key, array in renamed.items() if array is not None})
+    return path
+
+
+SMALL = gn.spec("resnet20", width=2, blocks=1, in_channels=1, shortcut="projection", classes=7)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"module.linear.weight": None, "module.linear.bias": None},
+        {"module.linear.weight": np.ones((1, 8), np.float32), "module.linear.bias": np.ones(1, np.float32)},
+    ],
+    ids=["7 classes", "no last layer", "1 output"],
+)
+def test_the_model_of_a_weights_file_is_recognized(changes: dict[str, Any], odd: gn.Dataset, tmp_path: Path) -> None:
+    path, lines, seen = save_foreign(tmp_path, SMALL, **changes), Log(), []
+    tune(
+        odd,
+        tmp_path / "run",
+        init=path,
+        progress=lines,
+        before=lambda network, data: seen.append((network.spec, network.state_dict())),
+    )
+    spec, state = seen[0]
+    assert spec == SMALL.replace(classes=2, image_size=8)
+    for key, array in gn.build(SMALL, seed=3).state_dict().items():
+        if not key.startswith("fc."):
+            np.testing.assert_array_equal(state[key], array)
+    found, assumed = next(line for line in lines.lines if "initial weights" in line).split(". ")
+    assert found.startswith(
+        f"[NumPy] initial weights, but for the last layer, which is new: {path} has the weights of resnet20 with "
+        "in_channels 1, "
+    )
+    assert assumed == "Assumed, as the weights do not say: bn_eps 1e-05; pool none"
+
+
+def test_a_model_of_a_weights_file_may_differ_where_the_weights_allow_it(odd: gn.Dataset, tmp_path: Path) -> None:
+    path = save_foreign(tmp_path, SMALL)
+    fields = {"width": 2, "blocks": 1, "shortcut": "projection", "bn_eps": 1e-3, "pool": "avg"}
+    run = gn.train(
+        "resnet20", odd, run=tmp_path / "run", init=path, epochs=1, report=False, progress=Progress(), **fields
+    )
+    assert gn.load(run.path).network.spec.bn_eps == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            "resnet20",
+            r"^model must be resnet20 with in_channels 1, classes 7, width 2, blocks 1\+1\+1, shortcut projection, "
+            r"that of init, or None\. Got width 16 instead of 2, blocks 3\+3\+3 instead of 1\+1\+1, shortcut zero-pad "
+            r"instead of projection\.$",
+        ),
+        ("tiny", "Got width 8 instead of 2, blocks 1 instead of"),
+    ],
+)
+def test_another_model_than_that_of_a_weights_file_is_refused(
+    model: str, message: str, odd: gn.Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        gn.train(model, odd, run=tmp_path / "run", init=save_foreign(tmp_path, SMALL), progress=Progress())
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_no_spec_describes_are_refused(odd: gn.Dataset, tmp_path: Path) -> None:
+    path = save_foreign(tmp_path, SMALL, **{"module.layer1.0.conv2.weight": np.ones((2, 1, 3, 3), np.float32)})
+    with pytest.raises(DataError, match="Got a ResNeXt: layer1.0.conv2 has 2 groups"):
+        tune(odd, tmp_path / "run", init=path)
+
+
 def test_a_tuned_run_resumes_to_the_same_bits(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
     for name, stops in (("whole", [None]), ("parts", [1, None])):
         for stop in stops:
@@ -112,8 +199,12 @@ def test_a_tuned_run_resumes_to_the_same_bits(base: Path, odd: gn.Dataset, tmp_p
             "init must be a run folder or a weights file. Got 'nowhere', which does not exist.",
         ),
         ({"init": "BASE", "model": "tiny"}, ConfigError, "model must be tiny-bn, that of init, or None. Got 'tiny'"),
-        ({"init": "BASE", "width": 8}, GlassnetError, "wrongly shaped, such as conv1.weight"),
-        ({"init": "BASE", "blocks": 2}, GlassnetError, "missing, such as layer1.1.conv1.weight"),
+        (
+            {"init": "BASE", "width": 8, "blocks": 2},
+            ConfigError,
+            r"^model must be tiny-bn with width 4, that of init, or None\. "
+            r"Got width 8 instead of 4, blocks 2 instead of 1\.$",
+        ),
     ],
 )
 def test_refusals_write_nothing(

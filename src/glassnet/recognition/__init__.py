@@ -1,5 +1,12 @@
 """The spec of a network from its weights alone: keys, shapes, and a configuration beside the file."""
 
-from glassnet.recognition.recognize import Recognition, recognize, recognize_state, state_shapes
+from glassnet.recognition.recognize import (
+    Recognition,
+    describe_spec,
+    field_text,
+    recognize,
+    recognize_state,
+    state_shapes,
+)
 
-__all__ = ["Recognition", "recognize", "recognize_state", "state_shapes"]
+__all__ = ["Recognition", "describe_spec", "field_text", "recognize", "recognize_state", "state_shapes"]

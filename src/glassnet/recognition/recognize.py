@@ -63,14 +63,14 @@ def recognize(weights: str | PathLike[str], progress: Progress | None = None) ->
     return recognized.spec
 
 
-def recognize_state(path: Path, state: Mapping[str, NDArray[Any]], *, with_head: bool = True) -> Recognition:
+def recognize_state(path: Path, state: Mapping[str, NDArray[Any]], *, as_backbone: bool = False) -> Recognition:
     """Return the spec of the weights that ``load_weights`` read from a file.
 
-    :param with_head: False to let the last layer be any, or missing.
+    :param as_backbone: True if the images and the last layer are to be others, which may be of any kind here.
     :raises DataError: if no spec describes the network.
     """
     shapes = {key: array.shape for key, array in state.items()}
-    with_head = with_head and any(key.startswith("fc.") for key in shapes)
+    with_head = not as_backbone and any(key.startswith("fc.") for key in shapes)
     config = read_config_beside(path)
     of_run = spec_of_run(config)
     if of_run and not _faults(of_run, shapes, with_head):
@@ -93,7 +93,9 @@ def recognize_state(path: Path, state: Mapping[str, NDArray[Any]], *, with_head:
             f"Beside the nearest spec, {describe_spec(spec)}, it has {faults}."
         )
     check_variant(path, config, spec)
-    known = {"pool", "stride", "skip"} if names_network(config, spec) else set()
+    known = {"image_size", "classes"} if as_backbone else set()
+    if names_network(config, spec):
+        known |= {"pool", "stride", "skip"}
     if (size := input_size(config)) and spec.head == "average":
         spec, known = spec.replace(image_size=size), known | {"image_size"}
     assumed = assumptions(spec, shapes)
@@ -103,9 +105,13 @@ def recognize_state(path: Path, state: Mapping[str, NDArray[Any]], *, with_head:
 def describe_spec(spec: ResNetSpec) -> str:
     """Return the preset of a spec and the fields that differ from it: ``resnet50 with classes 37, image_size 64``."""
     changes = spec.differences(PRESETS[spec.preset]) if spec.preset in PRESETS else spec.differences(ResNetSpec())
-    values = {name: "+".join(map(str, v)) if isinstance(v, tuple) else v for name, (v, _) in changes.items()}
-    fields = ", ".join(f"{name} {value}" for name, value in values.items() if name != "preset")
+    fields = ", ".join(f"{name} {field_text(value)}" for name, (value, _) in changes.items() if name != "preset")
     return spec.preset + f" with {fields}" * bool(fields)
+
+
+def field_text(value: Any) -> str:
+    """Return the value of a field as a person types it: ``3+4+6+3``."""
+    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def state_shapes(spec: ResNetSpec) -> dict[str, Shape]:

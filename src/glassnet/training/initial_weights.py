@@ -15,19 +15,24 @@ from glassnet.data import Dataset, Normalization
 from glassnet.data.images.image_form import Fit
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, as_path
+from glassnet.nn.module import state_dict_faults
+from glassnet.recognition import describe_spec, field_text, recognize_state
 from glassnet.training.config import RunConfig
 from glassnet.training.image_table import ImageTable
 from glassnet.training.model import load
 from glassnet.training.run_files import images_of_weights
 from glassnet.weights import load_weights
 
+# The fields that decide about keys and shapes of the weights of a backbone.
+_FIXED = ("in_channels", "width", "blocks", "block", "stem", "norm", "preactivation", "shortcut", "pool")
+
 
 @dataclass(frozen=True)
 class InitialWeights:
     """The initial weights of a backbone; without any, a network keeps its own.
 
-    A run also has its model, the form of its images and their normalization; a weights file has none of these.
-    ``images`` are those of the run, also where its weights file is given.
+    A run also has the form of its images and their normalization; a weights file has neither, and its model is
+    recognized. ``images`` are those of the run, also where its weights file is given.
     """
 
     backbone: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -37,13 +42,14 @@ class InitialWeights:
     value_range: tuple[float, float] | None = None
     images: ImageTable = field(default_factory=ImageTable)
     metadata: dict[str, Any] | None = None  # entry in config.json: the path, and a digest of the weights
+    remarks: tuple[str, ...] = ()  # lines of the log
 
     @classmethod
     def load(cls, source: str | PathLike[str]) -> Self:
         """Load the weights of a run folder, or of a file that ``load_weights`` reads.
 
         :raises ConfigError: if the path does not exist.
-        :raises GlassnetError: if ``load`` or ``load_weights`` cannot read it.
+        :raises GlassnetError: if ``load`` or ``load_weights`` cannot read it, or no spec describes its network.
         """
         path = as_path("init", source)
         if not path.exists():
@@ -55,31 +61,54 @@ class InitialWeights:
             data = RunConfig.parse(model.config, path / "config.json").data
             of_run = {"spec": model.network.spec, "normalization": model.normalization}
             of_run |= {"fit": data.fit, "value_range": data.value_range}
+            remarks = [f"initial weights from {path.resolve()}, but for the last layer, which is new"]
         else:
             state, images = load_weights(path), images_of_weights(path)
+            recognition = recognize_state(path, state, as_backbone=True)
+            of_run = {"spec": recognition.spec}
+            remarks = [
+                f"initial weights, but for the last layer, which is new: {recognition}",
+                f"{path} is a weights file without mean and std: those of the data are used. "
+                "To set others, make a run of it with glassnet import.",
+            ]
         backbone = {key: array for key, array in state.items() if not key.startswith("fc.")}
         digest = hashlib.sha256()
         for key, array in sorted(backbone.items()):
             digest.update(key.encode() + array.tobytes())
         metadata = {"from": str(path.resolve()), "sha256": digest.hexdigest()}
-        return cls(backbone, images=images, metadata=metadata, **of_run)
+        return cls(backbone, images=images, metadata=metadata, remarks=tuple(remarks), **of_run)
 
-    def resolve_model(self, requested: str | ResNetSpec | None, classes: int) -> str | ResNetSpec | None:
-        """Return the model to train: the run's with as many classes as the data has, or else the requested one.
+    def resolve_model(self, requested: str | ResNetSpec | None, data: Dataset) -> str | ResNetSpec | None:
+        """Return the model to train: that of the weights for the data's classes and size, or else the requested one.
 
         :raises ConfigError: if another model is requested than the run's.
         """
-        if self.spec is None:
-            return requested
+        if self.spec is None or (requested is not None and self.normalization is None):
+            return requested  # a file does not fix all of the model: apply_to checks what it fixes
         if requested is not None and requested != self.spec.preset:
             raise ConfigError(f"model must be {self.spec.preset}, that of init, or None. Got {requested!r}.")
-        return self.spec.replace(classes=classes)
+        return self.spec.replace(classes=len(data.classes), image_size=data.image_size)
 
     def apply_to(self, network: Network) -> None:
-        """Copy the weights into a network; its head keeps its own."""
-        if not self.backbone:
+        """Copy the weights into a network; its head keeps its own.
+
+        :raises ConfigError: if the network is of another model; names the fields that differ.
+        """
+        if self.spec is None:
             return
-        head = {key: array for key, array in network.state_dict().items() if key.startswith("fc.")}
+        state = network.state_dict()
+        head = {key: array for key, array in state.items() if key.startswith("fc.")}
+        expected = {key: array.shape for key, array in state.items() if key not in head}
+        if state_dict_faults(expected, {key: array.shape for key, array in self.backbone.items()}):
+            changes = network.spec.differences(self.spec)
+            received = (
+                f"{name} {field_text(a)} instead of {field_text(b)}"
+                for name, (a, b) in changes.items()
+                if name in _FIXED
+            )
+            raise ConfigError(
+                f"model must be {describe_spec(self.spec)}, that of init, or None. Got {', '.join(received)}."
+            )
         network.load_state_dict({**self.backbone, **head})
 
     def normalization_for(self, data: Dataset) -> Normalization:

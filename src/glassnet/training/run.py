@@ -109,14 +109,15 @@ def train(
     some of them out.
 
     :param model: a preset's name, which takes channels, size and classes from the data; a spec, which must agree with
-        the data; or None for the preset that suits the images' size.
+        the data; or None for that of ``init``, or else the preset that suits the images' size.
     :param data: a Dataset, or what ``load_data`` takes, with ``image_size``, ``samples``, ``test_samples``,
         ``max_unreadable``, ``fit``, ``value_range``, ``max_pixels`` and ``ink``.
     :param run: the run folder; None means a new one in ``runs/``.
     :param recipe: a Recipe, or the name of one of the preset's.
-    :param init: a run folder or a weights file with the initial weights of all layers but the head (``fc``). A run also
-        gives its model, its image size, its fit and range of values (unless others are given), and its mean and std; a
-        file has none (``import_weights`` makes a run of it).
+    :param init: a run folder or a weights file with the initial weights of all layers but the head (``fc``). Both give
+        the model, a file the one that ``recognize`` finds, and its image size unless another is given. A run also gives
+        its fit and range of values (unless others are given), and its mean and std (``import_weights`` makes a run of a
+        file).
     :param freeze: ``backbone`` keeps the weights of ``init`` and trains the head alone.
     :param resume: continue the run in the folder, if it has a finished epoch.
     :param overwrite: replace the run in the folder.
@@ -134,17 +135,18 @@ def train(
         then has the last finished epoch.
     """
     _check_options(run, init, freeze, resume, overwrite, stop_after_epoch)
-    initial_weights = InitialWeights() if init is None else InitialWeights.load(init)
+    progress = progress or TerminalProgress()
+    with show_progress(progress):
+        initial_weights = InitialWeights() if init is None else InitialWeights.load(init)
     load_options = {
         **{"samples": samples, "test_samples": test_samples, "max_unreadable": max_unreadable},
         **{"fit": fit or initial_weights.fit, "value_range": value_range or initial_weights.value_range},
         **{"max_pixels": max_pixels, "ink": ink},
     }
-    progress = progress or TerminalProgress()
     with show_progress(progress):
         dataset = _load(data, initial_weights.spec, image_size, **load_options)
     spec_fields, recipe_fields, compute_fields = split_fields(fields, ResNetSpec, Recipe, Compute)
-    spec = spec_for_data(initial_weights.resolve_model(model, len(dataset.classes)), dataset, **spec_fields)
+    spec = spec_for_data(initial_weights.resolve_model(model, dataset), dataset, **spec_fields)
     named_recipe = recipe if isinstance(recipe, Recipe) else get_recipe(spec.preset, recipe)
     recipe = named_recipe.replace(**recipe_fields)
     compute = Compute().replace(engine=engine, **compute_fields)
@@ -248,13 +250,7 @@ def _log_start(
         values = {name: "+".join(map(str, v)) if isinstance(v, tuple) else v for name, v in changes.items()}
         lines.append("settings other than the defaults: " + ", ".join(f"{name} {v}" for name, v in values.items()))
     lines += [data.describe(), *data.remarks]
-    if initial_weights.metadata:
-        lines.append(f"initial weights from {initial_weights.metadata['from']}, but for the last layer, which is new")
-    if initial_weights.metadata and initial_weights.normalization is None:
-        lines.append(
-            f"{initial_weights.metadata['from']} is a weights file without mean and std: those of the data are used. "
-            "To set others, make a run of it with glassnet import."
-        )
+    lines += initial_weights.remarks
     if n_contaminated:
         count, name = len(data.test), data.test_name
         lines.append(
