@@ -16,9 +16,8 @@ from time import perf_counter
 import numpy as np
 
 import glassnet as gn
-from glassnet.data import make_rng, sample_augmentation, shuffled_batches
-from glassnet.engines import Batch
 from glassnet.recipe import get_recipe
+from glassnet.training.epoch_batches import EpochBatches
 from glassnet.training.schedule import learning_rates
 
 
@@ -27,13 +26,10 @@ def main(folder: str, steps: int = 300, batch_size: int = 64) -> None:
     recipe = get_recipe("resnet20", batch_size=batch_size)
     network = gn.build(gn.spec("resnet20", classes=len(data.classes)), seed=recipe.seed)
     trainer = network.trainer(recipe)
-    changes = make_rng(recipe.seed, "augment", 1)
-    batches = shuffled_batches(len(data.train), batch_size, make_rng(recipe.seed, "shuffle", 1))
+    batches = EpochBatches(data.train, data.normalization, recipe).epoch(1)
     start = perf_counter()
-    for step, (lr, indices) in enumerate(zip(learning_rates(recipe, steps), batches, strict=False), start=1):
-        augmentation = sample_augmentation(recipe.augment, len(indices), changes)
-        images = augmentation.apply(data.train.pixels(indices))
-        trainer.step(Batch(images, data.train.labels[indices], data.normalization), lr=float(lr))
+    for step, (lr, batch) in enumerate(zip(learning_rates(recipe, steps), batches, strict=False), start=1):
+        trainer.step(batch, lr=float(lr))
         if step % 50 == 0:
             totals = trainer.pop_stats()
             print(f"steps {step - 49:3}-{step:3}: loss {totals.loss:.3f}, accuracy {totals.accuracy:.3f}", flush=True)

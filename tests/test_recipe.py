@@ -33,6 +33,9 @@ def test_the_tutorial_recipe_never_changes() -> None:
         "patience": None,
         "clip_grad_norm": None,
         "augment": "none",
+        "rotate": 0.0,
+        "translate": 0.0,
+        "jitter": 0.0,
         "seed": 42,
     }
     assert get_recipe("tiny", "tutorial-full") == tutorial.replace(epochs=40)
@@ -90,7 +93,10 @@ BAD_VALUES = [
     ("optimizer", None, "one of 'sgd', 'adam', 'adamw'"),
     ("weight_decay_scope", "biases", "one of 'weights', 'all'"),
     ("schedule", "linear", "one of 'constant', 'step', 'cosine', 'one-cycle'"),
-    ("augment", True, "one of 'none', 'flip-crop'"),
+    ("augment", True, "one of 'none', 'flip', 'crop', 'flip-crop', 'resized-crop', 'flip-resized-crop'"),
+    *[("rotate", value, "a finite number of at least 0 and below 360") for value in (-1, 360, NAN)],
+    *[("translate", value, "a finite number of at least 0 and below 1") for value in (-0.1, 1, NAN)],
+    *[("jitter", value, "a finite number of at least 0") for value in (-0.1, INF)],
     *[("lr", value, "a finite number above 0") for value in (0, -0.1, NAN, INF, "0.1", True, None)],
     *[
         (field, value, "a finite number of at least 0")

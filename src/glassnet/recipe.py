@@ -62,7 +62,16 @@ class Recipe(Settings):
     clip_grad_norm: float | None = setting(
         None, "Scale the whole gradient down to at most this L2 norm. Default: no clipping.", above=0
     )
-    augment: Literal["none", "flip-crop"] = setting("none", "Augmentation of the training images (He et al. 2015).")
+    augment: Literal["none", "flip", "crop", "flip-crop", "resized-crop", "flip-resized-crop"] = setting(
+        "none", "Random flips and crops of the training images: crops of 4 pixels' padding, or resized ones."
+    )
+    rotate: float = setting(0.0, "Largest random rotation of the training images, in degrees.", minimum=0, below=360)
+    translate: float = setting(
+        0.0, "Largest random shift of the training images, as a fraction of height and width.", minimum=0, below=1
+    )
+    jitter: float = setting(
+        0.0, "Largest random change of brightness, contrast and saturation, as a fraction of each.", minimum=0
+    )
     seed: int = setting(42, "Seed of initial weights, batches, augmentation and dropout.", minimum=0, below=2**32)
 
     def check(self) -> None:
@@ -90,7 +99,7 @@ class Recipe(Settings):
 _ONE_CYCLE: dict[str, Any] = {"schedule": "one-cycle", "nesterov": True}
 _CIFAR = _ONE_CYCLE | {"lr": 0.1, "weight_decay": 1e-4, "batch_size": 128, "augment": "flip-crop"}
 # He et al.'s lr of 0.1 for 256 images, in proportion: 32 images of 224×224 fit into a few GiB with every preset.
-_IMAGENET = _ONE_CYCLE | {"lr": 0.0125, "weight_decay": 1e-4, "batch_size": 32, "augment": "flip-crop"}
+_IMAGENET = _ONE_CYCLE | {"lr": 0.0125, "weight_decay": 1e-4, "batch_size": 32, "augment": "flip-resized-crop"}
 
 # What differs from Recipe's own defaults, by preset and name. "tutorial" is the teaching example's and never changes.
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {

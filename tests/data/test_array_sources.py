@@ -203,7 +203,7 @@ def test_load_data_reads_debians_fashion_mnist(monkeypatch):
 def test_load_data_imports_neither_scikit_learn_nor_pillow_for_digits_and_idx(tmp_path):
     write_idx(tmp_path, "train", 30)
     code = (
-        "import sys; from glassnet.data import load_data, Normalization, sample_augmentation, decode_image; "
+        "import sys; from glassnet.data import load_data, Normalization, Augmentation, decode_image; "
         f"load_data('digits', samples=100); load_data({str(tmp_path)!r}).normalization; "
         "print([name for name in ('sklearn', 'scipy', 'PIL') if name in sys.modules])"
     )

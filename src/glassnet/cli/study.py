@@ -120,11 +120,12 @@ def gradient_flow(
 
 
 # What the study sets by itself.
-LR_RANGE_SETS = ("lr", "schedule", "warmup", "ema", "epochs", "validation_fraction", "patience", "augment", "seed")
+LR_RANGE_SETS = ("lr", "schedule", "warmup", "ema", "epochs", "validation_fraction", "patience", "seed")
+NO_AUGMENTATION = ("augment", "rotate", "translate", "jitter")
 
 
 @study.command("lr-range", epilog="Example: glassnet study lr-range digits --model tiny-bn --optimizer adam")
-@with_settings(ResNetSpec, Recipe, without={"preset", "image_size", *LR_RANGE_SETS})
+@with_settings(ResNetSpec, Recipe, without={"preset", "image_size", *LR_RANGE_SETS, *NO_AUGMENTATION})
 def lr_range(
     settings: dict[str, Any],
     source: RunSource = None,

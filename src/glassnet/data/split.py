@@ -21,7 +21,8 @@ class Split:
     The images may be more than the memory holds. ``pixels`` reads some of them, ``blocks`` all of them in turn.
 
     Attributes: ``labels``, int64 (N,); ``names``, a tuple of N names, which are paths relative to the source, or None
-    for images without names; ``hashes``, uint8 (N, 16).
+    for images without names; ``hashes``, uint8 (N, 16); ``larger``, a split of the same images in a larger size, from
+    which random crops are resized, or None.
 
     :param images: uint8 (M, H, W, C) and C-contiguous, in memory or a memory map of a file (``numpy.memmap``).
     :param hashes: the content hashes of the files that the images were read from; by default those of the images.
@@ -43,6 +44,7 @@ class Split:
         self.labels = labels
         self.names = None if names is None else tuple(names)
         self._hashes, self._pixel_sums = hashes, pixel_sums
+        self.larger: Split | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -110,14 +112,19 @@ class Split:
         hashes = None if self._hashes is None else self._hashes[indices]
         sums = None if self._pixel_sums is None else self._pixel_sums[indices]
         labels = self.labels[indices]
-        if not self.is_mapped:
-            return Split(self.pixels(indices), labels, names, hashes, pixel_sums=sums)
-        rows = np.asarray(indices, np.int64) if self._rows is None else self._rows[indices]
-        return Split(self._images, labels, names, hashes, rows, sums)
+        if self.is_mapped:
+            rows = np.asarray(indices, np.int64) if self._rows is None else self._rows[indices]
+            part = Split(self._images, labels, names, hashes, rows, sums)
+        else:
+            part = Split(self.pixels(indices), labels, names, hashes, pixel_sums=sums)
+        part.larger = self.larger and self.larger.take(indices)
+        return part
 
     def copy(self) -> Split:
         """Return a split with copies of images and labels."""
-        return Split(self.images.copy(), self.labels.copy(), self.names, self._hashes)
+        copied = Split(self.images.copy(), self.labels.copy(), self.names, self._hashes)
+        copied.larger = self.larger
+        return copied
 
     def checked(self, prefix: str) -> Split:
         """Return the split with its arrays in the form that this class describes.
@@ -132,7 +139,9 @@ class Split:
             raise DataError(f"{prefix}names must be {count}, one for each image. Got {len(self.names)}.")
         if self._hashes is not None and self._hashes.shape != (count, HASH_BYTES):
             raise DataError(f"{prefix}hashes must have shape ({count}, {HASH_BYTES}). Got {self._hashes.shape}.")
-        return Split(images, labels, self.names, self._hashes, self._rows, self._pixel_sums)
+        checked = Split(images, labels, self.names, self._hashes, self._rows, self._pixel_sums)
+        checked.larger = self.larger
+        return checked
 
 
 def check_images(images: ArrayLike, name: str) -> NDArray[np.uint8]:

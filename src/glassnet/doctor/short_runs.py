@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from time import perf_counter, thread_time
 import numpy as np
 
 from glassnet.architecture import ResNetSpec
-from glassnet.data import count_batches, make_rng, sample_augmentation, shuffled_batches
+from glassnet.data import count_batches
 from glassnet.doctor.context import CheckContext
 from glassnet.engines import Batch, Network, build
 from glassnet.recipe import Recipe
+from glassnet.training.epoch_batches import EpochBatches
 from glassnet.training.schedule import learning_rates
 
 _MAX_TEST_IMAGES = 1000
@@ -83,16 +85,9 @@ def _mean_of_last_quarter(values: list[float] | tuple[float, ...]) -> float:
 
 def _batches(context: CheckContext, recipe: Recipe) -> Iterator[Batch]:
     """Yield the batches of one epoch after another, as the training loop draws them."""
-    split = context.dataset.train
-    epoch = 0
-    while True:
-        epoch += 1
-        augment_rng = make_rng(recipe.seed, "augment", epoch)
-        for indices in shuffled_batches(len(split), recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch)):
-            images = split.pixels(indices)
-            if augmentation := sample_augmentation(recipe.augment, len(indices), augment_rng):
-                images = augmentation.apply(images)
-            yield Batch(images, split.labels[indices], context.normalization)
+    batches = EpochBatches(context.dataset.train, context.normalization, recipe)
+    for epoch in itertools.count(1):
+        yield from batches.epoch(epoch)
 
 
 def seconds_per_image(network: Network, context: CheckContext, batch_size: int) -> float:

@@ -17,18 +17,16 @@ from glassnet.data import (
     Dataset,
     Normalization,
     Split,
-    count_batches,
     make_rng,
-    sample_augmentation,
-    shuffled_batches,
     stratified_split,
 )
-from glassnet.engines import Batch, Compute, Network, ProcessGroup, Trainer, TrainStats, build_network
+from glassnet.engines import Compute, Network, ProcessGroup, Trainer, TrainStats, build_network
 from glassnet.errors import ConfigError, DivergedError
 from glassnet.formats import format_duration
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe
 from glassnet.training.early_stopping import SINCE_BEST, describe_stop, has_stopped
+from glassnet.training.epoch_batches import EpochBatches
 from glassnet.training.log_line import describe_epoch
 from glassnet.training.run_files import Checkpoint, Record
 from glassnet.training.run_folder import RunFolder
@@ -59,8 +57,8 @@ class EpochLoop:
     def __init__(self, network: Network, task: TrainingTask) -> None:
         self.network, self.recipe = network, task.recipe
         self.split, self.normalization = task.split, task.normalization
-        self.n_images = len(task.split)
-        self.n_steps = count_batches(self.n_images, task.recipe.batch_size)
+        self.batches = EpochBatches(task.split, task.normalization, task.recipe, network.processes)
+        self.n_steps = len(self.batches)
         self.learning_rates = learning_rates(task.recipe, task.recipe.epochs * self.n_steps)
         self.trainer: Trainer = network.trainer(task.recipe, task.freeze, task.split.labels)
 
@@ -69,16 +67,10 @@ class EpochLoop:
 
         :returns: the statistics of its steps, and the last learning rate.
         """
-        recipe = self.recipe
-        augmentation_rng = make_rng(recipe.seed, "augment", epoch)
-        self.network.seed_dropout(make_rng(recipe.seed, "dropout", epoch))
+        self.network.seed_dropout(make_rng(self.recipe.seed, "dropout", epoch))
         rates = self.learning_rates[(epoch - 1) * self.n_steps : epoch * self.n_steps]
-        batches = shuffled_batches(self.n_images, recipe.batch_size, make_rng(recipe.seed, "shuffle", epoch))
-        for rate, indices in zip(rates, batches, strict=True):
-            images = self.split.pixels(indices)
-            if augmentation := sample_augmentation(recipe.augment, len(indices), augmentation_rng):
-                images = augmentation.apply(images)
-            self.trainer.step(Batch(images, self.split.labels[indices], self.normalization), lr=float(rate))
+        for rate, batch in zip(rates, self.batches.epoch(epoch), strict=True):
+            self.trainer.step(batch, lr=float(rate))
             after_step()
         return self.trainer.pop_stats(), float(rates[-1])
 

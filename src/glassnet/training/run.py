@@ -12,7 +12,7 @@ from typing import Any, Literal
 from glassnet.architecture import PRESETS, ResNetSpec, default_preset
 from glassnet.architecture import spec as get_spec
 from glassnet.classification import Outcome
-from glassnet.data import Dataset, count_batches, load_data
+from glassnet.data import Dataset, count_batches, load_data, load_larger
 from glassnet.data.images.image_form import MAX_PIXELS, Fit
 from glassnet.data.load_options import MAX_UNREADABLE
 from glassnet.engines import Compute, Network, ProcessGroup
@@ -25,6 +25,7 @@ from glassnet.recipe import Recipe, get_recipe
 from glassnet.settings import Settings
 from glassnet.training.config import data_config, run_config
 from glassnet.training.early_stopping import check_patience, has_stopped
+from glassnet.training.epoch_batches import recipe_augmentation
 from glassnet.training.image_table import ImageTable
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.log_line import describe_accuracy, name_test_set
@@ -155,6 +156,9 @@ def train(
     changes = {name: chosen[name] for name in fields if chosen[name] != defaults[name]}
 
     folder = RunFolder(_new_path(spec, dataset) if run is None else run)
+    if recipe_augmentation(recipe).has_resized_crops and dataset.train.larger is None:
+        with show_progress(progress):
+            dataset.train.larger = load_larger(dataset)
     normalization = initial_weights.normalization_for(dataset)
     training, validation = split_validation(dataset, recipe)
     check_patience(recipe, validation)
@@ -250,6 +254,8 @@ def _log_start(
         values = {name: "+".join(map(str, v)) if isinstance(v, tuple) else v for name, v in changes.items()}
         lines.append("settings other than the defaults: " + ", ".join(f"{name} {v}" for name, v in values.items()))
     lines += [data.describe(), *data.remarks]
+    if larger := data.train.larger:
+        lines.append(f"random crops are cut from images of {larger.shape[0]}×{larger.shape[1]} pixels")
     lines += initial_weights.remarks
     if n_contaminated:
         count, name = len(data.test), data.test_name

@@ -1,0 +1,43 @@
+"""The batches of a training's steps, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from glassnet.data import Augmentation, BatchLoader, Normalization, Split, count_batches, make_rng, shuffled_batches
+from glassnet.engines import Batch, ProcessGroup
+from glassnet.engines.processes import SINGLE_PROCESS
+from glassnet.recipe import Recipe
+
+
+class EpochBatches:
+    """The batches of a training: shuffled anew in each epoch, and augmented."""
+
+    def __init__(
+        self, split: Split, normalization: Normalization, recipe: Recipe, processes: ProcessGroup = SINGLE_PROCESS
+    ) -> None:
+        """Make the batches of the training images in a split; each of several processes loads its own rows."""
+        self.normalization, self.recipe, self.processes = normalization, recipe, processes
+        self.n_images = len(split)
+        self.loader = BatchLoader(split, recipe_augmentation(recipe), self._rows)
+
+    def __len__(self) -> int:
+        """Return the number of steps of an epoch."""
+        return count_batches(self.n_images, self.recipe.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, which counts from 1."""
+        seed, size = self.recipe.seed, self.recipe.batch_size
+        order = list(shuffled_batches(self.n_images, size, make_rng(seed, "shuffle", epoch)))
+        for indices, (images, labels) in zip(order, self.loader.load(order, epoch), strict=True):
+            yield Batch(images, labels, self.normalization, self._rows(len(indices)), len(indices))
+
+    def _rows(self, total: int) -> slice:
+        """Return the images of a step that this process computes; one without images computes all, with weight 0."""
+        shard = self.processes.shard(total)
+        return shard if shard.stop > shard.start else slice(0, total)
+
+
+def recipe_augmentation(recipe: Recipe) -> Augmentation:
+    """Return the augmentation of a recipe."""
+    return Augmentation(recipe.augment, recipe.rotate, recipe.translate, recipe.jitter, recipe.seed)

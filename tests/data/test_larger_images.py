@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from glassnet.data import Split, load_data, load_larger
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(12):
+            pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    return tmp_path
+
+
+def test_load_larger_returns_the_training_images_in_a_larger_size(folder):
+    data = load_data(folder, image_size=(14, 21), samples=10, seed=3)
+    larger = load_larger(data)
+    assert (len(larger), larger.shape) == (10, (16, 24, 3))
+    assert larger.names == data.train.names
+    expected = load_data(folder, image_size=(16, 24), samples=10, seed=3).train
+    np.testing.assert_array_equal(larger.images, expected.images)
+
+
+def test_load_larger_returns_none_without_files_and_for_other_files(folder):
+    assert load_larger(load_data("digits")) is None
+    data = load_data(folder, image_size=14)
+    data.train = data.train.take(np.arange(len(data.train) - 1))
+    assert load_larger(data) is None
+    data = load_data(folder, image_size=8, channels=1, ink=True)
+    assert load_larger(data) is None
+
+
+def test_splits_keep_their_larger_images_together():
+    images = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
+    split = Split(images, np.arange(10))
+    split.larger = Split(np.repeat(images, 2, axis=1), np.arange(10))
+    part = split.take(np.array([7, 2]))
+    np.testing.assert_array_equal(part.larger.images[:, ::2], part.images)
+    for same in (split.copy(), split.checked("")):
+        assert same.larger is split.larger
