@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 
 import glassnet as gn
 from glassnet.errors import ConfigError, DataError, GlassnetError, RunError
+from glassnet.progress import Progress
 from glassnet.training import RunFolder
 from glassnet.weights import save_tensors
 from tests.training.runs import train
@@ -70,8 +72,13 @@ def test_a_custom_size(tmp_path: Path) -> None:
         ({"mean": [0.1, 0.2]}, ConfigError, "mean and std must have one number for each of 1 channels"),
         ({"std": [0.0]}, ConfigError, "std above 0"),
         ({"mean": [float("nan")]}, ConfigError, "mean and std must have one number for each of 1 channels"),
-        ({"classes": ["a", "b"]}, GlassnetError, r"wrongly shaped: fc.weight \(10, 128\) instead of \(2, 128\)"),
-        ({"classes": ["a"]}, ConfigError, "classes must be an integer of at least 2"),
+        ({"classes": ["a", "b"]}, ConfigError, r"^classes must be 10 names, in the order of the outputs\. Got 2\.$"),
+        ({"classes": None}, ConfigError, r"^classes must be 10 names, in the order of the outputs\. Got none\.$"),
+        (
+            {"mean": None},
+            ConfigError,
+            r"^mean and std must be those of the images that the weights expect\. Got none\.$",
+        ),
         ({"classes": ["a"] * 10}, ConfigError, "classes must be unique. Got 'a' twice."),
         ({"scale": 0.0}, ConfigError, "scale must be a finite number above 0"),
         ({"model": "resnet20"}, GlassnetError, "missing, such as "),
@@ -86,6 +93,72 @@ def test_refusals_write_nothing(
     with pytest.raises(error, match=message):
         gn.import_weights(weights, run=tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
+
+
+class Log(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_import_weights_recognizes_the_model(weights: Path, tmp_path: Path) -> None:
+    log = Log()
+    model = gn.import_weights(weights, run=tmp_path / "run", progress=log, **arguments())
+    assert model.network.spec == gn.spec("tiny")
+    assert log.lines == [
+        f"{weights} has the weights of tiny. Assumed, as the weights do not say: image_size 8×8; preactivation False; "
+        "pool max; skip connections"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "suggestion"),
+    [
+        (
+            gn.spec("resnet18", width=2, classes=10),
+            " Networks of torchvision, Transformers and most networks of timm have mean 0.485,0.456,0.406 and std "
+            "0.229,0.224,0.225.",
+        ),
+        (
+            gn.spec("resnet20", width=2, shortcut="projection"),
+            " Networks of pytorch-cifar and pytorch-cifar-models on CIFAR-10 have mean 0.4914,0.4822,0.4465 and std "
+            "0.2023,0.1994,0.201.",
+        ),
+        (
+            gn.spec("resnet20", width=2),
+            " Networks of pytorch_resnet_cifar10 have mean 0.485,0.456,0.406 and std 0.229,0.224,0.225.",
+        ),
+        (gn.spec("resnet20", width=2, in_channels=1), ""),
+    ],
+)
+def test_import_weights_suggests_mean_and_std_of_known_projects(
+    spec: gn.ResNetSpec, suggestion: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_tensors(path, gn.build(spec).state_dict())
+    told = f"mean and std must be those of the images that the weights expect. Got none.{suggestion}"
+    with pytest.raises(ConfigError, match=f"^{re.escape(told)}$"):
+        gn.import_weights(path, classes=list("abcdefghij"), run=tmp_path / "run", progress=Progress())
+
+
+def test_import_weights_suggests_mean_and_std_of_a_configuration_of_timm(weights: Path, tmp_path: Path) -> None:
+    config = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.5], "std": [0.25]}}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"/config\.json has mean 0\.5 and std 0\.25\.$"):
+        gn.import_weights(weights, run=tmp_path / "run", **arguments(mean=None))
+
+
+def test_import_weights_raises_without_a_last_layer(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    state = gn.build("tiny").state_dict()
+    save_tensors(path, {key: array for key, array in state.items() if not key.startswith("fc.")})
+    told = (
+        f"{path} must have a last layer. Got none among its 6 tensors. To train one on these weights, use them as init."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(told)}$"):
+        gn.import_weights(path, run=tmp_path / "run", progress=Progress(), **arguments())
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -53,7 +53,9 @@ RunSource = Annotated[
 ]
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
 Preset = Annotated[str, typer.Argument(help="Name of a preset (see glassnet models).")]
-PresetOrRun = Annotated[str, typer.Argument(help="Name of a preset (see glassnet models), or a run folder.")]
+PresetOrRun = Annotated[
+    str, typer.Argument(help="Name of a preset (see glassnet models), a run folder, or a weights file.")
+]
 SuitedPreset = Annotated[
     str | None, typer.Option(help="Name of a preset (see glassnet models). Default: the one for the image size.")
 ]
@@ -130,11 +132,15 @@ def _main(
 
 
 def model_spec(model: str, settings: Mapping[str, Any]) -> ResNetSpec:
-    """Return the spec of a preset or of a run folder, with some fields changed."""
+    """Return the spec of a preset, a run folder or a weights file, with some fields changed."""
     from glassnet.architecture import PRESETS
 
-    is_run = model not in PRESETS and Path(model).is_dir()
-    return gn.load(model).network.spec.replace(**settings) if is_run else gn.spec(model, **settings)
+    path = Path(model)
+    if model not in PRESETS and path.is_dir():
+        return gn.load(model).network.spec.replace(**settings)
+    if model not in PRESETS and path.is_file():
+        return gn.recognize(path).replace(**settings)
+    return gn.spec(model, **settings)
 
 
 def show(data: dict[str, Any], text: str, as_json: bool) -> None:

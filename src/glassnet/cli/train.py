@@ -149,8 +149,8 @@ def _class_names(text: str) -> list[str]:
 
 @app.command(
     "import",
-    epilog="Example: glassnet import resnet20.safetensors --model resnet20 --classes cat,dog --mean 0.49,0.48,0.45 "
-    "--std 0.25,0.24,0.26 --run runs/imported",
+    epilog="Example: glassnet import resnet20.pth --classes cat,dog --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26 "
+    "--run runs/imported",
 )
 @with_settings(ResNetSpec, without={"preset", "classes"})
 def import_(
@@ -158,26 +158,37 @@ def import_(
         Path, typer.Argument(help="Weights file: .safetensors, or a file of PyTorch (.pth, .pt, .ckpt, ...).")
     ],
     settings: dict[str, Any],
-    model: Annotated[str, typer.Option(help="Name of the preset whose weights they are (see glassnet models).")],
-    classes: Annotated[
-        str, typer.Option(help="Class names in the order of the outputs: a,b,c, or a text file with one per line.")
-    ],
-    mean: Annotated[str, typer.Option(help="Mean of each channel, in units of --scale: 0.485,0.456,0.406.")],
-    std: Annotated[
-        str, typer.Option(help="Standard deviation of each channel, in units of --scale: 0.229,0.224,0.225.")
-    ],
     run: Annotated[Path, typer.Option(help="Run folder to create.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the preset whose weights they are (see glassnet models). Default: found from the weights."
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Class names in the order of the outputs: a,b,c, or a text file with one per line."),
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Mean of each channel, in units of --scale: 0.485,0.456,0.406.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(help="Standard deviation of each channel, in units of --scale: 0.229,0.224,0.225.")
+    ] = None,
     scale: Annotated[float, typer.Option(help="Pixel value that stands for 1.")] = 255.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
     as_json: Json = False,
 ) -> None:
     """Create a run folder from weights that were trained elsewhere."""
+    spec = gn.spec(model, **settings) if model else None
+    if settings and spec is None:
+        spec = gn.recognize(weights).replace(**settings)
     imported = gn.import_weights(
         weights,
-        gn.spec(model, **settings),
-        classes=_class_names(classes),
-        mean=separate("mean", mean, float),
-        std=separate("std", std, float),
+        spec,
+        classes=None if classes is None else _class_names(classes),
+        mean=None if mean is None else separate("mean", mean, float),
+        std=None if std is None else separate("std", std, float),
         run=run,
         scale=scale,
         overwrite=overwrite,

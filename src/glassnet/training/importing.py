@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as preset
 from glassnet.engines import build
-from glassnet.errors import ConfigError, DataError
+from glassnet.errors import ConfigError, DataError, as_path
+from glassnet.progress import Progress, TerminalProgress, show_progress
+from glassnet.recognition import recognize_state, suggest_normalization
 from glassnet.training.config import DataConfig, run_config
 from glassnet.training.model import Model, load
 from glassnet.training.run_files import Checkpoint, images_of_weights
@@ -23,43 +27,46 @@ from glassnet.weights import load_weights
 
 def import_weights(
     weights: str | PathLike[str],
-    model: str | ResNetSpec,
+    model: str | ResNetSpec | None = None,
     *,
-    classes: Sequence[str],
-    mean: Sequence[float],
-    std: Sequence[float],
+    classes: Sequence[str] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     run: str | PathLike[str],
     scale: float = 255.0,
     image_size: int | None = None,
     overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Model:
     """Create a run folder from weights that were trained elsewhere, so that evaluate, predict and report work on it.
 
     A pixel p is normalized to (p / scale − mean) / std.
 
     :param weights: a file that ``load_weights`` reads.
-    :param model: the preset or spec of the weights.
-    :param classes: class names in the order of the outputs.
-    :param mean: a number for each channel, as ``std``.
-    :param image_size: height and width of the images in pixels, if it is not the preset's.
-    :raises DataError: if the file cannot be read, or has numbers too large for float32.
-    :raises ConfigError: if the model is unknown, or mean or std do not have a number for each channel.
-    :raises GlassnetError: if the weights are of another architecture; lists the keys.
+    :param model: the preset or spec of the weights; None for the one that ``recognize`` finds.
+    :param classes: class names in the order of the outputs. Without them the error says how many there must be.
+    :param mean: a number for each channel, as ``std``. Without them the error has those of well-known projects.
+    :param image_size: height and width of the images in pixels, if it is not the model's.
+    :param progress: receives the line that ``recognize`` writes; None shows it on stderr.
+    :raises DataError: if the file cannot be read, has no last layer, or has numbers too large for float32; or if no
+        spec describes its network.
+    :raises ConfigError: if the model is unknown, or classes, mean or std do not have a value for each output and
+        channel.
+    :raises GlassnetError: if the weights are of another architecture; says which keys differ.
     :raises RunError: if the folder is in use.
     """
-    classes, mean, std = list(map(str, classes)), list(map(float, mean)), list(map(float, std))
-    folder = RunFolder(run)
+    path, folder = as_path("A weights file", weights), RunFolder(run)
     folder.check_available(overwrite=overwrite)
-    state = load_weights(Path(weights))
-    spec = preset(model) if isinstance(model, str) else model
-    spec = spec.replace(classes=len(classes), **({} if image_size is None else {"image_size": image_size}))
-    if not (len(mean) == len(std) == spec.in_channels) or not all(map(isfinite, [*mean, *std])) or not min(std) > 0:
-        raise ConfigError(
-            f"mean and std must have one number for each of {spec.in_channels} channels, std above 0. "
-            f"Got mean {mean} and std {std}."
-        )
-    if duplicates := [name for name, count in Counter(classes).items() if count > 1]:
-        raise ConfigError(f"classes must be unique. Got {duplicates[0]!r} twice.")
+    progress = progress or TerminalProgress()
+    with show_progress(progress):
+        state = load_weights(path)
+    if model is None:
+        recognition = recognize_state(path, state)
+        progress.log(str(recognition))
+    spec = recognition.spec if model is None else preset(model) if isinstance(model, str) else model
+    names = _check_classes(path, state, classes)
+    spec = spec.replace(classes=len(names), **({} if image_size is None else {"image_size": image_size}))
+    mean, std = _check_normalization(path, spec, mean, std)
     if not (isfinite(scale) and scale > 0):
         raise ConfigError(f"scale must be a finite number above 0. Got {scale!r}.")
     network = build(spec)
@@ -67,12 +74,39 @@ def import_weights(
     for key, array in network.state_dict().items():
         if not np.isfinite(array).all():  # the file's own numbers are finite
             too_large = state[key][~np.isfinite(array)].flat[0]
-            raise DataError(f"{key} in {weights} must be finite in {array.dtype}. Got {too_large}.")
-    path = str(Path(weights).resolve())
-    data = DataConfig(
-        source="imported", weights=path, classes=tuple(classes), scale=scale, mean=tuple(mean), std=tuple(std)
-    )
-    folder.create(run_config(network, 0, data, recipe=None), images_of_weights(Path(weights)).as_ancestors())
+            raise DataError(f"{key} in {path} must be finite in {array.dtype}. Got {too_large}.")
+    data = DataConfig(source="imported", weights=str(path.resolve()), classes=names, scale=scale, mean=mean, std=std)
+    folder.create(run_config(network, 0, data, recipe=None), images_of_weights(path).as_ancestors())
     folder.save_epoch(Checkpoint(0, None, network.state_dict(), {}))
     folder.unlock()
     return load(folder.path)
+
+
+def _check_classes(path: Path, state: Mapping[str, NDArray[Any]], classes: Sequence[str] | None) -> tuple[str, ...]:
+    if "fc.weight" not in state:
+        raise DataError(
+            f"{path} must have a last layer. Got none among its {len(state)} tensors. To train one on these weights, "
+            "use them as init."
+        )
+    count = len(state["fc.weight"])
+    if classes is None or len(classes) != count:
+        received = "none" if classes is None else len(classes)
+        raise ConfigError(f"classes must be {count} names, in the order of the outputs. Got {received}.")
+    if duplicates := [name for name, count in Counter(map(str, classes)).items() if count > 1]:
+        raise ConfigError(f"classes must be unique. Got {duplicates[0]!r} twice.")
+    return tuple(map(str, classes))
+
+
+def _check_normalization(
+    path: Path, spec: ResNetSpec, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if mean is None or std is None:
+        suggestion = suggest_normalization(path, spec)
+        raise ConfigError(f"mean and std must be those of the images that the weights expect. Got none.{suggestion}")
+    means, stds = tuple(map(float, mean)), tuple(map(float, std))
+    if not (len(means) == len(stds) == spec.in_channels) or not all(map(isfinite, means + stds)) or not min(stds) > 0:
+        raise ConfigError(
+            f"mean and std must have one number for each of {spec.in_channels} channels, std above 0. "
+            f"Got mean {list(means)} and std {list(stds)}."
+        )
+    return means, stds
