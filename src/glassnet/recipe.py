@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from glassnet.errors import choice_error
+from glassnet.errors import ConfigError, choice_error
 from glassnet.settings import Settings, invalid, setting
 
 
@@ -82,7 +82,8 @@ class Recipe(Settings):
         if self.nesterov and self.momentum == 0:
             raise invalid("momentum", "above 0 with nesterov", self.momentum)
         if self.warmup and self.schedule == "one-cycle":
-            raise invalid("warmup", "0 with schedule one-cycle, which has a warm-up of its own", self.warmup)
+            error = invalid("warmup", "0 with schedule one-cycle, which has a warm-up of its own", self.warmup)
+            raise ConfigError(f"{error} Choose schedule cosine, step or constant.")
         if self.warmup >= self.epochs:
             raise invalid("warmup", f"below epochs ({self.epochs})", self.warmup)
 
