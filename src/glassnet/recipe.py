@@ -72,6 +72,12 @@ class Recipe(Settings):
     jitter: float = setting(
         0.0, "Largest random change of brightness, contrast and saturation, as a fraction of each.", minimum=0
     )
+    shards: int | None = setting(
+        None,
+        "Number of parts of each batch, for the same training on any number of processes that divides it. One process "
+        "computes them in turn (gradient accumulation). Default: the number of processes.",
+        minimum=1,
+    )
     seed: int = setting(42, "Seed of initial weights, batches, augmentation and dropout.", minimum=0, below=2**32)
 
     def check(self) -> None:

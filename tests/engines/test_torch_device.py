@@ -74,25 +74,31 @@ def test_choose_device_of_one_process(name: str, device: str) -> None:
     ("name", "count", "message"),
     [
         ("cuda:2", 1, "device must be one of auto, cuda, cpu, cuda:0, cuda:1. Got 'cuda:2'"),
-        ("cuda", 3, "devices must be at most 2 on cuda. Got 3."),
-        ("auto", 3, "devices must be at most 2 on cuda. Got 3."),
-        ("cpu", 5, "devices must be at most 4 on cpu. Got 5."),
-        ("cuda:1", 2, "device must be a kind, such as 'cuda', for 2 devices. Got 'cuda:1'."),
+        ("cuda", 3, "devices must be at most 2 on each machine with cuda. Got 3."),
+        ("auto", 3, "devices must be at most 2 on each machine with cuda. Got 3."),
+        ("cuda:1", 2, "device must be a kind, such as 'cuda', for 2 processes. Got 'cuda:1'."),
     ],
 )
 @pytest.mark.usefixtures("two_gpus")
-def test_choose_device_refuses_more_processes_than_devices(
-    monkeypatch: pytest.MonkeyPatch, name: str, count: int, message: str
-) -> None:
-    monkeypatch.setattr("glassnet.engines.torch_device.usable_cores", lambda: 4)
+def test_choose_device_refuses_more_processes_than_devices(name: str, count: int, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
-        choose_device(compute(name), ProcessGroup(0, count, 1))
+        choose_device(compute(name), ProcessGroup(0, count, 0, count))
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_choose_device_gives_each_process_its_own() -> None:
-    assert [str(choose_device(compute("auto"), ProcessGroup(rank, 2, 1))) for rank in range(2)] == ["cuda:0", "cuda:1"]
-    assert str(choose_device(compute("cpu"), ProcessGroup(3, 5, 4711))) == "cpu"
+def test_choose_device_gives_each_process_of_a_machine_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    groups = [ProcessGroup(rank, 4, rank % 2, 2) for rank in range(4)]
+    assert [str(choose_device(compute("auto"), group)) for group in groups] == ["cuda:0", "cuda:1"] * 2
+    assert str(choose_device(compute("cpu"), ProcessGroup(3, 5, 3, 5))) == "cpu"
+
+
+def test_choose_device_takes_the_gpu_that_srun_shows(monkeypatch: pytest.MonkeyPatch, two_gpus: None) -> None:
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert str(choose_device(compute("cuda"), ProcessGroup(1, 2, 1, 2, is_slurm=True))) == "cuda:0"
+    with pytest.raises(ConfigError, match="devices must be at most 1 on each machine with cuda. Got 2."):
+        choose_device(compute("cuda"), ProcessGroup(1, 2, 1, 2))
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [(None, torch.float32), ("bf16-mixed", torch.bfloat16)])

@@ -13,7 +13,7 @@ from glassnet.architecture import spec as get_spec
 from glassnet.compute import Compute
 from glassnet.data import make_rng
 from glassnet.engines.base import Network
-from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
+from glassnet.engines.process_group import SINGLE_PROCESS, ProcessGroup
 from glassnet.engines.records import Batch, TrainStats
 from glassnet.engines.trainer import Trainer
 from glassnet.errors import ConfigError, GlassnetError

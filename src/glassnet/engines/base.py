@@ -15,7 +15,7 @@ from glassnet.classification import Outcome
 from glassnet.compute import Compute
 from glassnet.data import Normalization, Split
 from glassnet.engines.class_weights import class_weights
-from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
+from glassnet.engines.process_group import SINGLE_PROCESS, ProcessGroup
 from glassnet.engines.records import Batch, Trace
 from glassnet.engines.trainer import Trainer
 from glassnet.errors import ConfigError, DataError, choice_error
@@ -129,15 +129,20 @@ class Network(ABC):
         return self._trace(self._checked(images), self._checked_labels(labels, len(images)), names)
 
     def evaluate(self, split: Split, normalization: Normalization) -> Outcome:
-        """Classify the images of a split, in evaluation mode; EVAL_BATCH_SIZE of them at a time."""
-        parts = []
-        with track("evaluating", len(split)) as advance:
-            for rows in _eval_slices(len(split)):
+        """Classify the images of a split, in evaluation mode; EVAL_BATCH_SIZE of them at a time.
+
+        Several processes share the slices, and all of them return the outcome of all images.
+        """
+        slices, group = _eval_slices(len(split)), self.processes
+        own, parts = slices[group.rank :: group.world_size], []
+        with track("evaluating", sum(rows.stop - rows.start for rows in own)) as advance:
+            for rows in own:
                 labels = split.labels[rows]
                 batch = Batch(split.pixels(range(rows.start, rows.stop)), labels, normalization)
                 parts.append(Outcome.from_logits(labels, self._logits(self._load(batch)[0])))
                 advance(len(batch))
-        return Outcome.join(parts)
+        gathered = group.gather(parts)
+        return Outcome.join([gathered[i % group.world_size][i // group.world_size] for i in range(len(slices))])
 
     def _checked(self, images: Array) -> Array:
         images = np.asarray(images)

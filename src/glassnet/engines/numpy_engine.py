@@ -14,9 +14,18 @@ from glassnet.architecture import ResNetSpec
 from glassnet.compute import Compute
 from glassnet.engines.averaging import ArrayAverage
 from glassnet.engines.base import Network, captured_outputs
+from glassnet.engines.numpy_parts import PartSums
 from glassnet.engines.records import Batch, Trace, TrainStats
+from glassnet.engines.shards import TreeSum, dropout_of_batch, part_rows
 from glassnet.engines.threads import limit_blas_threads
-from glassnet.engines.trainer import HEAD_LAYERS, Trainer, check_optimizer_state, param_groups, split_state
+from glassnet.engines.trainer import (
+    HEAD_LAYERS,
+    Trainer,
+    check_optimizer_state,
+    join_stats,
+    param_groups,
+    split_state,
+)
 from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
 from glassnet.nn.kernels import Kernels
@@ -137,10 +146,14 @@ class NumpyTrainer(Trainer):
         self.optimizer = _optimizer(recipe, groups)
         averaged = {key: array for key, array in self.trained.named_arrays() if array.dtype.kind == "f"}
         self.average = ArrayAverage(recipe.ema, averaged) if recipe.ema else None
+        self.shards = recipe.shards or 1
+        norms = [layer for layer in self.trained.modules() if isinstance(layer, nn.BatchNorm2d)]
+        self.part_sums = PartSums(self.parameters.values(), norms) if self.shards > 1 else None
         self._reset_stats()
 
     def _reset_stats(self) -> None:
-        self._loss_sum, self._weight, self._n_correct, self._count = 0.0, 0.0, 0, 0
+        self._sums = [[0.0, 0.0] for _ in range(self.shards)]  # losses by weight, and weights, of each part
+        self._n_correct, self._count = 0, 0
 
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> float:
         network = self.network
@@ -154,9 +167,10 @@ class NumpyTrainer(Trainer):
             if not network.module.training:
                 network.module.train()
                 self.frozen.eval()
-            logits = self.trained(self.frozen(images))
-            loss = self.loss(logits, labels)
-            self.trained.backward_params(self.loss.backward())
+            if self.part_sums is None:
+                loss = self._compute(0, images, labels)
+            else:
+                loss = self._compute_parts(self.part_sums, images, labels)
             if self.recipe.clip_grad_norm is not None:
                 self._clip(self.recipe.clip_grad_norm)
             rate = self.recipe.lr if lr is None else float(lr)  # np.float64 would compute in float64
@@ -165,12 +179,44 @@ class NumpyTrainer(Trainer):
             self.optimizer.step()
             if self.average is not None:
                 self.average.update()
-        weight = len(labels) if self.class_weights is None else float(self.class_weights[labels].sum())
-        self._loss_sum += loss * weight
-        self._weight += weight
+        return loss
+
+    def _compute(self, part: int, images: Array, labels: Array, total_weight: float | None = None) -> float:
+        """Compute the loss of a part and its gradients, by the part's weight in a batch of ``total_weight``."""
+        logits = self.trained(self.frozen(images))
+        loss, weight = self.loss(logits, labels), self._weight_of(labels)
+        dlogits = self.loss.backward()
+        self.trained.backward_params(dlogits if total_weight is None else dlogits * (weight / total_weight))
+        self._sums[part][0] += loss * weight
+        self._sums[part][1] += weight
         self._n_correct += int(np.count_nonzero(logits.argmax(axis=1) == labels))
         self._count += len(labels)
         return loss
+
+    def _compute_parts(self, sums: PartSums, images: Array, labels: Array) -> float:
+        """Compute the parts of a batch one after the other, and add their gradients; return the loss of all."""
+        total, loss, total_weight = len(labels), 0.0, self._weight_of(labels) or 1.0
+        tree = TreeSum(self.shards)
+        shape = (total, self.network.module.fc.in_features)
+        sums.start()
+        try:
+            with dropout_of_batch(self.network._dropouts(), shape) as choose:
+                for part, rows in enumerate(part_rows(total, self.shards)):
+                    value = None
+                    if rows.start < rows.stop:
+                        choose(rows)
+                        part_loss = self._compute(part, images[rows], labels[rows], total_weight)
+                        loss += part_loss * self._weight_of(labels[rows]) / total_weight
+                        value = sums.pop((rows.stop - rows.start) / total)
+                    tree.add((part, 1), value)
+        finally:
+            sums.stop()
+        sums.apply(tree.total)
+        return loss
+
+    def _weight_of(self, labels: Array) -> float:
+        """Return the sum of the weights of these images' classes, or their number if classes have none."""
+        return float(len(labels)) if self.class_weights is None else float(self.class_weights[labels].sum())
 
     def _norms(self) -> dict[str, float]:
         return {key: float(np.linalg.norm(p.grad.ravel(order="K"))) for key, p in self.parameters.items()}
@@ -183,8 +229,7 @@ class NumpyTrainer(Trainer):
                 parameter.grad *= scale
 
     def pop_stats(self) -> TrainStats:
-        loss = self._loss_sum / (self._weight or 1)
-        stats = TrainStats(loss, self._n_correct / max(1, self._count), self._count, self._norms())
+        stats = join_stats(self.network.processes, self._sums, self._n_correct, self._count, self._norms())
         self._reset_stats()
         return stats
 

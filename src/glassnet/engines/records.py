@@ -24,16 +24,21 @@ class Batch:
     labels: NDArray[np.int64]  # (n,)
     normalization: Normalization
     rows: slice | None = None  # these images among those of the step; None: all of them
-    total: int | None = None  # number of images of the step, given with ``rows``
+    step_labels: NDArray[np.int64] | None = None  # those of all images of the step, given with ``rows``
 
     def __len__(self) -> int:
-        return len(self.labels) if self.total is None else self.total
+        return len(self.all_labels)
+
+    @property
+    def all_labels(self) -> NDArray[np.int64]:
+        """The labels of all images of the step."""
+        return self.labels if self.step_labels is None else self.step_labels
 
     def take(self, rows: slice) -> Batch:
-        """Return these of the step's images; a batch that has these alone is returned as it is."""
-        if self.rows is not None:
-            return self
-        return Batch(self.images[rows], self.labels[rows], self.normalization, rows, len(self))
+        """Return these of the step's images, all of which this process has."""
+        first = 0 if self.rows is None else self.rows.start
+        own = slice(rows.start - first, rows.stop - first)
+        return Batch(self.images[own], self.labels[own], self.normalization, rows, self.all_labels)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ dropout masks come from the same NumPy generators as in the NumPy engine: in flo
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -15,23 +14,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from glassnet.architecture import ResNetSpec, assemble
 from glassnet.compute import Compute
 from glassnet.engines import torch_layers
 from glassnet.engines.base import Network, captured_outputs
-from glassnet.engines.processes import SINGLE_PROCESS, ProcessGroup
+from glassnet.engines.process_group import SINGLE_PROCESS, ProcessGroup
 from glassnet.engines.records import Batch, Trace, TrainStats
+from glassnet.engines.shards import TreeSum, dropout_of_batch, part_rows
 from glassnet.engines.torch_averaging import TensorAverage
-from glassnet.engines.torch_device import autocast, choose_device, join_processes
+from glassnet.engines.torch_device import autocast, choose_device
 from glassnet.engines.torch_inputs import normalize, to_array, to_device
 from glassnet.engines.torch_optimizer import TorchOptimizer
-from glassnet.engines.trainer import HEAD_LAYERS, Trainer, split_state
+from glassnet.engines.torch_parts import PartSums, sum_over_processes
+from glassnet.engines.trainer import HEAD_LAYERS, Trainer, join_stats, split_state
 from glassnet.errors import GlassnetError
 from glassnet.nn.module import match_state_dict
 from glassnet.recipe import Recipe
-from glassnet.resources import usable_cores
 
 Array = NDArray[Any]
 
@@ -47,8 +46,6 @@ class TorchNetwork(Network):
         self.torch_device = choose_device(compute, processes)
         if compute.threads is not None:
             torch.set_num_threads(compute.threads)
-        elif processes.world_size > 1:  # they share the cores
-            torch.set_num_threads(max(1, usable_cores() // processes.world_size))
         # Tensor cores are fastest on channels-last arrays. On CPUs PyTorch 2.13 can corrupt memory in float32
         # convolutions of few channels in that order; torch_layers.Conv2d avoids the known case, the default all cases.
         channels_last = compute.channels_last
@@ -162,10 +159,7 @@ class TorchNetwork(Network):
 
 
 class TorchTrainer(Trainer):
-    """The trainer of the PyTorch engine; ``step`` returns a tensor of shape () on the device.
-
-    With several processes each takes the step on its shard of the batch.
-    """
+    """The trainer of the PyTorch engine; ``step`` returns a tensor of shape () on the device."""
 
     def __init__(self, network: TorchNetwork, recipe: Recipe, freeze: str | None, weights: Array | None) -> None:
         self.network, self.recipe = network, recipe
@@ -176,22 +170,17 @@ class TorchTrainer(Trainer):
         self.parameters = {key: p for key, p in network.module.named_parameters() if p.requires_grad}
         network.module.eval()  # the first step, as the first after an evaluation, switches to training mode
         self.scaler = torch.amp.GradScaler(network.torch_device.type, enabled=network.precision == "16-mixed")
-        with _as_glassnet_error():
-            self.module = self._distributed() if network.processes.world_size > 1 else network.compiled
-        self.dropouts = network._dropouts()
+        self.shards = recipe.shards or network.processes.world_size
+        self.parts = network.processes.parts(self.shards)
+        layers = network.module.modules() if freeze is None else ()
+        norms = [layer for layer in layers if isinstance(layer, torch.nn.BatchNorm2d)]
+        self.part_sums = PartSums(self.parameters.values(), norms) if self.shards > 1 else None
         place = network.torch_device, network.torch_dtype
         self.class_weights = None if weights is None else torch.from_numpy(weights).to(*place)
         self.loss = torch.nn.CrossEntropyLoss(self.class_weights, label_smoothing=recipe.label_smoothing)
         self.optimizer = TorchOptimizer(recipe, self.parameters)
         self.average = TensorAverage(recipe.ema, self._averaged_tensors(freeze)) if recipe.ema else None
         self._reset_stats()
-
-    def _distributed(self) -> Any:
-        """Return the network as one of several that add up their gradients; the processes meet here."""
-        network = self.network
-        join_processes(network.processes, network.torch_device)
-        module = DistributedDataParallel(network.module)
-        return torch.compile(module) if network.compute.compile else module
 
     def _averaged_tensors(self, freeze: str | None) -> dict[str, Tensor]:
         """Return the parameters and floating-point buffers of the layers that are trained."""
@@ -206,9 +195,8 @@ class TorchTrainer(Trainer):
         # Sums stay on the device, so that no step waits for it. Apple's GPU has no float64.
         device = self.network.torch_device
         precise = torch.float32 if device.type == "mps" else torch.float64
-        self._loss_sum = torch.zeros((), dtype=precise, device=device)
+        self._sums = torch.zeros(len(self.parts), 2, dtype=precise, device=device)  # losses by weight, and weights
         self._n_correct = torch.zeros((), dtype=torch.int64, device=device)
-        self._weight: Any = 0.0
         self._count = 0
 
     def _weight_of(self, targets: Tensor) -> Any:
@@ -220,22 +208,16 @@ class TorchTrainer(Trainer):
         if not isinstance(batch, Batch):
             batch = network._checked(batch)
             labels = network._checked_labels(np.asarray(labels), len(batch))
-        total = len(batch)
-        shard = network.processes.shard(total)
-        count = shard.stop - shard.start
-        # With fewer images than processes some have none; they compute all images with weight 0.
-        rows = shard if count else slice(total)
-        images, targets = self._load_rows(batch, labels, rows)
         if not network.module.training:
             network.module.train()
             for layer in self.frozen:
                 layer.eval()
-        with _as_glassnet_error(), self._dropout_shard(total, rows):
-            logits = network._forward(self.module, images)
-            loss: Tensor = self.loss(logits, targets)
-            network.module.zero_grad()
-            weight = self._weight_of(targets) if count else 0
-            self._backward(self._contribution(loss, weight, batch, labels))
+        with _as_glassnet_error():
+            if self.part_sums is None:
+                network.module.zero_grad()
+                loss = self._compute(0, *self._load_rows(batch, labels, slice(0, len(batch))))
+            else:
+                loss = self._compute_parts(self.part_sums, batch, labels)
         optimizer: Any = self.optimizer
         if self.recipe.clip_grad_norm is not None:
             self.scaler.unscale_(optimizer)
@@ -245,44 +227,51 @@ class TorchTrainer(Trainer):
         self.scaler.update()
         if self.average is not None:
             self.average.update()
-        loss = loss.detach()
-        if count:
-            self._loss_sum += loss * weight
-            self._weight = self._weight + weight
-            self._n_correct += (logits.argmax(dim=1) == targets).sum()
-            self._count += count
         return loss
 
-    def _contribution(self, loss: Tensor, weight: Any, batch: Any, labels: Array | None) -> Tensor:
-        """Return what this process contributes to the loss, where its images have this part of the batch's weight.
+    def _compute(self, index: int, images: Tensor, targets: Tensor, total_weight: Any = None) -> Tensor:
+        """Compute the loss of a part and its gradients, by the part's weight in a batch of ``total_weight``.
 
-        The mean over processes of their gradients is that of the whole batch when each counts by its weight.
+        :param index: the index of the part among those of this process.
         """
-        world_size = self.network.processes.world_size
-        if world_size == 1:
-            return loss
-        total: Any = max(1, len(batch))
-        if self.class_weights is not None:
-            total = self._weight_of(self._load_rows(batch, labels, slice(len(batch)))[1])
-        contribution: Tensor = loss * (weight * world_size / total)
-        return contribution
+        logits = self.network._forward(self.network.compiled, images)
+        loss: Tensor = self.loss(logits, targets)
+        weight = self._weight_of(targets)
+        scaled = self.scaler.scale(loss if total_weight is None else loss * (weight / total_weight))
+        scaled.backward()  # type: ignore[no-untyped-call]
+        loss = loss.detach()
+        self._sums[index, 0] += loss * weight
+        self._sums[index, 1] += weight
+        self._n_correct += (logits.argmax(dim=1) == targets).sum()
+        self._count += len(targets)
+        return loss
 
-    def _backward(self, loss: Tensor) -> None:
-        with warnings.catch_warnings():
-            if self.network.processes.world_size > 1:  # kernels of one channel have equal memory orders
-                warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    def _compute_parts(self, sums: PartSums, batch: Any, labels: Array | None) -> Tensor:
+        """Compute this process's parts one after the other, and add the gradients of all processes' parts.
 
-    @contextmanager
-    def _dropout_shard(self, total: int, rows: slice) -> Iterator[None]:
-        """Draw dropout masks for ``total`` images and use these rows, as a single process would."""
-        for dropout in self.dropouts:
-            dropout.shard = total, rows
+        :returns: the loss of this process's images, or 0 if it has none.
+        """
+        all_labels = batch.all_labels if labels is None else labels
+        total_weight = self._weight_of(torch.from_numpy(all_labels).to(self.network.torch_device))
+        rows, total = part_rows(len(all_labels), self.shards), len(all_labels)
+        sizes = [part.stop - part.start for part in rows]
+        tree, before = TreeSum(self.shards), self._sums.sum(dim=0)
+        shape = (total, self.network.module.fc.in_features)
+        sums.start()
         try:
-            yield
+            with dropout_of_batch(self.network._dropouts(), shape) as choose:
+                for index, part in enumerate(self.parts):
+                    value = None
+                    if sizes[part]:
+                        choose(rows[part])
+                        self._compute(index, *self._load_rows(batch, labels, rows[part]), total_weight)
+                        value = sums.pop(sizes[part] / total)
+                    tree.add((part, 1), value)
         finally:
-            for dropout in self.dropouts:
-                dropout.shard = None
+            sums.stop()
+        sums.apply(sum_over_processes(tree, self.network.processes, sizes, sums.vector, ordered=True))
+        loss, weight = self._sums.sum(dim=0) - before
+        return loss / weight.clamp(min=1e-300)
 
     def _load_rows(self, batch: Any, labels: Array | None, rows: slice) -> tuple[Tensor, Tensor]:
         """Return images and labels of these rows of a batch, on the device and in the network's dtype."""
@@ -296,14 +285,10 @@ class TorchTrainer(Trainer):
             key: 0.0 if p.grad is None else float(torch.linalg.vector_norm(p.grad))
             for key, p in self.parameters.items()
         }
-        values = (self._loss_sum, self._weight, self._n_correct, self._count)
-        sums = torch.stack([torch.as_tensor(value).to(self._loss_sum) for value in values])
-        with _as_glassnet_error():
-            if self.network.processes.world_size > 1:
-                torch.distributed.all_reduce(sums)
-            loss, weight, n_correct, count = sums.tolist()
+        sums, n_correct = self._sums.tolist(), int(self._n_correct)
+        stats = join_stats(self.network.processes, sums, n_correct, self._count, norms)
         self._reset_stats()
-        return TrainStats(loss / (weight or 1), n_correct / max(1, count), int(count), norms)
+        return stats
 
     def state(self) -> dict[str, Array]:
         state = self.optimizer.state()
@@ -318,7 +303,7 @@ class TorchTrainer(Trainer):
 
 @contextmanager
 def _as_glassnet_error() -> Iterator[None]:
-    """Raise torch's errors, of shapes that do not fit or processes that do not meet, as a GlassnetError."""
+    """Raise torch's errors, such as those of shapes that do not fit, as a GlassnetError."""
     try:
         yield
     except (RuntimeError, ValueError) as error:

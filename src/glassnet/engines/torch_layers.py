@@ -96,12 +96,10 @@ class Dropout(Module):
         super().__init__()
         self.p = p
         self.generator: Any = np.random.default_rng()
-        self.shard: tuple[int, slice] | None = None  # number of images of the batch, and those in x; None: all
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
         scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        total, rows = self.shard or (len(x), slice(None))
-        mask = torch.from_numpy(self.generator.random((total, *x.shape[1:]))[rows] >= self.p)
+        mask = torch.from_numpy(self.generator.random(x.shape) >= self.p)
         return x * (mask.to(x.device, x.dtype) * scale)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.engines.averaging import SUFFIX, WeightAverage
+from glassnet.engines.process_group import ProcessGroup
 from glassnet.engines.records import Batch, TrainStats
 from glassnet.errors import GlassnetError
 from glassnet.recipe import Recipe
@@ -20,7 +21,13 @@ HEAD_LAYERS = ("dropout", "fc")  # the layers that are trained with freeze="back
 
 
 class Trainer(ABC):
-    """An optimizer at work on one network. ``average`` is that of a recipe with ``ema``, otherwise None."""
+    """An optimizer at work on one network.
+
+    A step cuts its batch into the recipe's ``shards`` (default: the number of processes), computes ``parts``, those of
+    this process, one after the other, and adds the gradients of all along one tree. BatchNorm normalizes each part by
+    itself. So one process with several shards accumulates gradients, and several processes share the work.
+    ``average`` is that of a recipe with ``ema``, otherwise None.
+    """
 
     average: WeightAverage | None
 
@@ -29,7 +36,8 @@ class Trainer(ABC):
         """Take an optimizer step on a batch, or on float images (N, C, H, W) with labels (N,).
 
         :param lr: the learning rate of this step, in place of the recipe's.
-        :returns: the loss before the step, as the engine's own scalar; ``float(loss)`` waits for the device.
+        :returns: the loss before the step of the images that this process computes, as the engine's own scalar;
+            ``float(loss)`` waits for the device.
         :raises DataError: if images and labels are not finite floats and integers of these shapes.
         """
 
@@ -59,6 +67,17 @@ class Trainer(ABC):
         """Give the network the averages of its weights while the context lasts, if the recipe has ``ema``."""
         with nullcontext() if self.average is None else self.average.applied():
             yield
+
+
+def join_stats(group: ProcessGroup, sums: Any, n_correct: int, count: int, norms: dict[str, float]) -> TrainStats:
+    """Return the statistics of all processes.
+
+    :param sums: for each part of this process the sum of its images' weighted losses, and that of their weights.
+    """
+    gathered = group.gather((sums, n_correct, count))
+    loss, weight = (sum(pair[index] for parts, _, _ in gathered for pair in parts) for index in (0, 1))
+    all_correct, all_count = (sum(values[index] for values in gathered) for index in (1, 2))
+    return TrainStats(loss / (weight or 1), all_correct / max(1, all_count), all_count, norms)
 
 
 def param_groups(recipe: Recipe, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from glassnet.data import Augmentation, BatchLoader, Normalization, Split, count_batches, make_rng, shuffled_batches
 from glassnet.engines import Batch, ProcessGroup
-from glassnet.engines.processes import SINGLE_PROCESS
+from glassnet.engines.process_group import SINGLE_PROCESS
 from glassnet.recipe import Recipe
 
 
@@ -18,7 +18,7 @@ class EpochBatches:
     ) -> None:
         """Make the batches of the training images in a split; each of several processes loads its own rows."""
         self.normalization, self.recipe, self.processes = normalization, recipe, processes
-        self.n_images = len(split)
+        self.split, self.n_images = split, len(split)
         self.loader = BatchLoader(split, recipe_augmentation(recipe), self._rows)
 
     def __len__(self) -> int:
@@ -30,12 +30,11 @@ class EpochBatches:
         seed, size = self.recipe.seed, self.recipe.batch_size
         order = list(shuffled_batches(self.n_images, size, make_rng(seed, "shuffle", epoch)))
         for indices, (images, labels) in zip(order, self.loader.load(order, epoch), strict=True):
-            yield Batch(images, labels, self.normalization, self._rows(len(indices)), len(indices))
+            yield Batch(images, labels, self.normalization, self._rows(len(indices)), self.split.labels[indices])
 
     def _rows(self, total: int) -> slice:
-        """Return the images of a step that this process computes; one without images computes all, with weight 0."""
-        shard = self.processes.shard(total)
-        return shard if shard.stop > shard.start else slice(0, total)
+        """Return the images of a step that this process computes."""
+        return self.processes.rows(total, self.recipe.shards or self.processes.world_size)
 
 
 def recipe_augmentation(recipe: Recipe) -> Augmentation:

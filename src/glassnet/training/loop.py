@@ -75,20 +75,8 @@ class EpochLoop:
         return self.trainer.pop_stats(), float(rates[-1])
 
 
-def train_worker(processes: ProcessGroup, task: TrainingTask, checkpoint: Checkpoint | None, epochs: range) -> None:
-    """Take the same steps as the first process, whose weights are broadcast when the processes meet.
-
-    :param epochs: the epochs to run, from 1.
-    """
-    loop = EpochLoop(task.build(processes), task)
-    if checkpoint:
-        loop.trainer.load_state(checkpoint.optimizer)
-    for epoch in epochs:
-        loop.run_epoch(epoch)
-
-
 class FitLoop:
-    """A training in the first process: epochs, evaluations, and what is saved of them."""
+    """A training: epochs, evaluations, and what is saved of them. All processes run it; the first one alone saves."""
 
     def __init__(
         self,

@@ -59,14 +59,34 @@ def check_same_data(folder: RunFolder, described: DataConfig, data: Dataset, ima
         )
 
 
+def stored_config(folder: RunFolder) -> RunConfig | None:
+    """Return the configuration of the run in the folder, if it has a finished epoch.
+
+    :raises RunError: if it is damaged.
+    """
+    return RunConfig.parse(folder.read_config(), folder.config_path) if folder.has_checkpoint else None
+
+
 def restore(folder: RunFolder, config: dict[str, Any], network: Network) -> Checkpoint:
-    """Load the weights of the last finished epoch, and write the present machine into the configuration.
+    """Return the state after the last finished epoch, and write the present machine into the configuration.
 
     :raises RunError: if the run has other settings, or is damaged.
     """
-    check_resumable(RunConfig.parse(folder.read_config(), folder.config_path).to_dict(), config, folder.path)
+    stored = RunConfig.parse(folder.read_config(), folder.config_path)
+    check_resumable(stored.to_dict(), config, folder.path)
+    _check_threads(stored, network, folder.path)
     checkpoint = folder.restore()
-    network.load_state_dict(checkpoint.network)
     if not folder.is_finished:
         folder.write_config(config)
     return checkpoint
+
+
+def _check_threads(stored: RunConfig, network: Network, path: Path) -> None:
+    """Check that a run of several parts keeps its threads: PyTorch's convolutions round differently with others."""
+    shards = (stored.recipe and stored.recipe.shards) or 1
+    of_torch_on_cpu = stored.engine == network.engine == "torch" and stored.device == network.device == "cpu"
+    if shards > 1 and of_torch_on_cpu and stored.threads != network.threads:
+        raise RunError(
+            f"threads must be {stored.threads} to resume {path}, whose {shards} shards give the same bits on any "
+            f"number of processes. Got {network.threads}. Resume with --threads {stored.threads}."
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import count
 from os import PathLike
 from pathlib import Path
@@ -11,14 +10,11 @@ from typing import Any, Literal
 
 from glassnet.architecture import PRESETS, ResNetSpec, default_preset
 from glassnet.architecture import spec as get_spec
-from glassnet.classification import Outcome
 from glassnet.data import Dataset, count_batches, load_data, load_larger
 from glassnet.data.images.image_form import MAX_PIXELS, Fit
 from glassnet.data.load_options import MAX_UNREADABLE
 from glassnet.engines import Compute, Network, ProcessGroup
-from glassnet.engines.processes import worker_processes
-from glassnet.errors import ConfigError, choice_error
-from glassnet.formats import format_loss
+from glassnet.errors import ConfigError, GlassnetError, choice_error
 from glassnet.nn.checks import check_int
 from glassnet.progress import Progress, TerminalProgress, show_progress
 from glassnet.recipe import Recipe, get_recipe
@@ -28,51 +24,12 @@ from glassnet.training.early_stopping import check_patience, has_stopped
 from glassnet.training.epoch_batches import recipe_augmentation
 from glassnet.training.image_table import ImageTable
 from glassnet.training.initial_weights import InitialWeights
-from glassnet.training.log_line import describe_accuracy, name_test_set
-from glassnet.training.loop import EpochLoop, FitLoop, TrainingTask, split_validation, train_worker
-from glassnet.training.resuming import check_same_data, restore
-from glassnet.training.run_files import Checkpoint, Record
-from glassnet.training.run_folder import RunFolder
-
-
-@dataclass(frozen=True, repr=False)
-class Run:
-    """A training's run folder and its records, one for each epoch.
-
-    A record has ``epoch`` (from 1), ``loss`` and ``train_accuracy`` (means over the images of the epoch, each before
-    the step that uses it), ``test_loss`` and ``test_accuracy``, ``contaminated``, ``lr`` (of the last step),
-    ``gradient_norms`` (the L2 norm of each parameter's gradient at the last step) and ``seconds`` (of steps and
-    evaluations). Further keys are ``validation_loss`` and ``validation_accuracy`` with a validation split,
-    ``train_evaluated_loss`` and ``train_evaluated_accuracy`` with ``evaluate_train``, and ``epochs_since_best`` with
-    ``patience``: the training stopped early where that is reached. Accuracies are fractions, losses mean
-    cross-entropies. With ``ema`` all evaluations are of the averaged weights.
-
-    ``contaminated`` is the number of test images that this run, or one that its initial weights come from, was trained
-    on. With any there is no test accuracy: ``test_loss`` and ``test_accuracy`` are None, and ``evaluated_loss`` and
-    ``evaluated_accuracy`` are those of all test images.
-    """
-
-    path: Path
-    history: list[Record]
-    dataset: Dataset | None = field(default=None, compare=False)  # for the report, which need not load it again
-    outcome: Outcome | None = field(default=None, compare=False)  # on its test images; None where it is to be computed
-
-    @property
-    def metrics(self) -> Record:
-        """The record of the last epoch."""
-        return self.history[-1]
-
-    @property
-    def summary(self) -> str:
-        """The result of the last epoch as text: ``Test accuracy 97.6%, loss 0.0823, after epoch 10``."""
-        accuracy = describe_accuracy(self.metrics, RunFolder(self.path).read_config()["data"]["test_name"])
-        loss = format_loss(self.metrics[f"{name_test_set(self.metrics)}_loss"])
-        return f"{accuracy[0].upper()}{accuracy[1:]}, loss {loss}, after epoch {self.metrics['epoch']}"
-
-    def __repr__(self) -> str:
-        config = RunFolder(self.path).read_config()
-        accuracy = describe_accuracy(self.metrics, config["data"]["test_name"])
-        return f"Run({str(self.path)!r}, epoch {len(self.history)} of {config['recipe']['epochs']}, {accuracy})"
+from glassnet.training.loop import EpochLoop, FitLoop, TrainingTask, split_validation
+from glassnet.training.processes import check_same_settings, crowded_machine, resolve_shards, train_together
+from glassnet.training.resuming import check_same_data, restore, stored_config
+from glassnet.training.run_files import Checkpoint
+from glassnet.training.run_folder import RunFolder, UnwrittenRunFolder
+from glassnet.training.trained_run import Run
 
 
 def train(
@@ -98,13 +55,15 @@ def train(
     ink: bool | None = None,
     progress: Progress | None = None,
     before: Callable[[Network, Dataset], None] | None = None,
+    group: ProcessGroup | None = None,
     **fields: Any,
 ) -> Run:
     """Train a model on data and write a run folder.
 
-    Several ``devices`` (a field of Compute) of the torch engine share each batch. Their gradients add up to the whole
-    batch's, so that the training is that of a single device, except for BatchNorm, which normalizes each shard by
-    itself and keeps the first one's running statistics. A script then trains under ``if __name__ == "__main__":``.
+    Several ``devices`` (a field of Compute) of the torch engine share each batch: this starts that many processes of
+    this machine with torchrun and waits for them. Where torchrun or srun has started this process as one of several,
+    they train together, and all of them return the run; the first one alone writes its folder. The recipe's ``shards``
+    makes the training the same for any number of processes that divides it.
 
     The mean and std that normalize images are measured on all training images, before ``validation_fraction`` holds
     some of them out.
@@ -129,16 +88,22 @@ def train(
     :param progress: receives log lines and steps; None shows them on stderr.
     :param before: a function that is called as ``before(network, dataset)`` before a new run is written. An error that
         it raises ends the training, and nothing is written.
+    :param group: the processes that train together and have joined; None means those of the environment, or
+        ``devices`` new ones.
     :param fields: further fields of Compute, Recipe and ResNetSpec.
     :raises ConfigError: if a model, recipe or field is unknown, or a value is not allowed.
     :raises DataError: if the data cannot be used.
     :raises RunError: if the folder is in use, a resumed run has other settings, or the training diverges; the folder
         then has the last finished epoch.
     """
+    if group is None:
+        return train_together(train, {name: value for name, value in locals().items() if name != "fields"} | fields)
     _check_options(run, init, freeze, resume, overwrite, stop_after_epoch)
-    progress = progress or TerminalProgress()
+    if run is not None and group.is_first:
+        RunFolder(run).check_available(resume=resume, overwrite=overwrite)
+    progress = (progress or TerminalProgress()) if group.is_first else Progress()
     with show_progress(progress):
-        initial_weights = InitialWeights() if init is None else InitialWeights.load(init)
+        initial_weights = group.from_first(lambda: InitialWeights() if init is None else InitialWeights.load(init))
     load_options = {
         **{"samples": samples, "test_samples": test_samples, "max_unreadable": max_unreadable},
         **{"fit": fit or initial_weights.fit, "value_range": value_range or initial_weights.value_range},
@@ -155,29 +120,38 @@ def train(
     chosen = vars(spec) | vars(recipe) | vars(compute)
     changes = {name: chosen[name] for name in fields if chosen[name] != defaults[name]}
 
-    folder = RunFolder(_new_path(spec, dataset) if run is None else run)
+    path = group.from_first(lambda: _new_path(spec, dataset) if run is None else Path(run))
+    folder = RunFolder(path) if group.is_first else UnwrittenRunFolder(path)
+    stored = group.from_first(lambda: stored_config(folder) if resume else None)
+    recipe, compute = resolve_shards(group, recipe, compute, stored)
     if recipe_augmentation(recipe).has_resized_crops and dataset.train.larger is None:
         with show_progress(progress):
             dataset.train.larger = load_larger(dataset)
     normalization = initial_weights.normalization_for(dataset)
     training, validation = split_validation(dataset, recipe)
     check_patience(recipe, validation)
-    if recipe.patience is not None and compute.devices > 1:
-        raise ConfigError(f"patience must be None with several devices. Got {recipe.patience} with {compute.devices}.")
     images = ImageTable.from_splits(dataset, training, validation, initial_weights.images)
     task = TrainingTask(spec, compute, recipe, training, normalization, freeze)
-    network = task.build(ProcessGroup.create(compute.devices))
+    network = task.build(group)
     initial_weights.apply_to(network)
     options = {"evaluate_train": bool(evaluate_train), "init": initial_weights.metadata, "freeze": freeze}
     described = data_config(dataset, normalization, validation, ink)
     config = run_config(network, recipe.seed, described, recipe=recipe, **options)
 
-    checkpoint = None
-    if resume and folder.has_checkpoint:
+    check_same_settings(group, config, stop_after_epoch=stop_after_epoch)
+
+    def restored() -> Checkpoint | None:
+        if stored is None:
+            return None
         check_same_data(folder, described, dataset, images)
-        checkpoint = restore(folder, config, network)
+        return restore(folder, config, network)
+
+    checkpoint = group.from_first(restored)
     if checkpoint is None:
         _dry_run(network, task)
+    else:
+        network.load_state_dict(checkpoint.network)
+    if checkpoint is None and group.is_first:
         if before is not None:
             before(network, dataset)
         folder.check_available(resume=resume, overwrite=overwrite)  # again: loading the data may have taken minutes
@@ -189,13 +163,12 @@ def train(
     try:
         n_contaminated = images.count_trained(dataset.test)
         _log_start(progress, network, dataset, initial_weights, changes, n_contaminated)
-        with worker_processes(network.processes, train_worker, task, checkpoint, epochs):
-            epoch_loop = EpochLoop(network, task)
-            loop = FitLoop(epoch_loop, dataset, validation, n_contaminated, folder, progress, bool(evaluate_train))
-            if checkpoint:
-                loop.restore(checkpoint)
-            with show_progress(progress):
-                loop.run(epochs[-1])
+        epoch_loop = EpochLoop(network, task)
+        loop = FitLoop(epoch_loop, dataset, validation, n_contaminated, folder, progress, bool(evaluate_train))
+        if checkpoint:
+            loop.restore(checkpoint)
+        with show_progress(progress):
+            loop.run(epochs[-1])
     except (Exception, KeyboardInterrupt):
         folder.discard()
         raise
@@ -213,8 +186,6 @@ def _check_options(run: Any, init: Any, freeze: Any, resume: bool, overwrite: bo
         raise ConfigError(f"freeze must be None or 'backbone'. Got {freeze!r}.")
     if freeze and init is None:
         raise ConfigError("freeze must come with init, the weights to keep. Got no init.")
-    if run is not None:
-        RunFolder(run).check_available(resume=resume, overwrite=overwrite)
 
 
 def _load(data: str | PathLike[str] | Dataset, spec: ResNetSpec | None, image_size: Any, **options: Any) -> Dataset:
@@ -236,9 +207,18 @@ def _dry_run(network: Network, task: TrainingTask) -> None:
     """Compute gradients once, so that too small images or a too small last batch fail before anything is written."""
     count, batch_size = len(task.split), task.recipe.batch_size
     last_batch = count - batch_size * (count_batches(count, batch_size) - 1)
-    n_images = min(2, max(1, min(batch_size, last_batch) // network.processes.world_size))
+    shards = task.recipe.shards or 1
+    n_images = min(2, max(1, min(batch_size, last_batch) // shards))
     images = task.split.pixels(range(n_images))
-    network.gradients(task.normalization.apply(images, network.dtype), task.split.labels[:n_images])
+    try:
+        network.gradients(task.normalization.apply(images, network.dtype), task.split.labels[:n_images])
+    except GlassnetError as error:
+        if shards == 1 or "per channel" not in str(error):
+            raise
+        raise ConfigError(
+            f"shards must leave each part of a batch at least 2 values per channel for BatchNorm. Got {shards} shards "
+            f"of a batch of {min(batch_size, last_batch)} images. Use fewer shards, or another batch_size."
+        ) from error
 
 
 def _log_start(
@@ -249,7 +229,7 @@ def _log_start(
     changes: dict[str, Any],
     n_contaminated: int,
 ) -> None:
-    lines = [f"on {network.device_description}"]
+    lines = [f"on {network.device_description}", *crowded_machine(network)]
     if changes:
         values = {name: "+".join(map(str, v)) if isinstance(v, tuple) else v for name, v in changes.items()}
         lines.append("settings other than the defaults: " + ", ".join(f"{name} {v}" for name, v in values.items()))

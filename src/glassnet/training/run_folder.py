@@ -197,3 +197,20 @@ class RunFolder(RunFiles):
                 self.lock_path.unlink()
             self._held_lock.release()
             self._held_lock = None
+
+
+class UnwrittenRunFolder(RunFolder):
+    """The run folder in a process that does not write it: one of several, and not the first."""
+
+    def save_epoch(self, checkpoint: Checkpoint) -> None:
+        """Do nothing."""
+
+    def write_failure(self, failure: Record) -> None:
+        """Do nothing."""
+
+    def discard(self) -> None:
+        """Do nothing."""
+
+    def interrupt_message(self) -> str:
+        """Return nothing: the first process says it."""
+        return ""
