@@ -35,7 +35,7 @@ def test_processes_see_their_rows_of_the_same_images(digits: gn.Dataset, batch_s
         assert {len(part) for part in parts} == {len(whole)}
         np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), whole.images)
         np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), whole.labels)
-        assert [part.rows for part in parts] == [ProcessGroup(rank, 3).shard(len(whole)) for rank in range(3)]
+        assert [part.rows for part in parts] == [ProcessGroup(rank, 3).rows(len(whole), 3) for rank in range(3)]
 
 
 def test_engines_are_given_the_same_images(digits: gn.Dataset) -> None:
