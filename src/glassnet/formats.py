@@ -19,3 +19,15 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, remainder = divmod(round(seconds), 60)
     return f"{minutes} min {remainder} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_bytes(count: int) -> str:
+    """Return ``640 bytes``, ``2.5 MB`` or ``12.3 GB``, in powers of 1000."""
+    if count < 1000:
+        return f"{count} bytes"
+    value = count / 1000
+    for unit in ("kB", "MB", "GB"):
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from glassnet.data.dataset import Dataset
+from glassnet.data.decoding import Decoder, scan_files
 from glassnet.data.files.labeled_files import LabeledFiles
 from glassnet.data.files.listing import name_some
-from glassnet.data.images.decode import decode_images
 from glassnet.data.images.image_form import ImageForm
-from glassnet.data.images.scan import scan_images
 from glassnet.data.images.value_range import choose_value_range
 from glassnet.data.load_notes import note_form, note_labels, note_other_files
 from glassnet.data.load_options import LoadOptions
@@ -49,14 +48,15 @@ class _Unreadable:
             )
 
 
-def load_files(labeled: LabeledFiles, source: str, options: LoadOptions) -> tuple[Dataset, Range]:
+def load_files(labeled: LabeledFiles, source: str, place: str, options: LoadOptions) -> tuple[Dataset, Range]:
     """Return the dataset of labelled files, and the range of values that become 0 to 255. Each file is read twice.
 
     :param source: the folder, archive or table, for errors.
+    :param place: its absolute path, or its name on the hub, under which the cache keeps its images.
     :raises DataError: if files, classes or splits cannot be used, or more images than allowed are unreadable.
     :raises ConfigError: if image_size is needed but missing, or samples cannot be drawn.
     """
-    scans = scan_images(labeled.files, options.max_pixels)
+    scans = scan_files(labeled.files, place, options.max_pixels)
     n_images = int(scans.has("is_image").sum())
     if not n_images:
         raise DataError(f"{source} must hold images. Got no image among {len(scans):,} files.")
@@ -67,7 +67,7 @@ def load_files(labeled: LabeledFiles, source: str, options: LoadOptions) -> tupl
     splits = select_splits(images, words, source, classes, options.seed, options.test_size)
     splits = sample_splits(splits, options.samples, options.max_test, options.seed, classes)
     form = _choose_form(splits, options)
-    dataset = _decode(splits, form, classes, unreadable, options.ink)
+    dataset = _decode(splits, form, classes, unreadable, Decoder(place, scans.hashes, options.ink))
     dataset.notes = [
         *labeled.notes,
         *note_other_files(labeled, scans),
@@ -114,22 +114,20 @@ def _common_size(parts: Sequence[Images]) -> tuple[int, int]:
 
 
 def _decode(
-    splits: ImageSplits, form: ImageForm, classes: Sequence[str], unreadable: _Unreadable, ink: bool
+    splits: ImageSplits, form: ImageForm, classes: Sequence[str], unreadable: _Unreadable, decoder: Decoder
 ) -> Dataset:
     """Decode the images of each split. Those that turn out to be unreadable are left out.
 
     :raises DataError: if there are too many of them, or no training image of a class remains.
     """
     decoded = []
-    for part in splits.parts:
-        images, failures = decode_images(part.files, form, ink)
+    for part, (split, failures) in zip(splits.parts, decoder.decode(splits.parts, form), strict=True):
         unreadable.add(f"{part.files[index].name}: {reason}" for index, reason in sorted(failures.items()))
-        if not len(images):
+        if not len(split):
             raise DataError(
                 f"Each split of {unreadable.source} must have an image that can be read. Got a split of none."
             )
-        kept = part.take(np.setdiff1d(np.arange(len(part)), list(failures)))
-        decoded.append(Split(images, kept.labels, [file.name for file in kept.files], kept.hashes))
+        decoded.append(split)
     train, test, validation = decoded[0], decoded[0], None
     if splits.test is not splits.train:
         test, *rest = decoded[1:]

@@ -100,6 +100,7 @@ def load_data(
             f"source must be {', '.join(NAMES)}, a readable folder or file of images, or a data set of the Hugging "
             f"Face hub (owner/name). Got {name!r}{did_you_mean(name, NAMES)}"
         )
+    place = str(path.resolve()) if is_file else name
     idx_files = find_idx(path) if is_file else None
     if name in NAMES or idx_files:
         dataset = load_arrays(name, idx_files, options)
@@ -107,10 +108,10 @@ def load_data(
         if options.ink:
             options = replace(options, image_size=options.image_size or (SIZE, SIZE), channels=channels or 1)
         labeled = _list_files(name if is_hub else str(path), is_hub, classes)
-        dataset, used_range = load_files(labeled, name, options)
+        dataset, used_range = load_files(labeled, name, place, options)
         options = replace(options, value_range=used_range)
     _check_conversions(options, dataset, name)
-    dataset.source = options.to_source(str(path.resolve()) if is_file else name, dataset)
+    dataset.source = options.to_source(place, dataset)
     return dataset
 
 

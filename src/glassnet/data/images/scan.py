@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -60,7 +60,7 @@ class Scans(Sequence[ScannedImage]):
     :param problems: the problem of each unreadable image, by its index.
     """
 
-    def __init__(self, records: NDArray[Any], problems: Mapping[int, str]) -> None:
+    def __init__(self, records: NDArray[Any], problems: dict[int, str]) -> None:
         self.records, self.problems = records, problems
 
     @classmethod
@@ -120,6 +120,11 @@ class Scans(Sequence[ScannedImage]):
         if self.problems:
             problems = {i: self.problems[j] for i, j in enumerate(indices.tolist()) if j in self.problems}
         return Scans(self.records[indices], problems)
+
+    def put(self, indices: NDArray[np.integer[Any]], scans: Scans) -> None:
+        """Set the scans at these indices, (M,)."""
+        self.records[indices] = scans.records
+        self.problems |= {int(indices[index]): text for index, text in scans.problems.items()}
 
     @property
     def hashes(self) -> NDArray[np.uint8]:
