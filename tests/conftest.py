@@ -32,6 +32,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 Snapshot = Callable[[Path], dict[str, tuple[bytes, int]]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory):
+    """A cache of the tests alone: none may touch the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLASSNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of data that lies beside the checkout, for tests that need real images."""

@@ -15,7 +15,6 @@ from glassnet.data.images.value_range import choose_value_range
 from glassnet.data.load_notes import note_form, note_labels, note_other_files
 from glassnet.data.load_options import LoadOptions
 from glassnet.data.selection import Images, ImageSplits, find_classes, readable_images, sample_splits, select_splits
-from glassnet.data.split import Split
 from glassnet.errors import ConfigError, DataError
 
 Range = tuple[float, float] | None

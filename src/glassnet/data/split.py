@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ class Split:
     :param rows: int64 (N,), the images of the M that the split has; None stands for all.
     :param pixel_sums: uint64 (N, 2, C), the sums of each image's pixel values and of their squares in each channel, if
         they are known.
+    :param check: called with some of ``rows`` before their images are read, for a file that may be damaged.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class Split:
         hashes: Hashes | None = None,
         rows: NDArray[np.int64] | None = None,
         pixel_sums: NDArray[np.uint64] | None = None,
+        check: Callable[[NDArray[np.int64]], None] | None = None,
     ) -> None:
         self._images, self._rows = images, rows
         self.labels = labels
         self.names = None if names is None else tuple(names)
-        self._hashes, self._pixel_sums = hashes, pixel_sums
+        self._hashes, self._pixel_sums, self._check = hashes, pixel_sums, check
         self.larger: Split | None = None
 
     def __len__(self) -> int:
@@ -78,6 +80,8 @@ class Split:
     def pixels(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Return the images at these indices, (n,), as a new array, uint8 (n, H, W, C)."""
         rows = indices if self._rows is None else self._rows[np.asarray(indices)]
+        if self._check is not None:
+            self._check(np.asarray(rows))
         return np.asarray(self._images).take(rows, axis=0)
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -114,7 +118,7 @@ class Split:
         labels = self.labels[indices]
         if self.is_mapped:
             rows = np.asarray(indices, np.int64) if self._rows is None else self._rows[indices]
-            part = Split(self._images, labels, names, hashes, rows, sums)
+            part = Split(self._images, labels, names, hashes, rows, sums, self._check)
         else:
             part = Split(self.pixels(indices), labels, names, hashes, pixel_sums=sums)
         part.larger = self.larger and self.larger.take(indices)
@@ -139,7 +143,7 @@ class Split:
             raise DataError(f"{prefix}names must be {count}, one for each image. Got {len(self.names)}.")
         if self._hashes is not None and self._hashes.shape != (count, HASH_BYTES):
             raise DataError(f"{prefix}hashes must have shape ({count}, {HASH_BYTES}). Got {self._hashes.shape}.")
-        checked = Split(images, labels, self.names, self._hashes, self._rows, self._pixel_sums)
+        checked = Split(images, labels, self.names, self._hashes, self._rows, self._pixel_sums, self._check)
         checked.larger = self.larger
         return checked
 
