@@ -22,9 +22,10 @@ def test_available_memory_is_the_least_of_the_limits(system):
     (system / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:     8 kB\n")
     assert available_memory() == 8192
     (system / "memory.max").write_text("9000\n")
-    (system / "memory.current").write_text("1000\n")
+    (system / "memory.current").write_text("6000\n")
+    (system / "memory.stat").write_text("anon 1\nfile 5100\ninactive_file 3000\nactive_file 2000\n")
     assert available_memory() == 8000
-    (system / "memory.current").write_text("9500\n")
+    (system / "memory.current").write_text("15000\n")
     assert available_memory() == 0
     (system / "memory.max").write_text("max\n")
     assert available_memory() == 8192

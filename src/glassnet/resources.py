@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,9 @@ def available_memory() -> int | None:
         limits.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
     with suppress(OSError, ValueError):  # "max" where there is no limit
         largest, used = (int((_CGROUP / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
-        limits.append(max(largest - used, 0))
+        lines = (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+        cached = sum(int(line.split()[1]) for line in lines if re.match("(in)?active_file ", line))  # given up at once
+        limits.append(max(largest - used + cached, 0))
     return min(limits, default=None)
 
 

@@ -16,6 +16,7 @@ from glassnet.data.files.image_file import ImageFile
 from glassnet.data.images.decode import decode_images
 from glassnet.data.images.image_form import ImageForm
 from glassnet.data.images.scan import Scans, scan_images
+from glassnet.data.load_options import LoadOptions
 from glassnet.data.selection import Images
 from glassnet.data.split import Split
 from glassnet.data.splitting import Hashes
@@ -69,12 +70,22 @@ class Decoder:
         return Split(images, kept.labels, [file.name for file in kept.files], kept.hashes), failures
 
 
-def scan_files(files: Sequence[ImageFile], source: str, max_pixels: int) -> Scans:
+def scan_files(files: Sequence[ImageFile], source: str, options: LoadOptions) -> Scans:
     """Return the scans of the files of a source, which the cache keeps where there are many.
 
     :param source: the absolute path of the source, or its name on the hub.
     """
-    return ImageCache(source).scan(files, max_pixels) if len(files) >= CACHED_FILES else scan_images(files, max_pixels)
+    if len(files) < CACHED_FILES:
+        return scan_images(files, options.max_pixels)
+    return ImageCache(source).scan(files, options.max_pixels, _foresee_form(files, options), options.ink)
+
+
+def _foresee_form(files: Sequence[ImageFile], options: LoadOptions) -> ImageForm | None:
+    """Return the form that all images will probably have; None if not all will be needed, or their size is unknown."""
+    if options.image_size is None or options.samples is not None or options.max_test is not None:
+        return None
+    channels = options.channels or (1 if scan_images(files[:1], options.max_pixels)[0].is_gray else 3)
+    return ImageForm(options.image_size, channels, options.fit, options.value_range, options.max_pixels)
 
 
 def _stored_split(part: Images, stored: StoredImages, start: int) -> tuple[Split, dict[int, str]]:

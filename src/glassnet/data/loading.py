@@ -55,12 +55,12 @@ def load_files(labeled: LabeledFiles, source: str, place: str, options: LoadOpti
     :raises DataError: if files, classes or splits cannot be used, or more images than allowed are unreadable.
     :raises ConfigError: if image_size is needed but missing, or samples cannot be drawn.
     """
-    scans = scan_files(labeled.files, place, options.max_pixels)
+    scans = scan_files(labeled.files, place, options)
     n_images = int(scans.has("is_image").sum())
     if not n_images:
         raise DataError(f"{source} must hold images. Got no image among {len(scans):,} files.")
     unreadable = _Unreadable(source, n_images, options.max_unreadable)
-    unreadable.add(f"{labeled.files[index].name}: {problem}" for index, problem in scans.problems.items())
+    unreadable.add(f"{labeled.files[index].name}: {problem}" for index, problem in sorted(scans.problems.items()))
     classes = find_classes(labeled, scans, source, options.classes)
     images, words = readable_images(labeled, scans, classes, source, options.classes is not None)
     splits = select_splits(images, words, source, classes, options.seed, options.test_size)

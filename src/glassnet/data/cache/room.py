@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from glassnet.errors import DataError
+from glassnet.errors import DataError, GlassnetError
 from glassnet.formats import format_bytes
 from glassnet.resources import available_disk, available_memory, usable_cores
 
@@ -14,8 +16,20 @@ _PROCESS_BYTES = 60 << 20  # of a process that decodes
 _IMAGE_BYTES = 600  # of an image's name, label and record, with what is needed while it is listed
 
 
-class CacheError(Exception):
-    """The reason why the cache cannot be used: one sentence."""
+class CacheError(GlassnetError):
+    """The reason why the cache cannot be used."""
+
+
+@contextmanager
+def cache_errors(folder: Path) -> Iterator[None]:
+    """Turn an OSError inside into a CacheError.
+
+    :param folder: the folder in the cache that is read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(f"The cache in {folder} must be writable. Got: {error.strerror or error}.") from error
 
 
 def check_room(folder: Path, n_bytes: int, n_images: int) -> str:
@@ -38,8 +52,8 @@ def check_room(folder: Path, n_bytes: int, n_images: int) -> str:
             f"The memory must have room for {format_bytes(needed)} to decode {n_images:,} images. "
             f"Got {format_bytes(memory)} available. End other programs, or load fewer images (--samples)."
         )
-    in_memory = "" if memory is None else f", and {format_bytes(needed)} of memory of {format_bytes(memory)}"
-    return f"{format_bytes(n_bytes)} of disk of {format_bytes(disk)} available{in_memory}"
+    text = f"{format_bytes(n_bytes)} of the disk's free {format_bytes(disk)}"
+    return text if memory is None else f"{text}, and {format_bytes(needed)} of {format_bytes(memory)} of free memory"
 
 
 def check_memory(n_bytes: int, reason: object) -> None:

@@ -25,7 +25,7 @@ class ScanStore:
     """
 
     def __init__(self, folder: SourceFolder, max_pixels: int) -> None:
-        self.max_pixels = max_pixels
+        self.folder, self.max_pixels = folder, max_pixels
         self.records, self.problems = RecordFile(folder.path / "scans", _DTYPE), TextFile(folder.path / "problems")
 
     def keys(self, files: Sequence[ImageFile]) -> tuple[Keys, NDArray[np.bool_]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -36,6 +37,7 @@ class StoredImages:
         failures: dict[int, str],
     ) -> None:
         self._file = _open(store.pixels)  # it stays the same file, whatever another process does with the path
+        weakref.finalize(self, self._file.close)
         records, _ = store.records.read()
         count = min(len(records), os.fstat(self._file.fileno()).st_size // store.row_bytes)
         if not (rows < count).all() or not (records["key"][rows] == hashes)[rows >= 0].all():

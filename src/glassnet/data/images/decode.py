@@ -157,11 +157,16 @@ def _as_file(image: str | os.PathLike[str] | bytes) -> ImageFile:
 def _decode(file: ImageFile, form: ImageForm) -> NDArray[np.uint8]:
     check_file_channels(form.channels)
     with open_image(read_bytes(file), form.max_pixels) as image:
-        # Twice the size leaves the antialiasing to `resize`; draft() never goes below the requested size.
-        image.draft(None, (2 * max(form.size), 2 * max(form.size)))
-        load_upright(image)
-        converted = _convert(image, "L" if form.channels == 1 else "RGB", form.value_range)
-        return np.array(resize(converted, form.size, form.fit)).reshape(*form.size, form.channels)
+        return decode_opened(image, form)
+
+
+def decode_opened(image: Image.Image, form: ImageForm) -> NDArray[np.uint8]:
+    """Decode an image that Pillow has opened, but not loaded yet, as ``decode_image`` does."""
+    # Twice the size leaves the antialiasing to `resize`; draft() never goes below the requested size.
+    image.draft(None, (2 * max(form.size), 2 * max(form.size)))
+    load_upright(image)
+    converted = _convert(image, "L" if form.channels == 1 else "RGB", form.value_range)
+    return np.array(resize(converted, form.size, form.fit)).reshape(*form.size, form.channels)
 
 
 def _decode_ink(file: ImageFile, max_pixels: int) -> Ink:

@@ -48,13 +48,21 @@ def open_image(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """Open the bytes of a file as an image. Every error inside leaves as an UnreadableError of one line."""
     from PIL import Image
 
+    with unreadable_errors(max_pixels), _open(data) as image:
+        if image.width * image.height > max_pixels:
+            raise Image.DecompressionBombError
+        if image.format in ("JPEG", "MPO") and has_too_many_scans(data, image.width * image.height, max_pixels):
+            raise UnreadableError("too many scans for a JPEG of its size")
+        yield image
+
+
+@contextmanager
+def unreadable_errors(max_pixels: int) -> Iterator[None]:
+    """Enclose work on an image: every error inside leaves as an UnreadableError of one line."""
+    from PIL import Image
+
     try:
-        with _open(data) as image:
-            if image.width * image.height > max_pixels:
-                raise Image.DecompressionBombError
-            if image.format in ("JPEG", "MPO") and has_too_many_scans(data, image.width * image.height, max_pixels):
-                raise UnreadableError("too many scans for a JPEG of its size")
-            yield image
+        yield
     except UnreadableError:
         raise
     except Image.DecompressionBombError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from glassnet.data.images.image_opening import (
 )
 from glassnet.data.images.value_range import Quantiles, measure_quantiles
 from glassnet.data.splitting import HASH_BYTES, content_hash
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _FLAGS = ("is_image", "is_gray", "is_deep", "loses_bits", "is_readable", "is_float")
 SCAN_DTYPE = np.dtype(
@@ -168,10 +171,16 @@ class Scanner:
     def __call__(self, files: Sequence[ImageFile]) -> Scans:
         """Return the scans of the files."""
         with quiet_pillow(self.max_pixels):
-            return Scans.of(_scan(file, self.max_pixels) for file in files)
+            return Scans.of(scan_file(file, self.max_pixels) for file in files)
 
 
-def _scan(file: ImageFile, max_pixels: int) -> ScannedImage:
+def scan_file(
+    file: ImageFile, max_pixels: int, on_open: Callable[[bytes, Image.Image], None] | None = None
+) -> ScannedImage:
+    """Scan one file; call it inside ``quiet_pillow``.
+
+    :param on_open: called with the bytes of a readable image and the image, which is not loaded yet. It raises nothing.
+    """
     data = digest = b""
     try:
         data = read_bytes(file)
@@ -181,6 +190,8 @@ def _scan(file: ImageFile, max_pixels: int) -> ScannedImage:
                 return ScannedImage(digest, is_image=False)
             kind = is_gray(image), is_deep(image), loses_bits(image)
             scanned = ScannedImage(digest, upright_size(image, data), *kind)
+            if on_open is not None:
+                on_open(data, image)
     except UnreadableError as error:
         if is_named_as_image(file.name) or find_signature(data):
             return ScannedImage(digest, problem=str(error))
