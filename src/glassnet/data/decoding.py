@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -77,7 +78,7 @@ def scan_files(files: Sequence[ImageFile], source: str, options: LoadOptions) ->
     """
     if len(files) < CACHED_FILES:
         return scan_images(files, options.max_pixels)
-    return ImageCache(source).scan(files, options.max_pixels, _foresee_form(files, options), options.ink)
+    return ImageCache(source).scan(files, options.max_pixels, partial(_foresee_form, files, options), options.ink)
 
 
 def _foresee_form(files: Sequence[ImageFile], options: LoadOptions) -> ImageForm | None:

@@ -20,7 +20,7 @@ def records_of(*values):
 
 
 def keys_of(*values):
-    return np.array([[value, *[7] * 15] for value in values], np.uint8)
+    return np.array([[value, *[7] * 15] for value in values], np.uint8).reshape(-1, 16)
 
 
 @pytest.fixture

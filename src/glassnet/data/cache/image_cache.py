@@ -41,14 +41,18 @@ class ImageCache:
         self.folder = SourceFolder.of(source)
 
     def scan(
-        self, files: Sequence[ImageFile], max_pixels: int, form: ImageForm | None = None, ink: bool = False
+        self,
+        files: Sequence[ImageFile],
+        max_pixels: int,
+        foresee_form: Callable[[], ImageForm | None] = lambda: None,
+        ink: bool = False,
     ) -> Scans:
         """Return the scans of files as ``scan_images`` does. Only new and changed files are read.
 
         Where the cache cannot be used, a log line says why.
 
-        :param form: the form in which all images will be needed, if that can be foreseen: new and changed files are
-            decoded at once then, and read only once.
+        :param foresee_form: returns the form in which all images will be needed, if that can be foreseen: new and
+            changed files are decoded at once then, and read only once.
         :raises DataError: if the memory has too little room.
         """
         scanning = Scanning(ScanStore(self.folder, max_pixels), files)
@@ -58,8 +62,9 @@ class ImageCache:
             try:
                 stack.enter_context(self._building())
                 scanning.keep()
-                if form is not None and len(scanning.missing()):
-                    self._decode_new(PixelStore(self.folder, form, ink), scanning)
+                if len(scanning.missing()) and (form := foresee_form()):
+                    with cache_errors(self.folder.path):
+                        self._decode_new(PixelStore(self.folder, form, ink), scanning)
             except CacheError as error:
                 current_progress().log(f"{error} The files are scanned without it.")
             missing = scanning.missing()
@@ -71,7 +76,7 @@ class ImageCache:
     def _decode_new(self, store: PixelStore, scanning: Scanning) -> None:
         """Scan and decode the files that are not known."""
         missing = scanning.missing()
-        store.prepare(None)
+        store.prepare(scanning.scans.hashes)
         for indices, (scans, written) in self._decode(store, scanning.files, missing, None, ScanningWriter(store)):
             store.add(written.records, written.problems)
             scanning.add(indices, scans)

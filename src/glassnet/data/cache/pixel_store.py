@@ -71,17 +71,16 @@ class PixelStore:
         except OSError:
             return 0
 
-    def prepare(self, listed: Keys | None) -> None:
+    def prepare(self, listed: Keys) -> None:
         """Make the files of the store. Remove all images if most are not used. Call it inside ``folder.locked``.
 
-        :param listed: the content hashes of all files of the source, or None if they are not known yet.
+        :param listed: the content hashes of all files of the source; zeros for those that are not known.
         :raises OSError: if they cannot be written.
         """
         self.path.mkdir(exist_ok=True)
         (self.path / "form.json").write_text(self.description, encoding="ascii")
         count = self.count()
-        n_used = count if listed is None else len(np.unique(self.find(listed)[0]))
-        if not count or are_mostly_unused(count, n_used):
+        if not count or are_mostly_unused(count, len(np.unique(self.find(listed)[0]))):
             for path in (self.records.path, self.pixels, self.problems.path):
                 path.unlink(missing_ok=True)  # a process that uses them keeps the files that it has open
         self.pixels.touch()
