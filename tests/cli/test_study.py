@@ -19,12 +19,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 PAGES = {
+    "augmentation": "study-augmentation-digits.html",
     "convolution": "study-convolution-tiny.html",
     "parameters": "study-parameters-resnet20.html",
     "gradient-flow": "study-gradient-flow-digits.html",
     "lr-range": "study-lr-range-digits-tiny.html",
 }
 QUICK = {
+    "augmentation": ["--augment", "flip-crop"],
     "convolution": [],
     "parameters": ["resnet20"],
     "gradient-flow": ["--depths", "8", "--norms", "batch", "--steps", "2", "--width", "2"],
@@ -144,6 +146,12 @@ def test_a_page_that_cannot_be_written_is_a_stated_failure(call: Call, tmp_path:
         ("gradient-flow --depths ,", "--depths must be integers separated by commas. Got ','."),
         ("gradient-flow --norms batch,batch", "norms must be a list of 'batch', 'none' or both."),
         ("gradient-flow --steps 0", "steps must be an integer of at least 1. Got 0."),
+        (
+            "augmentation digits",
+            "augment must be other than none, or rotate, translate or jitter above 0.",
+        ),
+        ("augmentation digits --jitter -1", "jitter must be a finite number of at least 0. Got -1.0."),
+        ("augmentation digits --jitter 1 --images 0", "n_images must be an integer of at least 1. Got 0."),
         ("lr-range --min-lr 0", "min_lr must be a finite number above 0. Got 0.0."),
         ("lr-range --max-lr nan", "max_lr must be a finite number above 0. Got nan."),
         ("lr-range --steps 3", "steps must be an integer of at least 10. Got 3."),

@@ -5,13 +5,23 @@ import pytest
 
 import glassnet as gn
 from glassnet.pages.page import Page
-from glassnet.studies import ablation, convolution, degradation, gradient_flow, lr_range, parameters, sweep
+from glassnet.studies import (
+    ablation,
+    augmentation,
+    convolution,
+    degradation,
+    gradient_flow,
+    lr_range,
+    parameters,
+    sweep,
+)
 from glassnet.training import Model
 from tests.conftest import wait_until
 from tests.studies.degradation.made_up import DEGRADED, made_up
 from tests.studies.sweep.made_up import grid_study
 
 RECIPE = gn.Recipe(batch_size=32)
+AUGMENTED = gn.Recipe(augment="flip-crop", rotate=10.0, translate=0.1, jitter=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +29,7 @@ def pages(digits: gn.Dataset, trained: Model) -> dict[str, Page]:
     flows = gradient_flow.run_study(digits, depths=(8, 14), steps=4, width=4)
     return {
         "ablation": ablation.build_page(ablation.run_study(trained, digits)),
+        "augmentation": augmentation.build_page(augmentation.run_study(digits, AUGMENTED)),
         "convolution": convolution.build_page(convolution.run_study(model="resnet20")),
         "degradation": degradation.build_page(made_up(DEGRADED)),
         "gradient-flow": gradient_flow.build_page(flows),
@@ -28,7 +39,7 @@ def pages(digits: gn.Dataset, trained: Model) -> dict[str, Page]:
     }
 
 
-@pytest.mark.parametrize("name", ["convolution", "gradient-flow", "lr-range", "parameters"])
+@pytest.mark.parametrize("name", ["augmentation", "convolution", "gradient-flow", "lr-range", "parameters"])
 def test_figures_fit_a_telephone(pages: dict[str, Page], name: str) -> None:
     """390 pixels wide, of which 16 on either side are margin: what is wider scrolls, and its last labels are cut."""
     figures = [block for section in pages[name].sections for block in section.blocks if isinstance(block, go.Figure)]

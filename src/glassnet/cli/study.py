@@ -179,6 +179,36 @@ def lr_range(
     )
 
 
+@study.command(epilog="Example: glassnet study augmentation digits --augment crop --rotate 10")
+@with_settings(Recipe, without={*Recipe.types()} - {"augment", "rotate", "translate", "jitter", "seed"})
+def augmentation(
+    settings: dict[str, Any],
+    source: Annotated[str, typer.Argument(help="Data, as in glassnet train.")] = "digits",
+    model: SuitedPreset = None,
+    recipe: RecipeName = "default",
+    images: Annotated[int, typer.Option(help="Number of images, of each class in turn.")] = 6,
+    epochs: Annotated[int, typer.Option(help="Number of epochs in which each image is shown.")] = 3,
+    image_size: ImageSize = None,
+    fit: Fit = "crop",
+    output: StudyOutput = None,
+    as_json: Json = False,
+) -> None:
+    """Show training images before and after their augmentation, as a training reads them, with the numbers drawn."""
+    from glassnet.data import load_larger
+    from glassnet.recipe import get_recipe
+    from glassnet.studies import augmentation as module
+    from glassnet.studies.study import default_output
+    from glassnet.training.epoch_batches import recipe_augmentation
+    from glassnet.training.run import spec_for_data
+
+    data = gn.load_data(source, image_size=image_size, fit=fit)
+    used = get_recipe(spec_for_data(model, data).preset, recipe, **settings)
+    if recipe_augmentation(used).has_resized_crops:
+        data.train.larger = load_larger(data)
+    measured = module.run_study(data, used, n_images=images, n_epochs=epochs)
+    show_study(measured, module.build_page(measured), output or default_output("augmentation", source), as_json)
+
+
 @study.command(epilog="Example: glassnet study ablation runs/a --output ablation.html")
 def ablation(
     run: RunPath,

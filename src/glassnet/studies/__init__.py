@@ -4,7 +4,26 @@ Each study is a module. Its ``run_study(...)`` returns a ``Study``, a frozen dat
 states in sentences what they show; its ``build_page(study)`` makes the page.
 """
 
-from glassnet.studies import ablation, convolution, degradation, gradient_flow, lr_range, parameters, sweep
+from glassnet.studies import (
+    ablation,
+    augmentation,
+    convolution,
+    degradation,
+    gradient_flow,
+    lr_range,
+    parameters,
+    sweep,
+)
 from glassnet.studies.study import Study
 
-__all__ = ["Study", "ablation", "convolution", "degradation", "gradient_flow", "lr_range", "parameters", "sweep"]
+__all__ = [
+    "Study",
+    "ablation",
+    "augmentation",
+    "convolution",
+    "degradation",
+    "gradient_flow",
+    "lr_range",
+    "parameters",
+    "sweep",
+]
