@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +18,7 @@ from glassnet.architecture import PRESETS, ResNetSpec
 from glassnet.errors import ConfigError, DataError
 from glassnet.foreign_keys import to_own_keys
 from glassnet.progress import Progress
-from glassnet.recognition import Recognition, recognize_state, state_shapes
+from glassnet.recognition import Recognition, describe_spec, recognize_state, state_shapes
 from glassnet.weights import load_weights, save_tensors
 
 torch = pytest.importorskip("torch")
@@ -141,27 +142,35 @@ def zeros_of(make: Callable[[], Any]) -> dict[str, Any]:
     return {own[key]: np.broadcast_to(np.float32(0), tuple(tensor.shape)) for key, tensor in state.items()}
 
 
+TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 ORIGINALS: dict[str, tuple[Callable[[], Any], ResNetSpec]] = {
     **{
-        f"kuangliu ResNet{number}": (
+        f"pytorch-cifar ResNet{number}": (
             partial(kuangliu, PRESETS[f"resnet{number}"].blocks, PRESETS[f"resnet{number}"].block),
             gn.spec(f"resnet{number}", **KUANGLIU),
         )
         for number in (18, 34, 50, 101, 152)
     },
     **{
-        f"Hugging Face resnet-{number}": (
+        f"Transformers resnet-{number}": (
             partial(TransformersResNet, PRESETS[f"resnet{number}"].blocks, PRESETS[f"resnet{number}"].block),
             gn.spec(f"resnet{number}"),
         )
         for number in (18, 34, 50, 101, 152)
     },
     **{
-        f"akamaster resnet{number}": (partial(akamaster, PRESETS[f"resnet{number}"].blocks), gn.spec(f"resnet{number}"))
+        f"pytorch_resnet_cifar10 resnet{number}": (
+            partial(akamaster, PRESETS[f"resnet{number}"].blocks),
+            gn.spec(f"resnet{number}"),
+        )
         for number in (20, 32, 44, 56, 110)
     },
+    "pytorch-cifar-models cifar10_resnet20": (
+        partial(chenyaofo, (3, 3, 3)),
+        gn.spec("resnet20", shortcut="projection"),
+    ),
     **{
-        f"chenyaofo cifar100_resnet{number}": (
+        f"pytorch-cifar-models cifar100_resnet{number}": (
             partial(chenyaofo, PRESETS[f"resnet{number}"].blocks, 100),
             gn.spec(f"resnet{number}", classes=100, shortcut="projection"),
         )
@@ -175,8 +184,17 @@ def test_recognize_finds_the_spec_of_the_original_size(make: Callable[[], Any], 
     assert recognize_state(FILE, zeros_of(make)).spec == spec
 
 
+def test_the_documentation_has_the_specs_that_are_tested() -> None:
+    page = (Path(__file__).parents[2] / "docs/weights.md").read_text(encoding="utf-8")
+    section = page.partition("## What is found")[2].partition("## What is assumed")[0]
+    rows = dict(re.findall(r"^\| (.*) \| (.*) \|$", section, flags=re.MULTILINE))
+    of_torchvision = {f"torchvision {name}": name for name in TORCHVISION}
+    expected = of_torchvision | {name: describe_spec(spec) for name, (_, spec) in ORIGINALS.items()}
+    assert rows == {"checkpoint": "spec"} | expected
+
+
 @pytest.mark.filterwarnings("ignore:Failed to load image Python extension")
-@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
+@pytest.mark.parametrize("name", TORCHVISION)
 def test_recognize_finds_the_spec_of_torchvision(torchvision_models: Any, name: str) -> None:
     assert recognize_state(FILE, zeros_of(getattr(torchvision_models, name))).spec == gn.spec(name)
 
@@ -227,9 +245,13 @@ def test_recognize_finds_a_spec_of_the_same_shapes_for_any_spec(fields: dict[str
     assert found.preset in PRESETS
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_recognize_finds_every_preset(name: str) -> None:
-    assert recognize_state(FILE, zeros(PRESETS[name])).spec == PRESETS[name]
+@pytest.mark.parametrize(
+    "spec",
+    [*PRESETS.values(), gn.spec("resnet50", blocks=2), gn.spec("resnet20", width=32), gn.spec("tiny-bn", classes=3)],
+    ids=describe_spec,
+)
+def test_recognize_finds_the_preset_that_is_nearest(spec: ResNetSpec) -> None:
+    assert recognize_state(FILE, zeros(spec)).spec == spec
 
 
 def test_recognize_says_what_it_assumes(tmp_path: Path) -> None:

@@ -46,8 +46,9 @@ def spec_from_shapes(shapes: Shapes) -> ResNetSpec | None:
         fields["shortcut"] = "zero-pad"
     fields |= _head_fields(shapes, fields)
 
-    def distance(preset: ResNetSpec) -> int:
-        return sum(getattr(preset, name) != fields[name] for name in _COMPARED if name in fields)
+    def distance(preset: ResNetSpec) -> tuple[int, bool]:
+        n_different = sum(getattr(preset, name) != fields[name] for name in _COMPARED if name in fields)
+        return n_different, preset.block != fields["block"]
 
     return min(PRESETS.values(), key=distance).replace(**fields)
 
