@@ -142,7 +142,7 @@ def run_study(data: Dataset, recipe: Recipe, *, n_images: int = 6, n_epochs: int
             AugmentedImage(
                 index,
                 data.classes[split.labels[index]],
-                split.names and split.names[index],
+                None if split.names is None else split.names[index],
                 tuple(_numbers(drawn, place) for drawn in changes),
                 split.pixels([index])[0],
                 augmented[:, place],

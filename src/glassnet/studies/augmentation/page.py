@@ -1,5 +1,6 @@
 """Page of the augmentation study."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ _NORMALIZATION = (
 _BELOW = {
     "crop": "how far the crop is moved",
     "resized crop": "height and width of the resized crop",
-    "angle": "the angle, counterclockwise",
+    "angle": "the angle in degrees counterclockwise",
     "shift": "the shift in pixels",
     "factors": "the factors of brightness, contrast and saturation",
 }
@@ -84,7 +85,7 @@ def image_figure(study: AugmentationStudy) -> go.Figure:
 
 def _lines(draw: dict[str, Any]) -> list[str]:
     """Return the numbers of a draw as short lines below the image, as ``_BELOW`` explains them."""
-    texts = {
+    texts: dict[str, Callable[[Any], str]] = {
         "crop": _arrows,
         "resized crop": lambda v: f"{v['height']}×{v['width']}",
         "angle": lambda v: f"{round(v):+d}°".replace("-", "−"),
@@ -107,7 +108,7 @@ def _arrows(move: dict[str, int]) -> str:
 
 def _texts(draw: dict[str, Any]) -> dict[str, str]:
     """Return the numbers of a draw in words."""
-    texts = {
+    texts: dict[str, Callable[[Any], str]] = {
         "crop": lambda v: f"{v['down']} down, {v['right']} right",
         "resized crop": lambda v: f"{v['height']}×{v['width']} at row {v['top']}, column {v['left']}",
         "mirrored": lambda v: "yes" if v else "no",
