@@ -185,3 +185,23 @@ def test_an_empty_state_restarts_the_averages(engine: str) -> None:
     assert trainer.state()["steps/average"] == 0
     for key, array in averaged(network, trainer).items():
         np.testing.assert_array_equal(array, network.state_dict()[key])
+
+
+def test_every_setting_works_in_bf16() -> None:
+    """The steps are in bfloat16; weights, averages and the loss are float32, and follow those of a float32 training."""
+    recipe = Recipe(ema=0.9, label_smoothing=0.1, class_weights="balanced", clip_grad_norm=0.5, body_lr=0.5)
+    labels = np.repeat(np.arange(10), np.arange(1, 11))
+    images = np.random.default_rng(0).standard_normal((len(labels), 1, 8, 8)).astype("float32")
+    images[:, 0, 0] += labels[:, None]
+    results = []
+    for precision in (None, "bf16-mixed"):
+        network = gn.build("tiny-bn", "torch", dtype="float32", precision=precision, device="cpu")
+        trainer = network.trainer(recipe, labels=labels)
+        losses = [float(trainer.step(images, labels, lr=0.1)) for _ in range(30)]
+        assert trainer.state()["conv1.weight/average"].dtype == np.float32
+        assert losses[-1] < 0.7 * losses[0]
+        results.append((losses, averaged(network, trainer)))
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=0.05)
+    assert results[0][0] != results[1][0]
+    for key, array in results[0][1].items():
+        assert np.abs(results[1][1][key] - array).max() < 0.1 * np.abs(array).max(), key
