@@ -203,6 +203,12 @@ def test_build_page_explains_class_weights(run, digits_data):
     assert "In the training loss every class has the same weight" in caption(losses)
 
 
+def test_build_page_explains_averaged_weights(run, digits_data):
+    run.config["recipe"]["ema"] = 0.99
+    for curve in build_page(run, digits_data).sections[1].blocks[:2]:
+        assert "the other curves are of their moving average" in caption(curve)
+
+
 def test_summary_says_that_a_run_is_not_finished(run, digits_data):
     run.history[:] = run.history[:1]
     page = build_page(run, digits_data)

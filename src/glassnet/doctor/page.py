@@ -30,8 +30,11 @@ def build_page(report: DoctorReport) -> Page:
     sections = [_finding_section(number, finding) for number, finding in enumerate(findings, start=1)]
     if history:
         context = report.context
-        losses = figures.loss_curve(history, context.label_smoothing, is_weighted=context.has_class_weights)
-        curves = [losses, figures.accuracy_curve(history)]
+        is_averaged = context.has("recipe") and context.recipe.ema > 0
+        losses = figures.loss_curve(
+            history, context.label_smoothing, is_weighted=context.has_class_weights, is_averaged=is_averaged
+        )
+        curves = [losses, figures.accuracy_curve(history, is_averaged=is_averaged)]
         sections.append(Section("The training", curves))
     if report.passed:
         rows = [

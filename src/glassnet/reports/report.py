@@ -195,8 +195,10 @@ def _training(model: "Model") -> Section:
     rows = [[record.get(key) for key in columns] for record in history]
     name = model.name_test_set()
     is_weighted = recipe.get("class_weights", "none") != "none"
-    losses = figures.loss_curve(history, recipe.get("label_smoothing") or 0.0, name, is_weighted=is_weighted)
-    curves = [losses, figures.accuracy_curve(history, name), figures.gradient_norm_curves(history)]
+    smoothing, is_averaged = recipe.get("label_smoothing") or 0.0, bool(recipe.get("ema"))
+    losses = figures.loss_curve(history, smoothing, name, is_weighted=is_weighted, is_averaged=is_averaged)
+    accuracies = figures.accuracy_curve(history, name, is_averaged=is_averaged)
+    curves = [losses, accuracies, figures.gradient_norm_curves(history)]
     return Section("Training", [*curves, Table("Epochs", titles, rows, collapsed=True)])
 
 

@@ -48,6 +48,13 @@ def test_loss_curve_says_that_the_training_loss_has_class_weights() -> None:
     assert figure.data[0].name == "train, smoothed, weighted"
     assert "In the training loss every class has the same weight" in caption(figure)
     assert "the same weight" not in caption(loss_curve(HISTORY))
+
+
+@pytest.mark.parametrize("curve", [loss_curve, accuracy_curve])
+def test_curves_say_which_weights_are_averaged(curve) -> None:
+    told = "the other curves are of their moving average"
+    assert told in caption(curve(HISTORY, is_averaged=True))
+    assert told not in caption(curve(HISTORY))
     assert "smoothing" not in caption(loss_curve(HISTORY))
 
 

@@ -22,10 +22,16 @@ _CURVES = (
     ("evaluated_{}", "evaluated", TEST, "diamond", "solid"),
 )
 MAX_NAMED_LAYERS = 12
+_AVERAGED = "The training curve is of the weights that take the steps, the other curves are of their moving average. "
 
 
 def loss_curve(
-    history: Records, label_smoothing: float = 0.0, test_name: str = "test", *, is_weighted: bool = False
+    history: Records,
+    label_smoothing: float = 0.0,
+    test_name: str = "test",
+    *,
+    is_weighted: bool = False,
+    is_averaged: bool = False,
 ) -> go.Figure:
     """Draw the cross-entropy on the training and test images after each epoch.
 
@@ -33,6 +39,7 @@ def loss_curve(
     :param label_smoothing: the recipe's, which the training loss has and the others have not.
     :param test_name: the name of the test set.
     :param is_weighted: whether the training loss has class weights, which the others have not.
+    :param is_averaged: whether the evaluations are of averaged weights.
     """
     smoothed = (
         f"The training loss has label smoothing of {label_smoothing:g} and levels off higher for it; the other losses "
@@ -47,6 +54,7 @@ def loss_curve(
         ("loss", "loss"),
         "Cross-entropy by epoch; the training loss is the mean over the batches of an epoch, while the weights change. "
         + "".join(notes.values())
+        + _AVERAGED * is_averaged
         + f"Both curves should fall and then level off. If the {test_name} loss rises while the training loss falls, "
         "the network overfits. Jumps suggest that the learning rate is too high.",
         test_name,
@@ -55,18 +63,20 @@ def loss_curve(
     return figure.update_yaxes(title_text="cross-entropy (nats per image)", rangemode="tozero")
 
 
-def accuracy_curve(history: Records, test_name: str = "test") -> go.Figure:
+def accuracy_curve(history: Records, test_name: str = "test", *, is_averaged: bool = False) -> go.Figure:
     """Draw the fraction of correctly classified training and test images after each epoch.
 
     :param history: epoch records as ``run.history`` has them; a value that is not finite leaves a gap.
     :param test_name: the name of the test set.
+    :param is_averaged: whether the evaluations are of averaged weights.
     """
     figure = _curves(
         "Accuracy",
         history,
         ("train_accuracy", "accuracy"),
-        f"Fraction of correctly classified images by epoch. The last point of the {test_name} curve is the result. "
-        f"If the {test_name} curve is far below the training curve, the network overfits.",
+        f"Fraction of correctly classified images by epoch. {_AVERAGED * is_averaged}The last point of the "
+        f"{test_name} curve is the result. If the {test_name} curve is far below the training curve, the network "
+        "overfits.",
         test_name,
     )
     return figure.update_yaxes(title_text="accuracy (fraction of images)", **fraction_axis())
