@@ -27,11 +27,13 @@ from glassnet.cli import study
 from glassnet.cli import training_studies
 from glassnet.cli import check
 from glassnet.cli import bench
+from glassnet.cli import cache
 # isort: on
 
 __all__ = [
     "app",
     "bench",
+    "cache",
     "check",
     "doctor",
     "evaluate",

@@ -39,6 +39,12 @@ study = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(study, name="study")
+cache = typer.Typer(
+    help="The cache of decoded images: what is in it, what can go, whether it is sound.",
+    epilog="Example: glassnet cache list",
+    no_args_is_help=True,
+)
+app.add_typer(cache, name="cache")
 
 Source = Annotated[
     str,

@@ -125,6 +125,15 @@ def _list_files(source: str, is_hub: bool, classes: Sequence[str] | None) -> Lab
     return label_files(listing, source, finder, classes)
 
 
+def list_files(source: str) -> Sequence[ImageFile]:
+    """Return the files of a source that may be images.
+
+    :param source: the path of the source, or its name on the hub.
+    :raises DataError: if they cannot be listed.
+    """
+    return _list_files(source, not Path(source).exists(), None).files
+
+
 def _list_on_disk(path: Path) -> Listing | None:
     """List the files of a folder or an archive, or the images in Arrow and Parquet files; None for a table of paths."""
     if is_saved(path):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from glassnet.data.images.image_form import ImageForm
 from glassnet.data.images.image_opening import UnreadableError, read_bytes
 from glassnet.data.images.ink import Ink
 from glassnet.data.splitting import content_hash
+from glassnet.errors import GlassnetError
+from glassnet.progress import track
 
 
 class PixelStore:
@@ -44,6 +47,42 @@ class PixelStore:
     def row_bytes(self) -> int:
         """The bytes of an image."""
         return self.form.size[0] * self.form.size[1] * self.form.channels
+
+    @classmethod
+    def all_in(cls, folder: SourceFolder) -> list[PixelStore]:
+        """Return the stores in the folder of a source that the installed Pillow has decoded."""
+        stores = []
+        for path in sorted(folder.path.glob("*/form.json")):
+            try:
+                fields = json.loads(path.read_text(encoding="ascii"))
+                ink, _ = fields.pop("ink"), fields.pop("decoder")
+                form = ImageForm(**{**fields, "size": tuple(fields["size"])})
+                store = cls(folder, replace(form, value_range=form.value_range and tuple(form.value_range)), ink)
+            except (OSError, ValueError, TypeError, KeyError, GlassnetError):
+                continue
+            if store.path == path.parent:
+                stores.append(store)
+        return stores
+
+    def verify(self) -> tuple[int, int]:
+        """Compare all images with their checksums. Damaged ones are marked, so that they are decoded again.
+
+        :returns: the numbers of damaged images and of all.
+        :raises OSError: if the store cannot be written.
+        """
+        stored, valid = self.records.read()
+        n_images = len(stored)
+        count = min(n_images, self._count_pixels())
+        damaged = ~valid
+        damaged[count:] = True
+        if count:
+            pixels = np.memmap(self.pixels, np.uint8, "r", shape=(count, self.row_bytes))
+            with track("checking", count) as advance:
+                for row in range(count):
+                    damaged[row] |= bool(stored["is_decoded"][row]) and crc32(pixels[row].data) != stored["crc"][row]
+                    advance(1)
+        self.records.erase(np.flatnonzero(damaged & valid))
+        return int(damaged.sum()), n_images
 
     def find(self, hashes: Keys) -> tuple[NDArray[np.int64], dict[int, str]]:
         """Return the row of each image by its content hash, (N,), -1 for those that are not on disk.

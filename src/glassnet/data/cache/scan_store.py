@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,12 @@ class ScanStore:
         if are_mostly_unused(self.records.count(), n_files):
             self.records.path.unlink()
             self.problems.path.unlink(missing_ok=True)
+
+    def locate(self, files: Sequence[ImageFile]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return all records, and the index of each file's among them, (N,); -1 where it has none."""
+        keys, has_key = self.keys(files)
+        stored, valid = self.records.read()
+        return stored, np.where(has_key, find_keys(stored["key"], valid, keys), -1)
 
     def find(self, keys: Keys, has_key: NDArray[np.bool_]) -> tuple[Scans, NDArray[np.bool_]]:
         """Return the scans of files, and which of them are on disk; those of the others are zeros."""

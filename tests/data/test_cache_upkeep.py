@@ -1,0 +1,86 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glassnet.data import decoding, load_data
+from glassnet.data.cache.folder import SourceFolder
+from glassnet.data.cache_upkeep import list_cache, prune_cache, verify_cache
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder whose images are in the cache, in two sizes."""
+    monkeypatch.setenv("GLASSNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(decoding, "CACHED_FILES", 0)
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for index in range(10):
+            Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).save(tmp_path / f"photos/{label}/{index}.png")
+    for size in (8, 6):
+        load_data(tmp_path / "photos", image_size=size)
+    return tmp_path / "photos"
+
+
+def test_list_cache_counts_images_and_bytes(photos):
+    (cached,) = list_cache()
+    assert (cached.source, cached.is_there) == (str(photos), True)
+    assert cached.images == {"6×6×3": 20, "8×8×3": 20}
+    assert cached.nbytes >= 20 * (6 * 6 + 8 * 8) * 3
+    assert cached.idle_days < 0.1
+
+
+def test_prune_cache_removes_what_is_gone_or_unused(photos):
+    assert prune_cache() == prune_cache(days=1) == []
+    folder = SourceFolder.of(str(photos)).path
+    shutil.copytree(next(folder.glob("8x8*")), folder / "8x8x3-12345678")  # as of another version of Pillow
+    assert prune_cache() == []
+    assert len([*folder.glob("8x8*")]) == 1
+    os.utime(folder / "source.json", (0, 0))
+    assert [cached.source for cached in prune_cache(days=1)] == [str(photos)]
+    assert list_cache() == []
+    load_data(photos, image_size=8)
+    shutil.rmtree(photos)
+    assert len(prune_cache()) == 1
+    assert not folder.exists()
+
+
+def test_prune_cache_removes_everything_on_request(photos):
+    assert len(prune_cache(everything=True)) == 1
+    assert list_cache() == []
+
+
+def test_verify_cache_finds_files_that_changed_without_a_new_time(photos):
+    (verified,) = verify_cache()
+    assert (verified.n_images, verified.n_damaged, verified.n_files, verified.is_sound) == (40, 0, 20, True)
+    before = load_data(photos, image_size=8).fingerprint
+    path = photos / "a/3.png"
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1  # of the checksum of the pixels, which Pillow does not mind or does
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert load_data(photos, image_size=8).fingerprint == before  # the known limit
+    (verified,) = verify_cache()
+    assert verified.changed_files == ["a/3.png"]
+    assert not verified.is_sound
+    assert load_data(photos, image_size=8).fingerprint != before
+    assert verify_cache()[0].is_sound
+
+
+def test_verify_cache_marks_damaged_images(photos):
+    before = load_data(photos, image_size=8).fingerprint
+    (pixels,) = SourceFolder.of(str(photos)).path.glob("8x8*/pixels")
+    content = bytearray(pixels.read_bytes())
+    content[200] ^= 1
+    pixels.write_bytes(content)
+    (verified,) = verify_cache()
+    assert (verified.n_damaged, verified.is_sound) == (1, False)
+    data = load_data(photos, image_size=8)
+    assert data.fingerprint == before
+    shutil.rmtree(photos)
+    (verified,) = verify_cache()
+    assert (verified.problem, verified.n_files) == ("the source is gone", 0)
