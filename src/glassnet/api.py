@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glassnet import training
+from glassnet.engines import ProcessGroup
 from glassnet.progress import TerminalProgress, show_progress
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def train(
     """
     progress = settings.pop("progress", None) or TerminalProgress()
     run = training.train(model, data, engine, progress=progress, **settings)
-    if report:
+    if report and ProcessGroup.from_environment().is_first:
         try:
             with show_progress(progress):
                 _write_report(run.path, run.dataset, outcome=run.outcome)

@@ -32,6 +32,11 @@ class Compute(Settings):
     devices: int = setting(
         1, "Number of GPUs, or of processes on a CPU, that share each batch (PyTorch engine).", minimum=1
     )
+    all_reduce: Literal["tree", "torch"] = setting(
+        "tree",
+        "Sum of the gradients of several processes: along a tree, with the same bits on any number of processes, or by "
+        "PyTorch's all-reduce, which is faster.",
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = setting(
         None, "Precision of the PyTorch engine: float32, or float32 mixed with bfloat16 or float16. Default: 32-true."
     )
@@ -57,6 +62,7 @@ class Compute(Settings):
 _NUMPY_ALLOWED = {
     "device": ("auto", "cpu"),
     "devices": (1,),
+    "all_reduce": ("tree",),
     "precision": (None,),
     "compile": (False,),
     "channels_last": (None, True),

@@ -91,6 +91,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model and write a run folder with its report."""
+    from glassnet.engines import ProcessGroup
+
     try:
         finished = gn.train(
             model,
@@ -116,6 +118,8 @@ def train(
         )
     except KeyboardInterrupt as stop:
         raise RunError(f"Stopped. {stop}" if stop.args else "Stopped before the training began.") from None
+    if not ProcessGroup.from_environment().is_first:
+        return  # the first of several processes prints
     last, written = finished.metrics, str(finished.path / "report.html") if report else None
     show(
         {"run": str(finished.path), "report": written, **last},

@@ -94,7 +94,7 @@ def clone_network(network: Network, **changes: Any) -> Network:
 
     :param changes: fields of ``Compute`` that differ, such as ``dtype="float64"``.
     """
-    own = {"devices": 1, "compile": False, "channels_last": None}
+    own = {"devices": 1, "all_reduce": "tree", "compile": False, "channels_last": None}
     if network.engine == "torch":
         import torch
 

@@ -169,7 +169,9 @@ def joined(group: ProcessGroup, report: Callable[[str], None]) -> Iterator[Watch
         distributed().destroy_process_group()
     except KeyboardInterrupt:
         watchdog.leave()
-        raise
+        if group.is_first:
+            raise
+        raise SystemExit(1) from None  # rank 0 says why
     except Exception as error:
         text = next(iter(str(error).splitlines()), type(error).__name__)
         watchdog.fail(text, by_partner=isinstance(error, PartnerError))

@@ -269,7 +269,8 @@ class TorchTrainer(Trainer):
                     tree.add((part, 1), value)
         finally:
             sums.stop()
-        sums.apply(sum_over_processes(tree, self.network.processes, sizes, sums.vector, ordered=True))
+        in_order = self.network.compute.all_reduce == "tree"
+        sums.apply(sum_over_processes(tree, self.network.processes, sizes, sums.vector, in_order=in_order))
         loss, weight = self._sums.sum(dim=0) - before
         return loss / weight.clamp(min=1e-300)
 

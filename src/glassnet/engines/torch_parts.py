@@ -77,20 +77,20 @@ class PartSums:
 
 
 def sum_over_processes(
-    tree: TreeSum, group: ProcessGroup, sizes: Sequence[int], like: Tensor, *, ordered: bool
+    tree: TreeSum, group: ProcessGroup, sizes: Sequence[int], like: Tensor, *, in_order: bool
 ) -> Tensor:
     """Return the sum of all processes' parts.
 
     :param tree: the sums of this process's parts.
     :param sizes: number of images of each part of the batch.
     :param like: a vector of the shape of the sums.
-    :param ordered: whether to add along the tree, which has the same bits on any number of processes, or by an
+    :param in_order: whether to add along the tree, which has the same bits on any number of processes, or by an
         all-reduce, which is faster.
     :raises PartnerError: if the exchange failed.
     """
     if group.world_size == 1:
         return tree.total  # type: ignore[no-any-return]
-    if not ordered:
+    if not in_order:
         vectors = [value for value in tree.nodes.values() if value is not None]
         total = sum(vectors[1:], vectors[0]) if vectors else torch.zeros_like(like)
         with partner_errors():
@@ -105,7 +105,7 @@ def sum_over_processes(
         distributed.all_gather(received, torch.cat(vectors) if n_rows > 1 else vectors[0])
     whole = TreeSum(len(sizes))
     for layout, rows in zip(layouts, received, strict=True):
-        values = iter(rows.split(len(like)))
+        values = iter(torch.split(rows, len(like)))
         for node, has_images in layout.items():
             whole.add(node, next(values) if has_images else None)
     return whole.total  # type: ignore[no-any-return]

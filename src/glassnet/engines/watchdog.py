@@ -132,10 +132,13 @@ class Watchdog:
 
     def _watch(self) -> None:
         while True:
-            for key, _ in self._selector.select(POLL_SECONDS):
-                self._receive(key.fileobj)  # type: ignore[arg-type]
+            self._receive_all()
             if self._launcher is not None and os.getppid() != self._launcher:
                 self._on_failure(self.rank, f"its launcher is gone. {self.remedy}".rstrip())
+
+    def _receive_all(self) -> None:
+        for key, _ in self._selector.select(POLL_SECONDS):
+            self._receive(key.fileobj)  # type: ignore[arg-type]
 
     def _receive(self, connection: socket.socket) -> None:
         rank = self._members[connection]
@@ -170,7 +173,9 @@ class Watchdog:
             self._exit(line)
         if rank == self.rank and self._members:
             self._send_all({"event": "failed", "text": text})
-            time.sleep(PATIENCE)
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline:  # rank 0 reports it, and ends this process
+                self._receive_all()
         # The hub is gone. On its machine the next process reports it, on others the first one.
         self._exit(line if self.local_rank == 0 or self.rank == 1 else "")
 
