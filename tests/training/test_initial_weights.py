@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 
 import glassnet as gn
+from glassnet.doctor.remedy import training_command
 from glassnet.errors import ConfigError, DataError, RunError
 from glassnet.progress import Progress
+from glassnet.training.config import RunConfig
 from glassnet.weights import save_tensors
 from tests.training.runs import train
 
@@ -170,6 +172,30 @@ def test_another_model_than_that_of_a_weights_file_is_refused(
     with pytest.raises(ConfigError, match=message):
         gn.train(model, odd, run=tmp_path / "run", init=save_foreign(tmp_path, SMALL), progress=Progress())
     assert not (tmp_path / "run").exists()
+
+
+def test_gray_image_files_get_the_channels_and_the_size_of_a_weights_file(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.random.default_rng([number, name == "cat"]).integers(0, 255, (9, 12), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    path = save_foreign(tmp_path, SMALL.replace(in_channels=3))
+    run = gn.train(
+        None, tmp_path / "data", run=tmp_path / "run", init=path, epochs=1, report=False, progress=Progress()
+    )
+    model = gn.load(run.path)
+    assert model.network.spec == SMALL.replace(in_channels=3, classes=2)
+    assert model.evaluate(model.load_dataset())["count"] == len(model.load_dataset().test)
+    command = training_command(RunConfig.parse(model.config, run.path / "config.json"), {"lr": 0.1})
+    assert command is not None
+    assert command.startswith(f"glassnet train {tmp_path / 'data'} --model resnet20 --image-size 32 ")
+
+
+def test_arrays_keep_their_size_with_a_weights_file(tmp_path: Path) -> None:
+    path = save_foreign(tmp_path, SMALL)
+    run = gn.train(None, "digits", run=tmp_path / "run", init=path, epochs=1, report=False, progress=Progress())
+    assert gn.load(run.path).network.spec == SMALL.replace(image_size=8, classes=10)
 
 
 def test_weights_that_no_spec_describes_are_refused(odd: gn.Dataset, tmp_path: Path) -> None:

@@ -115,6 +115,15 @@ def load_data(
     return dataset
 
 
+def is_converted(source: str | os.PathLike[str]) -> bool:
+    """Whether the images of a source are converted to a size and a number of channels; those of arrays are not.
+
+    :raises ConfigError: if the source is no path.
+    """
+    path = as_path("source", source)
+    return str(source) not in NAMES and not (_is_readable(path) and find_idx(path))
+
+
 def _list_files(source: str, is_hub: bool, classes: Sequence[str] | None) -> LabeledFiles:
     """List the image files of a source, with their classes and splits."""
     path = Path(source)

@@ -56,7 +56,7 @@ def training_command(config: RunConfig, changes: Mapping[str, Any]) -> str:
     :param changes: fields of ResNetSpec, Recipe and Compute by name, and ``init``.
     """
     data, model = config.data, config.spec.preset
-    limits = _data_settings(data)
+    limits = _data_settings(data, config.init is not None)
     settings = {**_settings(config, changes), **changes}  # the changed ones last, also those that are now the default
     if limits is not None and model in PRESETS:
         return f"glassnet train {shlex.quote(data.source)} {to_options({'model': model, **limits, **settings})}"
@@ -102,9 +102,12 @@ def _differences(settings: Any, usual: Any) -> dict[str, Any]:
     return {name: value for name, (value, _) in settings.differences(usual).items()}
 
 
-def _data_settings(data: DataConfig) -> dict[str, Any] | None:
-    """Return the options that load a run's images again, or None if the command line cannot load them."""
-    if data.source in ("arrays", "imported") or data.channels is not None:
+def _data_settings(data: DataConfig, has_init: bool) -> dict[str, Any] | None:
+    """Return the options that load a run's images again, or None if the command line cannot load them.
+
+    :param has_init: whether initial weights decide about the channels.
+    """
+    if data.source in ("arrays", "imported") or (data.channels is not None and not has_init):
         return None
     if (data.seed, data.test_size) != (DATA_SEED, TEST_SIZE):
         return None

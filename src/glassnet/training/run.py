@@ -13,6 +13,7 @@ from glassnet.architecture import spec as get_spec
 from glassnet.data import Dataset, count_batches, load_data, load_larger
 from glassnet.data.images.image_form import MAX_PIXELS, Fit
 from glassnet.data.load_options import MAX_UNREADABLE
+from glassnet.data.sources import is_converted
 from glassnet.engines import Compute, Network, ProcessGroup
 from glassnet.errors import ConfigError, GlassnetError, choice_error
 from glassnet.nn.checks import check_int
@@ -75,9 +76,9 @@ def train(
     :param run: the run folder; None means a new one in ``runs/``.
     :param recipe: a Recipe, or the name of one of the preset's.
     :param init: a run folder or a weights file with the initial weights of all layers but the head (``fc``). Both give
-        the model, a file the one that ``recognize`` finds, and its image size unless another is given. A run also gives
-        its fit and range of values (unless others are given), and its mean and std (``import_weights`` makes a run of a
-        file).
+        the model, a file the one that ``recognize`` finds. Image files are converted to its channels and, unless
+        another is given, to its image size. A run also gives its fit and range of values (unless others are given), and
+        its mean and std (``import_weights`` makes a run of a file).
     :param freeze: ``backbone`` keeps the weights of ``init`` and trains the head alone.
     :param resume: continue the run in the folder, if it has a finished epoch.
     :param overwrite: replace the run in the folder.
@@ -189,11 +190,13 @@ def _check_options(run: Any, init: Any, freeze: Any, resume: bool, overwrite: bo
 
 
 def _load(data: str | PathLike[str] | Dataset, spec: ResNetSpec | None, image_size: Any, **options: Any) -> Dataset:
-    """Return the data, its images in the size of the initial weights' model unless another size is given."""
+    """Return the data, its images as the initial weights' model takes them where no other size is given."""
     if isinstance(data, Dataset):
         return data
-    size = image_size if image_size is not None or spec is None else spec.size
-    return load_data(data, image_size=size, **options)
+    if spec is not None and is_converted(data):
+        image_size = spec.size if image_size is None else image_size
+        options["channels"] = spec.in_channels if spec.in_channels in (1, 3) else None
+    return load_data(data, image_size=image_size, **options)
 
 
 def _remaining_epochs(recipe: Recipe, checkpoint: Checkpoint | None, stop_after_epoch: int | None) -> range:
