@@ -125,10 +125,11 @@ def main(rounds: int = 5) -> None:
             lambda *_, pause=pause: time.sleep(pause),
         )
         trainer = gn.build(gn.spec("resnet20", image_size=(size, size)), "torch").trainer(gn.Recipe(lr=1e-3))
+        few = [indices[: 512 // size] for indices in batches]
         measure_training(
-            "resnet20 in PyTorch on the CPU",
+            f"resnet20 in PyTorch on the CPU, batches of {len(few[0])}",
             split,
-            batches[: n_batches // 3],
+            few[:12],
             rounds,
             lambda images, labels, trainer=trainer: trainer.step(Batch(images, labels, NORMALIZATION)),
         )

@@ -1,11 +1,14 @@
 """The batches of a training."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import glassnet as gn
 from glassnet.engines import ProcessGroup
-from glassnet.training.epoch_batches import EpochBatches, recipe_augmentation
+from glassnet.training.epoch_batches import EpochBatches, add_larger_images, recipe_augmentation
 
 
 def test_epochs_have_every_image_once_and_another_order(digits: gn.Dataset) -> None:
@@ -44,3 +47,18 @@ def test_engines_are_given_the_same_images(digits: gn.Dataset) -> None:
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.images, other.images)
         assert one.images.dtype == np.uint8
+
+
+def test_larger_images_are_added_for_resized_crops_of_files_alone(digits: gn.Dataset, tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "ab"[number % 2] / f"{number}.png")
+    data = gn.load_data(tmp_path, image_size=14)
+    add_larger_images(data, gn.Recipe(augment="flip-crop"))
+    assert data.train.larger is None
+    add_larger_images(data, gn.Recipe(augment="resized-crop"))
+    assert data.train.larger is not None
+    assert data.train.larger.shape == (16, 16, 3)
+    add_larger_images(digits, gn.Recipe(augment="resized-crop"))
+    assert digits.train.larger is None

@@ -194,17 +194,15 @@ def augmentation(
     as_json: Json = False,
 ) -> None:
     """Show training images before and after their augmentation, as a training reads them, with the numbers drawn."""
-    from glassnet.data import load_larger
     from glassnet.recipe import get_recipe
     from glassnet.studies import augmentation as module
     from glassnet.studies.study import default_output
-    from glassnet.training.epoch_batches import recipe_augmentation
+    from glassnet.training.epoch_batches import add_larger_images
     from glassnet.training.run import spec_for_data
 
     data = gn.load_data(source, image_size=image_size, fit=fit)
     used = get_recipe(spec_for_data(model, data).preset, recipe, **settings)
-    if recipe_augmentation(used).has_resized_crops:
-        data.train.larger = load_larger(data)
+    add_larger_images(data, used)
     measured = module.run_study(data, used, n_images=images, n_epochs=epochs)
     show_study(measured, module.build_page(measured), output or default_output("augmentation", source), as_json)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from time import perf_counter
 
 import numpy as np
@@ -43,14 +44,15 @@ class BatchLoader:
         :param epoch: counts from 1; the augmentation of an image follows from it.
         """
         waiting = iter(batches)
-        for indices in waiting:
+        for indices in islice(waiting, _TIMED_BATCHES - len(self._seconds)):
             start = perf_counter()
             loaded = self._prepare(indices, epoch)
-            if len(self._seconds) < _TIMED_BATCHES:
-                self._seconds.append(perf_counter() - start)
+            self._seconds.append(perf_counter() - start)
             yield loaded
-            if len(self._seconds) == _TIMED_BATCHES and min(self._seconds) > _WORTH_A_THREAD:
-                yield from self._load_ahead(waiting, epoch)
+        if self._seconds and min(self._seconds) > _WORTH_A_THREAD:
+            yield from self._load_ahead(waiting, epoch)
+        else:
+            yield from (self._prepare(indices, epoch) for indices in waiting)
 
     def _load_ahead(self, batches: Iterator[Indices], epoch: int) -> Iterator[Loaded]:
         pool = ThreadPoolExecutor(_THREADS, "glassnet-batches")

@@ -15,7 +15,7 @@ from glassnet.data import count_batches
 from glassnet.doctor.context import CheckContext
 from glassnet.engines import Batch, Network, build
 from glassnet.recipe import Recipe
-from glassnet.training.epoch_batches import EpochBatches
+from glassnet.training.epoch_batches import EpochBatches, add_larger_images
 from glassnet.training.schedule import learning_rates
 
 _MAX_TEST_IMAGES = 1000
@@ -85,6 +85,7 @@ def _mean_of_last_quarter(values: list[float] | tuple[float, ...]) -> float:
 
 def _batches(context: CheckContext, recipe: Recipe) -> Iterator[Batch]:
     """Yield the batches of one epoch after another, as the training loop draws them."""
+    add_larger_images(context.dataset, recipe)
     batches = EpochBatches(context.dataset.train, context.normalization, recipe)
     for epoch in itertools.count(1):
         yield from batches.epoch(epoch)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from glassnet.data import Augmentation, BatchLoader, Normalization, Split, count_batches, make_rng, shuffled_batches
+from glassnet.data import (
+    Augmentation,
+    BatchLoader,
+    Dataset,
+    Normalization,
+    Split,
+    count_batches,
+    load_larger,
+    make_rng,
+    shuffled_batches,
+)
 from glassnet.engines import Batch, ProcessGroup
 from glassnet.engines.process_group import SINGLE_PROCESS
 from glassnet.recipe import Recipe
@@ -40,3 +50,9 @@ class EpochBatches:
 def recipe_augmentation(recipe: Recipe) -> Augmentation:
     """Return the augmentation of a recipe."""
     return Augmentation(recipe.augment, recipe.rotate, recipe.translate, recipe.jitter, recipe.seed)
+
+
+def add_larger_images(data: Dataset, recipe: Recipe) -> None:
+    """Give the training images of files their larger ones, where the recipe resizes crops of them."""
+    if recipe_augmentation(recipe).has_resized_crops and data.train.larger is None:
+        data.train.larger = load_larger(data)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from glassnet.architecture import PRESETS, ResNetSpec, default_preset
 from glassnet.architecture import spec as get_spec
-from glassnet.data import Dataset, count_batches, load_data, load_larger
+from glassnet.data import Dataset, count_batches, load_data
 from glassnet.data.images.image_form import MAX_PIXELS, Fit
 from glassnet.data.load_options import MAX_UNREADABLE
 from glassnet.data.sources import is_converted
@@ -22,7 +22,7 @@ from glassnet.recipe import Recipe, get_recipe
 from glassnet.settings import Settings
 from glassnet.training.config import data_config, run_config
 from glassnet.training.early_stopping import check_patience, has_stopped
-from glassnet.training.epoch_batches import recipe_augmentation
+from glassnet.training.epoch_batches import add_larger_images
 from glassnet.training.image_table import ImageTable
 from glassnet.training.initial_weights import InitialWeights
 from glassnet.training.loop import EpochLoop, FitLoop, TrainingTask, split_validation
@@ -125,9 +125,8 @@ def train(
     folder = RunFolder(path) if group.is_first else UnwrittenRunFolder(path)
     stored = group.from_first(lambda: stored_config(folder) if resume else None)
     recipe, compute = resolve_shards(group, recipe, compute, stored)
-    if recipe_augmentation(recipe).has_resized_crops and dataset.train.larger is None:
-        with show_progress(progress):
-            dataset.train.larger = load_larger(dataset)
+    with show_progress(progress):
+        add_larger_images(dataset, recipe)
     normalization = initial_weights.normalization_for(dataset)
     training, validation = split_validation(dataset, recipe)
     check_patience(recipe, validation)
