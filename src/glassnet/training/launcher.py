@@ -40,8 +40,9 @@ def launch(arguments: dict[str, Any]) -> Path:
     with TemporaryDirectory(prefix="glassnet-") as folder:
         path = Path(folder, "arguments.pickle")
         path.write_bytes(pickle.dumps(arguments))
-        with Path(folder, "torchrun.log").open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(
+        with (
+            Path(folder, "torchrun.log").open("w", encoding="utf-8") as log,
+            subprocess.Popen(
                 _command(arguments["devices"], path, folder),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -50,12 +51,12 @@ def launch(arguments: dict[str, Any]) -> Path:
                 start_new_session=True,  # Ctrl-C reaches this process alone
                 text=True,
                 encoding="utf-8",
-            )
-        try:
-            result = _follow(process, progress)
-        finally:
-            process.kill()  # by now it has ended, unless this is an error; its workers notice
-            process.communicate()
+            ) as process,
+        ):
+            try:
+                result = _follow(process, progress)
+            finally:
+                process.kill()  # by now it has ended, unless this is an error; its workers notice
         if result is None:
             raise RunError(_first_line(Path(folder), arguments["devices"]))
     if "error" in result:

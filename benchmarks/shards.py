@@ -1,0 +1,71 @@
+"""The cost of adding gradients along a tree, beside PyTorch's all-reduce: time of a step on several processes.
+
+    torchrun --standalone --nproc-per-node 2 benchmarks/shards.py [SECONDS]
+
+tiny-bn with batches of 32 digits, and resnet20 with batches of 128 images of 32×32, on the CPU, one thread a process,
+as many shards as processes. Rounds of steps of both sums take turns for SECONDS (default 20) a network; rank 0 prints
+the medians, and the time of one process that computes the same batch in one part.
+"""
+
+from __future__ import annotations
+
+import sys
+from statistics import median
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+
+import glassnet as gn
+from glassnet.compute import Compute
+from glassnet.data import Normalization
+from glassnet.engines import Batch, ProcessGroup, build_network
+from glassnet.engines.process_group import joined
+from glassnet.recipe import Recipe
+
+STEPS = 10  # of a round
+CASES = {"tiny-bn": (32, (8, 8, 1)), "resnet20": (128, (32, 32, 3))}
+
+
+def make_step(preset: str, group: ProcessGroup, all_reduce: Literal["tree", "torch"]) -> Any:
+    """Return a function that takes one step on this process's rows of a batch."""
+    size, shape = CASES[preset]
+    compute = Compute(engine="torch", device="cpu", threads=1, all_reduce=all_reduce)
+    network = build_network(gn.spec(preset, image_size=shape[:2], in_channels=shape[2]), compute, 42, group)
+    trainer = network.trainer(Recipe(shards=group.world_size, lr=0.01))
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 255, (size, *shape), dtype=np.uint8), rng.integers(0, 10, size)
+    rows = group.rows(size, group.world_size)
+    normalization = Normalization(1.0, (127.0,) * shape[2], (60.0,) * shape[2])
+    batch = Batch(images[rows], labels[rows], normalization, rows, labels)
+    return lambda: trainer.step(batch)
+
+
+def main(seconds: float = 20.0) -> None:
+    """Measure both networks."""
+    group = ProcessGroup.from_environment()
+    with joined(group, print):
+        for preset in CASES:
+            steps = {
+                "tree": make_step(preset, group, "tree"),
+                "all-reduce": make_step(preset, group, "torch"),
+                "alone": make_step(preset, ProcessGroup(), "tree"),
+            }
+            times: dict[str, list[float]] = {name: [] for name in steps}
+            start = perf_counter()
+            while group.from_first(lambda started=start: perf_counter() - started < seconds):
+                for name, step in steps.items():
+                    if name == "alone" and not group.is_first:
+                        continue
+                    begun = perf_counter()
+                    for _ in range(STEPS):
+                        step()
+                    times[name].append((perf_counter() - begun) / STEPS)
+            if group.is_first:
+                values = {name: 1e3 * median(values) for name, values in times.items()}
+                texts = ", ".join(f"{name} {value:.2f} ms" for name, value in values.items())
+                print(f"{preset}, {group.world_size} processes: {texts} a step", flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(float, sys.argv[1:]))
