@@ -1,16 +1,17 @@
-"""Device and precision of the PyTorch engine."""
+"""Device, precision and errors of the PyTorch engine."""
 
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
 from glassnet.compute import Compute
 from glassnet.engines.process_group import ProcessGroup
-from glassnet.errors import ConfigError, choice_error
+from glassnet.errors import ConfigError, GlassnetError, choice_error
 
 
 def choose_device(compute: Compute, processes: ProcessGroup) -> torch.device:
@@ -60,3 +61,12 @@ def autocast(precision: str | None, device: torch.device) -> AbstractContextMana
     """Return a context in which torch computes in the precision's shorter numbers, where they are safe."""
     dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision or "")
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+@contextmanager
+def as_glassnet_error() -> Iterator[None]:
+    """Raise torch's errors, such as those of shapes that do not fit, as a GlassnetError."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise GlassnetError(str(error).strip().splitlines()[0]) from error

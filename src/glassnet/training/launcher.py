@@ -10,6 +10,7 @@ since torchrun's own report follows each failure; the first line of ours is take
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import pickle
 import re
@@ -20,6 +21,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from glassnet import errors
 from glassnet.errors import GlassnetError, RunError
@@ -39,7 +42,8 @@ def launch(arguments: dict[str, Any]) -> Path:
     del arguments["group"]
     with TemporaryDirectory(prefix="glassnet-") as folder:
         path = Path(folder, "arguments.pickle")
-        path.write_bytes(pickle.dumps(arguments))
+        with path.open("wb") as file:
+            _Pickler(file).dump(arguments)
         with (
             Path(folder, "torchrun.log").open("w", encoding="utf-8") as log,
             subprocess.Popen(
@@ -62,6 +66,15 @@ def launch(arguments: dict[str, Any]) -> Path:
     if "error" in result:
         raise _rebuild(result)
     return Path(result["run"])
+
+
+class _Pickler(pickle.Pickler):
+    """Writes a memory map as the name of its file, not as its numbers."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap):  # the whole map, not a view of it
+            return np.memmap, (value.filename, value.dtype, "r", value.offset, value.shape)
+        return NotImplemented
 
 
 def _command(devices: int, arguments: Path, folder: str) -> list[str]:
