@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 from zlib import crc32
 
@@ -56,8 +56,8 @@ class PixelStore:
             try:
                 fields = json.loads(path.read_text(encoding="ascii"))
                 ink, _ = fields.pop("ink"), fields.pop("decoder")
-                form = ImageForm(**{**fields, "size": tuple(fields["size"])})
-                store = cls(folder, replace(form, value_range=form.value_range and tuple(form.value_range)), ink)
+                tuples = {name: fields[name] and tuple(fields[name]) for name in ("size", "value_range")}
+                store = cls(folder, ImageForm(**{**fields, **tuples}), ink)
             except (OSError, ValueError, TypeError, KeyError, GlassnetError):
                 continue
             if store.path == path.parent:

@@ -61,7 +61,7 @@ def _empty(folders: list[str], files: list[ImageFile]) -> list[str]:
     """Return the folders without a file in them or below, but not those inside another one."""
     filled = {""}
     for file in files:
-        folder = file.name
+        folder = file.name.rpartition("/")[0]
         while folder not in filled:
             filled.add(folder)
             folder = folder.rpartition("/")[0]

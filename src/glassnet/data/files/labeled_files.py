@@ -141,10 +141,12 @@ def _label_by_layout(listing: Listing, layout: Layout, is_image: Sequence[bool])
     files, labels, splits = [], [], []
     outside: list[str] = []
     other_files = list(listing.system_files)
+    classes = {label: _class_name(label) for label in {*layout.labels} - {None} if label is not None}
     for file, label, split, is_named in zip(listing.files, layout.labels, layout.splits, is_image, strict=True):
         if label is not None:
-            files.append(ImageFile(printable(file.name), file.read))
-            labels.append(_class_name(label))
+            name = printable(file.name)
+            files.append(file if name is file.name else ImageFile(name, file.read))
+            labels.append(classes[label])
             splits.append(split)
         else:
             (outside if is_named else other_files).append(printable(file.name))

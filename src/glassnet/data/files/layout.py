@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from glassnet.data.files.listing import name_some
 from glassnet.errors import DataError
@@ -58,9 +59,10 @@ def read_layout(
     :param known: class names, which a folder around everything cannot have.
     :raises DataError: if the folders contradict each other.
     """
-    paths = [tuple(name.split("/")) for name in names]
-    images = [path for path, flag in zip(paths, is_image, strict=True) if flag]
-    folders = _Folders(images or paths)
+    parents = [name.rpartition("/")[0] for name in names]
+    paths = {parent: tuple(parent.split("/")) if parent else () for parent in set(parents)}
+    with_images = Counter(compress(parents, is_image)) or Counter(parents)
+    folders = _Folders({paths[parent]: count for parent, count in with_images.items()})
     classes = {*map(str.casefold, known)}
     root = folders.pass_through((), {*classes, *_SPLITS})
     splits = [name for name in folders.children[root] if split_role(name) and folders.is_nested((*root, name))]
@@ -70,17 +72,21 @@ def read_layout(
         roots = _split_roots(source, folders, root, splits, classes)
     elif not is_class_first and all(map(split_role, folders.children[root])):
         roots = {}  # images in train and test without class folders
-    places = [_place(path, roots, is_class_first) for path in paths]
+    place_of = {parent: _place(path, roots, is_class_first) for parent, path in paths.items()}
+    places = [place_of[parent] for parent in parents]
     empty = [name for name in empty_folders if _is_class_to_train(tuple(name.split("/")), roots)]
     notes = _note_doubts(folders, root) if roots == {root: None} and not is_class_first else ()
     return Layout([label for label, _ in places], [split for _, split in places], empty, notes)
 
 
 class _Folders:
-    """The folders that images are in, and the number of images directly in each and in all."""
+    """The folders that images are in, and the number of images directly in each and in all.
 
-    def __init__(self, images: Iterable[Path]) -> None:
-        self.direct = Counter(path[:-1] for path in images)
+    :param direct: the number of images directly in each folder that has some.
+    """
+
+    def __init__(self, direct: dict[Path, int]) -> None:
+        self.direct = Counter(direct)
         self.total: Counter[Path] = Counter()
         self.children: defaultdict[Path, dict[str, None]] = defaultdict(dict)
         for folder, count in self.direct.items():
@@ -146,16 +152,16 @@ def _is_class_first(source: str, folders: _Folders, root: Path) -> bool:
     return bool(divided)
 
 
-def _place(path: Path, roots: dict[Path, str | None], is_class_first: bool) -> tuple[str | None, str | None]:
-    """Return the class of a file, and the word for its split; None outside the class folders."""
+def _place(folder: Path, roots: dict[Path, str | None], is_class_first: bool) -> tuple[str | None, str | None]:
+    """Return the class of the files in a folder, and the word for their split; None outside the class folders."""
     for root, word in roots.items():
         depth = len(root)
-        if path[:depth] != root or len(path) <= depth + 1 + is_class_first:
+        if folder[:depth] != root or len(folder) <= depth + is_class_first:
             continue
         if not is_class_first:
-            return path[depth], word
-        if split_role(path[depth + 1]):
-            return path[depth], path[depth + 1]
+            return folder[depth], word
+        if split_role(folder[depth + 1]):
+            return folder[depth], folder[depth + 1]
     return None, None
 
 

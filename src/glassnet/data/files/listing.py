@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from glassnet.data.files.image_file import ImageFile
 
 N_NAMED = 3  # a line that counts files names the first ones
+_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _SYSTEM_NAMES = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),  # Windows
     *("__macosx", "icon\r"),  # macOS, whose other files are hidden
@@ -61,7 +62,9 @@ def list_members(files: Iterable[ImageFile]) -> Listing:
 
 def sort_by_name(files: Iterable[ImageFile]) -> list[ImageFile]:
     """Return the files, folder by folder, in an order that no operating system changes."""
-    return sorted(files, key=lambda file: (unicodedata.normalize("NFC", file.name).replace("/", "\0"), file.name))
+    by_name = sorted(files, key=lambda file: file.name)
+    by_name.sort(key=lambda file: unicodedata.normalize("NFC", file.name).replace("/", "\0"))  # keeps that order
+    return by_name
 
 
 def name_some(names: Sequence[str], separator: str = ", ") -> str:
@@ -72,4 +75,4 @@ def name_some(names: Sequence[str], separator: str = ", ") -> str:
 
 def printable(name: str) -> str:
     """Return the name with ? for what is not valid UTF-8 or would control the terminal that prints it."""
-    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "?", name)
+    return name if name.isascii() and name.isprintable() else re.sub(_UNPRINTABLE, "?", name)
