@@ -1,5 +1,6 @@
 import argparse
 import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,32 @@ def test_load_state_dict_runs_no_code(name: str, tmp_path: Path) -> None:
     assert not trace.exists()
     torch.load(path, weights_only=False)
     assert trace.exists()  # the pickle is as dangerous as it should be
+
+
+@pytest.mark.parametrize(
+    ("tensor", "received"),
+    [
+        (lambda: torch.zeros(1).expand(2**20, 2**20), "a of 1048576×1048576 in 1 numbers."),
+        (lambda: torch.zeros(2).to_sparse(), ""),
+        (lambda: torch.empty(2, device="meta"), ""),
+    ],
+    ids=["repeated", "sparse", "meta"],
+)
+def test_load_state_dict_raises_for_tensors_that_are_no_plain_arrays(
+    tensor: Any, received: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.pth"
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path} must hold plain arrays. Got')}:? {received}"):
+        read(path, {"a": tensor()})
+
+
+def test_load_state_dict_leaves_out_torchs_advice_to_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.add(__file__, "test.py")
+    reason = "Cannot use ``weights_only=True`` with files saved in the legacy .tar format"
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path} must be a whole PyTorch file. Got: {reason}.')}$"):
+        load_state_dict(path)
 
 
 def test_load_state_dict_raises_for_a_whole_module(tmp_path: Path) -> None:

@@ -77,15 +77,14 @@ def choice_error(
     return kind(f"{subject} must be one of {choices} Got {received!r}{did_you_mean(received, names)}")
 
 
-def examples(names: Sequence[str]) -> str:
-    """Return the end of a count, with the names or three of them: ``: a, b`` or ``, such as a, b, c``.
+def short_name(name: str) -> str:
+    """Return a name that comes from a file on one line of at most about 80 characters."""
+    return name if len(name) <= _MAX_NAME and name.isprintable() else f"{name[:_MAX_NAME]!r}..."
 
-    Long names are cut.
-    """
-    shown = (
-        name if len(name) <= _MAX_NAME and name.isprintable() else f"{name[:_MAX_NAME]!r}..." for name in names[:3]
-    )
-    return f"{':' if len(names) <= 3 else ', such as'} {', '.join(shown)}"
+
+def examples(names: Sequence[str]) -> str:
+    """Return the end of a count, with the names or three of them: ``: a, b`` or ``, such as a, b, c``."""
+    return f"{':' if len(names) <= 3 else ', such as'} {', '.join(map(short_name, names[:3]))}"
 
 
 def class_error(expected: Sequence[str], received: Sequence[str]) -> GlassnetError:

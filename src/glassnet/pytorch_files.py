@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.errors import DataError, GlassnetError
+from glassnet.errors import DataError, GlassnetError, short_name
 from glassnet.progress import current_progress
 
 Array = NDArray[Any]
@@ -35,12 +35,20 @@ def load_state_dict(path: Path) -> dict[str, Array]:
     """
     content = _load(path)
     state = _find_state_dict(path, content)
-    exact = _torch(path).float32, _torch(path).float64  # shorter floats become float32: NumPy has not all of them
-    floats = {key: t.float() if t.is_floating_point() and t.dtype not in exact else t for key, t in state.items()}
     try:
-        return {key: np.array(tensor.detach().numpy(), order="C") for key, tensor in floats.items()}
+        return {key: _to_array(path, key, tensor) for key, tensor in state.items()}
     except (TypeError, RuntimeError) as error:
         raise DataError(f"{path} must hold plain arrays. Got: {str(error).splitlines()[0].rstrip('.')}.") from None
+
+
+def _to_array(path: Path, key: str, tensor: Any) -> Array:
+    torch = _torch(path)
+    n_stored = tensor.untyped_storage().nbytes() // tensor.element_size()
+    if tensor.numel() > n_stored:  # a view that repeats few numbers may be as large as it likes
+        size = "×".join(map(str, tensor.shape))
+        raise DataError(f"{path} must hold plain arrays. Got {short_name(key)} of {size} in {n_stored} numbers.")
+    is_short = tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64)
+    return np.array((tensor.float() if is_short else tensor).detach().numpy(), order="C")  # NumPy has no bfloat16
 
 
 def _torch(path: Path) -> Any:
@@ -65,7 +73,7 @@ def _load(path: Path) -> Any:
             "If you trust its source, read it with torch.load(..., weights_only=False) and save the state dict alone."
         ) from None
     except (RuntimeError, OSError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = re.split(r"\. |\n", str(error))[0] or type(error).__name__  # what follows is advice to run its code
         raise DataError(f"{path} must be a whole PyTorch file. Got: {reason.rstrip('.')}.") from None
     except Exception:  # a damaged pickle may raise anything, with a text that does not help
         raise DataError(f"{path} must be a whole PyTorch file. Got content that torch.save does not write.") from None

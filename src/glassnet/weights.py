@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
-from glassnet.errors import DataError, as_path, examples
+from glassnet.errors import DataError, as_path, examples, short_name
 from glassnet.files import write_atomically
 from glassnet.foreign_keys import to_own_keys
 from glassnet.progress import current_progress
@@ -62,7 +62,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         raise DataError(f"{path} must be a whole safetensors file. Got: {error}.") from None
     if unsupported := next((key for key in keys if key not in tensors), None):
         allowed = f"{', '.join(_NUMPY_DTYPES)} or BF16"
-        raise DataError(f"{path} must hold tensors of {allowed}. Got {unsupported} of {dtypes[unsupported]}.")
+        raise DataError(
+            f"{path} must hold tensors of {allowed}. Got {short_name(unsupported)} of {dtypes[unsupported]}."
+        )
     return {key: tensors[key] for key in keys}, metadata
 
 
@@ -98,7 +100,9 @@ def load_weights(path: str | Path) -> dict[str, Array]:
     for key, name in own_keys.items():
         _check_numbers(path, key, state[key])
         if (first := source_keys.setdefault(name, key)) != key:
-            raise DataError(f"{path} must hold one tensor for {name}. Got {first} and {key}.")
+            raise DataError(
+                f"{path} must hold one tensor for {short_name(name)}. Got {short_name(first)} and {short_name(key)}."
+            )
     return {
         name: state[key].astype(np.float32) if state[key].dtype == np.float16 else state[key]
         for name, key in source_keys.items()
@@ -121,9 +125,11 @@ def _bfloat16_to_float32(content: bytes, keys: Collection[str]) -> dict[str, Arr
 
 def _check_numbers(path: Path, key: str, array: Array) -> None:
     if array.dtype.kind == "c":
-        raise DataError(f"{path} must hold real numbers. Got {key} of {array.dtype}.")
+        raise DataError(f"{path} must hold real numbers. Got {short_name(key)} of {array.dtype}.")
     wrong, allowed = array[~np.isfinite(array)], "finite"
     if not wrong.size and key.endswith("running_var"):
         wrong, allowed = array[array < 0], "at least 0, as a variance is"
     if wrong.size:
-        raise DataError(f"{key} in {path} must be {allowed}. Got {wrong[0]}, {wrong.size} of {array.size} numbers.")
+        raise DataError(
+            f"{short_name(key)} in {path} must be {allowed}. Got {wrong[0]}, {wrong.size} of {array.size} numbers."
+        )
