@@ -16,7 +16,7 @@ from torch.optim.sgd import sgd
 import glassnet as gn
 from glassnet import cli, nn
 from glassnet.architecture import PRESETS
-from glassnet.engines import torch_engine, torch_layers, torch_optimizer
+from glassnet.engines import torch_engine, torch_layers, torch_optimizer, torch_trainer
 from glassnet.errors import ConfigError, GlassnetError, RunError
 from glassnet.recipe import Recipe
 from glassnet.verify.golden import GoldenCase
@@ -337,8 +337,8 @@ def test_check_parity_fails_for_planted_groups_of_parameters(
 
 
 def test_check_parity_fails_for_a_planted_difference_in_the_average(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = torch_engine.TensorAverage._move
-    monkeypatch.setattr(torch_engine.TensorAverage, "_move", lambda average, rate: plain(average, 0.99 * rate))
+    plain = torch_trainer.TensorAverage._move
+    monkeypatch.setattr(torch_trainer.TensorAverage, "_move", lambda average, rate: plain(average, 0.99 * rate))
     report = check_parity("tiny-bn", optimizer=Recipe(ema=0.9), batch_size=16)
     assert report.first is not None
     assert report.first.tensor == "steps/average/conv1.weight"

@@ -24,7 +24,6 @@ from glassnet.engines.trainer import (
     check_optimizer_state,
     join_stats,
     param_groups,
-    split_state,
 )
 from glassnet.initialization import build_uninitialized
 from glassnet.nn import functional
@@ -233,25 +232,21 @@ class NumpyTrainer(Trainer):
         self._reset_stats()
         return stats
 
-    def state(self) -> dict[str, Array]:
-        state = {
+    def _optimizer_state(self) -> dict[str, Array]:
+        return {
             f"{key}/{name}": np.array(array, order="C")
             for key, parameter in self.parameters.items()
             for name, array in self.optimizer.state[parameter].items()
         }
-        return state if self.average is None else state | self.average.state()
 
-    def load_state(self, state: Mapping[str, Array]) -> None:
+    def _load_optimizer_state(self, state: Mapping[str, Array]) -> None:
         shapes = {key: parameter.data.shape for key, parameter in self.parameters.items()}
-        optimizer, averages = split_state(state, self.average)
-        loaded = check_optimizer_state(self.recipe, shapes, self.network.dtype, optimizer)
+        loaded = check_optimizer_state(self.recipe, shapes, self.network.dtype, state)
         for key, parameter in self.parameters.items():
             self.optimizer.state[parameter] = held = {}
             for name, array in loaded.get(key, {}).items():
                 held[name] = np.empty_like(parameter.data if array.ndim else array)
                 held[name][...] = array
-        if self.average is not None:
-            self.average.load_state(averages)
 
 
 def _copies(arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from numpy.typing import NDArray
@@ -15,6 +15,16 @@ from glassnet.engines.torch_inputs import to_array
 
 class TensorAverage(WeightAverage):
     """The average of torch tensors, on their device; all of them move in a few kernels."""
+
+    @classmethod
+    def of_module(cls, decay: float, module: torch.nn.Module, without: tuple[str, ...]) -> Self:
+        """Return the average of a module's parameters and floating-point buffers.
+
+        :param without: beginnings of the keys that are left out.
+        """
+        tensors = module.state_dict(keep_vars=True).items()
+        averaged = {key: value for key, value in tensors if value.is_floating_point() and not key.startswith(without)}
+        return cls(decay, averaged)
 
     def _move(self, rate: float) -> None:
         with torch.no_grad():

@@ -16,7 +16,7 @@ from glassnet.engines.torch_averaging import TensorAverage
 from glassnet.engines.torch_device import as_glassnet_error
 from glassnet.engines.torch_optimizer import TorchOptimizer
 from glassnet.engines.torch_parts import PartSums, sum_over_processes
-from glassnet.engines.trainer import HEAD_LAYERS, Trainer, join_stats, split_state
+from glassnet.engines.trainer import HEAD_LAYERS, Trainer, join_stats
 from glassnet.recipe import Recipe
 
 Array = NDArray[Any]
@@ -28,9 +28,10 @@ class TorchTrainer(Trainer):
     def __init__(self, network: Any, recipe: Recipe, freeze: str | None, weights: Array | None) -> None:
         self.network, self.recipe = network, recipe
         children = dict(network.module.named_children())
-        self.frozen = [layer for name, layer in children.items() if freeze is not None and name not in HEAD_LAYERS]
+        frozen = [name for name in children if freeze is not None and name not in HEAD_LAYERS]
+        self.frozen = [children[name] for name in frozen]
         for name, layer in children.items():
-            layer.requires_grad_(freeze is None or name in HEAD_LAYERS)
+            layer.requires_grad_(name not in frozen)
         self.parameters = {key: p for key, p in network.module.named_parameters() if p.requires_grad}
         network.module.eval()  # the first step, as the first after an evaluation, switches to training mode
         self.scaler = torch.amp.GradScaler(network.torch_device.type, enabled=network.precision == "16-mixed")
@@ -43,17 +44,9 @@ class TorchTrainer(Trainer):
         self.class_weights = None if weights is None else torch.from_numpy(weights).to(*place)
         self.loss = torch.nn.CrossEntropyLoss(self.class_weights, label_smoothing=recipe.label_smoothing)
         self.optimizer = TorchOptimizer(recipe, self.parameters)
-        self.average = TensorAverage(recipe.ema, self._averaged_tensors(freeze)) if recipe.ema else None
+        without = tuple(f"{name}." for name in frozen)
+        self.average = TensorAverage.of_module(recipe.ema, network.module, without) if recipe.ema else None
         self._reset_stats()
-
-    def _averaged_tensors(self, freeze: str | None) -> dict[str, Tensor]:
-        """Return the parameters and floating-point buffers of the layers that are trained."""
-        tensors: dict[str, Tensor] = self.network.module.state_dict(keep_vars=True)
-        return {
-            key: tensor
-            for key, tensor in tensors.items()
-            if tensor.is_floating_point() and (freeze is None or key.partition(".")[0] in HEAD_LAYERS)
-        }
 
     def _reset_stats(self) -> None:
         # Sums stay on the device, so that no step waits for it. Apple's GPU has no float64.
@@ -155,12 +148,8 @@ class TorchTrainer(Trainer):
         self._reset_stats()
         return stats
 
-    def state(self) -> dict[str, Array]:
-        state = self.optimizer.state()
-        return state if self.average is None else state | self.average.state()
+    def _optimizer_state(self) -> dict[str, Array]:
+        return self.optimizer.state()
 
-    def load_state(self, state: Mapping[str, Array]) -> None:
-        optimizer, averages = split_state(state, self.average)
-        self.optimizer.load_state(optimizer)
-        if self.average is not None:
-            self.average.load_state(averages)
+    def _load_optimizer_state(self, state: Mapping[str, Array]) -> None:
+        self.optimizer.load_state(state)

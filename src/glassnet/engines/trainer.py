@@ -45,15 +45,14 @@ class Trainer(ABC):
     def pop_stats(self) -> TrainStats:
         """Return the statistics of the steps since the last call."""
 
-    @abstractmethod
     def state(self) -> dict[str, Array]:
         """Return copies of the optimizer's arrays under parameter keys: ``conv1.weight/momentum_buffer``, ...
 
         They have the shape and dtype of their parameter; ``step`` is an array of shape (). Averaged weights are under
         ``conv1.weight/average``, ..., and the number of their steps under ``steps/average``.
         """
+        return self._optimizer_state() | ({} if self.average is None else self.average.state())
 
-    @abstractmethod
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Copy in what ``state`` returned, on this engine or another.
 
@@ -61,6 +60,18 @@ class Trainer(ABC):
             are missing or those of another optimizer, or a number is impossible for this one (NaN, a negative second
             moment). The trainer is unchanged then.
         """
+        averages: Mapping[str, Array] = {}
+        if self.average is not None and state:  # an empty state restarts
+            averages = self.average.checked({path: array for path, array in state.items() if path.endswith(SUFFIX)})
+        self._load_optimizer_state({path: array for path, array in state.items() if path not in averages})
+        if self.average is not None:
+            self.average.load_state(averages)
+
+    @abstractmethod
+    def _optimizer_state(self) -> dict[str, Array]: ...
+
+    @abstractmethod
+    def _load_optimizer_state(self, state: Mapping[str, Array]) -> None: ...
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -96,19 +107,6 @@ def param_groups(recipe: Recipe, parameters: Mapping[str, Any]) -> list[dict[str
         {"params": group, "weight_decay": weight_decay, "lr_factor": lr_factor}
         for (weight_decay, lr_factor), group in groups.items()
     ]
-
-
-def split_state(
-    state: Mapping[str, Array], average: WeightAverage | None
-) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-    """Return a trainer's state in two parts: the optimizer's, and that of the averaged weights, checked.
-
-    :raises GlassnetError: as ``Trainer.load_state``.
-    """
-    if average is None or not state:
-        return state, {}
-    optimizer = {path: array for path, array in state.items() if not path.endswith(SUFFIX)}
-    return optimizer, average.checked({path: array for path, array in state.items() if path not in optimizer})
 
 
 def check_optimizer_state(
