@@ -30,7 +30,7 @@ class Compute(Settings):
     threads: int | None = setting(None, "Number of threads on a CPU. Default: all cores.", minimum=1)
     device: str = setting("auto", "Device of the PyTorch engine: auto, cpu, cuda, cuda:1 or mps.")
     devices: int = setting(
-        1, "Number of GPUs, or of processes on a CPU, that share each batch (PyTorch engine).", minimum=1
+        1, "Number of this machine's GPUs, or of processes on a CPU, that share each batch (PyTorch engine).", minimum=1
     )
     all_reduce: Literal["tree", "torch"] = setting(
         "tree",

@@ -15,6 +15,16 @@ from glassnet.progress import Progress
 from glassnet.training.launcher import _Display, _first_line, _Pickler, _rebuild
 from glassnet.training.worker import EventProgress
 
+REPORT = """
+Root Cause (first observed failure):
+[0]:
+  time      : 2026-11-28_19:35:39
+  host      : localhost
+  rank      : 1 (local_rank: 1)
+  exitcode  : -9 (pid: 22086)
+============================================================
+"""
+
 
 class Recorder(Progress):
     """Keeps what it is to show."""
@@ -90,6 +100,10 @@ def test_first_line_is_ours_or_the_last_of_any(tmp_path: Path) -> None:
     assert _first_line(tmp_path, 2) == "Rank 0 of 2: the process is gone."
     (tmp_path / "1" / "stderr.log").write_text("", encoding="utf-8")
     assert _first_line(tmp_path, 2) == "The training in 2 processes ended: [W socket.cpp] noise"
+    (tmp_path / "torchrun.log").write_text(REPORT, encoding="utf-8")
+    assert _first_line(tmp_path, 2) == "Rank 1 of 2: the process ended with exit code -9: [W socket.cpp] noise"
+    (tmp_path / "0" / "stderr.log").write_text("", encoding="utf-8")
+    assert _first_line(tmp_path, 2) == "Rank 1 of 2: the process ended with exit code -9."
 
 
 def test_pickler_sends_the_name_of_a_mapped_file(tmp_path: Path) -> None:

@@ -163,8 +163,7 @@ def joined(group: ProcessGroup, report: Callable[[str], None]) -> Iterator[Watch
     try:
         _join(group, watchdog)
         yield watchdog
-        with partner_errors():
-            distributed().barrier()
+        group.gather("finished")
         watchdog.stop()
         distributed().destroy_process_group()
     except KeyboardInterrupt:

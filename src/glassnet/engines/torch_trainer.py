@@ -58,7 +58,8 @@ class TorchTrainer(Trainer):
 
     def _weight_of(self, targets: Tensor) -> Any:
         """Return the sum of the weights of these images' classes, or their number if classes have none."""
-        return len(targets) if self.class_weights is None else self.class_weights[targets].sum()
+        weights = self.class_weights
+        return len(targets) if weights is None else weights[targets.to(weights.device)].sum()
 
     def step(self, batch: Batch | Array, labels: Array | None = None, lr: float | None = None) -> Tensor:
         network = self.network
@@ -109,7 +110,7 @@ class TorchTrainer(Trainer):
         :returns: the loss of this process's images, or 0 if it has none.
         """
         all_labels = batch.all_labels if labels is None else labels
-        total_weight = self._weight_of(torch.from_numpy(all_labels).to(self.network.torch_device))
+        total_weight = self._weight_of(torch.from_numpy(all_labels))
         rows, total = part_rows(len(all_labels), self.shards), len(all_labels)
         sizes = [part.stop - part.start for part in rows]
         tree, before = TreeSum(self.shards), self._sums.sum(dim=0)

@@ -154,11 +154,16 @@ def _rebuild(result: dict[str, Any]) -> BaseException:
 
 
 def _first_line(folder: Path, devices: int) -> str:
-    """Return why the workers ended, from their standard error: a line of ours, or else the last line of any."""
+    """Return why the workers ended: a line of ours on their standard error, or else what torchrun reports first."""
     texts = [path.read_text("utf-8", "replace") for path in sorted(folder.rglob("stderr.log"))]
     for text in texts:
         if match := re.search(r"^Error: (Rank \d+ of .*)$", text, re.MULTILINE):
             return match[1]
-    logs = [*texts, (folder / "torchrun.log").read_text("utf-8", "replace")]
-    last = next((lines[-1] for text in logs if (lines := text.strip().splitlines())), "no message")
-    return f"The training in {devices} processes ended: {last}"
+    report = (folder / "torchrun.log").read_text("utf-8", "replace")
+    cause = re.search(r"Root Cause.*?rank +: (\d+).*?exitcode +: (-?\d+)", report, re.DOTALL)
+    last = next((lines[-1] for text in [*texts, report] if (lines := text.strip().splitlines())), "no message")
+    if cause is None:
+        return f"The training in {devices} processes ended: {last}"
+    return f"Rank {cause[1]} of {devices}: the process ended with exit code {cause[2]}" + (
+        f": {last}" if any(texts) else "."
+    )

@@ -98,7 +98,8 @@ def resolve_shards(
     shards = recipe.shards or (group.world_size if of_run is None else of_run.shards)
     group.parts(shards or group.world_size)
     if compute.engine == "torch" and compute.threads is None and (shards or 1) > 1:
-        compute = compute.replace(threads=stored.threads if stored is not None and of_run == recipe else 1)
+        of_torch = stored is not None and stored.engine == "torch"
+        compute = compute.replace(threads=stored.threads if stored is not None and of_torch else 1)
     return recipe.replace(shards=shards), compute
 
 
