@@ -25,6 +25,9 @@ HARD: dict[str, Any] = {"model": "tiny-bn", "width": 4, "batch_size": 37, "epoch
 HARD |= {"augment": "flip-crop", "class_weights": "balanced", "ema": 0.9, "validation_fraction": 0.2}
 
 
+MARK = "GLASSNET_TEST"  # variable by which the processes of a test are found
+
+
 class AfterEpoch(Progress):
     """Does something when the first epoch has ended."""
 
@@ -37,7 +40,7 @@ class AfterEpoch(Progress):
 
 
 def workers(rank: int) -> list[int]:
-    """Return the ids of the processes of a rank that this process has started."""
+    """Return the ids of the processes of a rank that the present test has started."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -45,14 +48,18 @@ def workers(rank: int) -> list[int]:
             arguments = (path / "cmdline").read_text("utf-8", "replace")
         except OSError:
             continue
-        if f"RANK={rank}" in variables and "glassnet.training.worker" in arguments:
+        is_own = f"{MARK}={os.environ[MARK]}" in variables
+        if is_own and f"RANK={rank}" in variables and "glassnet.training.worker" in arguments:
             found.append(int(path.name))
     return found
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-def test_train_has_the_same_bits_on_two_processes_killed_and_resumed_on_one(digits: gn.Dataset, tmp_path: Path) -> None:
+def test_train_has_the_same_bits_on_two_processes_killed_and_resumed_on_one(
+    digits: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MARK, str(tmp_path))
     few = gn.Dataset.from_splits(digits.train.take(np.arange(116)), digits.test, digits.classes, scale=16.0)
     alone = train(few, tmp_path / "alone", **HARD, **TORCH)
     seen: list[Any] = []
