@@ -43,7 +43,7 @@ def test_check_memory_names_the_way_on(resources):
     resources(10**9, 2 * 10**9)
     check_memory(10**9, None)
     message = (
-        "The cache is full. The memory must have room for the images then: 2.5 GB. Got 2.0 GB available. Set "
+        "The cache is full. The memory must have room for the images: 2.5 GB. Got 2.0 GB available. Set "
         "GLASSNET_CACHE to a folder on a disk with room, or load fewer images (--samples) or smaller ones "
         "(--image-size)."
     )

@@ -66,7 +66,7 @@ def check_memory(n_bytes: int, reason: object) -> None:
     memory = available_memory()
     if memory is not None and memory < n_bytes + _SPARE_MEMORY:
         raise DataError(
-            f"{f'{reason} ' if reason else ''}The memory must have room for the images then: {format_bytes(n_bytes)}. "
+            f"{f'{reason} ' if reason else ''}The memory must have room for the images: {format_bytes(n_bytes)}. "
             f"Got {format_bytes(memory)} available. Set GLASSNET_CACHE to a folder on a disk with room, or load fewer "
             "images (--samples) or smaller ones (--image-size)."
         )

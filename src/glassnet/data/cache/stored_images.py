@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import IO
 from zlib import crc32
 
@@ -48,6 +49,7 @@ class StoredImages:
         self._store, self._files, self._records = store, files, records
         self._is_checked = np.zeros(count, bool)
         self._has_warned = False
+        self._repairing = Lock()
 
     def check(self, rows: NDArray[np.int64]) -> None:
         """Check the images in rows that were not read before, and decode again those that are damaged.
@@ -56,7 +58,8 @@ class StoredImages:
         """
         for row in np.unique(rows[~self._is_checked[rows]]).tolist():
             if crc32(self.pixels[row].data) != self._records["crc"][row]:
-                self._repair(row)
+                with self._repairing:
+                    self._repair(row)
             self._is_checked[row] = True
 
     def _repair(self, row: int) -> None:

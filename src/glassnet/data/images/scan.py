@@ -24,7 +24,7 @@ from glassnet.data.images.image_opening import (
     upright_size,
 )
 from glassnet.data.images.value_range import Quantiles, measure_quantiles
-from glassnet.data.splitting import HASH_BYTES, content_hash
+from glassnet.data.splitting import HASH_BYTES, content_hash, pack_hashes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -71,13 +71,13 @@ class Scans(Sequence[ScannedImage]):
         """Return scanned files as arrays."""
         images = list(scanned)
         records = np.zeros(len(images), SCAN_DTYPE)
-        for record, image in zip(records, images, strict=True):
-            record["hash"] = np.frombuffer(image.hash.ljust(HASH_BYTES, b"\0"), np.uint8)
-            record["size"] = image.size
-            values, is_float = image.quantiles or (np.nan, False)
-            flags = (image.is_image, image.is_gray, image.is_deep, image.loses_bits, bool(image.hash), is_float)
-            record["flags"] = sum(1 << bit for bit, flag in enumerate(flags) if flag)
-            record["quantiles"] = values
+        records["hash"] = pack_hashes([image.hash or bytes(HASH_BYTES) for image in images])
+        records["size"] = np.array([image.size for image in images], np.uint32).reshape(-1, 2)
+        records["flags"] = [_pack_flags(image) for image in images]
+        records["quantiles"] = np.nan
+        for index, image in enumerate(images):
+            if image.quantiles is not None:
+                records["quantiles"][index] = image.quantiles[0]
         return cls(records, {index: image.problem for index, image in enumerate(images) if image.problem is not None})
 
     @classmethod
@@ -151,6 +151,11 @@ class Scans(Sequence[ScannedImage]):
         records = self.records[~np.isnan(self.records["quantiles"][:, 0])]
         are_floats = (records["flags"] >> _FLAGS.index("is_float") & 1).astype(bool)
         return list(zip(records["quantiles"], are_floats.tolist(), strict=True))
+
+
+def _pack_flags(image: ScannedImage) -> int:
+    flags = image.is_image | image.is_gray << 1 | image.is_deep << 2 | image.loses_bits << 3 | bool(image.hash) << 4
+    return flags | (image.quantiles is not None and image.quantiles[1]) << 5
 
 
 def scan_images(files: Sequence[ImageFile], max_pixels: int = MAX_PIXELS) -> Scans:
