@@ -75,9 +75,10 @@ def test_load_state_dict_ignores_numbers_of_numpy(value: Any, zipped: bool, tmp_
     assert list(read(tmp_path / "a.pth", checkpoint, _use_new_zipfile_serialization=zipped)) == list(STATE)
 
 
-def test_load_state_dict_ignores_numbers_of_numpy_1(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [np.float64(93.2), np.array([1.0, 2.0])], ids=["scalar", "array"])
+def test_load_state_dict_ignores_numbers_of_numpy_1(value: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
-    torch.save({"net": STATE, "acc": np.float64(93.2)}, path, _use_new_zipfile_serialization=False)
+    torch.save({"net": STATE, "acc": value}, path, _use_new_zipfile_serialization=False)
     content = path.read_bytes()
     assert b"cnumpy._core.multiarray\n" in content
     path.write_bytes(content.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"))
