@@ -53,6 +53,17 @@ def test_a_bad_argument(arguments: dict[str, Any], told: str) -> None:
         gn.build(**{"spec": "tiny", **arguments})
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_build_takes_weights_and_draws_none(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = gn.build("tiny-bn", seed=1).state_dict()
+    monkeypatch.delattr("glassnet.engines.initial_state_dict")
+    network = gn.build("tiny-bn", engine, state=state)
+    for key, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, state[key])
+    with pytest.raises(GlassnetError, match="state must fit this network"):
+        gn.build("tiny", engine, state=state)
+
+
 def test_dropout_follows_from_the_seed() -> None:
     spec = gn.spec("tiny", dropout=0.5)
     images, labels = np.ones((4, 1, 8, 8)), np.arange(4)
