@@ -36,6 +36,7 @@ def test_the_tutorial_recipe_never_changes() -> None:
         "rotate": 0.0,
         "translate": 0.0,
         "jitter": 0.0,
+        "shards": None,
         "seed": 42,
     }
     assert get_recipe("tiny", "tutorial-full") == tutorial.replace(epochs=40)
@@ -53,6 +54,11 @@ def test_the_tutorial_recipe_of_tiny_bn() -> None:
     }
     assert tutorial == Recipe(**own, schedule="constant", nesterov=False, label_smoothing=0.0, augment="none")
     assert get_recipe("tiny-bn", "tutorial-full") == tutorial.replace(epochs=30)
+
+
+def test_the_recipe_for_fine_tuning_has_many_small_batches() -> None:
+    default = get_recipe("resnet20")
+    assert get_recipe("resnet20", "finetune") == default.replace(lr=0.05, batch_size=16, epochs=30)
 
 
 def test_every_preset_has_recipes_that_can_be_made() -> None:

@@ -1,13 +1,15 @@
-"""An epoch's record as text, for log lines and summaries."""
+"""An epoch's record as text, for log lines and summaries; and a remark on few steps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from glassnet.data.batches import count_batches
 from glassnet.formats import format_accuracy, format_loss
-from glassnet.recipe import Recipe
+from glassnet.recipe import RECIPES, Recipe
 
+_MIN_FINE_TUNING_STEPS = 100
 _SPLITS = ("train", "validation", "test", "evaluated")
 
 
@@ -52,3 +54,16 @@ def describe_accuracy(record: Mapping[str, Any], test_name: str = "test") -> str
     trained_on = f" ({count:,} of its images {'was' if count == 1 else 'were'} trained on)" if count else ""
     accuracy = format_accuracy(record[f"{name_test_set(record)}_accuracy"])
     return f"{name_test_set(record, test_name)} accuracy {accuracy}{trained_on}"
+
+
+def few_steps(recipe: Recipe, n_images: int, preset: str) -> list[str]:
+    """Return a line if the steps are too few to adapt weights that were trained on other images.
+
+    :param n_images: of the training.
+    :param preset: the network's.
+    """
+    n_steps = recipe.epochs * count_batches(n_images, recipe.batch_size)
+    if n_steps >= _MIN_FINE_TUNING_STEPS:
+        return []
+    named = ", as the recipe finetune has" if "finetune" in RECIPES.get(preset, {}) else ""
+    return [f"{n_steps} steps in all are few for fine-tuning. Choose a smaller batch_size and more epochs{named}"]

@@ -25,6 +25,7 @@ from glassnet.training.early_stopping import check_patience, has_stopped
 from glassnet.training.epoch_batches import add_larger_images
 from glassnet.training.image_table import ImageTable
 from glassnet.training.initial_weights import InitialWeights
+from glassnet.training.log_line import few_steps
 from glassnet.training.loop import EpochLoop, FitLoop, TrainingTask, split_validation
 from glassnet.training.processes import check_same_settings, crowded_machine, resolve_shards, train_together
 from glassnet.training.resuming import check_same_data, restore, stored_config
@@ -162,7 +163,8 @@ def train(
         return Run(folder.path, checkpoint.records, dataset)
     try:
         n_contaminated = images.count_trained(dataset.test)
-        _log_start(progress, network, dataset, initial_weights, changes, n_contaminated)
+        remarks = [*initial_weights.remarks, *(few_steps(recipe, len(training), spec.preset) if init else [])]
+        _log_start(progress, network, dataset, remarks, changes, n_contaminated)
         epoch_loop = EpochLoop(network, task)
         loop = FitLoop(epoch_loop, dataset, validation, n_contaminated, folder, progress, bool(evaluate_train))
         if checkpoint:
@@ -227,7 +229,7 @@ def _log_start(
     progress: Progress,
     network: Network,
     data: Dataset,
-    initial_weights: InitialWeights,
+    remarks: list[str],
     changes: dict[str, Any],
     n_contaminated: int,
 ) -> None:
@@ -238,7 +240,7 @@ def _log_start(
     lines += [data.describe(), *data.remarks]
     if larger := data.train.larger:
         lines.append(f"random crops are cut from images of {larger.shape[0]}×{larger.shape[1]} pixels")
-    lines += initial_weights.remarks
+    lines += remarks
     if n_contaminated:
         count, name = len(data.test), data.test_name
         lines.append(
