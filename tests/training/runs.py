@@ -18,6 +18,7 @@ EVERYTHING: dict[str, Any] = {
     "dropout": 0.25,
     "augment": "flip-crop",
     "validation_fraction": 0.2,
+    "patience": 3,
     "schedule": "one-cycle",
     "ema": 0.9,
     "class_weights": "balanced",

@@ -72,6 +72,8 @@ def _settings(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings, but the changed ones, in which the training differs from the preset's default one."""
     spec, recipe, preset = config.spec, config.recipe, config.spec.preset
     assert recipe is not None
+    if recipe.shards == config.devices:  # the default, which a run stores
+        recipe = recipe.replace(shards=None)
     name = min(RECIPES.get(preset, ["default"]), key=lambda name: len(recipe.differences(get_recipe(preset, name))))
     init = config.init["from"] if config.init else None
     settings = {

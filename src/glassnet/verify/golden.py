@@ -37,7 +37,7 @@ class GoldenCase:
     dtype: str = "float64"
     batch_size: int = 2
     steps: int = 2  # steps of the recipe's optimizer, all on the same batch
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe = field(default_factory=Recipe)  # class weights, if it has any, are those of the batch's labels
     seed: int = 0
 
     def __post_init__(self) -> None:
