@@ -4,7 +4,7 @@
 
 Images of noise in memory (seed 0), 8/7 of the size as `Split.larger` has them, recipe augment flip-resized-crop. First
 the data path alone, in every way in turn, then a training's epoch with and without preparing ahead: beside a device
-that computes as long as a batch takes to prepare (the CPU waits), and beside PyTorch steps of resnet20 on the CPU.
+that computes as long as a batch takes to prepare (the CPU waits), and beside PyTorch steps of resnet20 on one core.
 Medians of the rounds, 5 by default.
 """
 
@@ -124,15 +124,15 @@ def main(rounds: int = 5) -> None:
             rounds,
             lambda *_, pause=pause: time.sleep(pause),
         )
-        trainer = gn.build(gn.spec("resnet20", image_size=(size, size)), "torch").trainer(gn.Recipe(lr=1e-3))
-        few = [indices[: 512 // size] for indices in batches]
-        measure_training(
-            f"resnet20 in PyTorch on the CPU, batches of {len(few[0])}",
-            split,
-            few[:12],
-            rounds,
-            lambda images, labels, trainer=trainer: trainer.step(Batch(images, labels, NORMALIZATION)),
-        )
+    split = make_split(64, 96)
+    trainer = gn.build(gn.spec("resnet20", image_size=64), "torch", threads=1).trainer(gn.Recipe(lr=1e-3))
+    measure_training(
+        "64×64, batches of 8, resnet20 in PyTorch on one core",
+        split,
+        list(np.arange(96).reshape(12, 8)),
+        rounds,
+        lambda images, labels: trainer.step(Batch(images, labels, NORMALIZATION)),
+    )
     print(
         f"glassnet {gn.__version__}, NumPy {np.__version__}, Pillow {PIL.__version__}, Python "
         f"{platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"

@@ -32,6 +32,9 @@ def test_load_larger_returns_none_without_files_and_for_other_files(folder):
     assert load_larger(data) is None
     data = load_data(folder, image_size=8, channels=1, ink=True)
     assert load_larger(data) is None
+    data = load_data(folder, image_size=14)
+    folder.rename(folder.with_name("gone"))
+    assert load_larger(data) is None
 
 
 def test_splits_keep_their_larger_images_together():

@@ -9,6 +9,7 @@ import numpy as np
 from glassnet.data.dataset import Dataset
 from glassnet.data.sources import load_data
 from glassnet.data.split import Split
+from glassnet.errors import DataError
 
 LARGER = 8 / 7  # times height and width: 256 pixels for images of 224 (He et al. 2015, section 3.4)
 
@@ -16,11 +17,14 @@ LARGER = 8 / 7  # times height and width: 256 pixels for images of 224 (He et al
 def load_larger(dataset: Dataset) -> Split | None:
     """Return the training images of a data set of files, decoded in LARGER times their height and width.
 
-    They are the same images in the same order; None if the data has no files, or the files are no longer the same.
+    They are the same images in the same order; None if the data has no files, or they are no longer there or the same.
     """
     source = dataset.source
     if dataset.train.names is None or "fit" not in source or source["ink"]:
         return None
     size = tuple(math.ceil(length * LARGER) for length in dataset.image_size)
-    larger = load_data(**{**source, "image_size": size}).train
+    try:
+        larger = load_data(**{**source, "image_size": size}).train
+    except DataError:
+        return None
     return larger if np.array_equal(larger.hashes, dataset.train.hashes) else None
