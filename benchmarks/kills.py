@@ -2,7 +2,7 @@
 
     python benchmarks/kills.py [WORK=KILLS ...] [--seed 0] [--quick]
 
-The works are ``cache``, a folder of 3,000 generated JPEGs that is decoded; ``numpy`` and ``torch``, a training in one
+The works are ``cache``, a folder of 2,000 generated JPEGs that is decoded; ``numpy`` and ``torch``, a training in one
 process; ``processes``, one of 4 shards in 4 processes (gloo); and ``report``. Each is done once undisturbed. Then it is
 done in a new folder, and SIGKILL ends one of its processes, chosen at random among those that there are (the command,
 torchrun, a worker, a decoding process), at a random instant after it began to write; a report after it was started.
@@ -22,7 +22,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -34,16 +33,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from safetensors import safe_open
+from several_processes import started
 
 from glassnet.data.cache.pixel_store import record_dtype
 from glassnet.data.cache.record_file import RecordFile
 
-MARK = "GLASSNET_BENCHMARK"  # variable by which the processes of a command are found again
-KILLS = {"processes": 8, "cache": 7, "numpy": 6, "torch": 4, "report": 5}
+KILLS = {"numpy": 7, "cache": 8, "report": 5, "torch": 3, "processes": 7}
 TRAINING = (
     "train digits --model tiny-bn --seed 42 --threads 1 --resume --no-report --augment flip-crop --dropout 0.25 "
     "--ema 0.9 --validation-fraction 0.2"
 )
+N_IMAGES = 2_000
 SIZE = 64  # height and width of the generated images
 LOAD = f"""
 import json, sys
@@ -64,11 +64,15 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Work:
-    """A command that writes into a folder, the pattern of the first file that it writes, and what it leaves there."""
+    """A command that writes into a folder.
+
+    ``first_file`` is the pattern of the first file that it writes. ``result`` returns what it left, from the folder and
+    the command's standard output.
+    """
 
     command: Callable[[Path], list[str]]
     first_file: str
-    result: Callable[[Path], Result]
+    result: Callable[[Path, str], Result]
 
 
 def glassnet(*arguments: str) -> Callable[[Path], list[str]]:
@@ -84,7 +88,7 @@ def training(epochs: int, *options: str) -> Work:
     )
 
 
-def run_result(folder: Path) -> Result:
+def run_result(folder: Path, _: str = "") -> Result:
     """Return all that a training left, but for seconds."""
     run, result = folder / "run", {}
     for path in sorted(run.rglob("*.safetensors")):
@@ -109,21 +113,17 @@ def untimed(value: Any) -> Any:
     return [untimed(each) for each in value] if isinstance(value, list) else value
 
 
-def report_result(folder: Path) -> Result:
+def report_result(folder: Path, _: str) -> Result:
     """Return the digest of the report."""
     return {"report": sha256((folder / "run" / "report.html").read_bytes()).hexdigest()}
 
 
-def cache_result(folder: Path) -> Result:
-    """Return what is read from the finished cache, and its index; nothing may be decoded again."""
-    files = sorted(path for path in (folder / "cache").rglob("*") if path.name in ("pixels", "records", "scans"))
-    before = [path.stat().st_mtime_ns for path in files]
-    result: Result = json.loads(run_to_end(loading(folder), folder))
-    assert before == [path.stat().st_mtime_ns for path in files], "the finished cache was written to"
-    records = next(path for path in files if path.name == "records")
-    stored, is_valid = RecordFile(records, record_dtype(3)).read()
-    result["index"] = sha256(b"".join(sorted({record.tobytes() for record in stored[is_valid]}))).hexdigest()
-    return result
+def cache_result(folder: Path, output: str) -> Result:
+    """Return what the command read from the cache, and the cache's index."""
+    (path,) = (folder / "cache").rglob("records")
+    stored, is_valid = RecordFile(path, record_dtype(3)).read()
+    index = sha256(b"".join(sorted({record.tobytes() for record in stored[is_valid]}))).hexdigest()
+    return {**json.loads(output), "index": index}
 
 
 def loading(folder: Path) -> list[str]:
@@ -131,21 +131,21 @@ def loading(folder: Path) -> list[str]:
     return [sys.executable, "-c", LOAD, str(folder.parent / "images")]
 
 
-def write_images(folder: Path, count: int) -> None:
+def write_images(folder: Path) -> None:
     """Write JPEGs of two classes, of which three are damaged."""
     rng = np.random.default_rng(0)
-    for index in range(count):
+    for index in range(N_IMAGES):
         path = folder / "ab"[index % 2] / f"{index}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
         coarse.resize((SIZE + index % 32, SIZE)).save(path, quality=90)
-        if index in (10, count // 2, count - 10):
+        if index in (10, N_IMAGES // 2, N_IMAGES - 10):
             path.write_bytes(path.read_bytes()[:300])
 
 
-def environment(folder: Path, mark: str = "") -> dict[str, str]:
-    """Return the environment of a command: a cache of its own, and the mark of its processes."""
-    return {**os.environ, "GLASSNET_CACHE": str(folder / "cache"), MARK: mark}
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of a command, which has a cache of its own."""
+    return {**os.environ, "GLASSNET_CACHE": str(folder / "cache")}
 
 
 def run_to_end(command: list[str], folder: Path) -> str:
@@ -155,19 +155,6 @@ def run_to_end(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def marked_processes(mark: str) -> list[int]:
-    """Return the ids of the processes alive that have a mark in their environment, zombies not."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            is_alive = (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-            if is_alive and f"{MARK}={mark}".encode() in (path / "environ").read_bytes().split(b"\0"):
-                found.append(int(path.name))
-        except OSError:  # it has just ended
-            continue
-    return sorted(found)
-
-
 def wait_for(work: Work, folder: Path, process: subprocess.Popen[Any]) -> float:
     """Wait until a command begins to write, or ends, and return the time."""
     while process.poll() is None and not any(folder.glob(work.first_file)):
@@ -175,12 +162,13 @@ def wait_for(work: Work, folder: Path, process: subprocess.Popen[Any]) -> float:
     return monotonic()
 
 
-def measure(work: Work, folder: Path) -> float:
-    """Do the work undisturbed, and return the seconds in which it writes."""
-    with subprocess.Popen(work.command(folder), env=environment(folder), stdout=-3, stderr=-3) as process:
+def measure(work: Work, folder: Path) -> tuple[float, Result]:
+    """Do the work undisturbed, and return the seconds in which it writes, and what it leaves."""
+    with subprocess.Popen(work.command(folder), env=environment(folder), stdout=-1, stderr=-3, text=True) as process:
         start = wait_for(work, folder, process)
+        output, _ = process.communicate()
     assert process.returncode == 0, work.command(folder)
-    return monotonic() - start
+    return monotonic() - start, work.result(folder, output)
 
 
 def kill(work: Work, folder: Path, delay: float, rng: random.Random) -> dict[str, Any] | None:
@@ -188,35 +176,31 @@ def kill(work: Work, folder: Path, delay: float, rng: random.Random) -> dict[str
 
     :returns: how many processes it had, which was killed, counted from 0, and after how many seconds all were gone.
     """
-    mark = uuid.uuid4().hex
-    with subprocess.Popen(work.command(folder), env=environment(folder, mark), stdout=-3, stderr=-3) as process:
+    with started(work.command(folder), environments=[environment(folder)]) as training:
+        (process,) = training.commands
         wait_for(work, folder, process)
         sleep(delay)
-        alive = marked_processes(mark)
+        alive = sorted(training.processes())
         if not alive or process.poll() is not None:
             return None
         victim = rng.randrange(len(alive))
         os.kill(alive[victim], signal.SIGKILL)
-        start = monotonic()
-        while marked_processes(mark):
-            sleep(0.02)
-    seconds = round(monotonic() - start, 2)
-    return {"processes": len(alive), "killed": victim, "gone_after_s": seconds} if process.returncode else None
+        seconds = round(training.seconds_to_end(), 2)
+    return {"processes": len(alive), "killed": victim, "gone_after_s": seconds} if process.wait() else None
 
 
 def kill_and_do_again(work: Work, root: Path, whole: Result, seconds: float, rng: random.Random) -> dict[str, Any]:
     """Kill the work once, do it again, and return what happened, with the names of all that differs."""
-    folder, delay = root / "killed", rng.uniform(0, seconds)
+    folder, delay = root / "killed", rng.uniform(0, 0.9 * seconds)
     while True:
         shutil.rmtree(folder, ignore_errors=True)
         prepare(root, folder)
         if killed := kill(work, folder, delay, rng):
             break
-        delay *= 0.7  # the machine was faster this time
+        delay *= 0.5  # the machine was faster this time
     epochs = folder / "run" / "metrics.jsonl"
     finished = len(epochs.read_bytes().splitlines()) if epochs.is_file() else 0
-    run_to_end(work.command(folder), folder)
-    again = work.result(folder)
+    again = work.result(folder, run_to_end(work.command(folder), folder))
     differing = sorted(key for key in whole.keys() | again.keys() if whole.get(key) != again.get(key))
     return {"after_s": round(delay, 2), "epochs": finished, **killed, "differing": differing}
 
@@ -230,7 +214,7 @@ def prepare(root: Path, folder: Path) -> None:
 
 def works(quick: bool) -> dict[str, Work]:
     """Return the works by name."""
-    engine, epochs = ("--engine=torch", "--device=cpu"), (2, 2) if quick else (12, 4)
+    engine, epochs = ("--engine=torch", "--device=cpu"), (2, 2) if quick else (12, 3)
     return {
         "cache": Work(loading, "cache/*/*/pixels", cache_result),
         "numpy": training(epochs[0]),
@@ -248,13 +232,12 @@ def main(kills: dict[str, int], seed: int, quick: bool) -> int:
         with TemporaryDirectory() as place:
             root, whole = Path(place), Path(place, "whole")
             if name == "cache":
-                write_images(root / "images", 2_000 if quick else 3_000)
+                write_images(root / "images")
             if name == "report":
                 run_to_end(training(2).command(root), root)
                 (root / "run").rename(root / "reported")
             prepare(root, whole)
-            seconds = measure(work, whole)
-            result = work.result(whole)
+            seconds, result = measure(work, whole)
             events = []
             for number in range(1, count + 1):
                 events.append(kill_and_do_again(work, root, result, seconds, rng))
@@ -272,7 +255,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("works", nargs="*", metavar="WORK=KILLS")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="fewer images and epochs")
+    parser.add_argument("--quick", action="store_true", help="fewer epochs")
     options = parser.parse_args()
     wanted = {name: int(count) for name, _, count in (text.partition("=") for text in options.works)}
     sys.exit(bool(main(wanted or KILLS, options.seed, options.quick)))

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import glassnet as gn
 from glassnet import nn
 from glassnet.bench import WORKLOADS, load_bench
 from glassnet.studies.ablation import BlockAblation, ablation_figure
+from tests.training.runs import train
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -116,6 +118,44 @@ def test_published_weights_measures_body_and_sum_of_each_block(script: Any) -> N
     assert rows[0]["body_std"] == pytest.approx(outputs["layer1.0.bn2"].std(), rel=1e-5)
     assert rows[0]["sum_std"] == pytest.approx(total.std(), rel=1e-5)
     assert rows[0]["fraction_below_0"] == pytest.approx((total < 0).mean())
+
+
+@pytest.mark.parametrize("script", ["gpu"], indirect=True)
+def test_gpu_measures_everything_on_a_cpu(
+    script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "PRECISIONS", ("bf16-mixed",))
+    assert script.main("cpu", quick=True, path=tmp_path / "gpu.json")
+    results = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert [row["passed"] for row in results["parity"]] == [True, True, True]
+    assert 0 < results["parity"][0]["gradients"] < 1e-12 < results["parity"][1]["gradients"]
+    assert 1e-4 < results["step"]["difference"] < 0.2  # bfloat16 has 8 bits
+    assert [row["same bits"] for row in results["trainings"]] == [True, True]
+    assert capsys.readouterr().out.count("\n## ") == 3
+
+
+@pytest.mark.parametrize("script", ["gpu"], indirect=True)
+def test_gpu_names_a_parity_that_fails(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = script.check_parity
+
+    def wrong(spec: gn.ResNetSpec, **options: Any) -> Any:
+        report = check(spec, **options)
+        first = replace(report.rows[0], required_tolerance=1.0, tolerance=1e-9)
+        return replace(report, rows=(first, *report.rows[1:]))
+
+    monkeypatch.setattr(script, "check_parity", wrong)
+    rows = script.parity(gn.spec("tiny-bn"), "cpu")
+    assert [row["passed"] for row in rows] == [False, False, False]
+
+
+@pytest.mark.parametrize("script", ["kills"], indirect=True)
+def test_kills_compare_everything_that_a_training_leaves(script: Any, digits: gn.Dataset, tmp_path: Path) -> None:
+    for name, options in {"a": {}, "b": {}, "c": {"ema": 0.5}}.items():
+        train(digits, tmp_path / name / "run", epochs=1, samples=100, test_samples=100, **options)
+    a, b, c = (script.run_result(tmp_path / name) for name in "abc")
+    assert a == b
+    assert {key for key in c if a.get(key) != c[key]} >= {"metrics", "config", "last.safetensors/fc.weight"}
+    assert "checkpoint.safetensors metadata" in a
 
 
 def test_published_weights_json_agrees_with_itself_and_the_page() -> None:

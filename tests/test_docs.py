@@ -87,6 +87,20 @@ def test_page_names_existing_commands_and_options(path: Path) -> None:
         assert used <= options, f"glassnet {shlex.join(words)}: {names[0]} has no {used - options}"
 
 
+def test_scale_page_starts_processes_with_existing_options() -> None:
+    """The commands that begin with torchrun or srun; they are continued on a second line."""
+    torchrun = pytest.importorskip("torch.distributed.run")
+    known = commands(COMMANDS)[("train",)]
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    (by_torchrun,), (by_srun,) = uses(page, "torchrun"), uses(page, "srun")
+    parsed = torchrun.parse_args(by_torchrun)
+    assert (parsed.nnodes, parsed.nproc_per_node, parsed.module) == ("2", "4", True)
+    trainings = [parsed.training_script, *parsed.training_script_args], by_srun[by_srun.index("glassnet") :]
+    for words in trainings:
+        assert words[:2] == ["glassnet", "train"]
+        assert {word for word in words if word.startswith("-")} <= options_of(known)
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if path.name != "CHANGELOG.md"], ids=page_id)
 def test_page_names_existing_options_alone(path: Path) -> None:
     """The changelog names old options, too."""

@@ -133,10 +133,11 @@ def check_parity(
     steps: int = 2,
     optimizer: str | Recipe = "sgd",
     seed: int = 0,
+    device: str = "cpu",
     dump: str | PathLike[str] | None = None,
     against: str | PathLike[str] | None = None,
 ) -> ParityReport:
-    """Compute the same case in both engines, on the CPU, and compare every tensor.
+    """Compute the same case in both engines, and compare every tensor.
 
     In evaluation mode all activations; in training mode all activations, BatchNorm's buffers, the loss, and the
     gradients wrt all activations and parameters; after the steps all weights, buffers and optimizer buffers.
@@ -145,6 +146,7 @@ def check_parity(
     :param dtype: "float64", or "float32", in which gradients are shown but have no tolerance.
     :param steps: number of steps of the optimizer on the one batch.
     :param optimizer: "sgd", "adam", "adamw" or a Recipe.
+    :param device: the PyTorch engine's device.
     :param dump: a new folder for the NumPy engine's numbers.
     :param against: a folder with another implementation's numbers, which replaces the PyTorch engine.
     :raises ConfigError: if the model, dtype or optimizer is unknown, or a count too small.
@@ -161,7 +163,7 @@ def check_parity(
     if dump is not None:
         groups = dump_groups(groups, case, Path(dump))
     other: GoldenFolder | _TorchTensors
-    other = _TorchTensors(case) if against is None else GoldenFolder(Path(against), case)
+    other = _TorchTensors(case, device) if against is None else GoldenFolder(Path(against), case)
     rows: list[TensorDifference] = []
     known: list[str] = []
     for group in groups:
@@ -175,8 +177,8 @@ def check_parity(
 class _TorchTensors:
     """The numbers of the PyTorch engine."""
 
-    def __init__(self, case: GoldenCase) -> None:
-        self.groups = compute_groups(build(case.spec, "torch", case.seed, case.dtype, device="cpu"), case)
+    def __init__(self, case: GoldenCase, device: str) -> None:
+        self.groups = compute_groups(build(case.spec, "torch", case.seed, case.dtype, device=device), case)
 
     def tensors_of(self, group: TensorGroup) -> Mapping[str, Array]:
         """Return the tensors of the same group.
