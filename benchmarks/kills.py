@@ -38,7 +38,7 @@ from several_processes import started
 from glassnet.data.cache.pixel_store import record_dtype
 from glassnet.data.cache.record_file import RecordFile
 
-KILLS = {"numpy": 7, "cache": 8, "report": 5, "torch": 3, "processes": 7}
+KILLS = {"cache": 8, "numpy": 8, "report": 6, "processes": 5, "torch": 3}
 TRAINING = (
     "train digits --model tiny-bn --seed 42 --threads 1 --resume --no-report --augment flip-crop --dropout 0.25 "
     "--ema 0.9 --validation-fraction 0.2"
@@ -197,7 +197,7 @@ def kill_and_do_again(work: Work, root: Path, whole: Result, seconds: float, rng
         prepare(root, folder)
         if killed := kill(work, folder, delay, rng):
             break
-        delay *= 0.5  # the machine was faster this time
+        delay = rng.uniform(0, delay)  # the command was faster this time
     epochs = folder / "run" / "metrics.jsonl"
     finished = len(epochs.read_bytes().splitlines()) if epochs.is_file() else 0
     again = work.result(folder, run_to_end(work.command(folder), folder))
@@ -214,7 +214,7 @@ def prepare(root: Path, folder: Path) -> None:
 
 def works(quick: bool) -> dict[str, Work]:
     """Return the works by name."""
-    engine, epochs = ("--engine=torch", "--device=cpu"), (2, 2) if quick else (12, 3)
+    engine, epochs = ("--engine=torch", "--device=cpu"), (2, 2) if quick else (8, 3)
     return {
         "cache": Work(loading, "cache/*/*/pixels", cache_result),
         "numpy": training(epochs[0]),
