@@ -196,7 +196,7 @@ class NumpyTrainer(Trainer):
         """Compute the parts of a batch one after the other, and add their gradients; return the loss of all."""
         total, loss, total_weight = len(labels), 0.0, self._weight_of(labels) or 1.0
         tree = TreeSum(self.shards)
-        shape = (total, self.network.module.fc.in_features)
+        shape = (total, self.parameters["fc.weight"].data.shape[1])
         sums.start()
         try:
             with dropout_of_batch(self.network._dropouts(), shape) as choose:

@@ -96,7 +96,7 @@ class TorchTrainer(Trainer):
         loss: Tensor = self.loss(logits, targets)
         weight = self._weight_of(targets)
         scaled = self.scaler.scale(loss if total_weight is None else loss * (weight / total_weight))
-        scaled.backward()  # type: ignore[no-untyped-call]
+        scaled.backward()
         loss = loss.detach()
         self._sums[index, 0] += loss * weight
         self._sums[index, 1] += weight
@@ -114,7 +114,7 @@ class TorchTrainer(Trainer):
         rows, total = part_rows(len(all_labels), self.shards), len(all_labels)
         sizes = [part.stop - part.start for part in rows]
         tree, before = TreeSum(self.shards), self._sums.sum(dim=0)
-        shape = (total, self.network.module.fc.in_features)
+        shape = (total, self.parameters["fc.weight"].shape[1])
         sums.start()
         try:
             with dropout_of_batch(self.network._dropouts(), shape) as choose:
@@ -130,12 +130,14 @@ class TorchTrainer(Trainer):
         in_order = self.network.compute.all_reduce == "tree"
         sums.apply(sum_over_processes(tree, self.network.processes, sizes, sums.vector, in_order=in_order))
         loss, weight = self._sums.sum(dim=0) - before
-        return loss / weight.clamp(min=1e-300)
+        mean: Tensor = loss / weight.clamp(min=1e-300)
+        return mean
 
     def _load_rows(self, batch: Any, labels: Array | None, rows: slice) -> tuple[Tensor, Tensor]:
         """Return images and labels of these rows of a batch, on the device and in the network's dtype."""
         if labels is None:
-            return self.network._load(batch.take(rows))
+            loaded: tuple[Tensor, Tensor] = self.network._load(batch.take(rows))
+            return loaded
         images = self.network._ready(batch[rows])
         return images, torch.from_numpy(labels[rows]).to(images.device, torch.int64)
 

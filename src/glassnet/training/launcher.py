@@ -148,9 +148,9 @@ def _rebuild(result: dict[str, Any]) -> BaseException:
     """Return the exception that a worker raised."""
     if result["error"] == "KeyboardInterrupt":
         return KeyboardInterrupt(*filter(None, [result["text"]]))
-    kind = getattr(errors, result["error"], None)
+    kind = getattr(errors, result["error"], RunError)
     is_ours = isinstance(kind, type) and issubclass(kind, GlassnetError)
-    return kind(result["text"]) if is_ours else RunError(result["text"])
+    return (kind if is_ours else RunError)(result["text"])
 
 
 def _first_line(folder: Path, devices: int) -> str:
