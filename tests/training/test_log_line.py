@@ -52,11 +52,11 @@ def test_describe_accuracy_calls_no_accuracy_on_training_images_a_test_accuracy(
 
 
 @pytest.mark.parametrize(
-    ("preset", "named"), [("resnet20", ", as the recipe finetune has"), ("resnet18", ""), ("custom", "")]
+    ("preset", "named"), [("resnet20", ", or the recipe finetune"), ("resnet18", ""), ("custom", "")]
 )
 def test_few_steps_counts_them_and_names_the_recipe(preset: str, named: str) -> None:
     recipe = Recipe(batch_size=32, epochs=10)
-    told = f"40 steps in all are few for fine-tuning. Choose a smaller batch_size and more epochs{named}"
+    told = f"few steps for fine-tuning: 40 in all. Choose a smaller batch_size and more epochs{named}"
     assert few_steps(recipe, 100, preset) == [told]
     assert few_steps(recipe.replace(epochs=24), 100, preset) != []
     assert few_steps(recipe.replace(epochs=25), 100, preset) == []

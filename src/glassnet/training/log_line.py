@@ -65,5 +65,5 @@ def few_steps(recipe: Recipe, n_images: int, preset: str) -> list[str]:
     n_steps = recipe.epochs * count_batches(n_images, recipe.batch_size)
     if n_steps >= _MIN_FINE_TUNING_STEPS:
         return []
-    named = ", as the recipe finetune has" if "finetune" in RECIPES.get(preset, {}) else ""
-    return [f"{n_steps} steps in all are few for fine-tuning. Choose a smaller batch_size and more epochs{named}"]
+    named = ", or the recipe finetune" if "finetune" in RECIPES.get(preset, {}) else ""
+    return [f"few steps for fine-tuning: {n_steps} in all. Choose a smaller batch_size and more epochs{named}"]
