@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 import glassnet as gn
 from glassnet.errors import DataError
 from glassnet.nn.kernels import layout
+from glassnet.progress import Progress, show_progress
 from glassnet.weights import load_tensors, load_weights, save_tensors
 
 Array = NDArray[Any]
@@ -199,6 +200,31 @@ def test_load_weights_renames_keys_of_other_projects(tmp_path: Path) -> None:
     ours = ["conv1.weight", "fc.weight", "fc.bias", "layer1.0.linear.weight", "fc2.bias"]
     ours += ["bn1.bias", "layer2.0.downsample.0.weight", "layer3.module.weight"]
     assert {key: int(array[0]) for key, array in read.items()} == {key: number for number, key in enumerate(ours)}
+
+
+def test_load_weights_logs_what_it_leaves_out(tmp_path: Path) -> None:
+    path, lines = tmp_path / "lightning.safetensors", []
+    keys = ["net.layer1.0.conv1.weight", "net.fc.bias", "criterion.weight", "accuracy.tp"]
+    save_file({key: np.ones(1, np.float32) for key in keys}, path)
+
+    class Log(Progress):
+        def log(self, line: str) -> None:
+            lines.append(line)
+
+    with show_progress(Log()):
+        assert sorted(load_weights(path)) == ["fc.bias", "layer1.0.conv1.weight"]
+    expected = f"{path}: 2 of 4 tensors are beside the network and left out: accuracy.tp, criterion.weight"
+    assert lines == [expected]
+
+
+def test_load_weights_cuts_names_of_any_length(tmp_path: Path) -> None:
+    path, name = tmp_path / "hostile.safetensors", "a\n" * 5000
+    for state in ({name: np.array([np.nan])}, {name: np.ones(1), f"module.{name}": np.ones(1)}):
+        save_file(state, path)
+        with pytest.raises(DataError) as caught:
+            load_weights(path)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 600 + len(str(path))
 
 
 @pytest.mark.parametrize("key", ["linear.weight", "module.fc.weight", "_orig_mod.linear.weight"])

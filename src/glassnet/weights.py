@@ -95,7 +95,9 @@ def load_weights(path: str | Path) -> dict[str, Array]:
         raise DataError(f"A weights file must end in {', '.join(WEIGHTS_SUFFIXES)}. Got {path}.")
     own_keys = to_own_keys(path, state)
     if left_out := [key for key in state if key not in own_keys]:
-        current_progress().log(f"{path}: {len(left_out)} tensors beside the network are left out{examples(left_out)}")
+        current_progress().log(
+            f"{path}: {len(left_out)} of {len(state)} tensors are beside the network and left out{examples(left_out)}"
+        )
     source_keys: dict[str, str] = {}
     for key, name in own_keys.items():
         _check_numbers(path, key, state[key])
