@@ -2,10 +2,10 @@
 
     python benchmarks/augmentation.py [ROUNDS]
 
-Images of noise in memory (seed 0), 8/7 of the size as `Split.larger` has them, recipe augment flip-resized-crop. First
-the data path alone, in every way in turn, then a training's epoch with and without preparing ahead: beside a device
-that computes as long as a batch takes to prepare (the CPU waits), and beside PyTorch steps of resnet20 on one core.
-Medians of the rounds, 5 by default.
+Images of noise in memory (seed 0), 8/7 of the size as `Split.larger` has them. First the processor time of augmenting
+an image. Then, with flip-resized-crop, the data path alone, in every way in turn, and a training's epoch with and
+without preparing ahead: beside a device that computes as long as a batch takes to prepare (the CPU waits), and beside
+PyTorch steps of resnet20 on one core. Medians of the rounds, 5 by default.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import PIL
@@ -110,7 +110,25 @@ def measure_training(title: str, split: Split, batches: list[NDArray[np.int64]],
     print(f"  {title}: {texts} images/s, ratio {ratio:.2f}", flush=True)
 
 
+def measure_cost(augmentation: Augmentation, size: int, count: int) -> None:
+    """Print the processor time of an image, best of 7 batches."""
+    split = make_split(size, count)
+    loader, batch = BatchLoader(split, augmentation), np.arange(count)
+    seconds = []
+    for epoch in range(7):
+        start = process_time()
+        loader._prepare(batch, epoch)
+        seconds.append(process_time() - start)
+    changing = ", ".join(f"{name} {value}" for name, value in vars(augmentation).items() if value and name != "seed")
+    print(f"{size}×{size}, {changing}: {min(seconds) / count * 1e3:.3f} ms an image")
+
+
 def main(rounds: int = 5) -> None:
+    for size, count in ((32, 128), (224, 32)):
+        measure_cost(Augmentation("flip-crop"), size, count)
+        measure_cost(Augmentation("flip-resized-crop"), size, count)
+        measure_cost(Augmentation("flip-resized-crop", jitter=0.4), size, count)
+        measure_cost(Augmentation("flip-crop", rotate=15.0), size, count)
     for size, batch_size, n_batches in ((64, 64, 24), (224, 32, 12)):
         split = make_split(size, batch_size * n_batches)
         order = np.random.default_rng(0).permutation(len(split))
