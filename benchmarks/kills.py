@@ -2,7 +2,7 @@
 
     python benchmarks/kills.py [WORK=KILLS ...] [--seed 0] [--quick]
 
-The works are ``cache``, a folder of 2,000 generated JPEGs that is decoded; ``numpy`` and ``torch``, a training in one
+The works are ``cache``, a folder of 2,100 generated JPEGs that is decoded; ``numpy`` and ``torch``, a training in one
 process; ``processes``, one of 4 shards in 4 processes (gloo); and ``report``. Each is done once undisturbed. Then it is
 done in a new folder, and SIGKILL ends one of its processes, chosen at random among those that there are (the command,
 torchrun, a worker, a decoding process), at a random instant after it began to write; a report after it was started.
@@ -43,7 +43,7 @@ TRAINING = (
     "train digits --model tiny-bn --seed 42 --threads 1 --resume --no-report --augment flip-crop --dropout 0.25 "
     "--ema 0.9 --validation-fraction 0.2"
 )
-N_IMAGES = 2_000
+N_IMAGES = 2_100
 SIZE = 64  # height and width of the generated images
 LOAD = f"""
 import json, sys
