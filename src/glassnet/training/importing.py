@@ -69,8 +69,7 @@ def import_weights(
     mean, std = _check_normalization(path, spec, mean, std)
     if not (isfinite(scale) and scale > 0):
         raise ConfigError(f"scale must be a finite number above 0. Got {scale!r}.")
-    network = build(spec)
-    network.load_state_dict(state)
+    network = build(spec, state=state)
     for key, array in network.state_dict().items():
         if not np.isfinite(array).all():  # the file's own numbers are finite
             too_large = state[key][~np.isfinite(array)].flat[0]
