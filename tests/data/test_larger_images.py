@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glassnet.data import Split, load_data, load_larger
+from glassnet.data import Augmentation, BatchLoader, Split, decoding, load_data, load_larger
 
 
 @pytest.fixture
@@ -45,3 +45,17 @@ def test_splits_keep_their_larger_images_together():
     np.testing.assert_array_equal(part.larger.images[:, ::2], part.images)
     for same in (split.copy(), split.checked("")):
         assert same.larger is split.larger
+
+
+def test_load_larger_maps_the_images_of_a_cached_source(folder, tmp_path_factory, monkeypatch):
+    augmentation, batches = Augmentation("flip-resized-crop"), [np.arange(10)]
+    plain = load_data(folder, image_size=14, samples=10, seed=3)
+    plain.train.larger = load_larger(plain)
+    monkeypatch.setenv("GLASSNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setattr(decoding, "CACHED_FILES", 0)
+    cached = load_data(folder, image_size=14, samples=10, seed=3)
+    cached.train.larger = load_larger(cached)
+    assert (cached.train.is_mapped, cached.train.larger.is_mapped) == (True, True)
+    ((one, _),), ((other, _),) = (BatchLoader(data.train, augmentation).load(batches, 1) for data in (plain, cached))
+    np.testing.assert_array_equal(one, other)
+    assert cached.fingerprint == plain.fingerprint
