@@ -75,11 +75,15 @@ class ImageTable:
 
     def to_bytes(self) -> bytes:
         """Return the table as compressed CSV, the same bytes for the same rows."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)  # in the form of RFC 4180, which quotes a line end in a name
-        writer.writerow(ImageRow._fields)
-        writer.writerows(self.rows)
-        return gzip.compress(text.getvalue().encode("utf-8", "surrogatepass"), compresslevel=1, mtime=0)
+        content = io.BytesIO()
+        with (
+            gzip.GzipFile("", "wb", compresslevel=1, fileobj=content, mtime=0) as packed,
+            io.TextIOWrapper(packed, "utf-8", "surrogatepass", newline="") as text,
+        ):
+            writer = csv.writer(text)  # in the form of RFC 4180, which quotes a line end in a name
+            writer.writerow(ImageRow._fields)
+            writer.writerows(self.rows)
+        return content.getvalue()
 
     @cached_property
     def trained_hashes(self) -> frozenset[str]:
