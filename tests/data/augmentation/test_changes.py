@@ -86,11 +86,3 @@ def test_apply_raises_for_other_images(shape):
     changes = Augmentation("flip").draw(np.arange(2), 1, (4, 5))
     with pytest.raises(DataError, match=r"images must be \(N, H, W\) = \(2, 4, 5\), as their changes are\. Got \("):
         changes.apply(np.zeros(shape, np.uint8))
-
-
-def test_take_gives_the_changes_of_some_images():
-    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
-    changes = Augmentation("flip-crop", 20, 0.1, 0.3).draw(np.arange(6), 2, (8, 8))
-    whole = changes.apply(images)
-    for rows in (slice(2, 5), [4, 1]):
-        np.testing.assert_array_equal(changes.take(rows).apply(images[rows]), whole[rows])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +26,6 @@ class Changes:
     shifts: NDArray[np.int64] | None = None  # (n, 2): pixels down and to the right
     factors: NDArray[np.float64] | None = None  # (n, 3): of brightness, contrast and saturation
     orders: NDArray[np.int64] | None = None  # (n,): in which of the six orders these factors are applied, 0..5
-
-    def take(self, rows: Any) -> Changes:
-        """Return the changes of some of the images: a slice, or their numbers among the n."""
-        drawn = {name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        return Changes(len(np.arange(self.count)[rows]), self.size, self.crop_from, **drawn)
 
     def apply(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the changed images, uint8 (n, H, W, C), as a new array.

@@ -139,17 +139,19 @@ def run_study(data: Dataset, recipe: Recipe, *, n_images: int = 6, n_epochs: int
         *_measure_draws(changes),
         _measure_inputs(data, split.pixels(measured), augmented),
         tuple(
-            AugmentedImage(
-                index,
-                data.classes[split.labels[index]],
-                None if split.names is None else split.names[index],
-                tuple(_numbers(drawn, place) for drawn in changes),
-                split.pixels([index])[0],
-                augmented[:, place],
-            )
+            _augmented_image(data, index, [_numbers(drawn, place) for drawn in changes], augmented[:, place])
             for index, place in zip(shown.tolist(), places, strict=True)
         ),
     )
+
+
+def _augmented_image(
+    data: Dataset, index: int, draws: list[dict[str, Any]], augmented: npt.NDArray[np.uint8]
+) -> AugmentedImage:
+    split = data.train
+    name = None if split.names is None else split.names[index]
+    original = split.pixels([index])[0]
+    return AugmentedImage(index, data.classes[split.labels[index]], name, tuple(draws), original, augmented)
 
 
 def _measure_draws(
