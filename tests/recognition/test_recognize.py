@@ -374,6 +374,19 @@ RESNET18 = PRESETS["resnet18"]
             ),
             "a Wide ResNet: layer1 has 160 channels, the stem 16. Beside the nearest spec, resnet20, it has 2 wrongly ",
         ),
+        (
+            changed(PRESETS["resnet50"], layer1__0__conv2__weight=(64, 2, 3, 3)),
+            "a ResNeXt: layer1.0.conv2 has 32 groups. Beside the nearest spec, resnet50, it has 1 wrongly shaped: ",
+        ),
+        (
+            changed(
+                PRESETS["resnet50"],
+                layer1__0__conv1__weight=(128, 64, 1, 1),
+                layer1__0__conv2__weight=(128, 128, 3, 3),
+                layer1__0__conv3__weight=(256, 128, 1, 1),
+            ),
+            "a Wide ResNet: layer1.0.conv2 has 128 channels for 256 of the block, not a quarter. Beside the nearest ",
+        ),
         (changed(RESNET18, conv1__bias=(64,)), "another one. Beside the nearest spec, resnet18, it has 1 unexpected: "),
         (
             changed(RESNET18, fc__bias=REMOVED),
@@ -387,7 +400,7 @@ RESNET18 = PRESETS["resnet18"]
         ({}, "0 tensors"),
     ],
     ids=[
-        *("SE", "ECA", "deep stem", "ResNet-D", "PreAct", "GroupNorm", "WRN"),
+        *("SE", "ECA", "deep stem", "ResNet-D", "PreAct", "GroupNorm", "WRN", "ResNeXt", "wide bottleneck"),
         "bias",
         "no bias",
         "1 class",
