@@ -231,7 +231,7 @@ def restored(network: Network, trainer: Trainer, recipe: Recipe) -> tuple[Networ
     """Another network and trainer that stand where these do, by their states alone."""
     copy = gn.build(network.spec, dtype=network.dtype, seed=99)
     copy.load_state_dict(network.state_dict())
-    follower = copy.trainer(recipe)
+    follower = copy.trainer(recipe, labels=batch(network.spec)[1])
     follower.load_state(trainer.state())
     return copy, follower
 
@@ -240,7 +240,7 @@ def restored(network: Network, trainer: Trainer, recipe: Recipe) -> tuple[Networ
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_trainer_goes_on_to_the_same_bits(recipe: Recipe, dtype: str) -> None:
     network = gn.build("tiny-bn", dtype=dtype)
-    trainer = network.trainer(recipe)
+    trainer = network.trainer(recipe, labels=batch(network.spec)[1])
     for number in range(3):
         trainer.step(*batch(network.spec, seed=number))
     copy, follower = restored(network, trainer, recipe)
