@@ -125,7 +125,12 @@ def test_gpu_measures_everything_on_a_cpu(
     script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(script, "PRECISIONS", ("bf16-mixed",))
-    assert script.main("cpu", quick=True, path=tmp_path / "gpu.json")
+    threads = script.torch.get_num_threads()
+    script.torch.set_num_threads(1)  # others would mostly wait
+    try:
+        assert script.main("cpu", quick=True, path=tmp_path / "gpu.json")
+    finally:
+        script.torch.set_num_threads(threads)
     results = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
     assert [row["passed"] for row in results["parity"]] == [True, True, True]
     assert 0 < results["parity"][0]["gradients"] < 1e-12 < results["parity"][1]["gradients"]
