@@ -90,7 +90,8 @@ def training(epochs: int, *options: str) -> Work:
 
 def run_result(folder: Path, _: str = "") -> Result:
     """Return all that a training left, but for seconds."""
-    run, result = folder / "run", {}
+    run = folder / "run"
+    result: Result = {}
     for path in sorted(run.rglob("*.safetensors")):
         with safe_open(path, "numpy") as tensors:
             for key in tensors.keys():  # noqa: SIM118
