@@ -74,6 +74,12 @@ def test_a_frozen_body_stays_as_it_was(base: Path, odd: gn.Dataset, tmp_path: Pa
     assert set(run.metrics["gradient_norms"]) == {"fc.weight", "fc.bias"}
 
 
+def test_a_frozen_body_takes_no_learning_rate_of_its_own(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="^body_lr must be 1 with freeze, which trains the head alone. Got 0.5.$"):
+        tune(odd, tmp_path / "run", init=base, freeze="backbone", body_lr=0.5)
+    assert not (tmp_path / "run").exists()
+
+
 def test_frozen_training_is_the_same_on_both_engines(base: Path, odd: gn.Dataset, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     weights = []

@@ -56,6 +56,16 @@ def test_train_selects_the_epoch_by_the_validation_images_of_the_data(tmp_path: 
         train(data, tmp_path / "other", validation_fraction=0.1)
 
 
+def test_summary_is_of_the_weights_that_load_takes(digits: gn.Dataset, tmp_path: Path) -> None:
+    run = train(digits, tmp_path / "run", validation_fraction=0.2, epochs=3, lr=0.5, seed=1)
+    best = RunFolder(run.path).read_checkpoint().best_epoch
+    assert best is not None
+    record = run.history[best - 1]
+    accuracy, loss = f"{record['test_accuracy']:.1%}", f"{record['test_loss']:.4f}"
+    assert run.summary == f"Test accuracy {accuracy}, loss {loss}, after epoch {best}, which validation chose"
+    assert train(digits, tmp_path / "last").summary.endswith("after epoch 2")
+
+
 def test_train_keeps_equal_images_on_one_side_of_validation(tmp_path: Path) -> None:
     images = pool(30)
     twice = images.take(np.tile(np.arange(30), 3))

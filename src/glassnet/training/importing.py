@@ -66,9 +66,9 @@ def import_weights(
     spec = recognition.spec if model is None else preset(model) if isinstance(model, str) else model
     names = _check_classes(path, state, classes)
     spec = spec.replace(classes=len(names), **({} if image_size is None else {"image_size": image_size}))
-    mean, std = _check_normalization(path, spec, mean, std)
     if not (isfinite(scale) and scale > 0):
         raise ConfigError(f"scale must be a finite number above 0. Got {scale!r}.")
+    mean, std = _check_normalization(path, spec, mean, std, scale)
     network = build(spec, state=state)
     for key, array in network.state_dict().items():
         if not np.isfinite(array).all():  # the file's own numbers are finite
@@ -97,7 +97,7 @@ def _check_classes(path: Path, state: Mapping[str, NDArray[Any]], classes: Seque
 
 
 def _check_normalization(
-    path: Path, spec: ResNetSpec, mean: Sequence[float] | None, std: Sequence[float] | None
+    path: Path, spec: ResNetSpec, mean: Sequence[float] | None, std: Sequence[float] | None, scale: float
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if mean is None or std is None:
         suggestion = suggest_normalization(path, spec)
@@ -107,5 +107,10 @@ def _check_normalization(
         raise ConfigError(
             f"mean and std must have one number for each of {spec.in_channels} channels, std above 0. "
             f"Got mean {list(means)} and std {list(stds)}."
+        )
+    if max(means) * scale > 255:
+        raise ConfigError(
+            f"mean must be at most 255 / scale, {255 / scale:g}, as that of pixels is. Got {max(means):g}. "
+            "Divide mean and std by the scale, or set scale 1."
         )
     return means, stds

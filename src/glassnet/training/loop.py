@@ -28,7 +28,7 @@ from glassnet.recipe import Recipe
 from glassnet.training.early_stopping import SINCE_BEST, describe_stop, has_stopped
 from glassnet.training.epoch_batches import EpochBatches
 from glassnet.training.log_line import describe_epoch
-from glassnet.training.run_files import Checkpoint, Record
+from glassnet.training.run_files import Checkpoint, Record, validation_rank
 from glassnet.training.run_folder import RunFolder
 from glassnet.training.schedule import learning_rates
 
@@ -192,14 +192,10 @@ class FitLoop:
                 )
 
     def _is_best(self, record: Record) -> bool:
-        """Whether the epoch has the highest validation accuracy, then the lowest loss; the earlier one wins a tie."""
+        """Whether the epoch is better than all before it; the earlier one wins a tie."""
         if self.best_epoch is None:
             return True
-        best = self.records[self.best_epoch - 1]
-        return (record["validation_accuracy"], -record["validation_loss"]) > (
-            best["validation_accuracy"],
-            -best["validation_loss"],
-        )
+        return validation_rank(record) > validation_rank(self.records[self.best_epoch - 1])
 
 
 def split_validation(data: Dataset, recipe: Recipe) -> tuple[Split, Split | None]:

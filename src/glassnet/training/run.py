@@ -131,6 +131,8 @@ def train(
     normalization = initial_weights.normalization_for(dataset)
     training, validation = split_validation(dataset, recipe)
     check_patience(recipe, validation)
+    if freeze and recipe.body_lr != 1:
+        raise ConfigError(f"body_lr must be 1 with freeze, which trains the head alone. Got {recipe.body_lr}.")
     images = ImageTable.from_splits(dataset, training, validation, initial_weights.images)
     task = TrainingTask(spec, compute, recipe, training, normalization, freeze)
     network = task.build(group)

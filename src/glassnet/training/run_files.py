@@ -31,6 +31,11 @@ Arrays = dict[str, NDArray[Any]]
 Record = dict[str, Any]  # the numbers of one epoch, with the keys that Run describes
 
 
+def validation_rank(record: Record) -> tuple[float, float]:
+    """Return what the best epoch has the most of: validation accuracy, then the least loss."""
+    return record["validation_accuracy"], -record["validation_loss"]
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The state after ``epoch`` finished epochs: weights and buffers, the optimizer's arrays, and all records."""

@@ -9,7 +9,7 @@ from glassnet.classification import Outcome
 from glassnet.data import Dataset
 from glassnet.formats import format_loss
 from glassnet.training.log_line import describe_accuracy, name_test_set
-from glassnet.training.run_files import Record
+from glassnet.training.run_files import Record, validation_rank
 from glassnet.training.run_folder import RunFolder
 
 
@@ -42,10 +42,16 @@ class Run:
 
     @property
     def summary(self) -> str:
-        """The result of the last epoch as text: ``Test accuracy 97.6%, loss 0.0823, after epoch 10``."""
-        accuracy = describe_accuracy(self.metrics, RunFolder(self.path).read_config()["data"]["test_name"])
-        loss = format_loss(self.metrics[f"{name_test_set(self.metrics)}_loss"])
-        return f"{accuracy[0].upper()}{accuracy[1:]}, loss {loss}, after epoch {self.metrics['epoch']}"
+        """The result of the weights that ``glassnet.load`` takes: ``Test accuracy 97.6%, loss 0.0823, after epoch 10``.
+
+        It is that of the last epoch, or of the one that validation chose.
+        """
+        has_validation = "validation_accuracy" in self.metrics
+        record = max(self.history, key=validation_rank) if has_validation else self.metrics
+        accuracy = describe_accuracy(record, RunFolder(self.path).read_config()["data"]["test_name"])
+        loss = format_loss(record[f"{name_test_set(record)}_loss"])
+        chosen = ", which validation chose" if has_validation else ""
+        return f"{accuracy[0].upper()}{accuracy[1:]}, loss {loss}, after epoch {record['epoch']}{chosen}"
 
     def __repr__(self) -> str:
         config = RunFolder(self.path).read_config()
