@@ -21,10 +21,8 @@ from typer.testing import CliRunner
 import glassnet as gn
 from glassnet import cli
 from glassnet.errors import GlassnetError
+from tests.calls import Call, caller
 from tests.training.runs import untimed
-
-Result = tuple[int, str, str]
-Call = Callable[..., Result]
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -41,15 +39,7 @@ COMMANDS = commands(get_command(cli.app))
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """``glassnet ...`` in this process: exit code, stdout, stderr."""
-
-    def called(*arguments: str | Path) -> Result:
-        monkeypatch.setattr(sys, "argv", ["glassnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return called
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture

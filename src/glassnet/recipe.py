@@ -95,7 +95,7 @@ class Recipe(Settings):
 
     @property
     def loss_note(self) -> str:
-        """What the training loss has and the other losses have not: ``smoothed``, ``weighted``, both or nothing."""
+        """The words for how the training loss differs from the others: ``smoothed``, ``weighted``, both or none."""
         return " and ".join(["smoothed"] * bool(self.label_smoothing) + ["weighted"] * (self.class_weights != "none"))
 
     def decays(self, ndim: int) -> bool:

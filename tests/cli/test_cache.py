@@ -1,37 +1,20 @@
 import json
-import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from glassnet import cli
-from glassnet.data import decoding, load_data
+from tests.calls import caller
+from tests.data.cached_photos import cache_photos
 
 
 @pytest.fixture
 def glassnet(monkeypatch, capsys):
     """``glassnet cache ...`` in this process: exit code, stdout, stderr."""
-
-    def called(*arguments):
-        monkeypatch.setattr(sys, "argv", ["glassnet", "cache", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0), *capsys.readouterr()
-
-    return called
+    return caller(monkeypatch, capsys, "cache")
 
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    monkeypatch.setenv("GLASSNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(decoding, "CACHED_FILES", 0)
-    rng = np.random.default_rng(0)
-    for label in "ab":
-        (tmp_path / "photos" / label).mkdir(parents=True)
-        for index in range(10):
-            Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).save(tmp_path / f"photos/{label}/{index}.png")
-    load_data(tmp_path / "photos", image_size=8)
+    cache_photos(monkeypatch, tmp_path, sizes=[8])
     return tmp_path / "photos"
 
 

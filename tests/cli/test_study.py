@@ -8,7 +8,7 @@ from PIL import Image
 
 import glassnet as gn
 from glassnet.progress import Progress
-from tests.cli.conftest import Call
+from tests.calls import Call
 
 
 @pytest.fixture(scope="module")

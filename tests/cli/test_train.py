@@ -1,13 +1,11 @@
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet import cli
 from glassnet.weights import save_tensors
-from tests.cli.conftest import Call
+from tests.calls import Call, caller
 
 SPEC = gn.spec("resnet20", width=2, blocks=1, classes=3)
 FOUND = (
@@ -23,14 +21,7 @@ def glassnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     state = gn.build(SPEC).state_dict()
     save_tensors(Path("foreign.safetensors"), {f"net.{key}": array for key, array in state.items()})
 
-    def called(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["glassnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return called
+    return caller(monkeypatch, capsys)
 
 
 def test_import_recognizes_the_model(glassnet: Call) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from glassnet.studies import trials
-from tests.cli.conftest import Call
+from tests.calls import Call
 
 SHORT = ("--samples", "200", "--epochs", "1", "--workers", "1")
 DEGRADATION = ("degradation", "--depths", "8,14", "--norms", "batch", "--width", "2", "--seeds", "2", *SHORT)

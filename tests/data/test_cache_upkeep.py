@@ -1,27 +1,18 @@
 import os
 import shutil
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from glassnet.data import decoding, load_data
+from glassnet.data import load_data
 from glassnet.data.cache.folder import SourceFolder
 from glassnet.data.cache_upkeep import list_cache, prune_cache, verify_cache
+from tests.data.cached_photos import cache_photos
 
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     """A folder whose images are in the cache, in two sizes."""
-    monkeypatch.setenv("GLASSNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(decoding, "CACHED_FILES", 0)
-    rng = np.random.default_rng(0)
-    for label in "ab":
-        (tmp_path / "photos" / label).mkdir(parents=True)
-        for index in range(10):
-            Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).save(tmp_path / f"photos/{label}/{index}.png")
-    for size in (8, 6):
-        load_data(tmp_path / "photos", image_size=size)
+    cache_photos(monkeypatch, tmp_path, sizes=[8, 6])
     return tmp_path / "photos"
 
 

@@ -74,7 +74,7 @@ class Split:
 
     @property
     def images(self) -> NDArray[np.uint8]:
-        """All images as one array, uint8 (N, H, W, C): for splits that are known to be small."""
+        """The array of all images, uint8 (N, H, W, C), for splits that are known to be small."""
         return self._images if self._rows is None else self.pixels(range(len(self)))
 
     def pixels(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint8]:

@@ -99,7 +99,7 @@ def _follow(process: subprocess.Popen[str], progress: Progress) -> dict[str, Any
 
 
 class _Display:
-    """What rank 0 shows, on the progress of this process."""
+    """Display of rank 0's events on the progress of this process."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress

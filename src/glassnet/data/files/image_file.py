@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ class DiskReader:
         return status.st_size, status.st_mtime_ns
 
 
-class MemberReader:
+class MemberReader(ABC):
     """Base class of readers of an archive's members, or a table's rows.
 
     To be sent to another process, which has no open archive, a reader reads the bytes.
@@ -76,9 +77,9 @@ class MemberReader:
 
     __slots__ = ()
 
+    @abstractmethod
     def __call__(self) -> bytes:
         """Return the bytes."""
-        raise NotImplementedError
 
     def __reduce__(self) -> tuple[type[_ReadMember], tuple[bytes | Exception]]:
         try:
