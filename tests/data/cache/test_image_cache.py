@@ -16,8 +16,10 @@ import pytest
 from PIL import Image
 
 from glassnet.data import decoding, load_data
-from glassnet.data.cache import image_cache, room
+from glassnet.data.cache import image_cache, pixel_store, room
 from glassnet.data.cache.folder import SourceFolder
+from glassnet.data.cache.pixel_store import PixelStore
+from glassnet.data.cache.stored_images import StoredImages
 from glassnet.data.files import image_file
 from glassnet.data.images import decode_processes
 from glassnet.errors import DataError
@@ -185,6 +187,46 @@ def test_cache_reads_only_what_changed(photos, monkeypatch, reads):
     reads.clear()
     assert load(photos, channels=3)[0][0] == data[0]
     assert reads == ["05.jpg"]
+
+
+def test_cache_decodes_again_with_another_decoder(photos, monkeypatch, reads):
+    expected, _ = load(photos)
+    reads.clear()
+    monkeypatch.setattr(pixel_store, "decoder_version", lambda: "another")
+    assert load(photos)[0] == expected
+    assert "00.png" in reads
+
+
+def test_cache_reads_a_file_again_that_could_not_be_read(photos, monkeypatch):
+    expected = load_from_memory(photos, monkeypatch)
+    read_file = image_file.read_file
+
+    def fail(path):
+        if Path(path).name == "03.jpg":
+            raise DataError("no access")
+        return read_file(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_file, "read_file", fail)
+        assert load(photos)[0] != expected
+    assert load(photos)[0] == expected
+
+
+def test_cache_decodes_equal_images_once(photos):
+    load(photos)
+    load(photos, image_size=6)  # the files are known now
+    (store,) = (store for store in PixelStore.all_in(SourceFolder.of(str(photos))) if store.form.size == (6, 6))
+    keys = store.records.read()[0]["key"]
+    assert len(np.unique(keys, axis=0)) == len(keys)
+
+
+def test_stored_images_raise_where_others_have_taken_their_rows(photos):
+    load(photos)
+    (store,) = PixelStore.all_in(SourceFolder.of(str(photos)))
+    hashes = store.records.read()[0]["key"][:2]
+    assert len(StoredImages(store, [], hashes, np.arange(2), {}).rows) == 2
+    with pytest.raises(OSError, match="another process has removed images"):
+        StoredImages(store, [], hashes[::-1], np.arange(2), {})
 
 
 def test_cache_starts_anew_when_most_images_are_gone(photos, monkeypatch):
