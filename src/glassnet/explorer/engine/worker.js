@@ -1,0 +1,261 @@
+// The worker: what the page may ask, one method of Session each. Answers are plain data with copies of the numbers.
+
+const SLICE = 25; // milliseconds of work, after which a message of the page may arrive
+const EVALUATED_AT_ONCE = 256; // images
+const CHECKED_AT_ONCE = 8; // images
+
+/** What a training may change in the run's recipe, beside choices: what is allowed, and whether a value is. */
+const isCount = (value) => Number.isInteger(value) && value >= 1;
+const ALLOWED = {
+  lr: ["a number above 0", (value) => value > 0 && value < Infinity],
+  momentum: ["a number from 0 to below 1", (value) => value >= 0 && value < 1],
+  batch_size: ["an integer of at least 1", isCount],
+  epochs: ["an integer of at least 1", isCount],
+};
+
+/** The networks of the page by name; each entry is {network, variant, seed, edits, trainer}. */
+class Session {
+  /** @param {function(string, Object)} post takes an event, "step", "epoch" or "check", and its value */
+  constructor(post) {
+    Object.assign(this, {post, entries: {}, running: new Set(), pauses: 0});
+  }
+
+  /** Read what travels in the page, and build the run's network. */
+  open(bytes) {
+    const {config, images, labels, ...payload} = openPayload(bytes);
+    const split = (name) => ({images: normalize(images[name], config.normalization), labels: labels[name].data});
+    const test = split("test"), train = labels.train.data.length ? split("train") : test; // large data: test images only
+    Object.assign(this, {config, payload, splits: {train, test}});
+    this.choose({});
+    const {network} = this.entries.main, problem = notFinite(network);
+    if (problem) config.run.notes.push(problem);
+    return {config, keys: Object.keys(network.parameters)};
+  }
+
+  /** Build a network: one of config.variants, with a seed's initial weights or, for the run's own, the trained ones. */
+  choose({network: name = "main", variant = 0, seed = this.config.seeds[0], weights = "trained"}) {
+    const {graph, title} = this.config.variants[variant], network = new Network(graph);
+    if (weights === "trained") {
+      if (variant) throw new Error(`weights of a network that is not the run's must be initial. Got trained for ${title}.`);
+      network.load(this.payload.weights);
+    } else {
+      const normals = this.payload.normals[seed];
+      if (!normals) throw new Error(`seed must be one of ${this.config.seeds.join(", ") || "none: the page has no initial weights"}. Got ${seed}.`);
+      network.load(initialState(graph, normals.data));
+    }
+    this.entries[name] = {network, variant, seed, edits: NO_EDITS, trainer: null};
+  }
+
+  entry(name = "main") {
+    if (name in this.entries) return this.entries[name];
+    throw new Error(`network must be one of ${Object.keys(this.entries).join(", ")}. Got ${name}.`);
+  }
+
+  /** Switch skip connections off and mute channels, from now on, in training, too. */
+  setEdits({network: name, edits}) {
+    const entry = this.entry(name);
+    entry.edits = edits;
+    if (entry.trainer) entry.trainer.edits = edits;
+  }
+
+  setWeights({network: name, key, values}) {
+    const {data} = this.entry(name).network.tensors[key];
+    const wrong = values.length === data.length ? values.find((value) => !Number.isFinite(value)) : values.length;
+    if (wrong !== undefined) throw new Error(`${key} must be ${data.length} finite numbers. Got ${wrong}.`);
+    data.set(values);
+  }
+
+  state({network: name} = {}) {
+    return this.entry(name).network.stateDict();
+  }
+
+  load({network: name, state}) {
+    this.entry(name).network.load(state);
+  }
+
+  /** Compute forward and, with labels, backward: every tensor, every gradient, and what each path of a block hands on. */
+  trace({network: name, images, labels = null, training = false}) {
+    const {network, edits} = this.entry(name), {classes} = network.graph.spec, count = images.shape[0];
+    const pixels = normalize(images, this.config.normalization);
+    const logits = finiteLogits(network, pixels, count, {training, updateStatistics: false, edits});
+    const hasLabels = labels !== null && !labels.includes(null);
+    const {loss, gradient, probabilities} = crossEntropy(logits, hasLabels ? labels : new Int32Array(count), {classes});
+    const answer = {logits, probabilities, outputs: network.outputs};
+    if (!hasLabels) return copies(answer);
+    network.backward(gradient);
+    const {outputGradients, pathGradients, gradients} = network;
+    return copies({...answer, loss, outputGradients, pathGradients, gradients});
+  }
+
+  /** Classify the images of a split, "train" or "test", in evaluation mode. */
+  evaluate({network: name, split = "test"} = {}) {
+    const {network, edits} = this.entry(name), {classes} = network.graph.spec;
+    const {images, labels} = this.splits[split], size = images.length / labels.length;
+    const probabilities = new Float64Array(labels.length * classes);
+    let loss = 0, correct = 0;
+    for (let start = 0; start < labels.length; start += EVALUATED_AT_ONCE) {
+      const part = labels.subarray(start, start + EVALUATED_AT_ONCE), end = start + part.length;
+      const logits = finiteLogits(network, images.subarray(start * size, end * size), part.length, {edits});
+      const result = crossEntropy(logits, part, {classes});
+      loss += result.loss * part.length;
+      correct += result.correct;
+      probabilities.set(result.probabilities, start * classes);
+    }
+    const predict = (_, n) => indexOfLargest(probabilities.subarray(n * classes, (n + 1) * classes));
+    const predictions = Int32Array.from(labels, predict);
+    return {loss: loss / labels.length, accuracy: correct / labels.length, predictions, probabilities};
+  }
+
+  /** Return the largest difference between the weights of a network and the run's, and its key. */
+  compare({network: name} = {}) {
+    let largest = {key: null, difference: 0};
+    for (const [key, {data}] of Object.entries(this.entry(name).network.tensors)) {
+      const difference = data.reduce((most, value, i) => Math.max(most, Math.abs(value - this.payload.weights[key].data[i])), 0);
+      if (!(difference <= largest.difference)) largest = {key, difference};
+    }
+    return largest;
+  }
+
+  /**
+   * Train until the last epoch, for some steps, or until `pause`: from a seed's "initial" weights or the "current" ones.
+   *
+   * Current weights go on with the momentum and the place in the epoch where the last call ended. `changes` are fields of
+   * the recipe. With `watch` {key, index}, steps have the update of that weight. Posts "epoch" after each epoch, and
+   * "step" after each slice with the newest step.
+   */
+  async train({network: name = "main", from = "current", seed, steps = Infinity, watch = null, ...changes} = {}) {
+    const trainer = this.trainer(name, from, seed, changes), history = [], start = performance.now();
+    let stepsDone = 0;
+    await this.inSlices((isEnd) => {
+      if (this.entry(name).trainer !== trainer) return true; // another network was chosen
+      const {record, ...numbers} = watch ? watchedStep(trainer, watch) : trainer.step();
+      const isLast = ++stepsDone >= steps || trainer.isDone;
+      if (!Number.isFinite(numbers.loss)) throw new Error(divergence(numbers));
+      if (record) {
+        const {loss, accuracy} = trainer.withAverage(() => this.evaluate({network: name}));
+        history.push({...record, test_loss: loss, test_accuracy: accuracy});
+        this.post("epoch", {network: name, ...history.at(-1)});
+      }
+      if (isEnd || isLast) this.post("step", {network: name, ...numbers});
+      return isLast;
+    });
+    if (trainer.isDone && this.entry(name).trainer === trainer) {
+      trainer.average?.exchange(); // the averages stay, as in Python
+      this.entry(name).trainer = null;
+    }
+    return {history, seconds: (performance.now() - start) / 1000, stepsDone};
+  }
+
+  /** Return the trainer that a call of `train` goes on with, or a new one. */
+  trainer(name, from, seed, changes) {
+    for (const [field, value] of Object.entries(changes)) {
+      const [allowed, isAllowed] = ALLOWED[field] ?? ["a setting of the run's recipe", () => field in this.config.recipe];
+      if (!isAllowed(value)) throw new Error(`${field} must be ${allowed}. Got ${value}.`);
+    }
+    if (!this.splits.train.labels.length) throw new Error("The page must have images to train on. Got none.");
+    if (from === "initial") this.choose({network: name, variant: this.entries[name]?.variant, seed, weights: "initial"});
+    const entry = this.entry(name), recipe = {...(entry.trainer?.recipe ?? this.config.recipe), ...changes};
+    if (entry.trainer) entry.trainer.change(recipe);
+    const order = this.payload.order[entry.seed]?.data;
+    entry.trainer ??= new Trainer(entry.network, recipe, this.splits.train, order, entry.edits);
+    return entry.trainer;
+  }
+
+  /** Compare gradients with central differences, `count` for each parameter; posts each as "check". */
+  async check({network: name, count = 3, bug = null} = {}) {
+    const {network, edits} = this.entry(name), copied = new Network(network.graph), rows = [];
+    copied.load(network.stateDict());
+    const {images, labels} = this.splits.train, pixels = images.subarray(0, (images.length / labels.length) * CHECKED_AT_ONCE);
+    const comparisons = checkGradients(copied, pixels, labels.subarray(0, CHECKED_AT_ONCE), {count, bug, edits});
+    await this.inSlices(() => {
+      const {value, done} = comparisons.next();
+      if (!done) rows.push(value);
+      if (!done) this.post("check", value);
+      return done;
+    });
+    return rows;
+  }
+
+  /** Stop all trainings and checks after the step that they are at; they answer with what they have. */
+  async pause() {
+    this.pauses++;
+    await Promise.all(this.running);
+  }
+
+  /** Call `work(isEnd)`, `isEnd` at the end of a slice, until it returns true or a pause comes. */
+  async inSlices(work) {
+    const {port1, port2} = new MessageChannel(); // a timer would wait for 4 ms or more
+    const {pauses} = this;
+    let stopped;
+    const running = new Promise((resolve) => (stopped = resolve));
+    this.running.add(running);
+    try {
+      for (let begin = performance.now(); this.pauses === pauses; ) {
+        const isEnd = performance.now() - begin > SLICE;
+        if (work(isEnd)) break;
+        if (!isEnd) continue;
+        await new Promise((resolve) => {
+          port1.onmessage = resolve;
+          port2.postMessage(null);
+        });
+        begin = performance.now();
+      }
+    } finally {
+      port1.close();
+      this.running.delete(running);
+      stopped();
+    }
+  }
+}
+
+/** Take a step; its `update` is what it did to one weight, and what the optimizer carried before and after. */
+function watchedStep(trainer, {key, index}) {
+  const {network, optimizer} = trainer, {data} = network.parameters[key], before = data[index];
+  const carried = () =>
+    Object.fromEntries(Object.entries(optimizer.carried[key] ?? {}).map(([name, values]) => [name, values[index]]));
+  const carriedBefore = carried(), numbers = trainer.step(), gradient = network.gradients[key][index];
+  return {...numbers, update: {key, index, before, gradient, carriedBefore, carried: carried(), after: data[index]}};
+}
+
+const divergence = ({epoch, loss, lr}) =>
+  `Training diverged in epoch ${epoch}: the loss became ${loss} at a learning rate of ${lr}. Try a lower lr.`;
+
+function finiteLogits(network, images, count, options) {
+  const logits = network.forward(images, count, options);
+  if (logits.every(Number.isFinite)) return logits;
+  throw new Error(notFinite(network) ?? `The logits must be finite. Got ${logits.find((z) => !Number.isFinite(z))}.`);
+}
+
+/** Return a sentence about the first parameter or buffer that is not finite, or null. */
+function notFinite({tensors}) {
+  for (const [key, {data}] of Object.entries(tensors)) {
+    const wrong = data.find((value) => !Number.isFinite(value));
+    if (wrong !== undefined) return `${key} must be finite numbers. Got ${wrong}.`;
+  }
+  return null;
+}
+
+/** Return plain data with copies of its arrays of numbers. */
+function copies(value) {
+  if (ArrayBuffer.isView(value)) return value.slice();
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, copies(member)]));
+}
+
+const buffersOf = (value) =>
+  ArrayBuffer.isView(value) ? [value.buffer] : value && typeof value === "object" ? Object.values(value).flatMap(buffersOf) : [];
+
+/** Answer messages {id, method, arguments} by {id, result} or {id, error}, a sentence; events are {event, result}. */
+function serve(scope) {
+  const session = new Session((event, result) => scope.postMessage({event, result}));
+  scope.onmessage = async ({data: {id, method, arguments: values}}) => {
+    try {
+      const result = await session[method](...values);
+      scope.postMessage({id, result}, [...new Set(buffersOf(result))]);
+    } catch (error) {
+      scope.postMessage({id, error: error.message});
+    }
+  };
+}
+
+if (typeof WorkerGlobalScope !== "undefined") serve(self);
