@@ -33,11 +33,22 @@ DARK = {
     SEQUENTIAL[1][1]: "#1b3350",
     **dict(zip(DIVERGING, _DARK_DIVERGING, strict=True)),
 }
-_VARIABLES = {"background": BACKGROUND, "text": TEXT, "quiet": QUIET, "line": LINE, "accent": TRAIN, "shadow": FAINT}
+_VARIABLES = {
+    "background": BACKGROUND,
+    "text": TEXT,
+    "quiet": QUIET,
+    "line": LINE,
+    "grid": GRID,
+    "accent": TRAIN,
+    "second": TEST,
+    "third": VALIDATION,
+    "shadow": FAINT,
+    **{f"diverging-{index}": colour for index, colour in enumerate(DIVERGING)},
+}
 
 
 def colour_variables() -> str:
-    """Return the style sheet that defines the variables --background, --text, ... for both schemes.
+    """Return the style sheet that defines the variables --background, --text, ..., --diverging-4 for both schemes.
 
     The ``color-scheme`` of an element decides between them: that of the reader, unless the page sets one.
     """

@@ -1,0 +1,180 @@
+"use strict";
+// The state of the page: one store. What the network computes for it, the trace, is asked of the worker and stored too.
+
+/** The worker that holds the networks. `call` answers with a promise; `on` subscribes to events such as "step". */
+class Session {
+  constructor(source) {
+    this.worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+    this.waiting = new Map();
+    this.listeners = new Map();
+    this.calls = 0;
+    this.worker.onmessage = ({ data }) => this.receive(data);
+    this.worker.onerror = (event) => store.set({ problem: event.message });
+  }
+
+  call(method, ...args) {
+    const id = ++this.calls;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.worker.postMessage({ id, method, arguments: args });
+    });
+  }
+
+  on(event, callback) {
+    this.listeners.set(event, [...(this.listeners.get(event) ?? []), callback]);
+  }
+
+  receive({ id, event, result, error }) {
+    if (event) for (const callback of this.listeners.get(event) ?? []) callback(result);
+    else {
+      const { resolve, reject } = this.waiting.get(id);
+      this.waiting.delete(id);
+      if (error) reject(new Error(error));
+      else resolve(result);
+    }
+  }
+}
+
+let session = null;  // both opened by main.js
+let dataset = null;  // {config, tensors: {"images.test": {shape, data}, "labels.test": ...}}
+
+/** An image of the data as the state holds it. */
+function dataImage(split, index) {
+  const { shape, data } = dataset.tensors[`images.${split}`], [, ...size] = shape, count = size[0] * size[1] * size[2];
+  const tensor = { shape: [1, ...size], data: Float64Array.from(data.subarray(index * count, (index + 1) * count)) };
+  return { tensor, label: Number(dataset.tensors[`labels.${split}`].data[index]), title: `${split} image ${index}` };
+}
+
+const NO_EDITS = Object.freeze({ skipsOff: new Set(), muted: new Map() });
+const UNDOABLE = ["image", "edits", "changedWeights"];
+
+/** Values by field, told to subscribers when they change. Changes of an image, a switch or a weight can be undone. */
+class Store {
+  constructor(state) {
+    this.state = state;
+    this.past = [];
+    this.subscribers = new Set();
+  }
+
+  set(changes) {
+    if (UNDOABLE.some((field) => field in changes)) {
+      this.past.push(Object.fromEntries(UNDOABLE.map((field) => [field, this.state[field]])));
+    }
+    this.replace(changes);
+  }
+
+  undo() {
+    if (this.past.length) this.replace(this.past.pop());
+  }
+
+  replace(changes) {
+    const before = this.state;
+    this.state = { ...before, ...changes };
+    for (const subscriber of this.subscribers) subscriber(this.state, before);
+  }
+
+  /** Call `subscriber(state, before)` after every change; returns the function that ends it. */
+  subscribe(subscriber) {
+    this.subscribers.add(subscriber);
+    return () => this.subscribers.delete(subscriber);
+  }
+}
+
+const store = new Store({
+  config: null,  // what the payload says of the run
+  graph: null,  // the network on screen, as glassnet.graph gives it
+  variant: 0,  // its place in config.variants
+  seed: null,
+  network: "main",
+  image: null,  // {tensor: {shape: [1, C, H, W], data: 0..255}, label, title, edited}
+  batch: [],  // more images of the same kind, whose gradients are added to the image's
+  edits: NO_EDITS,
+  changedWeights: new Map(),  // key -> Float64Array, where it differs from the network's own
+  weights: null,  // {key: {shape, data}}: the network's own
+  trace: null,  // {loss, logits, probabilities, outputs, outputGradients, pathGradients, gradients}
+  layer: "conv1",  // the tensor on screen
+  channel: 0,
+  pixel: [0, 0],  // row and column
+  hover: null,  // {layer, channel, pixel} under the mouse
+  direction: "forward",  // or "gradient"
+  panel: "look",
+  dark: darkScheme.matches,
+  problem: null,  // a sentence for the reader
+});
+
+/** The fields of the store that a component shows; it is drawn again when one of them changes. */
+function useStore(...fields) {
+  const [, draw] = useState(0);
+  useEffect(() => store.subscribe((state, before) => {
+    if (fields.some((field) => state[field] !== before[field])) draw((count) => count + 1);
+  }), fields);
+  return store.state;
+}
+
+/** The values of a parameter or buffer as the page shows them: changed by hand or the network's own. */
+function weightValues(key) {
+  return store.state.changedWeights.get(key) ?? store.state.weights[key].data;
+}
+
+const TRACED = ["image", "batch", "edits", "changedWeights", "network", "weights"];
+
+/** Keep the trace in step with the state: one request at a time, and after it the newest state. */
+class Tracer {
+  constructor() {
+    this.busy = false;
+    this.edits = NO_EDITS;
+    this.sent = new Map();
+    store.subscribe((state, before) => {
+      if (TRACED.some((field) => state[field] !== before[field])) this.request();
+    });
+  }
+
+  async request() {
+    this.stale = true;
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      while (this.stale && store.state.image) {
+        this.stale = false;
+        await this.update(store.state);
+      }
+    } catch (error) {
+      store.replace({ problem: error.message });
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  async update({ network, edits, changedWeights, weights, image, batch }) {
+    if (edits !== this.edits) await session.call("setEdits", { network, edits });
+    this.edits = edits;
+    for (const key of new Set([...this.sent.keys(), ...changedWeights.keys()])) {
+      const values = changedWeights.get(key) ?? weights[key].data;
+      if (this.sent.get(key) !== values) await session.call("setWeights", { network, key, values });
+    }
+    this.sent = new Map(changedWeights);
+    const trace = await session.call("trace", { network, ...stacked([image, ...batch]), training: false });
+    store.replace({ trace });
+  }
+}
+
+/** Several images as one tensor with their labels. */
+function stacked(images) {
+  const [, ...shape] = images[0].tensor.shape, size = images[0].tensor.data.length;
+  const data = new Float64Array(images.length * size);
+  images.forEach((image, index) => data.set(image.tensor.data, index * size));
+  return { images: { shape: [images.length, ...shape], data }, labels: images.map((image) => image.label) };
+}
+
+/** Read the network's weights again, after a training or a change of network; changes by hand end. */
+async function refreshWeights(changes = {}) {
+  const weights = await session.call("state", { network: store.state.network });
+  store.past = [];
+  store.replace({ ...changes, weights, changedWeights: new Map() });
+}
+
+/** Show another of config.variants, from the initial weights of a seed or from the trained ones. */
+async function chooseNetwork({ variant, seed, weights }) {
+  await session.call("choose", { network: store.state.network, variant, seed, weights });
+  await refreshWeights({ variant, seed, graph: store.state.config.variants[variant].graph, edits: NO_EDITS });
+}
