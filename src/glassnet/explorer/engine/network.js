@@ -1,0 +1,180 @@
+// The network: it interprets the graph that glassnet.layer_graph makes of the run's network.
+
+/** Nothing is changed in the network. */
+const NO_EDITS = {skipsOff: new Set(), muted: new Map()};
+
+/** Return the nodes that a node of the graph consists of, in the order of their keys in a state dict. */
+function childNodes(node) {
+  if (node.kind === "Residual") return [...node.body, node.shortcut, node.activation].filter(Boolean);
+  return node.children ?? [];
+}
+
+/** Layers one after another. */
+class Sequential {
+  constructor(node, tensors) {
+    this.layers = node.children.map((child) => makeLayer(child, tensors));
+  }
+
+  forward(x, pass) {
+    return this.layers.reduce((y, layer) => layer.forward(y, pass), x);
+  }
+
+  backward(dy, pass) {
+    return this.layers.reduceRight((gradient, layer) => layer.backward(gradient, pass), dy);
+  }
+}
+
+/**
+ * A residual block of a body F, a shortcut S and an activation a:
+ *
+ *   y = a(S(x) + F(x))        g = a'(dy)        dx = S'(g) + F'(g)
+ *
+ * where f' is the backward pass of f. With the identity as shortcut dx = g + F'(g): g reaches x unchanged. The plain
+ * block, and a block whose skip connection is switched off, are y = a(F(x)).
+ */
+class Residual extends Layer {
+  constructor(node, tensors) {
+    super(node, tensors);
+    this.body = new Sequential({children: node.body}, tensors);
+    this.shortcut = node.shortcut && makeLayer(node.shortcut, tensors);
+    this.activation = node.activation && makeLayer(node.activation, tensors);
+  }
+
+  output(x, pass) {
+    const {name, node, body, shortcut, activation} = this, shape = node.output_shape;
+    this.skips = shortcut !== null && !pass.edits.skipsOff.has(name);
+    pass.keepOutput(`${name}.input`, x, node.input_shape);
+    let sum = body.forward(x, pass);
+    if (this.skips) {
+      const carried = shortcut.forward(x, pass), changed = sum;
+      pass.keepOutput(`${name}.shortcut`, carried, shape);
+      sum = this.outputArray(pass);
+      for (let i = 0; i < sum.length; i++) sum[i] = carried[i] + changed[i];
+    }
+    pass.keepOutput(`${name}.sum`, sum, shape);
+    return activation ? activation.forward(sum, pass) : sum;
+  }
+
+  inputGradient(dy, pass) {
+    const {name, shortcut, activation} = this;
+    const g = activation ? activation.backward(dy, pass) : dy;
+    pass.outputGradients[`${name}.sum`] = g;
+    const body = this.body.backward(g, pass);
+    let dx = body, carried = null;
+    if (this.skips) {
+      pass.outputGradients[`${name}.shortcut`] = g;
+      carried = shortcut.backward(g, pass);
+      if (pass.bug !== "lost skip gradient") {
+        dx = this.inputGradientArray(pass);
+        for (let i = 0; i < dx.length; i++) dx[i] = carried[i] + body[i];
+      }
+    }
+    pass.pathGradients[name] = {shortcut: carried, body};
+    pass.outputGradients[`${name}.input`] = dx;
+    return dx;
+  }
+}
+
+const LAYERS = {
+  Conv2d, BatchNorm2d, ReLU, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten: Identity, Linear, Dropout, Identity,
+  ZeroPadShortcut, Residual, Sequential,
+};
+
+function makeLayer(node, tensors) {
+  if (!(node.kind in LAYERS)) {
+    throw new Error(`kind of ${node.name} must be one of ${Object.keys(LAYERS).join(", ")}. Got ${node.kind}.`);
+  }
+  return new LAYERS[node.kind](node, tensors);
+}
+
+/** A network that computes: forward, backward, and with parts of it switched off. */
+class Network {
+  /** @param {Object} graph the tree of nodes from `glassnet.graph`, with the spec at its root */
+  constructor(graph) {
+    this.graph = graph;
+    /** {key: {shape, data}} of what is trained, and of BatchNorm's running statistics; write into data to change it. */
+    this.parameters = {};
+    this.buffers = {};
+    this.tensors = {}; // both, in the order of the state dict
+    this.allocate(graph);
+    const gradients = Object.entries(this.parameters).map(([key, {data}]) => [key, {data: new Float64Array(data.length)}]);
+    const tensors = {parameters: this.parameters, buffers: this.buffers, gradients: Object.fromEntries(gradients)};
+    /** {key: Float64Array}: the gradient of the loss with respect to each parameter, from the last `backward`. */
+    this.gradients = Object.fromEntries(gradients.map(([key, {data}]) => [key, data]));
+    this.root = makeLayer(graph, tensors);
+  }
+
+  allocate(node) {
+    for (const [key, shape] of Object.entries(node.parameters)) {
+      this.tensors[key] = this.parameters[key] = {shape, data: new Float64Array(product(shape))};
+    }
+    for (const [key, shape] of Object.entries(node.buffers)) {
+      this.tensors[key] = this.buffers[key] = {shape, data: new Float64Array(product(shape))};
+    }
+    childNodes(node).forEach((child) => this.allocate(child));
+  }
+
+  /** Copy a state {key: {data}} into parameters and buffers; `num_batches_tracked` may be missing. */
+  load(state) {
+    for (const [key, {data}] of Object.entries(this.tensors)) {
+      if (key in state) data.set(state[key].data);
+      else if (!key.endsWith("num_batches_tracked")) throw new Error(`state must have ${key}. Got none.`);
+    }
+  }
+
+  /** Return copies of all parameters and buffers: {key: {shape, data: Float64Array}}. */
+  stateDict() {
+    return Object.fromEntries(
+      Object.entries(this.tensors).map(([key, {shape, data}]) => [key, {shape, data: data.slice()}]),
+    );
+  }
+
+  /**
+   * Return the logits (count, classes) of images, and keep what `backward` needs.
+   *
+   * All results are the network's own memory, valid until the next pass.
+   *
+   * @param {Float64Array} images (count, channels, height, width), normalized
+   * @param {number} count number of images
+   * @param {Object} options
+   * @param {boolean} options.training normalize by the batch's statistics, and drop out
+   * @param {boolean} options.updateStatistics let BatchNorm's running statistics follow, by default in training
+   * @param {{skipsOff: Set<string>, muted: Map<string, Set<number>>}} options.edits blocks whose skip connection is
+   *   off; for names of `outputs`, channels that give 0
+   */
+  forward(images, count, {training = false, updateStatistics = training, edits = NO_EDITS} = {}) {
+    /** {name: {shape, data}}: the output of every layer and block, and of "input", "BLOCK.input", ".shortcut", ".sum". */
+    this.outputs = {};
+    const keepOutput = (name, data, shape) => { this.outputs[name] = {shape: [count, ...shape], data}; };
+    this.pass = {count, training, updateStatistics, edits, keepOutput};
+    keepOutput("input", images, this.graph.input_shape);
+    return this.root.forward(images, this.pass);
+  }
+
+  /**
+   * Return the gradient with respect to the images of the last `forward`, and fill `gradients`.
+   *
+   * @param {Float64Array} logitsGradient (count, classes), of the loss with respect to the logits
+   * @param {{bug: ?string}} options a key of BUGS
+   */
+  backward(logitsGradient, {bug = null} = {}) {
+    /** {name: Float64Array}: the gradient of the loss with respect to each of `outputs`. */
+    this.outputGradients = {};
+    /** {block: {shortcut, body}}: what each path of a block hands back to its input; shortcut is null without one. */
+    this.pathGradients = {};
+    for (const gradient of Object.values(this.gradients)) gradient.fill(0); // also of shortcuts that are switched off
+    const {outputGradients, pathGradients} = this;
+    const dx = this.root.backward(logitsGradient, {...this.pass, bug, outputGradients, pathGradients});
+    this.outputGradients.input = dx;
+    return dx;
+  }
+
+  /** Let dropout continue from a seed: equal seeds give equal masks. */
+  seedDropout(seed) {
+    const visit = (layer) => {
+      if (layer instanceof Dropout) layer.seed = seed;
+      [...(layer.layers ?? []), layer.body, layer.shortcut, layer.activation].filter(Boolean).forEach(visit);
+    };
+    visit(this.root);
+  }
+}
