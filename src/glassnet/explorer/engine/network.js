@@ -169,12 +169,23 @@ class Network {
     return dx;
   }
 
+  /** Return all layers and blocks, a block before the layers it is made of. */
+  layers() {
+    const parts = (layer) => [...(layer.layers ?? []), layer.body, layer.shortcut, layer.activation].filter(Boolean);
+    const below = (layer) => [layer, ...parts(layer).flatMap(below)];
+    return below(this.root);
+  }
+
   /** Let dropout continue from a seed: equal seeds give equal masks. */
   seedDropout(seed) {
-    const visit = (layer) => {
-      if (layer instanceof Dropout) layer.seed = seed;
-      [...(layer.layers ?? []), layer.body, layer.shortcut, layer.activation].filter(Boolean).forEach(visit);
-    };
-    visit(this.root);
+    for (const layer of this.layers()) if (layer instanceof Dropout) layer.seed = seed;
+  }
+
+  /** Return the choices of the last `forward`, one array a layer; where they change, the loss has a kink. */
+  activationPattern() {
+    return this.layers().flatMap((layer) => {
+      if (layer instanceof ReLU) return [Uint8Array.from(layer.y, (value) => value > 0)];
+      return layer instanceof MaxPool2d ? [layer.winners.slice()] : [];
+    });
   }
 }

@@ -14,10 +14,10 @@ const TYPED_ARRAYS = {
  */
 function readSafetensors(buffer) {
   const headerLength = Number(new DataView(buffer).getBigUint64(0, true));
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, headerLength)));
+  const text = new TextDecoder().decode(new Uint8Array(buffer, 8, headerLength));
+  const {__metadata__: metadata = {}, ...header} = JSON.parse(text);
   const tensors = {};
   for (const [name, {dtype, shape, data_offsets: [begin, end]}] of Object.entries(header)) {
-    if (name === "__metadata__") continue;
     if (!(dtype in TYPED_ARRAYS)) {
       throw new Error(`dtype of ${name} must be one of ${Object.keys(TYPED_ARRAYS).join(", ")}. Got ${dtype}.`);
     }
@@ -25,7 +25,7 @@ function readSafetensors(buffer) {
     const values = new TYPED_ARRAYS[dtype](buffer.slice(8 + headerLength + begin, 8 + headerLength + end));
     tensors[name] = {dtype, shape, data: dtype === "I64" ? Int32Array.from(values, Number) : values};
   }
-  return {metadata: header.__metadata__ ?? {}, tensors};
+  return {metadata, tensors};
 }
 
 /**
