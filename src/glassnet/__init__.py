@@ -15,6 +15,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from glassnet import course as course
     from glassnet.api import compare as compare
+    from glassnet.api import explore as explore
     from glassnet.api import report as report
     from glassnet.api import train as train
     from glassnet.architecture import ResNetSpec as ResNetSpec
@@ -50,6 +51,7 @@ _MODULE_OF_NAME = {
     "build": "glassnet.engines",
     "compare": "glassnet.api",
     "diagnose": "glassnet.doctor",
+    "explore": "glassnet.api",
     "export": "glassnet.exporting",
     "graph": "glassnet.layer_graph",
     "import_weights": "glassnet.training",

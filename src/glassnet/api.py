@@ -1,4 +1,4 @@
-"""Public functions that join packages: training, reports and comparisons. No other module imports them."""
+"""Public functions that join packages: training, reports, live pages and comparisons. No other module imports them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from glassnet.architecture import ResNetSpec
     from glassnet.classification import Outcome
     from glassnet.data import Dataset
+    from glassnet.explorer import Explorer
     from glassnet.reports import Comparison, Report
 
 Source = str | PathLike[str]
@@ -67,6 +68,26 @@ def report(run: Source, data: Source | Dataset | None = None, output: Source | N
     :raises DataError: if the data has other classes than the run, or cannot be used.
     """
     return _write_report(run, data, output)
+
+
+def explore(run: Source, data: Source | Dataset | None = None, output: Source | None = None) -> Explorer:
+    """Write the live page of a run: one HTML file in which its network computes and learns, offline.
+
+    The file contains images of the data. The page computes in float64; it says where a training in it differs from
+    that of the run.
+
+    :param run: a run folder.
+    :param data: a Dataset or a source with the images of the page; by default the data of the run's training.
+    :param output: the file to write; by default ``explore.html`` in the run folder.
+    :returns: the page, with its ``path``.
+    :raises ConfigError: if the network has more than a million parameters, or images of more than 64×64 pixels.
+    :raises DataError: if the data has other classes than the run, or cannot be used.
+    :raises RunError: if the folder holds no run, or the file cannot be written.
+    """
+    from glassnet.explorer import write_explorer
+
+    model = training.load(run)
+    return write_explorer(model, _evaluation_data(model, data), None if output is None else Path(output))
 
 
 def compare(*runs: Source, data: Source | Dataset | None = None, output: Source | None = None) -> Comparison:

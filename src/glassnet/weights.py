@@ -1,6 +1,6 @@
 """Tensor files of glassnet and of other projects.
 
-Every tensor that glassnet writes goes through ``save_tensors``, because ``safetensors.numpy`` stores arrays
+Every tensor that glassnet writes goes through ``tensors_to_bytes``, because ``safetensors.numpy`` stores arrays
 that are not C-contiguous silently wrong, and orders several metadata keys at random.
 """
 
@@ -35,10 +35,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str
     :param tensors: arrays of any shape and memory order, in a dtype that safetensors has.
     :raises OSError: if the file cannot be written.
     """
+    write_atomically(path, tensors_to_bytes(tensors, metadata))
+
+
+def tensors_to_bytes(tensors: Mapping[str, Array], metadata: Mapping[str, Any] | None = None) -> bytes:
+    """Return the bytes of the file that ``save_tensors`` writes."""
     contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
     # ascontiguousarray makes 0-d arrays 1-d
     shaped = {key: array.reshape(np.shape(tensors[key])) for key, array in contiguous.items()}
-    write_atomically(path, save(shaped, {"glassnet": json.dumps(metadata or {}, sort_keys=True)}))
+    return bytes(save(shaped, {"glassnet": json.dumps(metadata or {}, sort_keys=True)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

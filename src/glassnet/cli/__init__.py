@@ -19,6 +19,7 @@ from glassnet.progress import TerminalProgress, show_progress
 from glassnet.cli import train
 from glassnet.cli import evaluate
 from glassnet.cli import runs
+from glassnet.cli import explore
 from glassnet.cli import predict
 from glassnet.cli import export
 from glassnet.cli import doctor
@@ -37,6 +38,7 @@ __all__ = [
     "check",
     "doctor",
     "evaluate",
+    "explore",
     "export",
     "main",
     "models",

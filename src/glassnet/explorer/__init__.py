@@ -1,0 +1,71 @@
+"""The live page of a run: one HTML file in which its network computes, learns and can be taken apart, offline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glassnet.errors import ConfigError, GlassnetError, RunError, class_error
+from glassnet.explorer.page import render_page
+from glassnet.explorer.payload import build_payload
+from glassnet.files import write_atomically
+
+if TYPE_CHECKING:
+    from glassnet.data import Dataset
+    from glassnet.training import Model
+
+__all__ = ["Explorer", "write_explorer"]
+
+MAX_PARAMETERS = 1_000_000
+MAX_SIDE = 64  # pixels
+
+
+@dataclass(frozen=True, repr=False)
+class Explorer:
+    """The live page of a run, written at ``path``."""
+
+    path: Path
+    title: str
+
+    def __repr__(self) -> str:
+        return f"Explorer({self.title}: {self.path})"
+
+
+def write_explorer(model: Model, dataset: Dataset | None = None, output: Path | None = None) -> Explorer:
+    """Write the live page of a run: one HTML file that opens offline and holds images of the data.
+
+    :param model: a run as ``glassnet.load`` returns it.
+    :param dataset: its data; by default loaded again from the source that the run recorded. If that fails, the page has
+        no images, and says why.
+    :param output: the file to write; by default ``explore.html`` in the run folder. An older page is replaced.
+    :raises ConfigError: if the network or its images are too large for a page.
+    :raises DataError: if the dataset has other classes than the run.
+    :raises RunError: if the file cannot be written.
+    """
+    _check_size(model)
+    notes: list[str] = []
+    if dataset is None:
+        try:
+            dataset = model.load_dataset()
+        except GlassnetError as error:
+            notes.append(f"The page has no images. {error}")
+    elif dataset.classes != model.classes:
+        raise class_error(model.classes, dataset.classes)
+    path = model.path / "explore.html" if output is None else output
+    title = f"{model.path.resolve().name}: {model.network.spec.preset}"
+    html = render_page(title, build_payload(model, dataset, notes)).encode("utf-8", errors="replace")
+    try:
+        write_atomically(path, html)
+    except OSError as error:
+        raise RunError(f"The page {path} cannot be written: {error.strerror or error}.") from error
+    return Explorer(path, title)
+
+
+def _check_size(model: Model) -> None:
+    count, (height, width) = model.network.parameter_count, model.network.spec.size
+    if count > MAX_PARAMETERS or max(height, width) > MAX_SIDE:
+        raise ConfigError(
+            f"{model.path} must have at most {MAX_PARAMETERS:,} parameters and images of {MAX_SIDE}×{MAX_SIDE} pixels "
+            f"for a live page. Got {count:,} parameters and images of {height}×{width}. Use glassnet report."
+        )
