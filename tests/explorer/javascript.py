@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-ENGINE = Path(str(files("glassnet"))) / "explorer" / "engine"
+EXPLORER = Path(str(files("glassnet"))) / "explorer"
+ENGINE = EXPLORER / "engine"
 SCRIPTS = ("payload.js", "layers.js", "network.js", "training.js", "check.js", "worker.js")
+PAGE_SCRIPTS = ("resize.js", "ink.js")  # those that compute and show nothing
 
 
 class JavaScriptError(Exception):
@@ -31,7 +33,8 @@ class JavaScript:
         node = shutil.which("node")
         if node is None:
             pytest.skip("node is missing; it runs the JavaScript engine")
-        scripts = [str(ENGINE / name) for name in SCRIPTS if (ENGINE / name).exists()]
+        paths = [*(ENGINE / name for name in SCRIPTS), *(EXPLORER / "page" / name for name in PAGE_SCRIPTS)]
+        scripts = [str(path) for path in paths if path.exists()]
         command = [node, str(Path(__file__).with_name("engine_process.js")), *scripts]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
