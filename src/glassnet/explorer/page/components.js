@@ -13,6 +13,13 @@ function formatNumber(value, digits = 4) {
   return String(text.includes("e") ? text : Number(text)).replaceAll("-", "−");
 }
 
+/** A number of at most five letters, for a cell: −0.76, 12.3, 4e−4. */
+function shortNumber(value) {
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 0.005 || size >= 1e4)) return value.toExponential(0).replaceAll("-", "−").replace("+", "");
+  return Number.isFinite(value) ? value.toFixed(size < 9.995 ? 2 : size < 99.95 ? 1 : 0).replace("-", "−") : formatNumber(value);
+}
+
 /** Tell a screen reader something. */
 function announce(text) {
   document.getElementById("announcement").textContent = text;
@@ -51,6 +58,9 @@ function palette() {
   return palette;
 }
 
+/** The number of the colour of a value from -1 to 1. */
+const shade = (value) => Math.round(128 + 128 * Math.max(-1, Math.min(1, value || 0)));
+
 /** Places of `count` tiles of height x width numbers in a width of `room` pixels: the largest cells that fit. */
 function arrange(count, [height, width], room, { maxCell = 40, minCell = 2, maxHeight = 300, gap = 6 }) {
   for (let cell = maxCell; ; cell--) {
@@ -63,7 +73,7 @@ function arrange(count, [height, width], room, { maxCell = 40, minCell = 2, maxH
 }
 
 /** Draw maps on a canvas: a pixel a number, then each map enlarged into its tile, and numbers where they fit. */
-function paintMaps(canvas, values, [channels, height, width], grid, { limit, selected, mark, text = formatNumber }) {
+function paintMaps(canvas, values, [channels, height, width], grid, { limit, selected, mark }) {
   const { cell, columns, rows, stepX, stepY, gap } = grid, colours = palette(), scale = devicePixelRatio || 1;
   canvas.width = (columns * stepX - gap) * scale;
   canvas.height = (rows * stepY - gap) * scale;
@@ -73,9 +83,7 @@ function paintMaps(canvas, values, [channels, height, width], grid, { limit, sel
   for (let index = 0; index < pixels.data.length / 4; index++) {
     const value = values[index];
     if (value === undefined) continue;  // the last row of a vector may be shorter
-    const shade = Number.isNaN(value) ? [128, 0, 128] :
-      colours.diverging[Math.round(128 + 128 * Math.max(-1, Math.min(1, value / least)))];
-    pixels.data.set([...shade, 255], 4 * index);
+    pixels.data.set([...colours.diverging[shade(value / least)], 255], 4 * index);
   }
   const small = new OffscreenCanvas(width, height * channels);
   small.getContext("2d").putImageData(pixels, 0, 0);
@@ -93,13 +101,13 @@ function paintMaps(canvas, values, [channels, height, width], grid, { limit, sel
   };
   if (cell >= 30) {
     context.fillStyle = colours.text;
-    context.font = `${Math.min(13, cell / 3.4)}px system-ui, sans-serif`;
+    context.font = `${Math.min(13, cell / 2.9)}px system-ui, sans-serif`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     values.forEach((value, index) => {
       const [left, top] = corner(Math.floor(index / (height * width)));
       const row = Math.floor(index / width) % height, column = index % width;
-      context.fillText(text(value, 3), left + (column + 0.5) * cell, top + (row + 0.5) * cell);
+      context.fillText(shortNumber(value), left + (column + 0.5) * cell, top + (row + 0.5) * cell);
     });
   }
   if (mark) frame(mark.from, mark.size[0], mark.size[1], colours.accent, 2);

@@ -25,24 +25,68 @@ function Tabs() {
     <div role="tabpanel" id="panel" aria-labelledby="tab-${current.key}"><${current.component} key=${current.key} /></div>`;
 }
 
+/** The image, the class that the network predicts for it, and the probability of each. */
+function Prediction() {
+  const { trace, image, config: { classes, normalization }, graph } = useStore("trace", "image", "graph");
+  const probabilities = trace.probabilities.subarray(0, classes.length), predicted = indexOfLargest(probabilities);
+  const shown = [...probabilities.keys()], percent = (value) => `${(100 * value).toFixed(value > 0.9995 || value < 0.0995 ? 2 : 1)}%`;
+  if (classes.length > 12) shown.sort((one, other) => probabilities[other] - probabilities[one]).splice(10);
+  return html`<section class="prediction" aria-labelledby="prediction-title"><${Photo} ...${image} white=${normalization.scale} />
+    <div><h2 id="prediction-title">Predicted class: ${classes[predicted]}</h2>
+    <p class="quiet">${image.title}, ${image.label === null ? "without a label" : image.label === predicted ? "which is its label" :
+      html`whose label is <strong>${classes[image.label]}</strong>`}</p></div>
+    <table class="terms classes"><caption class="unseen">Probabilities</caption><tbody>${shown.map((place) => html`<tr key=${place}>
+      <th scope="row"><button class="link" onClick=${() => chooseNumber(flowOf(graph).at(-1).name, place)}>${classes[place]}</button></th>
+      <td><i class="bar whole"><b style="width: ${100 * probabilities[place]}%"></b></i></td>
+      <td class="number">${percent(probabilities[place])}</td></tr>`)}</tbody></table></section>`;
+}
+
+/** The pixels of an image, enlarged; white is the largest number. */
+function Photo({ tensor: { shape: [, channels, height, width], data }, white, title, size = 112 }) {
+  const canvas = useRef();
+  useEffect(() => {
+    const pixels = new ImageData(width, height), count = height * width;
+    for (let place = 0; place < count; place++) {
+      const colours = [0, 1, 2].map((channel) => 255 * data[Math.min(channel, channels - 1) * count + place] / white);
+      pixels.data.set([...colours, 255], 4 * place);
+    }
+    canvas.current.getContext("2d").putImageData(pixels, 0, 0);
+  }, [data]);
+  const scale = size / Math.max(height, width);
+  return html`<canvas ref=${canvas} class="photo" width=${width} height=${height} role="img" aria-label=${title}
+    style="width: ${width * scale}px; height: ${height * scale}px"></canvas>`;
+}
+
 function App() {
-  const { trace, problem } = useStore("trace", "problem");
+  const { trace, problem, config } = useStore("trace", "problem", "config");
   return html`${problem && html`<p class="problem" role="alert">${problem}</p>`}
-    ${trace && html`<${Tabs} /><${NetworkView} /><${LayerMaps} /><${WhyThisNumber} />`}`;
+    ${config?.run.notes.map((note) => html`<p key=${note} class="quiet">${note}</p>`)}
+    ${!trace ? html`<p class="quiet" role="status">The network is being unpacked …</p>` : html`<div class="desk"><${Prediction} /><section class="panel"><${Tabs} /></section></div><${NetworkView} />
+      <div class="bench"><${LayerMaps} /><${WhyThisNumber} /></div>`}`;
+}
+
+/** An image of zeros, for a page without images. */
+function blankImage({ input: { size, channels } }) {
+  return { tensor: { shape: [1, channels, ...size], data: new Float64Array(channels * product(size)) }, label: null, title: "blank image" };
 }
 
 /** Unpack the data, start the worker, and show the first test image. */
 async function start() {
   const text = (id) => document.getElementById(id).textContent;
-  const bytes = await inflate(JSON.parse(text("payload")));
-  dataset = openPayload(bytes.slice(0));
-  session = new Session(text("engine"));
-  await session.call("open", bytes);
-  const { config } = dataset;
-  store.replace({ config, seed: config.seeds[0], graph: config.variants[0].graph, image: dataImage("test", 0) });
-  await refreshWeights();
-  darkScheme.addEventListener("change", () => store.replace({ dark: darkScheme.matches }));
   render(html`<${App} />`, document.getElementById("app"));
+  const bytes = await inflate(JSON.parse(text("payload")));
+  session = new Session(text("engine"));
+  dataset = openPayload(bytes);
+  const { config } = await session.call("open", bytes);
+  const image = config.data.n_test ? dataImage("test", 0) : blankImage(config);
+  darkScheme.addEventListener("change", () => store.replace({ dark: darkScheme.matches }));
+  store.replace({ config, seed: config.seeds[0], graph: config.variants[0].graph, layer: flowOf(config.variants[0].graph)[1].name, image });
+  const stop = store.subscribe(({ trace, layer }) => {  // the first number to explain is the layer's largest
+    if (!trace) return;
+    stop();
+    chooseNumber(layer, indexOfLargest(valuesOf(layer)));
+  });
+  await refreshWeights();
 }
 
 const tracer = new Tracer();

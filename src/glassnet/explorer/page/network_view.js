@@ -1,20 +1,241 @@
 "use strict";
 // The network as a picture, and the maps of the layer that is chosen in it.
 
-/** The picture of the network; a click chooses a layer. */
-function NetworkView() {
-  const { graph, layer, trace } = useStore("graph", "layer", "trace");
-  return html`<section aria-label="The network"><h2>The network</h2>
-    <p>${Object.keys(trace.outputs).map((name) => html`<button key=${name} aria-pressed=${name === layer}
-      onClick=${() => store.set({ layer: name })}>${name}</button> `)}</p></section>`;
+/**
+ * The steps by which a network computes, in forward order: {name, kind, node, shape, inputs, block, lane}.
+ *
+ * `name` is the tensor that a step makes, `inputs` the tensors that it reads. A block's input is the tensor before the
+ * block; its steps are in the lane "shortcut" or "body", or after the sum of both.
+ */
+function flowOf(graph) {
+  const known = flowOf.known ??= new WeakMap();
+  if (known.has(graph)) return known.get(graph);
+  const steps = [{ name: "input", kind: "Input", shape: graph.input_shape, inputs: [] }];
+  const add = (nodes, input, block, lane) => {  // returns the tensor that leaves the last node
+    for (const node of nodes) {
+      if (node.kind === "Sequential") input = add(node.children, input, block, lane);
+      else if (node.kind === "Residual") input = addBlock(node, input);
+      else {
+        const { name, kind, output_shape: shape } = node;
+        steps.push({ name, kind, node, shape, inputs: [input], block, lane });
+        input = name;
+      }
+    }
+    return input;
+  };
+  const addBlock = (node, input) => {
+    const { name, output_shape: shape } = node;
+    let last = add(node.body, input, name, "body");
+    if (node.shortcut) {
+      const shortcut = add([node.shortcut], input, name, "shortcut");
+      steps.push({ name: `${name}.sum`, kind: "Sum", shape, inputs: [shortcut, last], block: name, lane: "after" });
+      last = `${name}.sum`;
+    }
+    return node.activation ? add([node.activation], last, name, "after") : last;
+  };
+  add(graph.children, "input", null, null);
+  known.set(graph, steps);
+  return steps;
 }
 
-/** All maps of the chosen layer for the image. */
+const stepOf = (name) => flowOf(store.state.graph).find((step) => step.name === name);
+
+
+/** The shape of one image's tensor as maps: [channels, height, width]; a vector is laid out in rows of 16. */
+function mapShape(shape) {
+  return shape.length === 3 ? shape : [1, Math.ceil(shape[0] / 16), Math.min(shape[0], 16)];
+}
+
+/** The numbers of an image (by default the first) of a tensor, or what the loss makes of them. */
+function valuesOf(name, { trace, direction } = store.state, image = 0) {
+  const size = product(stepOf(name).shape);  // a shortcut that is switched off has no output
+  const values = direction === "gradient" ? trace.outputGradients?.[name] : trace.outputs[name]?.data;
+  return values ? values.subarray(image * size, (image + 1) * size) : new Float64Array(size);
+}
+
+/** The index of the chosen number among the numbers of one image of its layer. */
+function chosenNumber({ layer, channel, pixel }) {
+  const [channels, height, width] = mapShape(stepOf(layer).shape), clamp = (value, count) => Math.min(value, count - 1);
+  return (clamp(channel, channels) * height + clamp(pixel[0], height)) * width + clamp(pixel[1], width);
+}
+
+function placeOf(index, shape) {
+  const [, height, width] = mapShape(shape);
+  return [Math.floor(index / (height * width)), Math.floor(index / width) % height, index % width];
+}
+
+/** "conv1[3, 2, 7]": a number by its layer, channel, row and column. */
+function nameOf(name, index) {
+  const { shape } = stepOf(name);
+  return `${name}[${shape.length === 3 ? placeOf(index, shape).join(", ") : index}]`;
+}
+
+/** Choose a number by its layer and index. */
+function chooseNumber(name, index) {
+  const [channel, ...pixel] = placeOf(index, stepOf(name).shape);
+  store.set({ layer: name, channel, pixel, hover: null });
+}
+
+/** Choose a layer and stay at the same place of the image; of the last layer choose the class predicted. */
+function chooseLayer(name) {
+  const { layer, pixel, trace, graph } = store.state, { shape } = stepOf(name);
+  if (shape.length === 1) {
+    return chooseNumber(name, name === flowOf(graph).at(-1).name ? indexOfLargest(valuesOf(name, { trace })) : 0);
+  }
+  const before = mapShape(stepOf(layer).shape), after = mapShape(shape);
+  const moved = [0, 1].map((axis) => Math.min(after[axis + 1] - 1,
+    Math.floor((pixel[axis] + 0.5) * after[axis + 1] / before[axis + 1])));
+  store.set({ layer: name, pixel: moved, channel: Math.min(store.state.channel, after[0] - 1), hover: null });
+}
+
+const BOX = 60, STEP = 78, LANE = { shortcut: 48, body: 146 }, PICTURE_HEIGHT = 218;  // pixels
+
+/** The picture's boxes {name: {step, x, y}} by their centres, blocks {name, left, right, ...}, and the path along the body. */
+function layoutOf(steps) {
+  const boxes = {}, blocks = [];
+  let x = 8 + BOX / 2, flow = "";
+  for (const step of steps) {
+    let block = blocks.at(-1);
+    if (step.block && step.block !== block?.name) {
+      x += 22;
+      blocks.push(block = { name: step.block, left: x - BOX / 2 - 16, input: step.inputs[0], upper: [], sum: null });
+    }
+    if (!step.block && block && !block.isClosed) {
+      x += 22;
+      block.isClosed = true;
+    }
+    if (step.lane === "shortcut") {
+      block.upper.push(step);  // above the body, whose length is known at the sum
+      continue;
+    }
+    if (step.kind === "Sum") {
+      block.sum = step.name;
+      const drawn = block.upper.filter(({ kind }) => kind !== "Identity");
+      drawn.forEach(({ name }, index) => {
+        const middle = (block.left + x) / 2 + (index - (drawn.length - 1) / 2) * STEP;
+        boxes[name] = { step: drawn[index], x: middle, y: LANE.shortcut };
+      });
+    }
+    boxes[step.name] = { step, x, y: LANE.body };
+    if (step.inputs.length) flow += `H${x - (step.kind === "Sum" ? 15 : BOX / 2)}`;
+    flow += `M${x + (step.kind === "Sum" ? 15 : BOX / 2)} ${LANE.body}`;
+    if (step.block) block.right = x + BOX / 2 + 10;
+    x += STEP;
+  }
+  return { boxes, blocks, flow, width: x - STEP + BOX / 2 + 8 };
+}
+
+/** Paint a small map of the chosen channel into each box. */
+function paintBoxes(canvas, boxes, { trace, direction, channel }, width) {
+  const scale = devicePixelRatio || 1, colours = palette().diverging;
+  canvas.width = width * scale;
+  canvas.height = PICTURE_HEIGHT * scale;
+  const context = canvas.getContext("2d");
+  context.scale(scale, scale);
+  context.imageSmoothingEnabled = false;
+  for (const { step, x, y } of Object.values(boxes)) {
+    if (step.kind === "Sum") continue;
+    const values = valuesOf(step.name, { trace, direction }), [channels, high, wide] = mapShape(step.shape);
+    const limit = limitOf(values), start = Math.min(channel, channels - 1) * high * wide, pixels = new ImageData(wide, high);
+    for (let index = 0; index < high * wide && start + index < values.length; index++) {
+      pixels.data.set([...colours[shade(values[start + index] / limit)], 255], 4 * index);
+    }
+    const small = new OffscreenCanvas(wide, high), size = BOX - 8, part = size / Math.max(high, wide);
+    small.getContext("2d").putImageData(pixels, 0, 0);
+    context.drawImage(small, x - part * wide / 2, y - part * high / 2, part * wide, part * high);
+  }
+}
+
+/** The size of a gradient: the square root of the sum of its squares. */
+const normOf = (values) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+
+/** A block: its frame, its shortcut as a line, and in gradients how much each path hands back to the block's input. */
+function BlockFrame({ block, boxes, trace, direction, skipOff }) {
+  const { name, left, right, sum, upper } = block, top = upper.some((step) => boxes[step.name]) ? LANE.shortcut : 50;
+  const paths = direction === "gradient" && sum ? trace.pathGradients?.[name] : null;
+  const amount = (path) => paths ? ` ‖${formatNumber(normOf(paths[path]), 2)}‖` : "";
+  const end = sum && boxes[sum].x;
+  return html`<g class=${skipOff ? "block off" : "block"}>
+    <rect class="frame" x=${left} y="4" width=${right - left} height=${PICTURE_HEIGHT - 8} rx="8" />
+    <text class="name" x=${left + 10} y="20">${name}</text>
+    ${sum && html`<path class="shortcut" d="M${left + 2} ${LANE.body} q6 0 6 -8 V${top + 10} q0 -10 10 -10 H${end - 10}
+      q10 0 10 10 V${LANE.body - 16}" /><text x=${end - 16} y=${top - 6} text-anchor="end" class="skip-label">${
+      direction === "gradient" ? `g${amount("shortcut")}` : skipOff ? "x, off" : "x"}</text>
+      <text x=${left + 16} y=${LANE.body - 36} class="body-label">${direction === "gradient" ?
+        `F′(g)${amount("body")}` : "F(x)"}</text>`}</g>`;
+}
+
+/** The network as a picture; a click or the arrow keys choose a layer. */
+function NetworkView() {
+  const state = useStore("graph", "layer", "trace", "direction", "channel", "edits", "dark"), canvas = useRef(), svg = useRef();
+  const { graph, layer, trace, direction, edits } = state, steps = flowOf(graph), frame = useRef();
+  const { boxes, blocks, flow, width } = useMemo(() => layoutOf(steps), [graph]);
+  useEffect(() => paintBoxes(canvas.current, boxes, state, width));
+  useEffect(() => {
+    const { x } = boxes[layer] ?? boxes.input, view = frame.current;
+    if (x - BOX < view.scrollLeft || x + BOX > view.scrollLeft + view.clientWidth) view.scrollLeft = x - view.clientWidth / 2;
+  }, [layer]);
+  const names = Object.values(boxes).sort((one, other) => one.x - other.x || one.y - other.y).map(({ step }) => step.name);
+  const move = (event) => {
+    const next = names[names.indexOf(layer) + ({ ArrowRight: 1, ArrowLeft: -1 }[event.key] ?? NaN)];
+    if (!next) return;
+    event.preventDefault();
+    chooseLayer(next);
+    svg.current.querySelector(`[data-name="${next}"]`).focus({ preventScroll: true });
+  };
+  const title = ({ name, block }) => block ? name.slice(block.length + 1) : name;
+  return html`<section class="network" aria-labelledby="network-title"><div class="row"><h2 id="network-title">The network</h2>
+    <${Choice} label="Show" value=${direction} onChange=${(value) => store.set({ direction: value })} options=${[
+      { value: "forward", title: "values →" }, { value: "gradient", title: "← gradients" }]} /></div>
+    <div class="picture" ref=${frame}><div style="width: ${width}px"><canvas ref=${canvas} style="width: ${width}px"></canvas>
+    <svg ref=${svg} width=${width} height=${PICTURE_HEIGHT} role="group" aria-label="Layers" onKeyDown=${move}>
+      <path class="flow" d=${flow} />
+      ${blocks.map((block) => html`<${BlockFrame} key=${block.name} ...${{ block, boxes, trace, direction }}
+        skipOff=${edits.skipsOff.has(block.name)} />`)}
+      ${Object.values(boxes).map(({ step, x, y }) => html`<g key=${step.name} class=${`box ${step.kind}`} role="button"
+          data-name=${step.name} tabindex=${step.name === layer ? 0 : -1} aria-pressed=${step.name === layer}
+          aria-label=${`${step.name}, ${TITLES[step.kind]}, ${shapeText(step.shape)}`}
+          onClick=${() => chooseLayer(step.name)}>
+        ${step.kind === "Sum" ? html`<circle cx=${x} cy=${y} r="15" /><text x=${x} y=${y + 6} class="plus">+</text>` :
+          html`<rect x=${x - BOX / 2} y=${y - BOX / 2} width=${BOX} height=${BOX} rx="5" />`}
+        <text x=${x} y=${y + BOX / 2 + 14} class="title">${title(step)}</text>
+        <text x=${x} y=${y + BOX / 2 + 27}>${step.kind === "Sum" ? "" : shapeText(step.shape)}</text>
+      </g>`)}</svg></div></div></section>`;
+}
+
+const shapeText = (shape) => shape.join("×");
+
+const TITLES = {
+  Input: "normalized image", Conv2d: "convolution", BatchNorm2d: "batch normalization", ReLU: "ReLU", Sum: "addition",
+  MaxPool2d: "max pooling", AvgPool2d: "average pooling", AdaptiveAvgPool2d: "global average pooling", Flatten: "flatten",
+  Linear: "linear layer", ZeroPadShortcut: "shortcut with zeros", Identity: "shortcut", Dropout: "dropout",
+};
+
+/** All maps of the chosen layer, and the chosen one enlarged until its numbers can be read. */
 function LayerMaps() {
-  const { layer, trace, channel, pixel } = useStore("layer", "trace", "channel", "pixel");
-  const { shape, data } = trace.outputs[layer];
-  if (shape.length < 4) return null;
-  return html`<section aria-label="Maps"><h2>${layer}</h2><${NumberMap} label="Maps of ${layer}" values=${data}
-    shape=${shape.slice(1)} selected=${[channel, ...pixel]}
-    onPick=${([picked, ...place]) => store.set({ channel: picked, pixel: place })} /></section>`;
+  const state = useStore("layer", "trace", "channel", "pixel", "direction", "hover"), [zoom, setZoom] = useState(null);
+  const { layer, direction } = state, { shape, kind } = stepOf(layer), view = useRef();
+  const values = valuesOf(layer), [channels, height, width] = mapShape(shape), limit = limitOf(values);
+  const [channel, ...pixel] = placeOf(chosenNumber(state), shape), size = height * width;
+  const cell = zoom ?? Math.max(12, Math.min(44, Math.floor(352 / Math.max(height, width))));
+  const pick = (picked, row, column) => store.set({ channel: picked, pixel: [row, column], hover: null });
+  const hover = (place) => store.set({ hover: place && { layer, index: (place[0] * height + place[1]) * width + place[2] } });
+  const what = direction === "gradient" ? "gradients of the loss" : "values";
+  const place = (at) => shape.length === 3 ? `row ${at[1]}, column ${at[2]}` : `number ${at[1] * 16 + at[2]}`;
+  const describe = (at, value) => `${channels > 1 ? `channel ${at[0]}, ` : ""}${place(at)}: ${formatNumber(value)}`;
+  useEffect(() => {
+    view.current.scrollTo({ left: pixel[1] * cell - view.current.clientWidth / 2, top: pixel[0] * cell - view.current.clientHeight / 2 });
+  }, [layer, cell]);
+  return html`<section class="maps" aria-labelledby="maps-title"><h2 id="maps-title">${layer}</h2>
+    <p class="quiet">${TITLES[kind]}, ${shapeText(shape)} ${what}. <${Scale} limit=${limit} /></p>
+    ${channels > 1 && html`<${NumberMap} label="All ${channels} maps of ${layer}: arrow keys move, page keys change the channel"
+      ...${{ values, limit, describe }} shape=${[channels, height, width]} selected=${[channel, ...pixel]} maxCell=${10}
+      onPick=${(at) => pick(...at)} onHover=${hover} />`}
+    <h3>${channels > 1 ? `Channel ${channel} of ${channels}` : "Every number"}</h3>
+    <div class="zoomed" ref=${view}><${NumberMap} label="${layer}, channel ${channel}" limit=${limit}
+      values=${values.subarray(channel * size, (channel + 1) * size)} shape=${[height, width]} selected=${[0, ...pixel]}
+      maxCell=${cell} minCell=${cell} describe=${(at, value) => describe([channel, at[1], at[2]], value)}
+      onPick=${([, ...at]) => pick(channel, ...at)} onHover=${(at) => hover(at && [channel, at[1], at[2]])} /></div>
+    ${size > 64 && html`<${Slider} label="Zoom" min=${4} max=${44} value=${cell} text=${(value) => `${value} px`}
+      onInput=${setZoom} />`}</section>`;
 }

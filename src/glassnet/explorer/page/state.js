@@ -36,13 +36,13 @@ class Session {
 }
 
 let session = null;  // both opened by main.js
-let dataset = null;  // {config, tensors: {"images.test": {shape, data}, "labels.test": ...}}
+let dataset = null;  // the payload: {config, images: {train, test}, labels: {train, test}, ...}
 
 /** An image of the data as the state holds it. */
 function dataImage(split, index) {
-  const { shape, data } = dataset.tensors[`images.${split}`], [, ...size] = shape, count = size[0] * size[1] * size[2];
+  const { shape: [, ...size], data } = dataset.images[split], count = product(size);
   const tensor = { shape: [1, ...size], data: Float64Array.from(data.subarray(index * count, (index + 1) * count)) };
-  return { tensor, label: Number(dataset.tensors[`labels.${split}`].data[index]), title: `${split} image ${index}` };
+  return { tensor, label: dataset.labels[split].data[index], title: `${split} image ${index}` };
 }
 
 const NO_EDITS = Object.freeze({ skipsOff: new Set(), muted: new Map() });
@@ -95,7 +95,8 @@ const store = new Store({
   layer: "conv1",  // the tensor on screen
   channel: 0,
   pixel: [0, 0],  // row and column
-  hover: null,  // {layer, channel, pixel} under the mouse
+  hover: null,  // {layer, index} of the number under the mouse
+  weight: null,  // {key, index} of the weight on screen
   direction: "forward",  // or "gradient"
   panel: "look",
   dark: darkScheme.matches,
@@ -134,7 +135,7 @@ class Tracer {
     if (this.busy) return;
     this.busy = true;
     try {
-      while (this.stale && store.state.image) {
+      while (this.stale && store.state.image && store.state.weights) {
         this.stale = false;
         await this.update(store.state);
       }
@@ -153,10 +154,22 @@ class Tracer {
       if (this.sent.get(key) !== values) await session.call("setWeights", { network, key, values });
     }
     this.sent = new Map(changedWeights);
-    const trace = await session.call("trace", { network, ...stacked([image, ...batch]), training: false });
+    const ask = (images) => session.call("trace", { network, ...stacked(images), training: false });
+    let trace = await ask([image, ...batch]);
+    if (trace.outputGradients === undefined) {  // an image without a label has the gradients of its predicted class
+      trace = await ask([{ ...image, label: indexOfLargest(trace.logits.subarray(0, trace.logits.length / (1 + batch.length))) }, ...batch]);
+    }
     store.replace({ trace });
   }
 }
+
+/** The class whose loss the gradients are of: the label, or without one the predicted class. */
+function traceLabel({ image, trace, config } = store.state) {
+  return image.label ?? indexOfLargest(trace.logits.subarray(0, config.classes.length));
+}
+
+const indexOfLargest = (values) => values.reduce((best, value, index) => value > values[best] ? index : best, 0);
+const product = (sizes) => sizes.reduce((one, other) => one * other, 1);
 
 /** Several images as one tensor with their labels. */
 function stacked(images) {
