@@ -44,17 +44,17 @@ def write_explorer(model: Model, dataset: Dataset | None = None, output: Path | 
     :raises RunError: if the file cannot be written.
     """
     _check_size(model)
-    notes: list[str] = []
+    missing = ""
     if dataset is None:
         try:
             dataset = model.load_dataset()
         except GlassnetError as error:
-            notes.append(f"The page has no images. {error}")
+            missing = f"The page has no images of the run. {error}"
     elif dataset.classes != model.classes:
         raise class_error(model.classes, dataset.classes)
     path = model.path / "explore.html" if output is None else output
     title = f"{model.path.resolve().name}: {model.network.spec.preset}"
-    html = render_page(title, build_payload(model, dataset, notes)).encode("utf-8", errors="replace")
+    html = render_page(title, build_payload(model, dataset, missing)).encode("utf-8", errors="replace")
     try:
         write_atomically(path, html)
     except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from glassnet.architecture import ResNetSpec
 from glassnet.layer_graph import Node, graph, walk
 
-_DEPTHS = (1, 2, 4, 8)  # times the run's own blocks
+_DEPTHS = (1, 2, 3, 5, 8)  # times the run's own blocks
 _NORMS = {"none": "without normalization", "batch": "with BatchNorm"}
 
 

@@ -34,14 +34,13 @@ class Session {
 
   /** Build a network: one of config.variants, with a seed's initial weights or, for the run's own, the trained ones. */
   choose({network: name = "main", variant = 0, seed = this.config.seeds[0], weights = "trained"}) {
-    const {graph, title} = this.config.variants[variant], network = new Network(graph);
+    const {graph, title, seeds} = this.config.variants[variant], network = new Network(graph);
     if (weights === "trained") {
       if (variant) throw new Error(`weights of a network that is not the run's must be initial. Got trained for ${title}.`);
       network.load(this.payload.weights);
     } else {
-      const normals = this.payload.normals[seed];
-      if (!normals) throw new Error(`seed must be one of ${this.config.seeds.join(", ") || "none: the page has no initial weights"}. Got ${seed}.`);
-      network.load(initialState(graph, normals.data));
+      if (!seeds.includes(seed)) throw new Error(`seed must be one of ${seeds.join(", ") || "none: the page has no initial weights"}. Got ${seed}.`);
+      network.load(initialState(graph, this.payload.normals[seed].data));
     }
     this.entries[name] = {network, variant, seed, edits: NO_EDITS, trainer: null};
   }
