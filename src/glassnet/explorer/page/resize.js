@@ -3,7 +3,7 @@
 // channels side by side, are a Uint8Array of levels 0..255, or a Float32Array.
 
 /** The mean of the pixels below, for smaller images; the triangle between neighbouring pixels, for others. */
-const BOX = {reach: 0.5, weight: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0)};
+const BOX_FILTER = {reach: 0.5, weight: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0)};
 const BILINEAR = {reach: 1, weight: (x) => Math.max(0, 1 - Math.abs(x))};
 const FIXED_POINT = 2 ** 22; // Pillow computes levels in integers, with this for 1
 
@@ -85,11 +85,11 @@ function shrink(image, width, height, box) {
   const [left, top, right, bottom] = box;
   const acrossBy = Math.trunc((right - left) / width / 3) || 1;
   const downBy = Math.trunc((bottom - top) / height / 3) || 1;
-  if (acrossBy === 1 && downBy === 1) return resize(image, width, height, BOX, box);
+  if (acrossBy === 1 && downBy === 1) return resize(image, width, height, BOX_FILTER, box);
   const whole = [Math.trunc(left), Math.trunc(top), Math.ceil(right), Math.ceil(bottom)];
   const reduced = reduceBlocks(image, acrossBy, downBy, whole);
   const [dx, dy] = [whole[0], whole[1]];
-  return resize(reduced, width, height, BOX,
+  return resize(reduced, width, height, BOX_FILTER,
     [(left - dx) / acrossBy, (top - dy) / downBy, (right - dx) / acrossBy, (bottom - dy) / downBy]);
 }
 
