@@ -16,7 +16,7 @@ const NO_INK = "no ink was found";
 const totalOf = (values) => values.reduce((sum, value) => sum + value, 0);
 const meanOf = (values) => totalOf(values) / values.length;
 const smallestOf = (values) => values.reduce((a, b) => (b < a ? b : a));
-const largestOf = (values) => values.reduce((a, b) => (b > a ? b : a));
+const maximumOf = (values) => values.reduce((a, b) => (b > a ? b : a));
 const clip = (value, low, high) => Math.min(high, Math.max(low, value));
 
 /** Return the value below which a fraction of the values is, linear between neighbours. */
@@ -83,7 +83,7 @@ function mainContrast({width, height, values}) {
 
 /** Return the threshold that separates two classes of values best (Otsu 1979), from a histogram of 256 bins. */
 function otsuThreshold(values) {
-  let [low, high] = [smallestOf(values), largestOf(values)];
+  let [low, high] = [smallestOf(values), maximumOf(values)];
   if (low === high) [low, high] = [low - 0.5, high + 0.5];
   const edges = new Float64Array(257).map((_, index) => (index < 256 ? index * ((high - low) / 256) + low : high));
   const counts = new Float64Array(256);
@@ -198,7 +198,7 @@ function oneDigit(darkness) {
   const {labels, count} = labelParts({width, height, values: values.map((value) => value >= INK_EDGE)});
   const masses = new Float64Array(count + 1);
   values.forEach((value, index) => { if (labels[index]) masses[labels[index]] += value; });
-  const largest = largestOf(masses);
+  const largest = maximumOf(masses);
   const kept = Uint8Array.from(labels, (label) => masses[label] >= 0.05 * largest && label > 0);
   const columnMass = new Float64Array(width);
   const isInked = new Uint8Array(width);
@@ -238,13 +238,13 @@ function inkOf(lightness) {
     for (let row = 0; row < height; row++) border += isLight[row * width] + isLight[row * width + width - 1];
     isDark = meanOf(isLight) + border / (2 * (width + height)) > 1; // paper covers most of the image and its border
     paper = evenSurface(lightness, (index) => Boolean(isLight[index]) === isDark);
-    if (largestOf(paper) - smallestOf(paper) < MIN_CONTRAST / 2) break;
+    if (maximumOf(paper) - smallestOf(paper) < MIN_CONTRAST / 2) break;
   }
   const meanPaper = meanOf(paper);
   const depth = values.map((value, index) => (isDark
     ? (paper[index] - value) * clip(meanPaper / Math.max(paper[index], 1), 0.5, 2) // more in the shade
     : value - paper[index]));
-  const deepest = largestOf(depth);
+  const deepest = maximumOf(depth);
   const full = deepest > 0 ? quantile(depth.filter((value) => value >= deepest / 2), 0.75) : 0;
   const noise = noiseOf(lightness);
   if (full < Math.max(MIN_CONTRAST, 4 * noise)) return null;
