@@ -88,17 +88,17 @@ function chooseLayer(name) {
   store.set({ layer: name, pixel: moved, channel: Math.min(store.state.channel, after[0] - 1), hover: null });
 }
 
-const BOX = 60, STEP = 78, LANE = { shortcut: 48, body: 146 }, PICTURE_HEIGHT = 218;  // pixels
+const BOX_SIZE = 60, STEP = 78, LANE = { shortcut: 48, body: 146 }, PICTURE_HEIGHT = 218;  // pixels
 
 /** The picture's boxes {name: {step, x, y}} by their centres, blocks {name, left, right, ...}, and the path along the body. */
 function layoutOf(steps) {
   const boxes = {}, blocks = [];
-  let x = 8 + BOX / 2, flow = "";
+  let x = 8 + BOX_SIZE / 2, flow = "";
   for (const step of steps) {
     let block = blocks.at(-1);
     if (step.block && step.block !== block?.name) {
       x += 22;
-      blocks.push(block = { name: step.block, left: x - BOX / 2 - 16, input: step.inputs[0], upper: [], sum: null });
+      blocks.push(block = { name: step.block, left: x - BOX_SIZE / 2 - 16, input: step.inputs[0], upper: [], sum: null });
     }
     if (!step.block && block && !block.isClosed) {
       x += 22;
@@ -117,12 +117,12 @@ function layoutOf(steps) {
       });
     }
     boxes[step.name] = { step, x, y: LANE.body };
-    if (step.inputs.length) flow += `H${x - (step.kind === "Sum" ? 15 : BOX / 2)}`;
-    flow += `M${x + (step.kind === "Sum" ? 15 : BOX / 2)} ${LANE.body}`;
-    if (step.block) block.right = x + BOX / 2 + 10;
+    if (step.inputs.length) flow += `H${x - (step.kind === "Sum" ? 15 : BOX_SIZE / 2)}`;
+    flow += `M${x + (step.kind === "Sum" ? 15 : BOX_SIZE / 2)} ${LANE.body}`;
+    if (step.block) block.right = x + BOX_SIZE / 2 + 10;
     x += STEP;
   }
-  return { boxes, blocks, flow, width: x - STEP + BOX / 2 + 8 };
+  return { boxes, blocks, flow, width: x - STEP + BOX_SIZE / 2 + 8 };
 }
 
 /** Paint a small map of the chosen channel into each box. */
@@ -140,7 +140,7 @@ function paintBoxes(canvas, boxes, { trace, direction, channel }, width) {
     for (let index = 0; index < high * wide && start + index < values.length; index++) {
       pixels.data.set([...colours[shade(values[start + index] / limit)], 255], 4 * index);
     }
-    const small = new OffscreenCanvas(wide, high), size = BOX - 8, part = size / Math.max(high, wide);
+    const small = new OffscreenCanvas(wide, high), size = BOX_SIZE - 8, part = size / Math.max(high, wide);
     small.getContext("2d").putImageData(pixels, 0, 0);
     context.drawImage(small, x - part * wide / 2, y - part * high / 2, part * wide, part * high);
   }
@@ -173,7 +173,7 @@ function NetworkView() {
   useEffect(() => paintBoxes(canvas.current, boxes, state, width));
   useEffect(() => {
     const { x } = boxes[layer] ?? boxes.input, view = frame.current;
-    if (x - BOX < view.scrollLeft || x + BOX > view.scrollLeft + view.clientWidth) view.scrollLeft = x - view.clientWidth / 2;
+    if (x - BOX_SIZE < view.scrollLeft || x + BOX_SIZE > view.scrollLeft + view.clientWidth) view.scrollLeft = x - view.clientWidth / 2;
   }, [layer]);
   const names = Object.values(boxes).sort((one, other) => one.x - other.x || one.y - other.y).map(({ step }) => step.name);
   const move = (event) => {
@@ -197,9 +197,9 @@ function NetworkView() {
           aria-label=${`${step.name}, ${TITLES[step.kind]}, ${shapeText(step.shape)}`}
           onClick=${() => chooseLayer(step.name)}>
         ${step.kind === "Sum" ? html`<circle cx=${x} cy=${y} r="15" /><text x=${x} y=${y + 6} class="plus">+</text>` :
-          html`<rect x=${x - BOX / 2} y=${y - BOX / 2} width=${BOX} height=${BOX} rx="5" />`}
-        <text x=${x} y=${y + BOX / 2 + 14} class="title">${title(step)}</text>
-        <text x=${x} y=${y + BOX / 2 + 27}>${step.kind === "Sum" ? "" : shapeText(step.shape)}</text>
+          html`<rect x=${x - BOX_SIZE / 2} y=${y - BOX_SIZE / 2} width=${BOX_SIZE} height=${BOX_SIZE} rx="5" />`}
+        <text x=${x} y=${y + BOX_SIZE / 2 + 14} class="title">${title(step)}</text>
+        <text x=${x} y=${y + BOX_SIZE / 2 + 27}>${step.kind === "Sum" ? "" : shapeText(step.shape)}</text>
       </g>`)}</svg></div></div></section>`;
 }
 

@@ -32,9 +32,9 @@ const KINDS = {
   MaxPool2d: {
     sentence: "The largest number of a window.",
     equation: "y = max(window)",
-    reads: (step, index) => largestOf(step, windowReads(step, index)),
+    reads: (step, index) => largestInWindow(step, windowReads(step, index)),
     readers: (step, index) => windowReaders(step, index).map((term) => ({ ...term,
-      factor: largestOf(step, windowReads(step, term.index)).find((read) => read.index === index).factor })),
+      factor: largestInWindow(step, windowReads(step, term.index)).find((read) => read.index === index).factor })),
   },
   AvgPool2d: {
     sentence: "The mean of a window.",
@@ -118,7 +118,7 @@ function linearTerm({ name, node }, output, input, index) {
 }
 
 /** The first of the largest numbers has the factor 1, the others 0. */
-function largestOf(step, terms) {
+function largestInWindow(step, terms) {
   const values = tensor(step.inputs[0]);
   const largest = terms.reduce((best, term) => values[term.index] > values[best.index] ? term : best);
   return terms.map((term) => ({ ...term, factor: term === largest ? 1 : 0 }));
@@ -173,16 +173,16 @@ function Terms({ terms, first = 6 }) {
       <th scope="row">${shownOf(label)}</th><td>${shownOf(text)}</td><td>${bar(value, colour)}</td>
       <td class="number">${formatNumber(value)}</td></tr>`)}
     ${rest.length > 0 && html`<tr><th scope="row" colspan="3"><button class="link" onClick=${() => open(true)}
-      disabled=${isOpen}>${rest.length} smaller ones</button></th><td class="number">${formatNumber(sumOf(rest))}</td></tr>`}
+      disabled=${isOpen}>${rest.length} smaller ones</button></th><td class="number">${formatNumber(totalOf(rest))}</td></tr>`}
     </tbody></table>`;
 }
 
-const sumOf = (terms) => terms.reduce((sum, { value }) => sum + value, 0);
+const totalOf = (terms) => terms.reduce((sum, { value }) => sum + value, 0);
 const times = (one, other) => html`<span class="number">${formatNumber(one, 3)} × ${formatNumber(other, 3)}</span>`;
 
 /** The sum on screen and the engine's own number, which must agree. */
 function SumCheck({ parts, engine }) {
-  const sum = sumOf(parts), difference = Math.abs(sum - engine), agrees = difference <= 1e-9 * Math.max(1, Math.abs(engine));
+  const sum = totalOf(parts), difference = Math.abs(sum - engine), agrees = difference <= 1e-9 * Math.max(1, Math.abs(engine));
   return html`<div class="sum">${parts.length > 1 && html`<p class="number">${parts.map(({ label, value }, index) => html`${
       index > 0 && " + "}<span class="part"><small>${label}</small>${formatNumber(value)}</span>`)}</p>`}
     <p><span class="number">= <output class="total" data-value=${sum}>${formatNumber(sum, 8)}</output></span>
@@ -227,7 +227,7 @@ function Forward({ step, index }) {
   const values = tensor(source), terms = KINDS[kind].reads(step, index), constant = constantOf(step, index);
   const products = terms.map((term) => ({ value: values[term.index] * term.factor,
     label: () => html`<${NumberLink} name=${source} index=${term.index} />`, text: () => times(values[term.index], term.factor) }));
-  const total = { label: `${terms.length} products`, value: sumOf(products) };
+  const total = { label: `${terms.length} products`, value: totalOf(products) };
   return html`${kind === "Conv2d" ? html`<${KernelProducts} key=${name} ...${{ step, index, terms }} />` :
       terms.length ? html`<${Terms} terms=${products} />` : html`<p>This channel is filled with 0.</p>`}
     <${SumCheck} engine=${engine} parts=${constant === null ? [total] : [total, { label: "bias", value: constant }]} />`;
@@ -289,7 +289,7 @@ function Backward({ step, index }) {
     <h3>What arrives here</h3>
     ${groups.length === 0 && html`<${LogitGradient} index=${index} />`}
     ${groups.map(({ title, terms }) => html`<div key=${title}><h4>${title}</h4><${Terms} terms=${terms} first=${4} /></div>`)}
-    ${groups.length > 0 && html`<${SumCheck} engine=${gradient} parts=${groups.map(({ title, terms }) => ({ label: title, value: sumOf(terms) }))} />`}
+    ${groups.length > 0 && html`<${SumCheck} engine=${gradient} parts=${groups.map(({ title, terms }) => ({ label: title, value: totalOf(terms) }))} />`}
     ${paths && html`<${PathMaps} ...${{ step, index, paths }} />`}
     ${reads.length > 0 && html`<h3>What leaves to the input</h3>
       ${step.inputs.map((from) => html`<${Terms} key=${from} terms=${leaving(from)} first=${4} />`)}`}
@@ -364,7 +364,7 @@ function WeightGradient({ step, index }) {
     <p><strong class="number">${label}</strong>: gradient × input, added over ${terms.length} ${images > 1 ? "positions and images" : "positions"}.</p>
     <${Terms} key=${`${key} ${chosen}`} first=${5} terms=${terms.map(({ value, image, at, g, x }) => ({ value, text: () => times(g, x), label: () =>
       html`${images > 1 && `image ${image}, `}${image === 0 ? html`<${NumberLink} name=${name} index=${at} />` : nameOf(name, at)}` }))} />
-    <${SumCheck} engine=${gradients[chosen]} parts=${[{ label: "", value: sumOf(terms) }]} />`;
+    <${SumCheck} engine=${gradients[chosen]} parts=${[{ label: "", value: totalOf(terms) }]} />`;
 }
 
 /** Over how many images the loss is taken: the chosen one, or more of the test images with it. */
@@ -397,7 +397,7 @@ function Look() {
   const bias = weightValues(`${last.name}.bias`), maps = flowOf(graph).findLast(({ shape }) => shape.length === 3), [channels, height, width] = maps.shape;
   const isFlat = count === channels * height * width && height * width > 1, size = count / channels, places = new Float64Array(size);
   const byChannel = range(channels).map((channel) => ({ label: html`<button class="link" onClick=${() => store.set({ layer: maps.name, channel })}>${maps.name}, channel ${channel}</button>`,
-    value: sumOf(terms.slice(channel * size, (channel + 1) * size).map(({ x, factor }) => ({ value: x * factor }))) }));
+    value: totalOf(terms.slice(channel * size, (channel + 1) * size).map(({ x, factor }) => ({ value: x * factor }))) }));
   terms.forEach(({ x, factor }, input) => { places[input % size] += x * factor; });
   const pick = (position) => (event) => setPair(pair.map((value, at) => at === position ? Number(event.target.value) : value));
   const select = (position, value) => html`<select aria-label=${position ? "the other class" : "the class"} onChange=${pick(position)}>${classes.map((title, place) =>
@@ -407,7 +407,7 @@ function Look() {
     difference of its two weights. Largest first:</p>
     <div class="row top"><div class="grow"><${Terms} terms=${byChannel} first=${4} /></div>${isFlat && html`<div><h4>Summed by place</h4><${NumberMap}
       label="What each place of ${maps.name} adds to the difference" values=${places} shape=${[height, width]} maxCell=${36} minCell=${4} maxHeight=${150} /></div>`}</div>
-    <${SumCheck} engine=${logits[first] - logits[second]} parts=${[{ label: "all terms", value: sumOf(byChannel) },
+    <${SumCheck} engine=${logits[first] - logits[second]} parts=${[{ label: "all terms", value: totalOf(byChannel) },
       { label: "difference of the biases", value: bias[first] - bias[second] }]} />`;
 }
 
