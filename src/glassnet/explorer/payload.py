@@ -69,6 +69,7 @@ def build_payload(model: Model, dataset: Dataset | None, missing: str = "") -> b
             "kind": "digits" if config.data.ink else "image",
             "size": list(config.spec.size),
             "channels": config.spec.in_channels,
+            "fit": config.data.fit,
         },
     }
     return tensors_to_bytes(_tensors(model, images, seeds), described)
@@ -86,6 +87,7 @@ def _describe_run(model: Model, config: RunConfig) -> dict[str, Any]:
     twin = {"engine": "numpy", "dtype": "float64", "precision": None}
     return {
         "name": model.path.resolve().name,
+        "path": str(model.path),
         "engine": config.engine,
         "dtype": config.dtype,
         "command": training_command(config, str(model.path)),

@@ -181,9 +181,9 @@ function labelParts({width, height, values}) {
     while (open.length) {
       const index = open.pop();
       const column = index % width;
-      const neighbours = [index - width, index + width, column > 0 ? index - 1 : -1, column < width - 1 ? index + 1 : -1];
-      for (const neighbour of neighbours) {
-        if (neighbour < 0 || neighbour >= width * height || !values[neighbour] || labels[neighbour]) continue;
+      const beside = [column > 0 ? index - 1 : -1, column < width - 1 ? index + 1 : -1];
+      for (const neighbour of [index - width, index + width, ...beside]) {
+        if (!values[neighbour] || labels[neighbour]) continue; // undefined outside the image
         labels[neighbour] = count;
         open.push(neighbour);
       }
@@ -252,7 +252,7 @@ function inkOf(lightness) {
   return {isDark, darkness: mapPlane(lightness, (_, index) => clip((depth[index] / full - floor) / (1 - floor), 0, 1))};
 }
 
-/** Look for ink in a part of an image, [left, top, right, bottom]: {darkness, digitCount, isDark, part, box} or null. */
+/** Look for ink in a part of an image: {darkness, digitCount, isDark, part, box}, boxes as in resize, or null. */
 function lookForInk(image, part) {
   const [width, height] = [part[2] - part[0], part[3] - part[1]];
   const factor = Math.min(1, VIEW_SIDE / Math.max(width, height));
@@ -309,7 +309,8 @@ function thicken(canvas) {
 /** Shift each row of the canvas sideways by shift(row) pixels. */
 function shiftRows(canvas, shift) {
   return mapPlane(canvas, (_, index) => {
-    const [row, column] = [Math.floor(index / CANVAS_SIDE), (index % CANVAS_SIDE) - shift(Math.floor(index / CANVAS_SIDE))];
+    const row = Math.floor(index / CANVAS_SIDE);
+    const column = (index % CANVAS_SIDE) - shift(row);
     return column >= 0 && column < CANVAS_SIDE ? canvas.values[row * CANVAS_SIDE + column] : 0;
   });
 }
@@ -322,7 +323,7 @@ function shear(canvas) {
   const [top, bottom] = [start + 2 * pixel, stop - 3 * pixel];
   const [first, last] = [top, bottom].map((row) => {
     const rows = canvas.values.subarray(row * CANVAS_SIDE, (row + pixel) * CANVAS_SIDE);
-    return rows.reduce((leftmost, value, index) => (value > 0.5 ? Math.min(leftmost, index % CANVAS_SIDE) : leftmost), Infinity);
+    return rows.reduce((left, value, index) => (value > 0.5 ? Math.min(left, index % CANVAS_SIDE) : left), Infinity);
   });
   if (first === Infinity || last === Infinity) return canvas;
   const slope = (first - last) / (bottom - top);
@@ -362,7 +363,8 @@ function detailRatio(canvas) {
     for (let row = 0; row <= blocks.height; row++) {
       for (let column = 0; column <= blocks.width; column++) {
         const value = valueAt(blocks, row, column);
-        variation += Math.abs(value - valueAt(blocks, row - 1, column)) + Math.abs(value - valueAt(blocks, row, column - 1));
+        variation += Math.abs(value - valueAt(blocks, row - 1, column));
+        variation += Math.abs(value - valueAt(blocks, row, column - 1));
       }
     }
     return variation;

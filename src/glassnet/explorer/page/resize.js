@@ -47,7 +47,7 @@ function resizeAxis(values, [outer, length, inner], start, stop, newLength, filt
   return result;
 }
 
-/** Return the part of an image in box, [left, top, right, bottom] in pixels, in another size: first rows, then columns. */
+/** Return the part of an image in box, [left, top, right, bottom], in another size: first rows, then columns. */
 function resize(image, width, height, filter, box = [0, 0, image.width, image.height]) {
   const [left, top, right, bottom] = box.map(Math.fround);
   let {values} = image;
@@ -60,7 +60,7 @@ function resize(image, width, height, filter, box = [0, 0, image.width, image.he
   return {width, height, channels: image.channels, values};
 }
 
-/** Return the mean level of each block of acrossBy × downBy pixels of the part of an image in box, of whole numbers. */
+/** Return the mean level of each block of acrossBy × downBy pixels in a box of whole pixels. */
 function reduceBlocks(image, acrossBy, downBy, [left, top, right, bottom]) {
   const {channels} = image;
   const [width, height] = [Math.ceil((right - left) / acrossBy), Math.ceil((bottom - top) / downBy)];
@@ -73,7 +73,9 @@ function reduceBlocks(image, acrossBy, downBy, [left, top, right, bottom]) {
     const count = (endX - x) * (endY - y);
     let sum = Math.floor(count / 2);
     for (let row = y; row < endY; row++) {
-      for (let column = x; column < endX; column++) sum += image.values[(row * image.width + column) * channels + channel];
+      for (let column = x; column < endX; column++) {
+        sum += image.values[(row * image.width + column) * channels + channel];
+      }
     }
     values[index] = Math.floor((sum * Math.floor(Math.fround(2 ** 24 / count))) / 2 ** 24);
   }

@@ -42,7 +42,7 @@ let dataset = null;  // the payload: {config, images: {train, test}, labels: {tr
 function dataImage(split, index) {
   const { shape: [, ...size], data } = dataset.images[split], count = product(size);
   const tensor = { shape: [1, ...size], data: Float64Array.from(data.subarray(index * count, (index + 1) * count)) };
-  return { tensor, label: dataset.labels[split].data[index], title: `${split} image ${index}` };
+  return { tensor, label: dataset.labels[split].data[index], title: `${split} image ${index}`, split, index };
 }
 
 const NO_EDITS = Object.freeze({ skipsOff: new Set(), muted: new Map() });

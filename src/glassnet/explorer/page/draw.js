@@ -1,0 +1,199 @@
+"use strict";
+// Images to ask the network about: drawn by hand, read from a file, or chosen among the run's own, mistakes first.
+
+const FIELD = 280;  // side of the drawing field, in pixels
+const PEN = 22;  // width of the pen
+const CURSOR_STEP = 0.05;  // of the field's side, by one arrow key
+const SHOWN_AT_ONCE = 40;  // images in the list
+
+const drawing = { strokes: [], cursor: [0.5, 0.2], isDown: false };  // strokes: lists of [x, y] in sides of the field
+
+/** Return the image that the network reads of an RGB image, in the state's form, brought to size as in Python. */
+function readImage(image, title) {
+  const { input, normalization: { scale } } = store.state.config, { channels, size: [height, width] } = input;
+  const ink = input.kind === "digits" ? readInk(image) : null;
+  const levels = ink?.pixels ?? resizeToFit(channels === 1 ? toGray(image) : image, width, height, input.fit).values;
+  const data = new Float64Array(levels.length);
+  levels.forEach((level, index) => {  // rows of pixels with their channels become channels of rows
+    data[(index % channels) * width * height + Math.floor(index / channels)] = level * scale / 255;
+  });
+  const steps = ink?.steps ?? `${image.width}×${image.height} pixels brought to ${width}×${height} (${input.fit})`;
+  return { tensor: { shape: [1, channels, height, width], data }, label: null, title, steps, problem: ink?.problem };
+}
+
+/** Decode an image file without colour profiles, turned upright, and read it; transparent parts are paper. */
+async function readFile(file) {
+  const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" });
+  const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  const pixels = context.getImageData(0, 0, bitmap.width, bitmap.height);
+  const image = readImage(onPaper(pixels, 255), file.name);
+  const isTransparent = () => pixels.data.some((level, index) => index % 4 === 3 && level < 255);
+  return image.problem === NO_INK && isTransparent() ? readImage(onPaper(pixels, 0), file.name) : image;  // white ink
+}
+
+/** Show an image file that the reader chose or dropped. */
+async function openFile(file) {
+  if (!file) return;
+  try {
+    store.set({ image: await readFile(file), problem: null });
+  } catch {
+    const kind = file.type || "a file of another kind";
+    store.set({ problem: `${file.name} must be an image that this browser can read. Got ${kind}.` });
+  }
+}
+
+/** Draw all strokes, and the pen of the keyboard where it is used, as dark ink on white paper. */
+function paintStrokes(context, hasCursor = false) {
+  context.fillStyle = "white";
+  context.fillRect(0, 0, FIELD, FIELD);
+  Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round", strokeStyle: "black" });
+  for (const stroke of drawing.strokes) {
+    context.beginPath();
+    for (const [x, y] of [stroke[0], ...stroke]) context.lineTo(x * FIELD, y * FIELD);
+    context.stroke();
+  }
+  if (!hasCursor) return;
+  Object.assign(context, { lineWidth: 3, strokeStyle: drawing.isDown ? "#d03050" : "#3060d0" });
+  context.beginPath();
+  context.arc(drawing.cursor[0] * FIELD, drawing.cursor[1] * FIELD, PEN / 2, 0, 7);
+  context.stroke();
+}
+
+/** Read the strokes as an image and show it; the first change of a stroke can be undone, the others belong to it. */
+function readStrokes({ isFirst = false } = {}) {
+  const context = new OffscreenCanvas(FIELD, FIELD).getContext("2d", { willReadFrequently: true });
+  paintStrokes(context);
+  const image = readImage(onPaper(context.getImageData(0, 0, FIELD, FIELD), 255), "drawn digit");
+  if (isFirst) store.set({ image });
+  else store.replace({ image });
+}
+
+/** The field to draw in, by mouse, finger, pen or keyboard. */
+function DrawingField() {
+  const canvas = useRef(), [hasCursor, setCursor] = useState(false), frame = useRef(0);
+  const paint = (cursor = hasCursor) => paintStrokes(canvas.current.getContext("2d"), cursor);
+  useEffect(() => paint(), [hasCursor]);
+  const update = (isFirst) => {  // at most once for each frame of the screen
+    paint();
+    if (isFirst) readStrokes({ isFirst });
+    else frame.current ||= requestAnimationFrame(() => {
+      frame.current = 0;
+      readStrokes();
+    });
+  };
+  const place = (event) => {
+    const { left, top, width, height } = canvas.current.getBoundingClientRect();
+    return [(event.clientX - left) / width, (event.clientY - top) / height];
+  };
+  const begin = (point) => {
+    drawing.strokes.push([point]);
+    update(true);
+  };
+  const extend = (points) => {
+    drawing.strokes.at(-1).push(...points);
+    update(false);
+  };
+  const down = (event) => {
+    event.preventDefault();
+    canvas.current.setPointerCapture(event.pointerId);
+    begin(place(event));
+  };
+  const move = (event) => {
+    if (!canvas.current.hasPointerCapture(event.pointerId)) return;
+    const events = event.getCoalescedEvents?.() ?? [];
+    extend((events.length ? events : [event]).map(place));
+  };
+  const key = (event) => {
+    const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (by) {
+      drawing.cursor = drawing.cursor.map((value, axis) => clip(value + by[axis] * CURSOR_STEP, 0.05, 0.95));
+      if (drawing.isDown) extend([drawing.cursor]);
+    } else if (event.key === " " || event.key === "Enter") {
+      drawing.isDown = !drawing.isDown;
+      if (drawing.isDown) begin(drawing.cursor);
+      announce(drawing.isDown ? "Pen down" : "Pen up");
+    } else return;
+    event.preventDefault();
+    setCursor(true);
+    paint(true);
+  };
+  const remove = (count) => {
+    drawing.strokes.splice(-count, count);
+    drawing.isDown = false;
+    update(true);
+  };
+  return html`<div><canvas ref=${canvas} class="field" width=${FIELD} height=${FIELD} tabindex="0"
+      role="application" aria-label="Drawing field. Arrow keys move the pen, the space bar puts it down and lifts it."
+      onPointerDown=${down} onPointerMove=${move} onKeyDown=${key} onFocusOut=${() => setCursor(false)}></canvas>
+    <p class="row"><button onClick=${() => remove(1)}>Undo stroke</button>
+      <button onClick=${() => remove(drawing.strokes.length)}>Clear</button></p></div>`;
+}
+
+/** What the network sees of the image, and what was done to get it. */
+function SeenImage() {
+  const { image, config, trace } = useStore("image", "trace"), { tensor: { shape, data } } = image;
+  const probabilities = trace.probabilities.subarray(0, config.classes.length), best = indexOfLargest(probabilities);
+  return html`<div><h3>The network sees ${shape[3]}×${shape[2]} pixels</h3>
+    <${NumberMap} label="${image.title} as the network sees it" values=${data} shape=${shape.slice(1)}
+      limit=${config.normalization.scale} maxCell=${30} minCell=${1} maxHeight=${240} />
+    <p class="quiet">${image.title}${image.steps ? `: ${image.steps}` : ""}.</p>
+    <p>Predicted class: <strong>${config.classes[best]}</strong> (${(100 * probabilities[best]).toFixed(1)}%)</p>
+    ${image.problem && html`<p class="problem">This may not be one digit: ${image.problem}.</p>`}</div>`;
+}
+
+/** The images of a split with label and prediction, mistakes first. */
+function ImageList() {
+  const { image, config, weights, edits, changedWeights } = useStore("image", "weights", "edits", "changedWeights");
+  const splits = ["test", "train"].filter((split) => dataset.labels[split].data.length);
+  const [split, setSplit] = useState(splits[0]), [count, setCount] = useState(SHOWN_AT_ONCE);
+  const [predictions, setPredictions] = useState(null);
+  useEffect(() => {
+    let isCurrent = true;
+    const { network } = store.state;
+    if (split) {
+      session.call("evaluate", { network, split }).then(
+        (result) => isCurrent && setPredictions({ split, values: result.predictions }),
+        (error) => store.replace({ problem: error.message }));
+    }
+    return () => { isCurrent = false; };
+  }, [split, weights, edits, changedWeights]);
+  if (!split) return html`<p>This page has no images of the run's data.</p>`;
+  const labels = dataset.labels[split].data, predicted = predictions?.split === split ? predictions.values : null;
+  const isWrong = (index) => Boolean(predicted) && predicted[index] !== labels[index];
+  const indices = [...labels.keys()].sort((a, b) => isWrong(b) - isWrong(a) || a - b);
+  const wrong = indices.filter(isWrong).length, name = (index) => config.classes[index];
+  return html`<h3>Images of the run's data</h3>
+    ${splits.length > 1 && html`<${Choice} label="Set" value=${split} onChange=${setSplit}
+      options=${splits.map((value) => ({ value, title: value }))} />`}
+    <p>${predicted ? `The network classifies ${labels.length - wrong} of ${labels.length} images correctly.
+      Errors come first, with label → predicted class.` : "The images are being classified …"}</p>
+    <ul class="images">${indices.slice(0, count).map((index) => {
+      const title = `${name(labels[index])}${isWrong(index) ? ` → ${name(predicted[index])}` : ""}`;
+      return html`<li key=${`${split} ${index}`}><button class=${isWrong(index) ? "wrong" : ""}
+        aria-pressed=${image.split === split && image.index === index} aria-label=${`${split} image ${index}: ${title}`}
+        onClick=${() => store.set({ image: dataImage(split, index) })}><${Photo} ...${dataImage(split, index)}
+          white=${config.normalization.scale} size=${40} /><span>${title}</span></button></li>`;
+    })}</ul>
+    ${count < indices.length &&
+      html`<p><button onClick=${() => setCount(count + SHOWN_AT_ONCE)}>Show more</button></p>`}`;
+}
+
+function DrawPanel() {
+  const { config } = useStore("config"), isDigits = config.input.kind === "digits";
+  const drop = (event) => {
+    event.preventDefault();
+    openFile(event.dataTransfer.files[0]);
+  };
+  return html`<div onDragOver=${(event) => event.preventDefault()} onDrop=${drop}>
+    <p>${isDigits ? "Draw a digit, open an image file, or choose an image of the run's data." :
+      "Open an image file, or choose an image of the run's data."} Every number on this page follows.</p>
+    <div class="columns">${isDigits && html`<${DrawingField} />`}<${SeenImage} /></div>
+    <p><label>Image file, chosen or dropped here: <input type="file" accept="image/*"
+      onChange=${(event) => openFile(event.target.files[0])} /></label></p>
+    <p class="quiet">Nothing leaves this page. A file is read as glassnet predict reads it. JPEG files may differ by
+      some levels, since browsers decode them.</p>
+    <${ImageList} /></div>`;
+}
+
+PANELS.push({ key: "draw", title: "Draw", component: DrawPanel });
