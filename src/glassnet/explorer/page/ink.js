@@ -13,8 +13,8 @@ const MAX_DETAIL = 1.45;
 const MASS_CENTRE = 4.065 * CELL; // of the training images, from the left border
 const NO_INK = "no ink was found";
 
-const totalOf = (values) => values.reduce((sum, value) => sum + value, 0);
-const meanOf = (values) => totalOf(values) / values.length;
+const addUp = (values) => values.reduce((sum, value) => sum + value, 0);
+const meanOf = (values) => addUp(values) / values.length;
 const smallestOf = (values) => values.reduce((a, b) => (b < a ? b : a));
 const maximumOf = (values) => values.reduce((a, b) => (b > a ? b : a));
 const clip = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -58,15 +58,15 @@ function grow({width, height, values}) {
 function mainDirection(colours) {
   const means = [0, 1, 2].map((channel) => meanOf(colours.map((colour) => colour[channel])));
   let matrix = [0, 1, 2].map((row) => [0, 1, 2].map((column) =>
-    totalOf(colours.map((colour) => (colour[row] - means[row]) * (colour[column] - means[column])))));
+    addUp(colours.map((colour) => (colour[row] - means[row]) * (colour[column] - means[column])))));
   for (let squaring = 0; squaring < 40; squaring++) { // powers of the matrix leave the largest eigenvector
     const trace = matrix[0][0] + matrix[1][1] + matrix[2][2];
     if (trace === 0) return [0, 0, 1]; // one colour
     const scaled = matrix.map((row) => row.map((value) => value / trace));
-    matrix = scaled.map((row) => [0, 1, 2].map((column) => totalOf(row.map((value, i) => value * scaled[i][column]))));
+    matrix = scaled.map((row) => [0, 1, 2].map((column) => addUp(row.map((value, i) => value * scaled[i][column]))));
   }
   const largest = matrix.reduce((best, row) => (Math.hypot(...row) > Math.hypot(...best) ? row : best));
-  const size = totalOf(largest.map(Math.abs)) * (totalOf(largest) >= 0 ? 1 : -1);
+  const size = addUp(largest.map(Math.abs)) * (addUp(largest) >= 0 ? 1 : -1);
   return largest.map((value) => value / size);
 }
 
@@ -94,7 +94,7 @@ function otsuThreshold(values) {
     counts[bin] += 1;
   }
   const weighted = counts.map((count, bin) => (count * (edges[bin + 1] + edges[bin])) / 2);
-  const total = totalOf(weighted);
+  const total = addUp(weighted);
   let [below, sumBelow, best, threshold] = [0, 0, -1, 0];
   for (let bin = 0; bin < 255; bin++) {
     below += counts[bin];
@@ -132,7 +132,7 @@ function solveThree(rows) {
   }
   const solution = [0, 0, 0];
   for (let row = 2; row >= 0; row--) {
-    const rest = totalOf(solution.map((value, index) => (index > row ? value * rows[row][index] : 0)));
+    const rest = addUp(solution.map((value, index) => (index > row ? value * rows[row][index] : 0)));
     solution[row] = (rows[row][3] - rest) / rows[row][row];
   }
   return solution;
@@ -162,7 +162,7 @@ function evenSurface({width, height, values}, isPaper) {
     if (used.length < 8 || near.every((value, index) => value === previous[index])) break;
     previous = near;
     plane = solveThree([0, 1, 2].map((row) => [0, 1, 2, 3].map((column) =>
-      totalOf(used.map(({terms, value}) => terms[row] * (column < 3 ? terms[column] : value))) +
+      addUp(used.map(({terms, value}) => terms[row] * (column < 3 ? terms[column] : value))) +
       (row === column ? 1e-9 : 0))));
   }
   return values.map((_, index) =>
@@ -214,7 +214,7 @@ function oneDigit(darkness) {
     if (last && column - last.stop <= Math.floor(width / 40)) last.stop = column + 1;
     else groups.push({start: column, stop: column + 1});
   });
-  for (const group of groups) group.mass = totalOf(columnMass.subarray(group.start, group.stop));
+  for (const group of groups) group.mass = addUp(columnMass.subarray(group.start, group.stop));
   const main = groups.reduce((best, group) => (group.mass > best.mass ? group : best));
   const digit = kept.map((isKept, index) => isKept && index % width >= main.start && index % width < main.stop);
   const border = grow({width, height, values: digit}).values; // soft borders of the ink
@@ -332,9 +332,9 @@ function shear(canvas) {
 
 /** Shift the canvas sideways so that its centre of mass is where that of the training images is. */
 function centre(canvas) {
-  const total = totalOf(canvas.values);
+  const total = addUp(canvas.values);
   if (total === 0) return canvas;
-  const moment = totalOf(canvas.values.map((value, index) => value * ((index % CANVAS_SIDE) + 0.5)));
+  const moment = addUp(canvas.values.map((value, index) => value * ((index % CANVAS_SIDE) + 0.5)));
   const shift = roundToEven(MASS_CENTRE - moment / total);
   return shiftRows(canvas, () => shift);
 }
@@ -375,8 +375,8 @@ function detailRatio(canvas) {
 /** Return the inked fraction of each cell; where edges are blurred, with some of the contrast given back. */
 function inkedFractions(canvas) {
   const cells = blockMeans(canvas, CELL);
-  const gray = totalOf(canvas.values.map((value) => value * (1 - value)));
-  if (gray < 0.1 * totalOf(canvas.values)) return cells.values;
+  const gray = addUp(canvas.values.map((value) => value * (1 - value)));
+  if (gray < 0.1 * addUp(canvas.values)) return cells.values;
   return cells.values.map((value, index) => {
     const [row, column] = [Math.floor(index / DIGIT_SIZE), index % DIGIT_SIZE];
     const neighbours = (valueAt(cells, row - 1, column) + valueAt(cells, row + 1, column) +
