@@ -18,7 +18,7 @@ _FOLDER = Path(__file__).parent
 # The order in which the scripts are read; each uses only names of those before it until the page has loaded.
 ENGINE = ("payload", "layers", "network", "training", "check", "worker")
 PAGE = (
-    *("components", "state", "network_view", "why", "change", "resize", "ink", "draw"),
+    *("components", "state", "network_view", "terms", "why", "look", "change", "resize", "ink", "draw"),
     *("train", "breaking", "share", "api", "main"),
 )
 

@@ -43,16 +43,16 @@ function colour(name) {
 
 const css = ([red, green, blue]) => `rgb(${red} ${green} ${blue})`;
 
-/** The colours that canvases use; read again when the scheme changes. */
+/** The colours that canvases use, {text, diverging}; read again when the scheme changes. */
 function palette() {
   const { dark } = store.state;
   if (palette.dark !== dark) {
     const stops = [0, 1, 2, 3, 4].map((index) => colour(`diverging-${index}`));
     palette.diverging = Array.from({ length: 257 }, (_, index) => {  // number 128 stands for 0
       const low = Math.min(3, index >> 6), part = index / 64 - low;
-      return stops[low].map((value, channel) => value + part * (stops[low + 1][channel] - value));
+      return [...stops[low].map((value, channel) => value + part * (stops[low + 1][channel] - value)), 255];
     });
-    for (const name of ["text", "accent", "background", "line"]) palette[name] = css(colour(name));
+    palette.text = css(colour("text"));
     palette.dark = dark;
   }
   return palette;
@@ -61,107 +61,102 @@ function palette() {
 /** The number of the colour of a value from -1 to 1. */
 const shade = (value) => Math.round(128 + 128 * Math.max(-1, Math.min(1, value || 0)));
 
-/** Places of `count` tiles of height x width numbers in a width of `room` pixels: the largest cells that fit. */
-function arrange(count, [height, width], room, { maxCell = 40, minCell = 2, maxHeight = 300, gap = 6 }) {
-  for (let cell = maxCell; ; cell--) {
-    const columns = Math.max(1, Math.min(count, Math.floor((room + gap) / (width * cell + gap))));
-    const rows = Math.ceil(count / columns), fits = columns * (width * cell + gap) - gap <= room;
-    if (cell <= minCell || (fits && rows * (height * cell + gap) - gap <= maxHeight)) {
-      return { cell, columns, rows, gap, stepX: width * cell + gap, stepY: height * cell + gap };
-    }
+/** Places of `count` tiles of height × width numbers in a width of `room` pixels: the largest cells that fit. */
+function arrange(count, height, width, room, { cell: fixed, maxCell = 40, minCell = 2, maxHeight = 300 }) {
+  const gap = 6;
+  for (let cell = fixed ?? maxCell; ; cell--) {
+    const columns = Math.max(1, Math.min(count, Math.floor((room + gap) / (width * cell + gap)))), rows = Math.ceil(count / columns);
+    const stepX = width * cell + gap, stepY = height * cell + gap, size = [columns * stepX - gap, rows * stepY - gap];
+    if (fixed || cell <= minCell || (size[0] <= room && size[1] <= maxHeight)) return { cell, columns, stepX, stepY, size };
   }
 }
 
-/** Draw maps on a canvas: a pixel a number, then each map enlarged into its tile, and numbers where they fit. */
-function paintMaps(canvas, values, [channels, height, width], grid, { limit, selected, mark }) {
-  const { cell, columns, rows, stepX, stepY, gap } = grid, colours = palette(), scale = devicePixelRatio || 1;
-  canvas.width = (columns * stepX - gap) * scale;
-  canvas.height = (rows * stepY - gap) * scale;
-  canvas.style.width = `${columns * stepX - gap}px`;
-  const context = canvas.getContext("2d"), pixels = new ImageData(width, height * channels);
-  const least = limit ?? limitOf(values);
-  for (let index = 0; index < pixels.data.length / 4; index++) {
-    const value = values[index];
-    if (value === undefined) continue;  // the last row of a vector may be shorter
-    pixels.data.set([...colours.diverging[shade(value / least)], 255], 4 * index);
-  }
-  const small = new OffscreenCanvas(width, height * channels);
-  small.getContext("2d").putImageData(pixels, 0, 0);
+/** Draw maps on a canvas: a pixel for each number, each map enlarged into its tile, and numbers where they fit. */
+function paintMaps(canvas, values, [channels, height, width], grid, selected, limit = limitOf(values)) {
+  const { cell, columns, stepX, stepY, size } = grid, colours = palette(), scale = devicePixelRatio || 1;
+  [canvas.width, canvas.height] = size.map((length) => length * scale);
+  [canvas.style.width, canvas.style.height] = size.map((length) => `${length}px`);
+  const context = canvas.getContext("2d"), small = mapImage(values, width, height * channels, limit);
   context.scale(scale, scale);
   context.imageSmoothingEnabled = false;
   const corner = (channel) => [(channel % columns) * stepX, Math.floor(channel / columns) * stepY];
-  for (let channel = 0; channel < channels; channel++) {
-    context.drawImage(small, 0, channel * height, width, height, ...corner(channel), width * cell, height * cell);
-  }
-  const frame = ([channel, row, column], tall, wide, style, line) => {
+  const frame = (channel, row, column, tall, wide, line) => {
     const [left, top] = corner(channel);
-    context.strokeStyle = style;
+    context.strokeStyle = colours.text;
     context.lineWidth = line;
     context.strokeRect(left + column * cell + line / 2, top + row * cell + line / 2, wide * cell - line, tall * cell - line);
   };
-  if (cell >= 30) {
-    context.fillStyle = colours.text;
-    context.font = `${Math.min(13, cell / 2.9)}px system-ui, sans-serif`;
-    context.textAlign = "center";
-    context.textBaseline = "middle";
+  for (let channel = 0; channel < channels; channel++) {
+    context.drawImage(small, 0, channel * height, width, height, ...corner(channel), width * cell, height * cell);
+  }
+  if (cell >= 28) {
+    Object.assign(context, { fillStyle: colours.text, font: `${cell / 3.2}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle" });
     values.forEach((value, index) => {
       const [left, top] = corner(Math.floor(index / (height * width)));
-      const row = Math.floor(index / width) % height, column = index % width;
-      context.fillText(shortNumber(value), left + (column + 0.5) * cell, top + (row + 0.5) * cell);
+      context.fillText(shortNumber(value), left + (index % width + 0.5) * cell, top + (Math.floor(index / width) % height + 0.5) * cell);
     });
   }
-  if (mark) frame(mark.from, mark.size[0], mark.size[1], colours.accent, 2);
-  if (selected && channels > 1) frame([selected[0], 0, 0], height, width, colours.text, 1);
-  if (selected) frame(selected, 1, 1, colours.text, Math.max(1, Math.min(3, cell / 5)));
+  if (selected && channels > 1) frame(selected[0], 0, 0, height, width, 1);
+  if (selected) frame(...selected, 1, 1, Math.max(1, Math.min(3, cell / 5)));
 }
+
+/** A small canvas with a pixel for each number. */
+function mapImage(values, width, height, limit) {
+  const pixels = new ImageData(width, height), colours = palette().diverging, canvas = new OffscreenCanvas(width, height);
+  for (let index = 0; index < Math.min(values.length, width * height); index++) {  // a vector may end within a row
+    const place = Math.round(128 + 128 * Math.max(-1, Math.min(1, values[index] / limit || 0)));
+    pixels.data.set(colours[place], 4 * index);
+  }
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+const KEY_MOVES = {
+  ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1], ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0], PageUp: [-1, 0, 0], PageDown: [1, 0, 0],
+};
 
 /**
  * Maps of numbers on one canvas, coloured around 0; a mouse, a finger and arrow keys choose a number.
  *
- * `values` has the numbers of `shape` [channels, height, width] or [height, width]. `selected` and what `onPick` and
- * `onHover` receive is [channel, row, column]; `describe` tells the number to a screen reader.
+ * `values` has the numbers of `shape` [channels, height, width] or [height, width]. `selected`, and what `onPick` and
+ * `onHover` receive, is [channel, row, column]; `describe` tells the number to a screen reader. `cell` is the size of a
+ * number in pixels; without it, it is the largest up to `maxCell` with which the maps are at most `maxHeight` high.
  */
-function NumberMap({ values, shape, label, selected, onPick, onHover, describe, ...options }) {
+function NumberMap({ values, shape, label, selected, limit, onPick, onHover, describe, ...sizes }) {
   useStore("dark");
   const canvas = useRef(), frame = useRef(), [room, setRoom] = useState(0);
   const [channels, height, width] = shape.length === 2 ? [1, ...shape] : shape;
-  const grid = arrange(channels, [height, width], room || 300, options);
+  const grid = arrange(channels, height, width, room || 300, sizes);
   useEffect(() => {
     const observer = new ResizeObserver(() => frame.current && setRoom(frame.current.clientWidth));
     observer.observe(frame.current);
     return () => observer.disconnect();
   }, []);
-  useEffect(() => {
-    if (room) paintMaps(canvas.current, values, [channels, height, width], grid, { selected, ...options });
-  });
+  useEffect(() => paintMaps(canvas.current, values, [channels, height, width], grid, selected, limit));
 
-  const at = ({ offsetX, offsetY }) => {
+  const valueAt = ([channel, row, column]) => values[(channel * height + row) * width + column];
+  const placeAt = ({ offsetX, offsetY }) => {
     const channel = Math.floor(offsetY / grid.stepY) * grid.columns + Math.floor(offsetX / grid.stepX);
     const row = Math.floor((offsetY % grid.stepY) / grid.cell), column = Math.floor((offsetX % grid.stepX) / grid.cell);
-    const inside = channel < channels && row < height && column < width;
-    return inside && values[(channel * height + row) * width + column] !== undefined ? [channel, row, column] : null;
+    const place = [channel, row, column], isInside = channel < channels && row < height && column < width;
+    return isInside && valueAt(place) !== undefined ? place : null;
   };
   const pick = (place) => {
-    if (!place || !onPick) return;
+    if (!place || valueAt(place) === undefined) return;
     onPick(place);
-    const value = values[(place[0] * height + place[1]) * width + place[2]];
-    announce(describe ? describe(place, value) :
-      `${channels > 1 ? `channel ${place[0]}, ` : ""}row ${place[1]}, column ${place[2]}: ${formatNumber(value)}`);
+    announce(describe?.(place, valueAt(place)) ?? `${channels > 1 ? `channel ${place[0]}, ` : ""}row ${place[1]}, ` +
+      `column ${place[2]}: ${formatNumber(valueAt(place))}`);
   };
-  const MOVES = { ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1], ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0],
-    PageUp: [-1, 0, 0], PageDown: [1, 0, 0] };
   const move = (event) => {
-    const by = MOVES[event.key];
-    if (!by || !onPick) return;
+    const by = KEY_MOVES[event.key], sizes = [channels, height, width];
+    if (!by) return;
     event.preventDefault();
-    const sizes = [channels, height, width];
     pick((selected ?? [0, 0, 0]).map((value, axis) => Math.max(0, Math.min(sizes[axis] - 1, value + by[axis]))));
   };
-  return html`<div class="map" ref=${frame}><canvas ref=${canvas} tabindex=${onPick ? 0 : -1}
-    role=${onPick ? "application" : "img"} aria-label=${label} class=${onPick ? "live" : ""} onKeyDown=${move}
-    onClick=${(event) => pick(at(event))}
-    onPointerMove=${onHover && ((event) => event.pointerType === "mouse" && onHover(at(event)))}
-    onPointerLeave=${onHover && (() => onHover(null))}></canvas></div>`;
+  const events = onPick && { tabindex: 0, role: "application", class: "live", onKeyDown: move, onClick: (event) => pick(placeAt(event)) };
+  const hover = onHover && { onPointerMove: (event) => event.pointerType === "mouse" && onHover(placeAt(event)),
+    onPointerLeave: () => onHover(null) };
+  return html`<div class="map" ref=${frame}><canvas ref=${canvas} role="img" aria-label=${label} ...${events} ...${hover}></canvas></div>`;
 }
 
 /** The colours of a map with the numbers at their ends. */
@@ -192,10 +187,10 @@ function LineChart({ title, series, xLabel, yLabel, log = false, width = 420, he
   const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
   const range = (values, zero) => values.length ? [zero ? Math.min(0, ...values) : Math.min(...values),
     Math.max(...values)] : [0, 1];
-  const height_ = log ? Math.log10 : (value) => value;
-  const [x0, x1] = range(xs), [y0, y1] = range(ys.map(height_), !log);
+  const level = log ? Math.log10 : (value) => value;
+  const [x0, x1] = range(xs), [y0, y1] = range(ys.map(level), !log);
   const x = (value) => left + (value - x0) / (x1 - x0 || 1) * (width - left - right);
-  const y = (value) => height - bottom - (height_(value) - y0) / (y1 - y0 || 1) * (height - bottom - top);
+  const y = (value) => height - bottom - (level(value) - y0) / (y1 - y0 || 1) * (height - bottom - top);
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => y0 + part * (y1 - y0)).map((value) => log ? 10 ** value : value);
   return html`<figure class="chart"><figcaption>${title}</figcaption>
     <svg ref=${chart} viewBox="0 0 ${width} ${height}" role="img" aria-label=${`${title}. ${series.map((line) =>
@@ -233,27 +228,31 @@ function download(filename, blob) {
 
 const DRAWN = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font", "text-anchor", "opacity"];
 
-/** An SVG element, or a canvas inside one, as a file that needs no style sheet. */
+/** An SVG, a canvas, or all of them inside an element, as an SVG file that needs no style sheet. */
 function asSvg(element) {
-  const { width, height } = element.getBoundingClientRect();
-  let copy;
-  if (element instanceof HTMLCanvasElement) {
-    copy = new DOMParser().parseFromString(`<svg xmlns="http://www.w3.org/2000/svg"><image width="${width}" ` +
-      `height="${height}" href="${element.toDataURL()}"/></svg>`, "image/svg+xml").documentElement;
-  } else {
-    copy = element.cloneNode(true);
-    const parts = [element, ...element.querySelectorAll("*")], copies = [copy, ...copy.querySelectorAll("*")];
-    parts.forEach((part, index) => {
-      const style = getComputedStyle(part);
-      copies[index].setAttribute("style", DRAWN.map((key) => `${key}: ${style.getPropertyValue(key)}`).join("; "));
-    });
-    copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  const { left, top, width, height } = element.getBoundingClientRect(), file = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  file.setAttribute("xmlns", file.namespaceURI);
+  const place = (part, attributes) => {
+    for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value);
+    return part;
+  };
+  const make = (kind, attributes) => place(document.createElementNS(file.namespaceURI, kind), attributes);
+  place(file, { width, height }).append(make("rect", { width, height, fill: getComputedStyle(document.body).backgroundColor }));
+  for (const part of element.matches("canvas, svg") ? [element] : element.querySelectorAll("canvas, svg")) {
+    const box = part.getBoundingClientRect(), at = { x: box.left - left, y: box.top - top, width: box.width, height: box.height };
+    file.append(part.matches("canvas") ? make("image", { ...at, href: part.toDataURL() }) : place(styledCopy(part), at));
   }
-  copy.setAttribute("width", width);
-  copy.setAttribute("height", height);
-  const background = getComputedStyle(document.body).backgroundColor;
-  copy.setAttribute("style", `${copy.getAttribute("style") ?? ""}; background: ${background}`);
-  return new Blob([new XMLSerializer().serializeToString(copy)], { type: "image/svg+xml" });
+  return new Blob([new XMLSerializer().serializeToString(file)], { type: "image/svg+xml" });
+}
+
+/** A copy of an SVG element whose parts have their computed looks as attributes. */
+function styledCopy(element) {
+  const copy = element.cloneNode(true), copies = [copy, ...copy.querySelectorAll("*")];
+  [element, ...element.querySelectorAll("*")].forEach((part, index) => {
+    const style = getComputedStyle(part);
+    copies[index].setAttribute("style", DRAWN.map((key) => `${key}: ${style.getPropertyValue(key)}`).join("; "));
+  });
+  return copy;
 }
 
 /** The same as pixels, twice as many as on screen. */

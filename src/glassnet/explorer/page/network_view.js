@@ -17,6 +17,7 @@ function flowOf(graph) {
       else if (node.kind === "Residual") input = addBlock(node, input);
       else {
         const { name, kind, output_shape: shape } = node;
+        if (kind === "Identity" && lane === "shortcut") continue;  // x itself
         steps.push({ name, kind, node, shape, inputs: [input], block, lane });
         input = name;
       }
@@ -110,10 +111,9 @@ function layoutOf(steps) {
     }
     if (step.kind === "Sum") {
       block.sum = step.name;
-      const drawn = block.upper.filter(({ kind }) => kind !== "Identity");
-      drawn.forEach(({ name }, index) => {
-        const middle = (block.left + x) / 2 + (index - (drawn.length - 1) / 2) * STEP;
-        boxes[name] = { step: drawn[index], x: middle, y: LANE.shortcut };
+      block.upper.forEach((upper, index) => {
+        const middle = (block.left + x) / 2 + (index - (block.upper.length - 1) / 2) * STEP;
+        boxes[upper.name] = { step: upper, x: middle, y: LANE.shortcut };
       });
     }
     boxes[step.name] = { step, x, y: LANE.body };
@@ -126,8 +126,8 @@ function layoutOf(steps) {
 }
 
 /** Paint a small map of the chosen channel into each box. */
-function paintBoxes(canvas, boxes, { trace, direction, channel }, width) {
-  const scale = devicePixelRatio || 1, colours = palette().diverging;
+function paintBoxes(canvas, boxes, { trace, direction, channel, graph }, width) {
+  const scale = devicePixelRatio || 1;
   canvas.width = width * scale;
   canvas.height = PICTURE_HEIGHT * scale;
   const context = canvas.getContext("2d");
@@ -135,14 +135,10 @@ function paintBoxes(canvas, boxes, { trace, direction, channel }, width) {
   context.imageSmoothingEnabled = false;
   for (const { step, x, y } of Object.values(boxes)) {
     if (step.kind === "Sum") continue;
-    const values = valuesOf(step.name, { trace, direction }), [channels, high, wide] = mapShape(step.shape);
-    const limit = limitOf(values), start = Math.min(channel, channels - 1) * high * wide, pixels = new ImageData(wide, high);
-    for (let index = 0; index < high * wide && start + index < values.length; index++) {
-      pixels.data.set([...colours[shade(values[start + index] / limit)], 255], 4 * index);
-    }
-    const small = new OffscreenCanvas(wide, high), size = BOX_SIZE - 8, part = size / Math.max(high, wide);
-    small.getContext("2d").putImageData(pixels, 0, 0);
-    context.drawImage(small, x - part * wide / 2, y - part * high / 2, part * wide, part * high);
+    const values = valuesOf(step.name, { trace, direction, graph }), [channels, height, width] = mapShape(step.shape);
+    const start = Math.min(channel, channels - 1) * height * width, part = (BOX_SIZE - 8) / Math.max(height, width);
+    const small = mapImage(values.subarray(start, start + height * width), width, height, limitOf(values));
+    context.drawImage(small, x - part * width / 2, y - part * height / 2, part * width, part * height);
   }
 }
 
@@ -151,7 +147,7 @@ const normOf = (values) => Math.sqrt(values.reduce((sum, value) => sum + value *
 
 /** A block: its frame, its shortcut as a line, and in gradients how much each path hands back to the block's input. */
 function BlockFrame({ block, boxes, trace, direction, skipOff }) {
-  const { name, left, right, sum, upper } = block, top = upper.some((step) => boxes[step.name]) ? LANE.shortcut : 50;
+  const { name, left, right, sum, upper } = block, top = upper.length ? LANE.shortcut : 50;
   const paths = direction === "gradient" && sum ? trace.pathGradients?.[name] : null;
   const amount = (path) => paths ? ` ‖${formatNumber(normOf(paths[path]), 2)}‖` : "";
   const end = sum && boxes[sum].x;
@@ -194,7 +190,7 @@ function NetworkView() {
         skipOff=${edits.skipsOff.has(block.name)} />`)}
       ${Object.values(boxes).map(({ step, x, y }) => html`<g key=${step.name} class=${`box ${step.kind}`} role="button"
           data-name=${step.name} tabindex=${step.name === layer ? 0 : -1} aria-pressed=${step.name === layer}
-          aria-label=${`${step.name}, ${TITLES[step.kind]}, ${shapeText(step.shape)}`}
+          aria-label=${`${step.name}, ${KINDS[step.kind].title}, ${shapeText(step.shape)}`}
           onClick=${() => chooseLayer(step.name)}>
         ${step.kind === "Sum" ? html`<circle cx=${x} cy=${y} r="15" /><text x=${x} y=${y + 6} class="plus">+</text>` :
           html`<rect x=${x - BOX_SIZE / 2} y=${y - BOX_SIZE / 2} width=${BOX_SIZE} height=${BOX_SIZE} rx="5" />`}
@@ -204,12 +200,6 @@ function NetworkView() {
 }
 
 const shapeText = (shape) => shape.join("×");
-
-const TITLES = {
-  Input: "normalized image", Conv2d: "convolution", BatchNorm2d: "batch normalization", ReLU: "ReLU", Sum: "addition",
-  MaxPool2d: "max pooling", AvgPool2d: "average pooling", AdaptiveAvgPool2d: "global average pooling", Flatten: "flatten",
-  Linear: "linear layer", ZeroPadShortcut: "shortcut with zeros", Identity: "shortcut", Dropout: "dropout",
-};
 
 /** All maps of the chosen layer, and the chosen one enlarged until its numbers can be read. */
 function LayerMaps() {
@@ -227,14 +217,14 @@ function LayerMaps() {
     view.current.scrollTo({ left: pixel[1] * cell - view.current.clientWidth / 2, top: pixel[0] * cell - view.current.clientHeight / 2 });
   }, [layer, cell]);
   return html`<section class="maps" aria-labelledby="maps-title"><h2 id="maps-title">${layer}</h2>
-    <p class="quiet">${TITLES[kind]}, ${shapeText(shape)} ${what}. <${Scale} limit=${limit} /></p>
+    <p class="quiet">${KINDS[kind].title}, ${shapeText(shape)} ${what}. <${Scale} limit=${limit} /></p>
     ${channels > 1 && html`<${NumberMap} label="All ${channels} maps of ${layer}: arrow keys move, page keys change the channel"
       ...${{ values, limit, describe }} shape=${[channels, height, width]} selected=${[channel, ...pixel]} maxCell=${10}
       onPick=${(at) => pick(...at)} onHover=${hover} />`}
     <h3>${channels > 1 ? `Channel ${channel} of ${channels}` : "Every number"}</h3>
     <div class="zoomed" ref=${view}><${NumberMap} label="${layer}, channel ${channel}" limit=${limit}
       values=${values.subarray(channel * size, (channel + 1) * size)} shape=${[height, width]} selected=${[0, ...pixel]}
-      maxCell=${cell} minCell=${cell} describe=${(at, value) => describe([channel, at[1], at[2]], value)}
+      cell=${cell} describe=${(at, value) => describe([channel, at[1], at[2]], value)}
       onPick=${([, ...at]) => pick(channel, ...at)} onHover=${(at) => hover(at && [channel, at[1], at[2]])} /></div>
     ${size > 64 && html`<${Slider} label="Zoom" min=${4} max=${44} value=${cell} text=${(value) => `${value} px`}
       onInput=${setZoom} />`}</section>`;

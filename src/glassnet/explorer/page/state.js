@@ -105,10 +105,12 @@ const store = new Store({
 
 /** The fields of the store that a component shows; it is drawn again when one of them changes. */
 function useStore(...fields) {
-  const [, draw] = useState(0);
-  useEffect(() => store.subscribe((state, before) => {
-    if (fields.some((field) => state[field] !== before[field])) draw((count) => count + 1);
-  }), fields);
+  const [, draw] = useState(0), drawn = store.state;
+  useEffect(() => {
+    const update = (state, before) => fields.some((field) => state[field] !== before[field]) && draw((count) => count + 1);
+    update(store.state, drawn);
+    return store.subscribe(update);
+  }, []);
   return store.state;
 }
 
@@ -159,7 +161,7 @@ class Tracer {
     if (trace.outputGradients === undefined) {  // an image without a label has the gradients of its predicted class
       trace = await ask([{ ...image, label: indexOfLargest(trace.logits.subarray(0, trace.logits.length / (1 + batch.length))) }, ...batch]);
     }
-    store.replace({ trace });
+    store.replace({ trace, problem: null });
   }
 }
 
