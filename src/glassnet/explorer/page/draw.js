@@ -126,7 +126,7 @@ function DrawingField() {
   return html`<div><canvas ref=${canvas} class="field" width=${FIELD} height=${FIELD} tabindex="0"
       role="application" aria-label="Drawing field. Arrow keys move the pen, the space bar puts it down and lifts it."
       onPointerDown=${down} onPointerMove=${move} onKeyDown=${key} onFocusOut=${() => setCursor(false)}></canvas>
-    <p class="row"><button onClick=${() => remove(1)}>Undo stroke</button>
+    <p class="buttons"><button onClick=${() => remove(1)}>Undo stroke</button>
       <button onClick=${() => remove(drawing.strokes.length)}>Clear</button></p></div>`;
 }
 

@@ -52,19 +52,40 @@ const UNDOABLE = ["image", "edits", "changedWeights"];
 class Store {
   constructor(state) {
     this.state = state;
-    this.past = [];
+    this.forget();
     this.subscribers = new Set();
   }
 
   set(changes) {
     if (UNDOABLE.some((field) => field in changes)) {
-      this.past.push(Object.fromEntries(UNDOABLE.map((field) => [field, this.state[field]])));
+      this.past.push(this.undoable());
+      this.future = [];
     }
     this.replace(changes);
   }
 
+  undoable() {
+    return Object.fromEntries(UNDOABLE.map((field) => [field, this.state[field]]));
+  }
+
   undo() {
-    if (this.past.length) this.replace(this.past.pop());
+    this.step(this.past, this.future);
+  }
+
+  redo() {
+    this.step(this.future, this.past);
+  }
+
+  step(from, to) {
+    if (!from.length) return;
+    to.push(this.undoable());
+    this.replace(from.pop());
+  }
+
+  /** Nothing can be undone from here on. */
+  forget() {
+    this.past = [];
+    this.future = [];
   }
 
   replace(changes) {
@@ -184,7 +205,7 @@ function stacked(images) {
 /** Read the network's weights again, after a training or a change of network; changes by hand end. */
 async function refreshWeights(changes = {}) {
   const weights = await session.call("state", { network: store.state.network });
-  store.past = [];
+  store.forget();
   store.replace({ ...changes, weights, changedWeights: new Map() });
 }
 

@@ -23,14 +23,14 @@ function Terms({ terms, first = 6 }) {
       <td class="number">${formatNumber(value)}</td></tr>`)}
     ${rest.length > 0 && html`<tr><th scope="row" colspan="3"><button class="link" disabled=${isOpen}
       onClick=${() => open(true)}>${rest.length} smaller ones</button></th>
-      <td class="number">${formatNumber(totalOf(rest))}</td></tr>`}</tbody></table>`;
+      <td class="number">${formatNumber(sumOfTerms(rest))}</td></tr>`}</tbody></table>`;
 }
 
 const times = (one, other) => html`<span class="number">${formatNumber(one, 3)} × ${formatNumber(other, 3)}</span>`;
 
 /** The sum on screen and the engine's own number, which must agree. Parts are {label, value}. */
 function SumCheck({ parts, engine }) {
-  const sum = totalOf(parts), difference = Math.abs(sum - engine);
+  const sum = sumOfTerms(parts), difference = Math.abs(sum - engine);
   const agrees = difference <= 1e-9 * Math.max(1, Math.abs(engine));
   return html`<div class="sum">${parts.length > 1 && html`<p class="number parts">${parts.map(({ label, value }, place) => html`
       ${place > 0 && html`<span>+</span>`}<span><small>${label}</small>${formatNumber(value)}</span>`)}</p>`}
@@ -50,7 +50,7 @@ function Forward({ step, index }) {
   const terms = reads.map((term) => ({ value: values[term.index] * term.factor,
     label: () => html`<${NumberLink} name=${source} index=${term.index} />`,
     text: () => times(values[term.index], term.factor) }));
-  const total = { label: `${terms.length} products`, value: totalOf(terms) };
+  const total = { label: `${terms.length} products`, value: sumOfTerms(terms) };
   return html`${kind === "Conv2d" ? html`<${KernelProducts} key=${name} ...${{ step, index, reads }} />` :
       terms.length ? html`<${Terms} terms=${terms} />` : html`<p>This channel is filled with 0.</p>`}
     <${SumCheck} engine=${engine} parts=${bias === null ? [total] : [total, { label: "bias", value: bias }]} />`;
@@ -123,7 +123,7 @@ function Backward({ step, index }) {
     <h3>What arrives here: gradient × factor of each number that was computed from it</h3>
     ${groups.map((group) => html`<div key=${group.title}>${groups.length > 1 && html`<h4>${group.title}</h4>`}
       <${Terms} terms=${arriving(group)} first=${4} /></div>`)}
-    ${groups.length ? html`<${SumCheck} engine=${gradient} parts=${groups.map(({ title, terms }) => ({ label: title, value: totalOf(terms) }))} />` :
+    ${groups.length ? html`<${SumCheck} engine=${gradient} parts=${groups.map(({ title, terms }) => ({ label: title, value: sumOfTerms(terms) }))} />` :
       html`<${LogitGradient} ...${{ name, index }} />`}
     ${paths && html`<${PathMaps} ...${{ step, index, paths }} />`}
     ${reads.length > 0 && html`<h3>What leaves to the input</h3>${inputs.map((source) => html`<${Terms} key=${source}
@@ -175,7 +175,7 @@ function WeightGradient({ step, index }) {
       ${" "}is a sum of ${terms.length} products:</p>
     <${Terms} key=${`${key} ${chosen}`} first=${5} terms=${terms.map((term) => ({ value: term.value, text: () => times(term.gradient, term.x),
       label: () => term.image ? `image ${term.image + 1}, ${nameOf(step.name, term.index)}` : html`<${NumberLink} name=${step.name} index=${term.index} />` }))} />
-    <${SumCheck} engine=${trace.gradients[key][chosen]} parts=${[{ value: totalOf(terms) }]} />`;
+    <${SumCheck} engine=${trace.gradients[key][chosen]} parts=${[{ value: sumOfTerms(terms) }]} />`;
 }
 
 /** Over how many images the loss is taken: the chosen one, or the first test images with it. */
