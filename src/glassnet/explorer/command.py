@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from glassnet.architecture import PRESETS, default_preset
-from glassnet.architecture import spec as get_spec
 from glassnet.compute import Compute
 from glassnet.data.dataset import TEST_SIZE
 from glassnet.data.images.image_form import MAX_PIXELS
@@ -32,15 +31,16 @@ def training_command(config: RunConfig, run: str, **compute: Any) -> str | None:
     if data.seed not in (None, DATA_SEED) or data.test_size not in (None, TEST_SIZE):
         return None  # gn.load_data has these, the command has not
     preset = spec.preset if spec.preset in PRESETS else default_preset(spec.size)
-    base = get_spec(preset, **{name: getattr(spec, name) for name in _OF_THE_DATA if name != "preset"})
-    settings = {name: own for name, (own, _) in spec.differences(base).items() if name != "preset"}
+    settings: dict[str, Any] = {"epochs": recipe.epochs, "seed": recipe.seed}
+    changes = spec.differences(PRESETS[preset])
+    settings |= {field: own for field, (own, _) in changes.items() if field not in _OF_THE_DATA}
     names = RECIPES.get(preset, {"default": {}})
     recipe = recipe.replace(shards=None) if recipe.shards == 1 else recipe
     name = min(names, key=lambda name: len(recipe.differences(get_recipe(preset, name))))
     settings |= {field: own for field, (own, _) in recipe.differences(get_recipe(preset, name)).items()}
     own = Compute(**{field: getattr(config, field) for field in Compute.types() if field not in _PLACES})
     settings |= {field: value for field, (value, _) in own.replace(**compute).differences(Compute()).items()}
-    settings |= {"seed": recipe.seed, "epochs": recipe.epochs} | _data_options(data)
+    settings |= _data_options(data)
     if config.init is not None:
         settings |= {"init": config.init["from"], "freeze": config.freeze}
         settings = {name: value for name, value in settings.items() if name != "freeze" or value}
