@@ -31,7 +31,8 @@ function* checkGradients(network, images, labels, {count = 3, bug = null, edits 
     for (let i = 0; i < compared; i++) {
       const index = Math.floor(((i + 0.5) * data.length) / compared), backward = gradient[index];
       const difference = centralDifference(network, data, index, () => measure().loss), kink = difference === null;
-      const error = kink ? null : Math.abs(difference - backward) / Math.max(FLOOR, Math.abs(difference) + Math.abs(backward));
+      const size = Math.max(FLOOR, Math.abs(difference) + Math.abs(backward));
+      const error = kink ? null : Math.abs(difference - backward) / size;
       yield {key, index, backward, difference, error, kink, passed: kink ? null : error < TOLERANCE};
     }
   }

@@ -213,7 +213,7 @@ class Trainer {
    * @param {?TypedArray} orders (epochs, N): in which order each epoch takes the images; null: as they are
    */
   constructor(network, recipe, {images, labels}, orders = null, edits = NO_EDITS) {
-    Object.assign(this, {network, images, labels, orders, edits, epoch: 1, seen: 0});
+    Object.assign(this, {network, images, labels, orders, edits, bug: null, epoch: 1, seen: 0});
     this.classes = network.graph.spec.classes;
     this.classWeights = recipe.class_weights === "balanced" ? balancedWeights(labels, this.classes) : null;
     this.optimizer = new Optimizer(network, recipe);
@@ -240,7 +240,8 @@ class Trainer {
     const end = begin + this.recipe.batch_size;
     this.seen = total - end <= 1 ? total : end;
     const first = this.orders ? ((this.epoch - 1) * total) % this.orders.length : 0;
-    const indices = Array.from({length: this.seen - begin}, (_, i) => (this.orders ? this.orders[first + begin + i] : begin + i));
+    const indexAt = (place) => (this.orders ? this.orders[first + place] : place);
+    const indices = Array.from({length: this.seen - begin}, (_, i) => indexAt(begin + i));
     const images = new Float64Array(indices.length * size);
     indices.forEach((index, n) => images.set(this.images.subarray(index * size, (index + 1) * size), n * size));
     return {images, labels: indices.map((index) => this.labels[index])};
@@ -255,7 +256,7 @@ class Trainer {
     const logits = network.forward(images, labels.length, {training: true, edits});
     const smoothing = recipe.label_smoothing;
     const {loss, gradient, correct, weight} = crossEntropy(logits, labels, {classes, smoothing, classWeights});
-    network.backward(gradient);
+    network.backward(gradient, {bug: this.bug});
     this.optimizer.step(lr);
     this.average?.update();
     sums.loss += loss * weight;

@@ -36,10 +36,11 @@ class Session {
   choose({network: name = "main", variant = 0, seed = this.config.seeds[0], weights = "trained"}) {
     const {graph, title, seeds} = this.config.variants[variant], network = new Network(graph);
     if (weights === "trained") {
-      if (variant) throw new Error(`weights of a network that is not the run's must be initial. Got trained for ${title}.`);
+      if (variant) throw new Error(`weights of a network that is not the run's must be initial. Got trained: ${title}.`);
       network.load(this.payload.weights);
     } else {
-      if (!seeds.includes(seed)) throw new Error(`seed must be one of ${seeds.join(", ") || "none: the page has no initial weights"}. Got ${seed}.`);
+      const allowed = seeds.join(", ") || "none, as the page has no initial weights of this network";
+      if (!seeds.includes(seed)) throw new Error(`seed must be one of ${allowed}. Got ${seed}.`);
       network.load(initialState(graph, this.payload.normals[seed].data));
     }
     this.entries[name] = {network, variant, seed, edits: NO_EDITS, trainer: null};
@@ -109,7 +110,8 @@ class Session {
   compare({network: name} = {}) {
     let largest = {key: null, difference: 0};
     for (const [key, {data}] of Object.entries(this.entry(name).network.tensors)) {
-      const difference = data.reduce((most, value, i) => Math.max(most, Math.abs(value - this.payload.weights[key].data[i])), 0);
+      const trained = this.payload.weights[key].data;
+      const difference = data.reduce((most, value, i) => Math.max(most, Math.abs(value - trained[i])), 0);
       if (!(difference <= largest.difference)) largest = {key, difference};
     }
     return largest;
@@ -119,11 +121,12 @@ class Session {
    * Train until the last epoch, for some steps, or until `pause`: from a seed's "initial" weights or the "current" ones.
    *
    * Current weights go on with the momentum and the place in the epoch where the last call ended. `changes` are fields of
-   * the recipe. With `watch` {key, index}, steps have the update of that weight. Posts "epoch" after each epoch, and
+   * the recipe. With `watch` {key, index}, steps have the update of that weight; `bug` is planted in backward. Posts "epoch" after each epoch, and
    * "step" after each slice with the newest step.
    */
-  async train({network: name = "main", from = "current", seed, steps = Infinity, watch = null, ...changes} = {}) {
+  async train({network: name = "main", from = "current", seed, steps = Infinity, watch = null, bug = null, ...changes} = {}) {
     const trainer = this.trainer(name, from, seed, changes), history = [], start = performance.now();
+    trainer.bug = bug;
     let stepsDone = 0;
     await this.inSlices((isEnd) => {
       if (this.entry(name).trainer !== trainer) return true; // another network was chosen
@@ -148,7 +151,8 @@ class Session {
   /** Return the trainer that a call of `train` goes on with, or a new one. */
   trainer(name, from, seed, changes) {
     for (const [field, value] of Object.entries(changes)) {
-      const [allowed, isAllowed] = ALLOWED[field] ?? ["a setting of the run's recipe", () => field in this.config.recipe];
+      const isSetting = () => field in this.config.recipe;
+      const [allowed, isAllowed] = ALLOWED[field] ?? ["a setting of the run's recipe", isSetting];
       if (!isAllowed(value)) throw new Error(`${field} must be ${allowed}. Got ${value}.`);
     }
     if (!this.splits.train.labels.length) throw new Error("The page must have images to train on. Got none.");
@@ -164,7 +168,8 @@ class Session {
   async check({network: name, count = 3, bug = null} = {}) {
     const {network, edits} = this.entry(name), copied = new Network(network.graph), rows = [];
     copied.load(network.stateDict());
-    const {images, labels} = this.splits.train, pixels = images.subarray(0, (images.length / labels.length) * CHECKED_AT_ONCE);
+    const {images, labels} = this.splits.train, size = images.length / labels.length;
+    const pixels = images.subarray(0, size * CHECKED_AT_ONCE);
     const comparisons = checkGradients(copied, pixels, labels.subarray(0, CHECKED_AT_ONCE), {count, bug, edits});
     await this.inSlices(() => {
       const {value, done} = comparisons.next();
@@ -183,7 +188,6 @@ class Session {
 
   /** Call `work(isEnd)`, `isEnd` at the end of a slice, until it returns true or a pause comes. */
   async inSlices(work) {
-    const {port1, port2} = new MessageChannel(); // a timer would wait for 4 ms or more
     const {pauses} = this;
     let stopped;
     const running = new Promise((resolve) => (stopped = resolve));
@@ -193,18 +197,26 @@ class Session {
         const isEnd = performance.now() - begin > SLICE;
         if (work(isEnd)) break;
         if (!isEnd) continue;
-        await new Promise((resolve) => {
-          port1.onmessage = resolve;
-          port2.postMessage(null);
-        });
+        await nextTask();
         begin = performance.now();
       }
     } finally {
-      port1.close();
       this.running.delete(running);
       stopped();
     }
   }
+}
+
+/** Let messages arrive. A message to oneself comes back at once; a timer would take 4 ms or more. */
+function nextTask() {
+  return new Promise((resolve) => {
+    const {port1, port2} = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }
 
 /** Take a step; its `update` is what it did to one weight, and what the optimizer carried before and after. */
@@ -237,12 +249,15 @@ function notFinite({tensors}) {
 /** Return plain data with copies of its arrays of numbers. */
 function copies(value) {
   if (ArrayBuffer.isView(value)) return value.slice();
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value; // texts and shapes
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, copies(member)]));
 }
 
-const buffersOf = (value) =>
-  ArrayBuffer.isView(value) ? [value.buffer] : value && typeof value === "object" ? Object.values(value).flatMap(buffersOf) : [];
+/** Return the memory of all arrays of numbers in plain data. */
+function buffersOf(value) {
+  if (ArrayBuffer.isView(value)) return [value.buffer];
+  return value !== null && typeof value === "object" ? Object.values(value).flatMap(buffersOf) : [];
+}
 
 /** Answer messages {id, method, arguments} by {id, result} or {id, error}, a sentence; events are {event, result}. */
 function serve(scope) {
