@@ -121,8 +121,8 @@ class Session {
    * Train until the last epoch, for some steps, or until `pause`: from a seed's "initial" weights or the "current" ones.
    *
    * Current weights go on with the momentum and the place in the epoch where the last call ended. `changes` are fields of
-   * the recipe. With `watch` {key, index}, steps have the update of that weight; `bug` is planted in backward. Posts "epoch" after each epoch, and
-   * "step" after each slice with the newest step.
+   * the recipe; `bug`, a key of BUGS, is planted in backward. With `watch` {key, index}, steps have the update of that
+   * weight. Posts "epoch" after each epoch, and "step" after each slice with the newest step.
    */
   async train({network: name = "main", from = "current", seed, steps = Infinity, watch = null, bug = null, ...changes} = {}) {
     const trainer = this.trainer(name, from, seed, changes), history = [], start = performance.now();
