@@ -16,7 +16,8 @@ function formatNumber(value, digits = 4) {
 /** A number of at most five letters, for a cell: −0.76, 12.3, 4e−4. */
 function shortNumber(value) {
   const size = Math.abs(value);
-  if (size !== 0 && (size < 0.005 || size >= 1e4)) return value.toExponential(0).replaceAll("-", "−").replace("+", "");
+  if (size === 0) return "0";
+  if (size < 0.005 || size >= 1e4) return value.toExponential(0).replaceAll("-", "−").replace("+", "");
   return Number.isFinite(value) ? value.toFixed(size < 9.995 ? 2 : size < 99.95 ? 1 : 0).replace("-", "−") : formatNumber(value);
 }
 
@@ -65,8 +66,9 @@ const shade = (value) => Math.round(128 + 128 * Math.max(-1, Math.min(1, value |
 function arrange(count, height, width, room, { cell: fixed, maxCell = 40, minCell = 2, maxHeight = 300 }) {
   const gap = 6;
   for (let cell = fixed ?? maxCell; ; cell--) {
-    const columns = Math.max(1, Math.min(count, Math.floor((room + gap) / (width * cell + gap)))), rows = Math.ceil(count / columns);
-    const stepX = width * cell + gap, stepY = height * cell + gap, size = [columns * stepX - gap, rows * stepY - gap];
+    const stepX = width * cell + gap, stepY = height * cell + gap;
+    const rows = Math.ceil(count / Math.max(1, Math.floor((room + gap) / stepX))), columns = Math.ceil(count / rows);
+    const size = [columns * stepX - gap, rows * stepY - gap];
     if (fixed || cell <= minCell || (size[0] <= room && size[1] <= maxHeight)) return { cell, columns, stepX, stepY, size };
   }
 }
@@ -89,7 +91,7 @@ function paintMaps(canvas, values, [channels, height, width], grid, selected, li
   for (let channel = 0; channel < channels; channel++) {
     context.drawImage(small, 0, channel * height, width, height, ...corner(channel), width * cell, height * cell);
   }
-  if (cell >= 28) {
+  if (cell >= 30) {
     Object.assign(context, { fillStyle: colours.text, font: `${cell / 3.2}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle" });
     values.forEach((value, index) => {
       const [left, top] = corner(Math.floor(index / (height * width)));

@@ -183,7 +183,7 @@ function NetworkView() {
   return html`<section class="network" aria-labelledby="network-title"><div class="row"><h2 id="network-title">The network</h2>
     <${Choice} label="Show" value=${direction} onChange=${(value) => store.set({ direction: value })} options=${[
       { value: "forward", title: "values →" }, { value: "gradient", title: "← gradients" }]} /></div>
-    <div class="picture" ref=${frame}><div style="width: ${width}px"><canvas ref=${canvas} style="width: ${width}px"></canvas>
+    <div class="picture" ref=${frame}><div style="width: ${width}px">
     <svg ref=${svg} width=${width} height=${PICTURE_HEIGHT} role="group" aria-label="Layers" onKeyDown=${move}>
       <path class="flow" d=${flow} />
       ${blocks.map((block) => html`<${BlockFrame} key=${block.name} ...${{ block, boxes, trace, direction }}
@@ -196,7 +196,7 @@ function NetworkView() {
           html`<rect x=${x - BOX_SIZE / 2} y=${y - BOX_SIZE / 2} width=${BOX_SIZE} height=${BOX_SIZE} rx="5" />`}
         <text x=${x} y=${y + BOX_SIZE / 2 + 14} class="title">${title(step)}</text>
         <text x=${x} y=${y + BOX_SIZE / 2 + 27}>${step.kind === "Sum" ? "" : shapeText(step.shape)}</text>
-      </g>`)}</svg></div></div></section>`;
+      </g>`)}</svg><canvas ref=${canvas} style="width: ${width}px"></canvas></div></div></section>`;
 }
 
 const shapeText = (shape) => shape.join("×");
@@ -204,13 +204,13 @@ const shapeText = (shape) => shape.join("×");
 /** All maps of the chosen layer, and the chosen one enlarged until its numbers can be read. */
 function LayerMaps() {
   const state = useStore("layer", "trace", "channel", "pixel", "direction", "hover"), [zoom, setZoom] = useState(null);
-  const { layer, direction } = state, { shape, kind } = stepOf(layer), view = useRef();
+  const { layer, direction, config } = state, { shape, kind } = stepOf(layer), view = useRef();
   const values = valuesOf(layer), [channels, height, width] = mapShape(shape), limit = limitOf(values);
   const [channel, ...pixel] = placeOf(chosenNumber(state), shape), size = height * width;
   const cell = zoom ?? Math.max(12, Math.min(44, Math.floor(352 / Math.max(height, width))));
   const pick = (picked, row, column) => store.set({ channel: picked, pixel: [row, column], hover: null });
   const hover = (place) => store.set({ hover: place && { layer, index: (place[0] * height + place[1]) * width + place[2] } });
-  const what = direction === "gradient" ? "gradients of the loss" : "values";
+  const what = direction === "gradient" ? `gradients of the loss for class ${config.classes[traceLabel()]}` : "values";
   const place = (at) => shape.length === 3 ? `row ${at[1]}, column ${at[2]}` : `number ${at[1] * 16 + at[2]}`;
   const describe = (at, value) => `${channels > 1 ? `channel ${at[0]}, ` : ""}${place(at)}: ${formatNumber(value)}`;
   useEffect(() => {

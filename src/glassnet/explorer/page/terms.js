@@ -157,7 +157,7 @@ function biasOf(step, index) {
  * At the entry of a block there are two paths, "shortcut" and "body".
  */
 function arrivals(name, index) {
-  return flowOf(store.state.graph).filter(({ inputs }) => inputs.includes(name)).map((reader) => {
+  const groups = flowOf(store.state.graph).filter(({ inputs }) => inputs.includes(name)).map((reader) => {
     const isSkip = reader.kind === "Sum" && reader.inputs[0] === name, isEntry = stepOf(name).block !== reader.block;
     const path = isEntry && reader.block ? (isSkip || reader.lane === "shortcut" ? "shortcut" : "body") : null;
     const isOff = isSkip && store.state.edits.skipsOff.has(reader.block), gradients = gradientOf(reader.name);
@@ -165,6 +165,7 @@ function arrivals(name, index) {
     return { title: path ? PATHS[path].title : `from ${reader.name}`, path, block: reader.block, terms: terms.map((term) => ({
       name: reader.name, gradient: gradients[term.index], value: gradients[term.index] * term.factor, ...term })) };
   });
+  return groups.sort((one, other) => (other.path === "shortcut") - (one.path === "shortcut"));
 }
 
 const PATHS = {

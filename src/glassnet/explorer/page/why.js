@@ -19,9 +19,10 @@ function Terms({ terms, first = 6 }) {
   const bar = (value, colour = value < 0 ? "diverging-0" : "diverging-4") => html`<b style=${`background: var(--${colour});
     width: ${50 * Math.abs(value) / limit}%; ${value < 0 ? "right" : "left"}: 50%`}></b>`;
   return html`<table class="terms"><tbody>${sorted.slice(0, count).map(({ label, text, value, colour }, row) => html`
-    <tr key=${row}><th scope="row">${label()}</th><td>${text?.()}</td><td><i class="bar">${bar(value, colour)}</i></td>
+    <tr key=${row}><th scope="row">${label()} <span class="factors">${text?.()}</span></th>
+      <td><i class="bar">${bar(value, colour)}</i></td>
       <td class="number">${formatNumber(value)}</td></tr>`)}
-    ${rest.length > 0 && html`<tr><th scope="row" colspan="3"><button class="link" disabled=${isOpen}
+    ${rest.length > 0 && html`<tr><th scope="row" colspan="2"><button class="link" disabled=${isOpen}
       onClick=${() => open(true)}>${rest.length} smaller ones</button></th>
       <td class="number">${formatNumber(sumOfTerms(rest))}</td></tr>`}</tbody></table>`;
 }
@@ -122,7 +123,8 @@ function Backward({ step, index }) {
       `${gradient > 0 ? "grow" : "fall"} by about ${size}`}.</p>
     <h3>What arrives here: gradient × factor of each number that was computed from it</h3>
     ${groups.map((group) => html`<div key=${group.title}>${groups.length > 1 && html`<h4>${group.title}</h4>`}
-      <${Terms} terms=${arriving(group)} first=${4} /></div>`)}
+      ${group.terms.length ? html`<${Terms} terms=${arriving(group)} first=${4} />` :
+        html`<p class="quiet">Nothing: no number on this path was computed from it.</p>`}</div>`)}
     ${groups.length ? html`<${SumCheck} engine=${gradient} parts=${groups.map(({ title, terms }) => ({ label: title, value: sumOfTerms(terms) }))} />` :
       html`<${LogitGradient} ...${{ name, index }} />`}
     ${paths && html`<${PathMaps} ...${{ step, index, paths }} />`}
