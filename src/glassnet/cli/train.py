@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,11 +122,19 @@ def train(
     if not ProcessGroup.from_environment().is_first:
         return  # the first of several processes prints
     last, written = finished.metrics, str(finished.path / "report.html") if report else None
-    show(
-        {"run": str(finished.path), "report": written, **last},
-        f"{finished.summary}\nRun    {finished.path}" + (f"\nReport {written}" if written else ""),
-        as_json,
-    )
+    lines = [finished.summary, f"Run    {finished.path}", *_page_lines(finished.path, written)]
+    show({"run": str(finished.path), "report": written, **last}, "\n".join(lines), as_json)
+
+
+def _page_lines(run: Path, report: str | None) -> list[str]:
+    """Return the lines about the report, and the command of the live page where the network fits into one."""
+    from glassnet.measures.live_page import fits_live_page
+    from glassnet.training.run_folder import RunFolder
+
+    if report is None:
+        return []
+    fits = fits_live_page(ResNetSpec.from_dict(RunFolder(run).read_config()["spec"]))
+    return [f"Report {report}", *([f"Live   glassnet explore {shlex.quote(str(run))}"] if fits else [])]
 
 
 def _check_network(network: Network, data: Dataset) -> None:

@@ -10,15 +10,14 @@ from glassnet.errors import ConfigError, GlassnetError, RunError, class_error
 from glassnet.explorer.page import render_page
 from glassnet.explorer.payload import build_payload
 from glassnet.files import write_atomically
+from glassnet.layer_graph import parameter_count
+from glassnet.measures.live_page import LIVE_PAGE, MAX_PARAMETERS, MAX_SIDE, fits_live_page
 
 if TYPE_CHECKING:
     from glassnet.data import Dataset
     from glassnet.training import Model
 
 __all__ = ["Explorer", "write_explorer"]
-
-MAX_PARAMETERS = 1_000_000
-MAX_SIDE = 64  # pixels
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +51,7 @@ def write_explorer(model: Model, dataset: Dataset | None = None, output: Path | 
             missing = f"The page has no images of the run. {error}"
     elif dataset.classes != model.classes:
         raise class_error(model.classes, dataset.classes)
-    path = model.path / "explore.html" if output is None else output
+    path = model.path / LIVE_PAGE if output is None else output
     title = f"{model.path.resolve().name}: {model.network.spec.preset}"
     html = render_page(title, build_payload(model, dataset, missing)).encode("utf-8", errors="replace")
     try:
@@ -63,9 +62,11 @@ def write_explorer(model: Model, dataset: Dataset | None = None, output: Path | 
 
 
 def _check_size(model: Model) -> None:
-    count, (height, width) = model.network.parameter_count, model.network.spec.size
-    if count > MAX_PARAMETERS or max(height, width) > MAX_SIDE:
+    spec = model.network.spec
+    if not fits_live_page(spec):
+        height, width = spec.size
         raise ConfigError(
             f"{model.path} must have at most {MAX_PARAMETERS:,} parameters and images of {MAX_SIDE}×{MAX_SIDE} pixels "
-            f"for a live page. Got {count:,} parameters and images of {height}×{width}. Use glassnet report."
+            f"for a live page. Got {parameter_count(spec):,} parameters and images of {height}×{width}. Use glassnet "
+            "report."
         )

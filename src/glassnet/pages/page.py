@@ -77,12 +77,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole page: title, key figures (name, value), summary (sentences) and sections."""
+    """A whole page: title, key figures (name, value), summary (sentences), sections and links (text, relative path)."""
 
     title: str
     key_figures: Sequence[tuple[str, str]]
     summary: Sequence[str]
     sections: Sequence[Section]
+    links: Sequence[tuple[str, str]] = ()
 
 
 def render(page: Page) -> str:

@@ -13,6 +13,7 @@ from glassnet.pages import figures
 from glassnet.pages.page import Block, Page, Section, Table, write_page
 from glassnet.pages.text import Cell, first_names, format_shape, format_value, isolate, pluralize, shorten
 from glassnet.reports.class_results import class_blocks
+from glassnet.reports.live_page_link import with_live_page
 from glassnet.reports.run_results import data_name, engine_title, image_names, training_seconds
 from glassnet.training.early_stopping import describe_stop
 from glassnet.training.log_line import value_on_test_set
@@ -63,8 +64,8 @@ def write_report(
             f"The data of a report on {model.path} must have its classes ({first_names(model.classes)}). Got "
             f"{len(dataset.classes)} classes ({first_names(dataset.classes)})."
         )
-    page = build_page(model, dataset, missing, outcome)
-    return Report(write_page(page, Path(model.path) / "report.html" if path is None else Path(path)), page.title)
+    page, path = build_page(model, dataset, missing, outcome), Path(path or model.path / "report.html")
+    return Report(write_page(with_live_page(page, model, path), path), page.title)
 
 
 def build_page(
