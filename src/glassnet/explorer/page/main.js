@@ -86,7 +86,7 @@ async function start() {
     stop();
     chooseNumber(layer, indexOfLargest(valuesOf(layer)));
   });
-  await refreshWeights();
+  await refreshWeights({ origin: { kind: "trained" } });
 }
 
 const tracer = new Tracer();

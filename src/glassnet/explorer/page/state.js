@@ -112,6 +112,7 @@ const store = new Store({
   edits: NO_EDITS,
   changedWeights: new Map(),  // key -> Float64Array, where it differs from the network's own
   weights: null,  // {key: {shape, data}}: the network's own
+  origin: { kind: "trained" },  // of the weights: "trained", "initial", "training" with the settings of gn.train, "other"
   trace: null,  // {loss, logits, probabilities, outputs, outputGradients, pathGradients, gradients}
   layer: "conv1",  // the tensor on screen
   channel: 0,
@@ -206,11 +207,12 @@ function stacked(images) {
 async function refreshWeights(changes = {}) {
   const weights = await session.call("state", { network: store.state.network });
   store.forget();
-  store.replace({ ...changes, weights, changedWeights: new Map() });
+  store.replace({ origin: { kind: "other" }, ...changes, weights, changedWeights: new Map() });
 }
 
 /** Show another of config.variants, from the initial weights of a seed or from the trained ones. */
 async function chooseNetwork({ variant, seed, weights }) {
   await session.call("choose", { network: store.state.network, variant, seed, weights });
-  await refreshWeights({ variant, seed, graph: store.state.config.variants[variant].graph, edits: NO_EDITS });
+  const { graph } = store.state.config.variants[variant];
+  await refreshWeights({ variant, seed, graph, edits: NO_EDITS, origin: { kind: weights } });
 }
