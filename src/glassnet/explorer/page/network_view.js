@@ -149,7 +149,7 @@ const normOf = (values) => Math.sqrt(values.reduce((sum, value) => sum + value *
 function BlockFrame({ block, boxes, trace, direction, skipOff }) {
   const { name, left, right, sum, upper } = block, top = upper.length ? LANE.shortcut : 50;
   const paths = direction === "gradient" && sum ? trace.pathGradients?.[name] : null;
-  const amount = (path) => paths ? ` ‖${formatNumber(normOf(paths[path]), 2)}‖` : "";
+  const amount = (path) => paths?.[path] ? ` ‖${formatNumber(normOf(paths[path]), 2)}‖` : "";
   const end = sum && boxes[sum].x;
   return html`<g class=${skipOff ? "block off" : "block"}>
     <rect class="frame" x=${left} y="4" width=${right - left} height=${PICTURE_HEIGHT - 8} rx="8" />
