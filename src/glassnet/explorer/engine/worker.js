@@ -2,7 +2,7 @@
 
 const SLICE = 25; // milliseconds of work, after which a message of the page may arrive
 const EVALUATED_AT_ONCE = 256; // images
-const CHECKED_AT_ONCE = 8; // images
+const CHECKED_AT_ONCE = 4; // images: each comparison takes 4 forward passes or more
 
 /** What a training may change in the run's recipe, beside choices: what is allowed, and whether a value is. */
 const isCount = (value) => Number.isInteger(value) && value >= 1;
@@ -118,7 +118,8 @@ class Session {
   }
 
   /**
-   * Train until the last epoch, for some steps, or until `pause`: from a seed's "initial" weights or the "current" ones.
+   * Train until the last epoch, for some `steps` or to the end of an "epoch", or until `pause`. From a seed's "initial"
+   * weights, or the "current" ones.
    *
    * Current weights go on with the momentum and the place in the epoch where the last call ended. `changes` are fields of
    * the recipe; `bug`, a key of BUGS, is planted in backward. With `watch` {key, index}, steps have the update of that
@@ -129,9 +130,9 @@ class Session {
     trainer.bug = bug;
     let stepsDone = 0;
     await this.inSlices((isEnd) => {
-      if (this.entry(name).trainer !== trainer) return true; // another network was chosen
+      if (this.entry(name).trainer !== trainer || trainer.isDone) return true; // another network was chosen
       const {record, ...numbers} = watch ? watchedStep(trainer, watch) : trainer.step();
-      const isLast = ++stepsDone >= steps || trainer.isDone;
+      const isLast = ++stepsDone >= steps || (steps === "epoch" && record !== null) || trainer.isDone;
       if (!Number.isFinite(numbers.loss)) throw new Error(divergence(numbers));
       if (record) {
         const {loss, accuracy} = trainer.withAverage(() => this.evaluate({network: name}));
@@ -148,6 +149,11 @@ class Session {
     return {history, seconds: (performance.now() - start) / 1000, stepsDone};
   }
 
+  /** Change settings of the recipe while a training runs. */
+  change({network: name = "main", ...changes}) {
+    this.trainer(name, "current", null, changes);
+  }
+
   /** Return the trainer that a call of `train` goes on with, or a new one. */
   trainer(name, from, seed, changes) {
     for (const [field, value] of Object.entries(changes)) {
@@ -162,6 +168,12 @@ class Session {
     const order = this.payload.order[entry.seed]?.data;
     entry.trainer ??= new Trainer(entry.network, recipe, this.splits.train, order, entry.edits);
     return entry.trainer;
+  }
+
+  /** Return the bugs of BUGS that a network can have. */
+  bugs({network: name} = {}) {
+    const kinds = new Set(this.entry(name).network.layers().map((layer) => layer.node?.kind));
+    return Object.fromEntries(Object.entries(BUGS).filter(([, {kind}]) => kinds.has(kind)));
   }
 
   /** Compare gradients with central differences, `count` for each parameter; posts each as "check". */

@@ -1,0 +1,56 @@
+"use strict";
+// window.glassnet: the page's network for scripts and tests. Images are {shape: [N, C, H, W], data}, pixels as in the data.
+
+/** Tensors with their shapes: {key: {shape, data}}. */
+const withShapes = (gradients) =>
+  Object.fromEntries(Object.entries(gradients).map(([key, data]) => [key, { shape: store.state.weights[key].shape, data }]));
+
+window.glassnet = {
+  /** Fulfilled when the network has computed for the first time; rejected with the reason why it cannot. */
+  ready: new Promise((resolve, reject) => {
+    const stop = store.subscribe(({ trace, problem }) => {
+      if (!trace && !problem) return;
+      stop();
+      if (trace) resolve();
+      else reject(new Error(problem));
+    });
+  }),
+
+  /** The network on screen, as `glassnet.graph` gives it. */
+  get graph() {
+    return store.state.graph;
+  },
+
+  /** The loss of images in training mode, and its gradient with respect to every parameter: {loss, gradients}. */
+  async gradients(images, labels) {
+    await this.ready;
+    const { loss, gradients } = await session.call("trace", { network: store.state.network, images, labels: [...labels], training: true });
+    return { loss, gradients: withShapes(gradients) };
+  },
+
+  /**
+   * Train the network on screen, and answer {history, seconds, stepsDone}.
+   *
+   * It starts from the initial weights of `seed` (by default the run's) with the run's recipe and order of images, or with
+   * `{from: "current"}` from the weights that it has. `steps` ends it early; other options are fields of the recipe.
+   */
+  async train({ from = "initial", seed = store.state.config.seeds[0], ...options } = {}) {
+    await this.ready;
+    const answer = await session.call("train", { network: store.state.network, from, seed, ...options });
+    await refreshWeights(from === "initial" ? { seed, edits: NO_EDITS } : {});
+    return answer;
+  },
+
+  /** All parameters and buffers: {key: {shape, data}}. */
+  async stateDict() {
+    await this.ready;
+    return session.call("state", { network: store.state.network });
+  },
+
+  /** Classify the images of a split, "test" or "train": {loss, accuracy, predictions, probabilities}. */
+  async evaluate(split = "test") {
+    await this.ready;
+    return session.call("evaluate", { network: store.state.network, split });
+  },
+};
+window.glassnet.ready.catch(() => {});  // the page shows the reason itself

@@ -1,0 +1,96 @@
+"use strict";
+// The panel "Break": a bug is planted in the backward pass. The loss falls nevertheless; central differences find it.
+
+const EPOCHS_BROKEN = 3;
+const HIDDEN = "hidden";
+const COMPARED = 2;  // gradients of each parameter
+
+store.replace({ breaking: { bugs: null, choice: null, bug: null, isRunning: false, rows: [], losses: { correct: [], broken: [] } } });
+
+function setBreaking(changes) {
+  store.replace({ breaking: { ...store.state.breaking, ...changes } });
+}
+
+/** Choose a bug by its key, or one that only the check knows. */
+function chooseBug(choice) {
+  const keys = Object.keys(store.state.breaking.bugs), bug = choice === HIDDEN ? keys[Math.floor(Math.random() * keys.length)] : choice;
+  setBreaking({ choice, bug, rows: [], losses: { correct: [], broken: [] } });
+}
+
+/** Train with and without the bug from the same weights, and check its gradients meanwhile. */
+async function plantBug() {
+  const { variant, seed, config, breaking: { bug } } = store.state, hasSeed = config.variants[variant].seeds.includes(seed);
+  setBreaking({ isRunning: true, rows: [], losses: { correct: [], broken: [] } });
+  try {
+    const start = { variant: hasSeed ? variant : 0, seed, weights: hasSeed ? "initial" : "trained" };
+    for (const network of ["correct", "broken"]) await session.call("choose", { network, ...start });
+    const train = (network, planted) => session.call("train", { network, epochs: EPOCHS_BROKEN, warmup: 0, bug: planted });
+    await Promise.all([session.call("check", { network: "broken", count: COMPARED, bug }), train("correct", null), train("broken", bug)]);
+  } finally {
+    setBreaking({ isRunning: false });
+  }
+}
+
+function receiveLoss({ network, epoch, step, stepsPerEpoch, loss }) {
+  const { losses } = store.state.breaking;
+  if (network in losses) setBreaking({ losses: { ...losses, [network]: [...losses[network], [(epoch - 1) * stepsPerEpoch + step, loss]] } });
+}
+
+/** The comparisons by parameter, as backward reaches them: {key, passed, kinks, worst}. */
+function checkedParameters(rows) {
+  const byKey = new Map();
+  for (const row of rows) byKey.set(row.key, [...(byKey.get(row.key) ?? []), row]);
+  return [...byKey].map(([key, compared]) => {
+    const smooth = compared.filter(({ kink }) => !kink);
+    const worst = smooth.reduce((one, other) => !one || other.error > one.error ? other : one, null);
+    return { key, worst, kinks: compared.length - smooth.length, passed: smooth.every(({ passed }) => passed) };
+  });
+}
+
+function Verdict({ parameters, isRunning }) {
+  const wrong = parameters.find(({ passed }) => !passed), right = parameters.slice(0, parameters.indexOf(wrong)).at(-1);
+  if (!wrong) return isRunning || !parameters.length ? null : html`<p class="sum">All gradients agree with the central differences.</p>`;
+  return html`<p class="sum" role="status">The gradient of <strong>${wrong.key}</strong> is wrong.
+    ${right && html` Backward runs from the last layer to the first, and to ${right.key} all is right: the mistake is in what lies between them.`}</p>`;
+}
+
+function CheckTable({ parameters }) {
+  return html`<table class="terms"><caption class="unseen">Gradients and central differences</caption>
+    <thead><tr><th scope="col">parameter</th><th scope="col">backward</th><th scope="col">difference</th><th scope="col"></th></tr></thead>
+    <tbody>${parameters.map(({ key, worst, passed, kinks }) => html`<tr key=${key}><th scope="row">${key}</th>
+      <td class="number">${worst ? formatNumber(worst.backward) : ""}</td><td class="number">${worst ? formatNumber(worst.difference) : ""}</td>
+      <td>${worst ? (passed ? "right" : html`<strong class="wrong">wrong</strong>`) : "kink"}
+        ${worst && kinks > 0 && html`<small> and ${kinks} at a kink</small>`}</td></tr>`)}</tbody></table>
+    ${parameters.some(({ kinks }) => kinks) && html`<p class="quiet">At a kink, an input of ReLU changes its sign between both sides, or another
+      pixel becomes the largest of its window. The loss has no derivative there, so nothing is compared.</p>`}`;
+}
+
+async function openBreaking() {
+  setBreaking({ bugs: await session.call("bugs", {}) });
+  chooseBug(Object.keys(store.state.breaking.bugs)[0]);
+  session.on("step", receiveLoss);
+  session.on("check", (row) => setBreaking({ rows: [...store.state.breaking.rows, row] }));
+}
+
+function Break() {
+  const { breaking: { bugs, choice, bug, isRunning, rows, losses } } = useStore("breaking");
+  useEffect(() => {
+    if (!bugs) attempt(openBreaking);
+  }, []);
+  if (!bug) return null;
+  const parameters = checkedParameters(rows), title = choice === HIDDEN ? "with the hidden bug" : "with the bug";
+  return html`<h2>Plant a bug in the backward pass</h2>
+    <${Choice} label="Bug" value=${choice} onChange=${chooseBug} options=${[...Object.entries(bugs).map(([key, { title: name }]) =>
+      ({ value: key, title: name })), { value: HIDDEN, title: "A hidden one" }]} />
+    <p>${choice === HIDDEN ? "One of these bugs, drawn at random. Find out which by where the gradients begin to be wrong." : bugs[bug].sentence}</p>
+    <div class="buttons">${isRunning ? html`<button class="main" onClick=${() => session.call("pause")}>Stop</button>`
+      : html`<button class="main" onClick=${() => attempt(plantBug)}>Plant, train and check</button>`}
+      ${choice === HIDDEN && html`<button onClick=${() => chooseBug(bug)}>Reveal</button>`}</div>
+    <${Verdict} parameters=${parameters} isRunning=${isRunning} />
+    <div class="columns halves">
+      ${parameters.length > 0 && html`<div><h3>Each gradient against a central difference</h3><${CheckTable} parameters=${parameters} /></div>`}
+      ${losses.broken.length > 0 && html`<${LineChart} title="The loss falls with the bug, too" xLabel="step" yLabel="loss"
+        series=${[{ title: "without a bug", colour: "accent", points: losses.correct }, { title, colour: "second", points: losses.broken }]} />`}</div>`;
+}
+
+PANELS.push({ key: "break", title: "Break", component: Break });

@@ -1,0 +1,228 @@
+"use strict";
+// The panel "Train": the network learns here, step by step or epoch by epoch, beside its twin with or without skips.
+
+const LEARNERS = { main: "accent", twin: "second" };  // the networks that train, and their colours in charts
+
+/** What the reader chose, and what the training has given so far; both stay while other panels are open. */
+const NEW_TRAINING = {
+  isRunning: false,
+  isReset: false,  // the network has the weights that the training starts from, or has learned since
+  isRepeated: true,  // so far this is the run's own training: no setting, weight or switch was changed
+  numbers: null,  // of the newest step
+  update: null,  // what that step did to the chosen weight
+  losses: { main: [], twin: [] },  // [step, loss]
+  norms: {},  // by network: the gradient norms of the newest step, by key
+  records: { main: [], twin: [] },  // one an epoch
+  difference: null,  // from the run's weights at the end: {key, difference}
+};
+
+store.replace({ training: { ...NEW_TRAINING, hasTwin: false, start: "initial", settings: {} } });
+
+function setTraining(changes) {
+  store.replace({ training: { ...store.state.training, ...changes } });
+}
+
+/** The index in config.variants of the network on screen with other {skip, blocks, norm}; −1 if the page has none. */
+function variantWith(changes, { config: { variants }, variant } = store.state) {
+  const fields = ({ skip, blocks, norm }) => JSON.stringify([skip, blocks, norm]), wanted = fields({ ...variants[variant], ...changes });
+  return variants.findIndex((other) => fields(other) === wanted);
+}
+
+const trainingRecipe = ({ config, training } = store.state) => ({ ...config.recipe, ...training.settings });
+
+/** Whether a training from here is the one that the run made. */
+function isRunsOwn({ config, training, variant, seed, edits, changedWeights } = store.state) {
+  const isChanged = edits.skipsOff.size || edits.muted.size || changedWeights.size;
+  const isSame = Object.entries(training.settings).every(([field, value]) => value === config.recipe[field]);
+  return !isChanged && isSame && !variant && seed === config.seeds[0] && training.start === "initial";
+}
+
+/** Give the network, and its twin, the weights that a training starts from. */
+async function resetTraining({ variant = store.state.variant, seed = store.state.seed, ...changes } = {}) {
+  await session.call("pause");
+  const { seeds } = store.state.config.variants[variant], chosen = seeds.includes(seed) ? seed : seeds[0] ?? seed;
+  setTraining({ ...NEW_TRAINING, ...changes, isReset: true });
+  const start = seeds.length && (variant || store.state.training.start === "initial") ? "initial" : "trained";
+  setTraining({ start });
+  await chooseNetwork({ variant, seed: chosen, weights: start });
+  const twin = variantWith({ skip: !store.state.config.variants[variant].skip });
+  if (store.state.training.hasTwin) await session.call("choose", { network: "twin", variant: twin, seed: chosen, weights: "initial" });
+}
+
+/** Run a reaction to the reader's hand; what fails is shown. */
+async function attempt(action) {
+  try {
+    await action();
+  } catch (error) {
+    store.replace({ problem: error.message });
+  }
+}
+
+/** Take steps with each network: a number of them, to the end of an "epoch", or all. */
+async function trainFor(steps) {
+  if (!store.state.training.isReset) await resetTraining();
+  const { training: { hasTwin, settings, isRepeated }, weight } = store.state;
+  setTraining({ isRunning: true, isRepeated: isRepeated && isRunsOwn() });
+  const watch = steps === 1 ? weight ?? firstWeight() : null;
+  try {
+    await Promise.all(Object.keys(LEARNERS).slice(0, hasTwin ? 2 : 1).map((network) =>
+      session.call("train", { network, steps, watch, ...settings })));
+  } finally {
+    setTraining({ isRunning: false });
+    await refreshWeights();
+  }
+  const { training } = store.state, isDone = training.records.main.length >= trainingRecipe().epochs;
+  if (isDone && training.isRepeated) setTraining({ difference: await session.call("compare", {}) });
+}
+
+const firstWeight = () => ({ key: Object.keys(store.state.weights).find((key) => key.endsWith(".weight")), index: 0 });
+
+function receiveStep({ network, update = null, gradientNorms, ...numbers }) {
+  if (!(network in LEARNERS)) return;
+  const { losses, norms } = store.state.training, step = (numbers.epoch - 1) * numbers.stepsPerEpoch + numbers.step;
+  setTraining({
+    losses: { ...losses, [network]: [...losses[network], [step, numbers.loss]] },
+    norms: { ...norms, [network]: gradientNorms },
+    ...(network === "main" && { numbers, update }),
+  });
+}
+
+function receiveEpoch({ network, ...record }) {
+  if (!(network in LEARNERS)) return;
+  const { records } = store.state.training;
+  setTraining({ records: { ...records, [network]: [...records[network], record] } });
+  if (network === "main") refreshWeights();  // the rest of the page follows
+}
+
+/** Change a setting of the recipe; a training that runs takes it from its next step on. */
+function setSetting(field, value) {
+  const { training: { settings, isRunning, hasTwin } } = store.state;
+  setTraining({ settings: { ...settings, [field]: value }, isRepeated: false });
+  if (!isRunning) return;
+  for (const network of Object.keys(LEARNERS).slice(0, hasTwin ? 2 : 1)) attempt(() => session.call("change", { network, [field]: value }));
+}
+
+/** Which network, from which weights. */
+function TrainedNetwork() {
+  const { config: { variants }, variant, seed, training: { start, hasTwin, isRunning } } = useStore("variant", "seed", "training");
+  const current = variants[variant], has = (changes) => variantWith(changes) >= 0;
+  const choose = (changes) => attempt(() => resetTraining({ variant: variantWith(changes) }));
+  const blocks = [...new Set(variants.map((other) => JSON.stringify(other.blocks)))].filter((text) => has({ blocks: JSON.parse(text) }));
+  const norms = ["batch", "none"].filter((norm) => has({ norm })), hasOther = has({ skip: !current.skip }) && current.seeds.length;
+  return html`<div class="columns">
+    ${hasOther && html`<${Choice} label="Connections" value=${current.skip} onChange=${(skip) => choose({ skip })}
+      options=${[{ value: true, title: "residual" }, { value: false, title: "plain" }]} />`}
+    ${blocks.length > 1 && html`<${Choice} label="Blocks" value=${JSON.stringify(current.blocks)}
+      onChange=${(text) => choose({ blocks: JSON.parse(text) })}
+      options=${blocks.map((text) => ({ value: text, title: String(sumOf(JSON.parse(text))) }))} />`}
+    ${norms.length > 1 && html`<${Choice} label="Normalization" value=${current.norm} onChange=${(norm) => choose({ norm })}
+      options=${norms.map((norm) => ({ value: norm, title: norm === "batch" ? "BatchNorm" : "none" }))} />`}
+    ${current.seeds.length > 1 && html`<${Choice} label="Seed" value=${seed} onChange=${(value) => attempt(() => resetTraining({ seed: value }))}
+      options=${current.seeds.map((value) => ({ value, title: String(value) }))} />`}
+    ${!variant && current.seeds.length > 0 && html`<${Choice} label="Start from" value=${start}
+      onChange=${(value) => attempt(() => resetTraining({ start: value, hasTwin: hasTwin && value === "initial" }))}
+      options=${[{ value: "initial", title: "initial weights" }, { value: "trained", title: "trained weights" }]} />`}
+  </div>
+  ${hasOther && html`<div class="buttons"><label class="switch"><input type="checkbox" checked=${hasTwin} disabled=${isRunning}
+    onChange=${(event) => attempt(() => resetTraining({ hasTwin: event.target.checked, start: "initial" }))} />
+    Train its ${current.skip ? "plain" : "residual"} twin beside it, from the same weights</label></div>`}`;
+}
+
+const sumOf = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
+
+function TrainingSettings() {
+  const { config } = useStore("training"), { lr, momentum, batch_size, epochs, optimizer } = trainingRecipe();
+  const sizes = [...new Set([16, 32, 64, 128, config.recipe.batch_size])].sort((one, other) => one - other);
+  return html`<div class="settings"><${Slider} label="Learning rate" min=${-4} max=${1} step=${0.05} value=${Math.log10(lr)}
+      text=${(value) => formatNumber(10 ** value, 2)} onInput=${(value) => setSetting("lr", 10 ** value)} />
+    ${optimizer === "sgd" && html`<${Slider} label="Momentum" min=${config.recipe.nesterov ? 0.01 : 0} max=${0.99} step=${0.01}
+      value=${momentum} onInput=${(value) => setSetting("momentum", value)} />`}
+    <${Slider} label="Epochs" min=${1} max=${Math.max(40, config.recipe.epochs)} value=${epochs} onInput=${(value) => setSetting("epochs", value)} />
+    <${Choice} label="Batch size" value=${batch_size} onChange=${(value) => setSetting("batch_size", value)}
+      options=${sizes.map((value) => ({ value, title: String(value) }))} /></div>`;
+}
+
+function TrainingButtons() {
+  const { training: { isRunning, numbers, records, isReset, start }, config, seed, variant } = useStore("training", "seed", "variant");
+  const { epochs, optimizer, schedule } = trainingRecipe(), isDone = records.main.length >= epochs;
+  const button = (title, steps, kind) => html`<button class=${kind} disabled=${isRunning || isDone}
+    onClick=${() => attempt(() => trainFor(steps))}>${title}</button>`;
+  const from = config.variants[variant].seeds.length && start === "initial" ? `the initial weights of seed ${seed}` : "the run's weights";
+  return html`<div class="buttons">
+      ${isRunning ? html`<button class="main" onClick=${() => session.call("pause")}>Pause</button>` : button("Run", Infinity, "main")}
+      ${button("One epoch", "epoch")}${button("One step", 1)}
+      <button disabled=${isRunning} onClick=${() => attempt(() => resetTraining())}>Reset</button></div>
+    <p class="quiet" role="status">${numbers
+      ? `Epoch ${numbers.epoch} of ${epochs}, step ${numbers.step} of ${numbers.stepsPerEpoch}: loss ${formatNumber(numbers.loss)} at a learning ` +
+        `rate of ${formatNumber(numbers.lr, 3)}.${isDone ? " Reset to train anew." : ""}`
+      : `${isReset ? "The network has" : "A training starts from"} ${from}. Optimizer ${optimizer}, schedule ${schedule}.`}</p>`;
+}
+
+function TrainingCharts() {
+  const { training: { losses, records, norms, hasTwin, isRepeated }, config, variant } = useStore("training", "variant");
+  const { skip } = config.variants[variant], kinds = skip ? ["residual", "plain"] : ["plain", "residual"];
+  const line = (of) => Object.entries(LEARNERS).slice(0, hasTwin ? 2 : 1).map(([network, colour], index) =>
+    ({ title: `${kinds[index]} network`, colour, points: of(network) }));
+  const layers = Object.keys(norms.main ?? {}).filter((key) => store.state.weights[key]?.shape.length > 1);
+  const python = { title: "the Python run", colour: "shadow", points: config.history.map(({ epoch, test_accuracy }) => [epoch, test_accuracy]) };
+  const accuracy = line((network) => records[network].map(({ epoch, test_accuracy }) => [epoch, test_accuracy]));
+  if (!losses.main.length) return null;
+  return html`<div class="charts"><${LineChart} title="Loss" xLabel="step" yLabel="loss" series=${line((network) => losses[network])} />
+    ${records.main.length > 0 && html`<${LineChart} title="Accuracy on the test images" xLabel="epoch" yLabel="accuracy"
+      series=${isRepeated ? [python, ...accuracy] : accuracy} />`}
+    ${layers.length > 0 && html`<${LineChart} title="Gradient norm of each layer's weights" log=${true} xLabel="layer, from the first to the last" yLabel="norm"
+      series=${line((network) => layers.flatMap((key, index) => norms[network]?.[key] > 0 ? [[index + 1, norms[network][key]]] : []))} />`}</div>`;
+}
+
+/** What a step did to one weight: from its gradient to its new value. */
+function WeightUpdate() {
+  const { training: { update, isRunning, numbers }, weight, weights } = useStore("training", "weight", "weights");
+  const { key, index } = weight ?? firstWeight(), keys = Object.keys(weights).filter((name) => !/\.(running_|num_)/.test(name));
+  const choose = (next) => store.set({ weight: { key, index, ...next } });
+  return html`<h3>What one step does to a weight</h3><p class="row"><select aria-label="parameter" value=${key}
+      onChange=${(event) => choose({ key: event.target.value, index: 0 })}>${keys.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>
+    <label>number <input type="number" min="0" max=${weights[key].data.length - 1} value=${index}
+      onChange=${(event) => choose({ index: Math.max(0, Math.min(weights[key].data.length - 1, Math.round(event.target.value) || 0)) })} /></label>
+    <button disabled=${isRunning} onClick=${() => attempt(() => trainFor(1))}>One step</button></p>
+    ${update && html`<${UpdateTerms} update=${update} lr=${numbers.lr} />`}`;
+}
+
+/** The optimizer's lines for one weight, with its numbers; each line has those of the lines above it. */
+function UpdateTerms({ update: { key, before, after, gradient, carried, carriedBefore }, lr }) {
+  const { optimizer, momentum, nesterov, weight_decay, weight_decay_scope, body_lr } = trainingRecipe(), number = (value) => formatNumber(value, 5);
+  const decay = weight_decay_scope === "all" || store.state.weights[key].shape.length > 1 ? weight_decay : 0;
+  const rate = key.startsWith("fc.") ? lr : lr * body_lr, g = gradient + decay * before, isAdam = optimizer !== "sgd";
+  const rows = [
+    ["gradient", "", gradient],
+    ...(decay && optimizer !== "adamw" ? [["with weight decay g", `gradient + ${number(decay)} · ${number(before)}`, g]] : []),
+    ...(isAdam ? [["mean of g", `was ${number(carriedBefore.mean ?? 0)}`, carried.mean], ["mean of g²", `was ${number(carriedBefore.square ?? 0)}`, carried.square]]
+      : [["momentum v", `${number(momentum)} · ${number(carriedBefore.momentum ?? 0)} + g`, carried.momentum]]),
+    ["new weight", isAdam ? `${number(before)} − ${number(rate)} · mean / √(mean of g²), corrected for the first steps`
+      : `${number(before)} − ${number(rate)} · ${nesterov ? `(g + ${number(momentum)} · v)` : "v"}`, after],
+  ];
+  return html`<table class="terms"><tbody>${rows.map(([title, formula, value]) => html`<tr key=${title}><th scope="row">${title}</th>
+    <td class="quiet">${formula}</td><td class="number">${number(value)}</td></tr>`)}</tbody></table>`;
+}
+
+/** To how many digits the training here gives the weights of the Python run. */
+function SameAsPython() {
+  const { training: { difference }, config: { run } } = useStore("training");
+  if (!difference) return null;
+  const digits = Math.floor(-Math.log10(difference.difference));
+  return html`<p class="sum" role="status">${difference.difference === 0 ? "All weights are those of the Python run, to the last bit."
+    : `Same as the Python run to ${digits} decimal places: the largest difference of a weight is ${formatNumber(difference.difference, 3)}, in ${difference.key}.`}
+    ${run.twin && html` The run computed in ${run.dtype}. This makes it in float64: <code>${run.twin}</code>`}</p>`;
+}
+
+function Train() {
+  useEffect(() => {
+    if (Train.listens) return;
+    Train.listens = true;
+    session.on("step", receiveStep);
+    session.on("epoch", receiveEpoch);
+  }, []);
+  return html`<h2>Train it here</h2><${TrainedNetwork} /><${TrainingSettings} /><${TrainingButtons} /><${SameAsPython} />
+    <${TrainingCharts} /><${WeightUpdate} />`;
+}
+
+PANELS.push({ key: "train", title: "Train", component: Train });
