@@ -181,4 +181,7 @@ def test_the_wheel_trains_in_an_environment_of_its_own(tmp_path: Path) -> None:
     *_, last = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(last)["test_accuracy"] > 0.8
     assert (tmp_path / "run" / "report.html").stat().st_size > 0
+    call(scripts / "glassnet", "explore", "run")
+    live = (tmp_path / "run" / "explore.html").read_text(encoding="utf-8")
+    assert all(part in live for part in ("class Network", "htmPreact", "--background: light-dark"))
     assert call(scripts / "python", "-c", "from importlib.util import find_spec; print(find_spec('torch'))") == "None\n"

@@ -31,10 +31,16 @@ def test_notes_of_a_float64_run_are_none(trained: Model, whole: PageImages) -> N
     assert notes(trained, whole, recipe=recipe) == []  # the page trains with all of these
 
 
+def test_notes_of_a_float32_run_name_rounding(trained: Model, whole: PageImages) -> None:
+    assert notes(trained, whole, config={"dtype": "float32"}) == [
+        "The run computed in float32. The page computes in float64, so numbers differ in rounding.",
+        "Rounding grows in a training: one in the page ends with other weights than the run's.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("part", "fields", "expected"),
     [
-        ("config", {"dtype": "float32"}, "The run computed in float32 and the page computes in float64: rounding"),
         ("recipe", {"augment": "flip"}, "The run trained on randomly changed images (augmentation). The page trains"),
         ("recipe", {"jitter": 0.1}, "The run trained on randomly changed images (augmentation). The page trains"),
         ("spec", {"dropout": 0.25}, "The run trained with dropout of 0.25. The page trains without dropout."),
@@ -100,4 +106,4 @@ def test_notes_name_a_sample_and_contaminated_images(trained: Model, digits_data
 
 def test_notes_of_imported_weights_name_the_recipe(trained: Model, whole: PageImages) -> None:
     (note,) = notes(trained, whole, config={"recipe": None})
-    assert note == "The weights were imported: the page trains with the default recipe of the preset."
+    assert note == "The weights were imported. The page trains with the default recipe of the preset."

@@ -21,10 +21,7 @@ def describe_differences(model: Model, config: RunConfig, images: PageImages, se
     """
     notes = list(_of_the_images(model, config, images))
     if config.dtype == "float32":
-        notes.append(
-            "The run computed in float32 and the page computes in float64: rounding differs, and a training here ends "
-            "with other weights than the run's."
-        )
+        notes.append("The run computed in float32. The page computes in float64, so numbers differ in rounding.")
     if images.is_complete and config.recipe is not None:
         notes += _of_the_training(config, config.recipe)
         notes += _of_the_end(model, config.recipe)
@@ -36,7 +33,7 @@ def _of_the_images(model: Model, config: RunConfig, images: PageImages) -> Itera
     count = len(images.test)
     if not count:
         return
-    if images.is_other:
+    if images.is_other and config.recipe is not None:
         yield "The images are not those of the run: the page was written with other data."
     if not images.is_complete:
         yield (
@@ -51,10 +48,12 @@ def _of_the_images(model: Model, config: RunConfig, images: PageImages) -> Itera
             "come from, so the accuracy on them is no test accuracy."
         )
     if config.recipe is None:
-        yield "The weights were imported: the page trains with the default recipe of the preset."
+        yield "The weights were imported. The page trains with the default recipe of the preset."
 
 
 def _of_the_training(config: RunConfig, recipe: Recipe) -> Iterator[str]:
+    if config.dtype == "float32":
+        yield "Rounding grows in a training: one in the page ends with other weights than the run's."
     if recipe_augmentation(recipe):
         yield "The run trained on randomly changed images (augmentation). The page trains on the images as they are."
     if config.spec.dropout:
