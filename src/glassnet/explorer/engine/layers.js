@@ -90,94 +90,68 @@ class Layer {
 /**
  * An image with zeros around it, over which a window of k×k pixels moves.
  *
- * The pixel of window p under tap t, a place in the window and a channel, is `pixels[starts[p] + taps[t]]`.
+ * A tap is a place in the window and a channel. Window p has `pixels[starts[p] + taps[t]]` under tap t.
  */
 class BorderedImage {
   /**
    * @param {number[]} shape (channels, height, width) of the image
    * @param {{border: number, step: number}} place zeros before the first pixel, and the distance of two pixels
    * @param {number[]} size (height, width) with all zeros
-   * @param {number} kernel rows and columns of the window, which moves by `stride`
-   * @param {number[]} windows (rows, columns) of windows
+   * @param {{kernel: number, stride: number, windows: number[]}} window its k, how far it moves, and (rows, columns)
    */
-  constructor([channels, height, width], {border, step}, [fullHeight, fullWidth], kernel, stride, [rows, columns]) {
-    const index = (c, h, w) => (c * fullHeight + h) * fullWidth + w;
+  constructor([channels, height, width], {border, step}, size, {kernel, stride, windows: [rows, columns]}) {
+    const index = (c, h, w) => (c * size[0] + h) * size[1] + w;
     const list = (C, H, W, at) =>
       Int32Array.from({length: C * H * W}, (_, i) => at(Math.floor(i / (H * W)), Math.floor(i / W) % H, i % W));
-    this.pixels = new Float64Array(channels * fullHeight * fullWidth);
+    this.pixels = new Float64Array(channels * size[0] * size[1]);
     this.places = list(channels, height, width, (c, h, w) => index(c, border + h * step, border + w * step));
     this.starts = list(1, rows, columns, (_, i, j) => index(0, i * stride, j * stride));
     this.taps = list(channels, kernel, kernel, index);
   }
 
-  /** Put image n of x (N, channels, height, width) between the zeros. */
-  put(x, n) {
-    const {pixels, places} = this, begin = n * places.length;
-    for (let i = 0; i < places.length; i++) pixels[places[i]] = x[begin + i];
+  /** Put an image (channels, height, width) between the zeros. */
+  put(image) {
+    const {pixels, places} = this;
+    for (let i = 0; i < places.length; i++) pixels[places[i]] = image[i];
   }
 }
 
-/** Four outputs at a time: the weights of output o at tap t are at ((o >> 2)·taps + t)·4 + (o & 3), padded with 0. */
-function packKernels(packed, outputs, taps, weightAt) {
-  for (let o = 0; o < outputs; o++) {
-    for (let t = 0; t < taps; t++) packed[((o >> 2) * taps + t) * 4 + (o & 3)] = weightAt(o, t);
-  }
-}
-
+let panel = new Float64Array(0);
 const sums = new Float64Array(8);
 
 /**
- * Slide kernels over an image: y[o, p] = b[o] + Σ_t w[o, t] · x̃[p, t], with x̃[p, t] the pixel of window p under tap t.
+ * Slide kernels over an image: y[o, p] += Σ_t w[o, t] · pixels[starts[p] + taps[t]].
  *
- * Two windows and four outputs at a time: eight sums stay in the processor's registers, and each number that is read
- * is used several times.
+ * This is where the time goes. The pixels of four windows are gathered in a small panel, which all kernels use. With
+ * two kernels at a time, each number that is read is used more than once, and eight sums stay in registers.
+ * `| 0` says that an index is an integer of 32 bits, which spares a check.
  *
- * @param {BorderedImage} image x̃
- * @param {Float64Array} kernels w from `packKernels`
- * @param {Float64Array} bias (outputs,), or undefined
- * @param {Float64Array} y receives (outputs, windows), from index `begin` on
+ * @param {Float64Array} pixels
+ * @param {Int32Array} starts (windows,)
+ * @param {Int32Array} taps (taps,)
+ * @param {Float64Array} kernels w (outputs, taps)
+ * @param {Float64Array} y (outputs, windows)
  */
-function slide({pixels, starts, taps}, kernels, bias, outputs, y, begin) {
-  const windows = starts.length;
-  for (let o = 0; o < outputs; o += 4) {
-    for (let p = 0; p < windows; p += 2) {
-      const first = starts[p], second = starts[Math.min(p + 1, windows - 1)];
-      let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-      for (let t = 0, k = o * taps.length; t < taps.length; t++, k += 4) {
-        const tap = taps[t], a = pixels[first + tap], b = pixels[second + tap];
-        const w0 = kernels[k], w1 = kernels[k + 1], w2 = kernels[k + 2], w3 = kernels[k + 3];
-        a0 += w0 * a, a1 += w1 * a, a2 += w2 * a, a3 += w3 * a;
-        b0 += w0 * b, b1 += w1 * b, b2 += w2 * b, b3 += w3 * b;
-      }
-      sums[0] = a0, sums[1] = a1, sums[2] = a2, sums[3] = a3, sums[4] = b0, sums[5] = b1, sums[6] = b2, sums[7] = b3;
-      for (let q = 0; q < 4 && o + q < outputs; q++) {
-        const shift = bias ? bias[o + q] : 0, at = begin + (o + q) * windows + p;
-        y[at] = sums[q] + shift;
-        if (p + 1 < windows) y[at + 1] = sums[4 + q] + shift;
-      }
+function slide(pixels, starts, taps, kernels, y) {
+  const windows = starts.length, T = taps.length, outputs = kernels.length / T;
+  if (panel.length < 4 * T) panel = new Float64Array(4 * T);
+  for (let p = 0; p < windows; p += 4) {
+    for (let r = 0; r < 4; r++) {
+      const start = starts[Math.min(p + r, windows - 1)]; // after the last window, the last one again
+      for (let t = 0; t < T; t++) panel[4 * t + r] = pixels[(start + taps[t]) | 0];
     }
-  }
-}
-
-/** Add to dw (outputs, taps): dw[o, t] += Σ_p dy[o, p] · x̃[p, t], two taps and four outputs at a time. */
-function addKernelGradient({pixels, starts, taps}, dy, begin, outputs, dw) {
-  const windows = starts.length;
-  for (let o = 0; o < outputs; o += 4) {
-    const rows = [0, 1, 2, 3].map((q) => begin + Math.min(o + q, outputs - 1) * windows);
-    const [row0, row1, row2, row3] = rows;
-    for (let t = 0; t < taps.length; t += 2) {
-      const first = taps[t], second = taps[Math.min(t + 1, taps.length - 1)];
+    for (let o = 0; o < outputs; o += 2) {
+      const row = o * T, nextRow = o + 1 < outputs ? row + T : row;
       let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-      for (let p = 0; p < windows; p++) {
-        const start = starts[p], a = pixels[start + first], b = pixels[start + second];
-        const d0 = dy[row0 + p], d1 = dy[row1 + p], d2 = dy[row2 + p], d3 = dy[row3 + p];
-        a0 += d0 * a, a1 += d1 * a, a2 += d2 * a, a3 += d3 * a;
-        b0 += d0 * b, b1 += d1 * b, b2 += d2 * b, b3 += d3 * b;
+      for (let t = 0, i = 0; t < T; t++, i = (i + 4) | 0) {
+        const x0 = panel[i], x1 = panel[(i + 1) | 0], x2 = panel[(i + 2) | 0], x3 = panel[(i + 3) | 0];
+        const a = kernels[(row + t) | 0], b = kernels[(nextRow + t) | 0];
+        a0 += a * x0, a1 += a * x1, a2 += a * x2, a3 += a * x3;
+        b0 += b * x0, b1 += b * x1, b2 += b * x2, b3 += b * x3;
       }
       sums[0] = a0, sums[1] = a1, sums[2] = a2, sums[3] = a3, sums[4] = b0, sums[5] = b1, sums[6] = b2, sums[7] = b3;
-      for (let q = 0; q < 4 && o + q < outputs; q++) {
-        dw[(o + q) * taps.length + t] += sums[q];
-        if (t + 1 < taps.length) dw[(o + q) * taps.length + t + 1] += sums[4 + q];
+      for (let q = 0; q < 2 && o + q < outputs; q++) {
+        for (let r = 0; r < 4 && p + r < windows; r++) y[(o + q) * windows + p + r] += sums[4 * q + r];
       }
     }
   }
@@ -190,57 +164,64 @@ function addKernelGradient({pixels, starts, taps}, dy, begin, outputs, dw) {
  *
  *   dw[o,c,u,v] = Σ_{n,i,j} dy[n,o,i,j] · x̃[n, c, s·i + u, s·j + v]        db[o] = Σ_{n,i,j} dy[n,o,i,j]
  *
- * dx is a convolution, too: of dy, with s − 1 zeros between its pixels, and kernels turned by 180°.
+ * In dw, windows and taps have changed places: dy slides over x̃ as kernels did. dx is a convolution, too: kernels
+ * turned by 180° slide over dy with zeros around it and s − 1 zeros between its pixels.
  */
 class Conv2d extends Layer {
   constructor(node, tensors) {
     super(node, tensors);
-    const [, height, width] = node.input_shape, [, ...windows] = node.output_shape;
-    const {kernel_size: kernel, stride, padding} = node.attributes;
-    const size = [height + 2 * padding, width + 2 * padding], spread = [height + kernel - 1, width + kernel - 1];
-    this.image = new BorderedImage(node.input_shape, {border: padding, step: 1}, size, kernel, stride, windows);
-    const place = {border: kernel - 1 - padding, step: stride};
-    this.gradientImage = new BorderedImage(node.output_shape, place, spread, kernel, 1, [height, width]);
-    const [outputs, inputs] = [node.output_shape[0], node.input_shape[0]].map((count) => Math.ceil(count / 4) * 4);
-    this.kernels = new Float64Array(outputs * this.image.taps.length);
-    this.turnedKernels = new Float64Array(inputs * this.gradientImage.taps.length);
+    const {input_shape: shape, output_shape: outputShape, attributes: {kernel_size: kernel, stride, padding}} = node;
+    const [, height, width] = shape, padded = [height + 2 * padding, width + 2 * padding];
+    const place = {border: padding, step: 1}, window = {kernel, stride, windows: outputShape.slice(1)};
+    this.image = new BorderedImage(shape, place, padded, window);
+    const spread = {border: kernel - 1 - padding, step: stride}, full = [height + kernel - 1, width + kernel - 1];
+    this.gradientImage = new BorderedImage(outputShape, spread, full, {kernel, stride: 1, windows: [height, width]});
   }
 
   output(x, pass) {
-    const {image, kernels, weight} = this, y = this.outputArray(pass), [outputs] = this.node.output_shape;
-    const taps = image.taps.length;
-    packKernels(kernels, outputs, taps, (o, t) => weight[o * taps + t]);
+    const y = this.outputArray(pass), {image, weight, bias} = this, pixels = image.starts.length;
     for (let n = 0; n < pass.count; n++) {
-      image.put(x, n);
-      slide(image, kernels, this.bias, outputs, y, n * outputs * image.starts.length);
+      const part = imageOf(y, n, pass);
+      for (let o = 0; o * pixels < part.length; o++) part.fill(bias ? bias[o] : 0, o * pixels, (o + 1) * pixels);
+      image.put(imageOf(x, n, pass));
+      slide(image.pixels, image.starts, image.taps, weight, part);
     }
     return y;
   }
 
   inputGradient(dy, pass) {
-    const {image, gradientImage, turnedKernels, gradients} = this, dx = this.inputGradientArray(pass);
-    const [inputs] = this.node.input_shape, [outputs] = this.node.output_shape, windows = image.starts.length;
-    this.turnKernels(pass.bug === "flipped kernel");
-    gradients.weight.fill(0);
+    const {image, gradientImage: spread, gradients} = this, dx = this.inputGradientArray(pass).fill(0);
+    const turned = this.turnedKernels(pass.bug === "flipped kernel");
     for (let n = 0; n < pass.count; n++) {
-      image.put(this.x, n);
-      addKernelGradient(image, dy, n * outputs * windows, outputs, gradients.weight);
-      gradientImage.put(dy, n);
-      slide(gradientImage, turnedKernels, undefined, inputs, dx, n * inputs * gradientImage.starts.length);
+      const part = imageOf(dy, n, pass);
+      image.put(imageOf(this.x, n, pass));
+      slide(image.pixels, image.taps, image.starts, part, gradients.weight);
+      spread.put(part);
+      slide(spread.pixels, spread.starts, spread.taps, turned, imageOf(dx, n, pass));
     }
-    if (gradients.bias) addChannels(dy, outputs, windows, gradients.bias.fill(0));
+    if (gradients.bias) addChannels(dy, this.node.output_shape[0], image.starts.length, gradients.bias);
     return dx;
   }
 
-  /** Pack the kernels for dx: inputs and outputs exchanged, and each kernel turned by 180° (a bug forgets that). */
-  turnKernels(forgotten) {
-    const {weight, gradientImage} = this, [inputs] = this.node.input_shape;
-    const area = this.node.attributes.kernel_size ** 2;
-    packKernels(this.turnedKernels, inputs, gradientImage.taps.length, (c, t) => {
-      const o = Math.floor(t / area), tap = t % area;
-      return weight[(o * inputs + c) * area + (forgotten ? tap : area - 1 - tap)];
-    });
+  /** Return the kernels for dx (inputs, outputs, k, k): each turned by 180°, which a bug forgets. */
+  turnedKernels(forgotten) {
+    const {weight, node: {input_shape: [inputs], output_shape: [outputs], attributes: {kernel_size: kernel}}} = this;
+    const turned = this.array("turned", weight.length), area = kernel * kernel;
+    for (let o = 0; o < outputs; o++) {
+      for (let c = 0; c < inputs; c++) {
+        for (let t = 0; t < area; t++) {
+          turned[(c * outputs + o) * area + t] = weight[(o * inputs + c) * area + (forgotten ? t : area - 1 - t)];
+        }
+      }
+    }
+    return turned;
   }
+}
+
+/** Return the numbers of image n among those of all images of a pass. */
+function imageOf(values, n, {count}) {
+  const size = values.length / count;
+  return values.subarray(n * size, (n + 1) * size);
 }
 
 /** Add to totals[c] all values (N, channels, pixels) of channel c. */
@@ -304,8 +285,7 @@ class BatchNorm2d extends Layer {
   inputGradient(dy, pass) {
     const {x, mean, scale, weight, gradients} = this, dx = this.inputGradientArray(pass), channels = mean.length;
     const pixels = product(this.node.output_shape.slice(1)), M = pass.count * pixels;
-    addChannels(dy, channels, pixels, gradients.bias.fill(0));
-    gradients.weight.fill(0);
+    addChannels(dy, channels, pixels, gradients.bias);
     for (let begin = 0, c = 0; begin < x.length; begin += pixels, c = (c + 1) % channels) {
       let sum = 0;
       for (let i = begin; i < begin + pixels; i++) sum += dy[i] * ((x[i] - mean[c]) * scale[c]);
@@ -522,7 +502,7 @@ class Linear extends Layer {
 
   inputGradient(dy, pass) {
     const {x, weight, gradients} = this, dx = this.inputGradientArray(pass).fill(0);
-    const [features] = this.node.input_shape, classes = weight.length / features, dw = gradients.weight.fill(0);
+    const [features] = this.node.input_shape, classes = weight.length / features, dw = gradients.weight;
     for (let n = 0; n < pass.count; n++) {
       for (let k = 0; k < classes; k++) {
         const d = dy[n * classes + k];
@@ -532,7 +512,7 @@ class Linear extends Layer {
         }
       }
     }
-    addChannels(dy, classes, 1, gradients.bias.fill(0));
+    addChannels(dy, classes, 1, gradients.bias);
     return dx;
   }
 }
