@@ -116,7 +116,7 @@ class BorderedImage {
   }
 }
 
-let panel = new Float64Array(0);
+let panelMemory = new Float64Array(0);
 const sums = new Float64Array(8);
 
 /**
@@ -133,12 +133,16 @@ const sums = new Float64Array(8);
  * @param {Float64Array} y (outputs, windows)
  */
 function slide(pixels, starts, taps, kernels, y) {
-  const windows = starts.length, T = taps.length, outputs = kernels.length / T;
-  if (panel.length < 4 * T) panel = new Float64Array(4 * T);
+  const windows = starts.length, last = windows - 1, T = taps.length, outputs = kernels.length / T;
+  if (panelMemory.length < 4 * T) panelMemory = new Float64Array(4 * T);
+  const panel = panelMemory; // (taps, 4)
   for (let p = 0; p < windows; p += 4) {
-    for (let r = 0; r < 4; r++) {
-      const start = starts[Math.min(p + r, windows - 1)]; // after the last window, the last one again
-      for (let t = 0; t < T; t++) panel[4 * t + r] = pixels[(start + taps[t]) | 0];
+    const start0 = starts[p], start1 = starts[Math.min(p + 1, last)]; // after the last window, the last one again
+    const start2 = starts[Math.min(p + 2, last)], start3 = starts[Math.min(p + 3, last)];
+    for (let t = 0, i = 0; t < T; t++, i = (i + 4) | 0) {
+      const tap = taps[t];
+      panel[i] = pixels[(start0 + tap) | 0], panel[(i + 1) | 0] = pixels[(start1 + tap) | 0];
+      panel[(i + 2) | 0] = pixels[(start2 + tap) | 0], panel[(i + 3) | 0] = pixels[(start3 + tap) | 0];
     }
     for (let o = 0; o < outputs; o += 2) {
       const row = o * T, nextRow = o + 1 < outputs ? row + T : row;
@@ -191,11 +195,12 @@ class Conv2d extends Layer {
 
   inputGradient(dy, pass) {
     const {image, gradientImage: spread, gradients} = this, dx = this.inputGradientArray(pass).fill(0);
-    const turned = this.turnedKernels(pass.bug === "flipped kernel");
+    const turned = this.turnedKernels(pass.bug === "flipped kernel"), wanted = this.x !== pass.unwanted;
     for (let n = 0; n < pass.count; n++) {
       const part = imageOf(dy, n, pass);
       image.put(imageOf(this.x, n, pass));
       slide(image.pixels, image.taps, image.starts, part, gradients.weight);
+      if (!wanted) continue;
       spread.put(part);
       slide(spread.pixels, spread.starts, spread.taps, turned, imageOf(dx, n, pass));
     }

@@ -155,18 +155,20 @@ class Network {
    * Return the gradient with respect to the images of the last `forward`, and fill `gradients`.
    *
    * @param {Float64Array} logitsGradient (count, classes), of the loss with respect to the logits
-   * @param {{bug: ?string}} options a key of BUGS
+   * @param {Object} options
+   * @param {?string} options.bug a key of BUGS
+   * @param {boolean} options.inputGradient false saves the time for the images' gradient, which a training does not need
    */
-  backward(logitsGradient, {bug = null} = {}) {
+  backward(logitsGradient, {bug = null, inputGradient = true} = {}) {
     /** {name: Float64Array}: the gradient of the loss with respect to each of `outputs`. */
     this.outputGradients = {};
     /** {block: {shortcut, body}}: what each path of a block hands back to its input; shortcut is null without one. */
     this.pathGradients = {};
     for (const gradient of Object.values(this.gradients)) gradient.fill(0); // also of shortcuts that are switched off
-    const {outputGradients, pathGradients} = this;
-    const dx = this.root.backward(logitsGradient, {...this.pass, bug, outputGradients, pathGradients});
-    this.outputGradients.input = dx;
-    return dx;
+    const {outputGradients, pathGradients} = this, unwanted = inputGradient ? null : this.outputs.input.data;
+    const dx = this.root.backward(logitsGradient, {...this.pass, bug, unwanted, outputGradients, pathGradients});
+    if (inputGradient) outputGradients.input = dx;
+    return inputGradient ? dx : null;
   }
 
   /** Return all layers and blocks, a block before the layers it is made of. */

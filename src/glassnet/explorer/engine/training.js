@@ -256,7 +256,7 @@ class Trainer {
     const logits = network.forward(images, labels.length, {training: true, edits});
     const smoothing = recipe.label_smoothing;
     const {loss, gradient, correct, weight} = crossEntropy(logits, labels, {classes, smoothing, classWeights});
-    network.backward(gradient, {bug: this.bug});
+    network.backward(gradient, {bug: this.bug, inputGradient: false});
     this.optimizer.step(lr);
     this.average?.update();
     sums.loss += loss * weight;
