@@ -191,8 +191,8 @@ function DrawPanel() {
     <div class="columns">${isDigits && html`<${DrawingField} />`}<${SeenImage} /></div>
     <p><label>Image file, chosen or dropped here: <input type="file" accept="image/*"
       onChange=${(event) => openFile(event.target.files[0])} /></label></p>
-    <p class="quiet">Nothing leaves this page. A file is read as glassnet predict reads it. JPEG files may differ by
-      some levels, since browsers decode them.</p>
+    <p class="quiet">Nothing leaves this page. A file is read as glassnet predict reads it; only the pixels of JPEG files
+      differ slightly, since the browser decodes them.</p>
     <${ImageList} /></div>`;
 }
 

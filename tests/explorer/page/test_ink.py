@@ -10,7 +10,7 @@ from glassnet.data.images.ink import read_ink
 from glassnet.data.images.resize import resize
 from tests.data.images.drawn_digits import enlarge, write
 
-from .javascript import JavaScript
+from ..javascript import JavaScript
 
 
 def as_image(image: Image.Image) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""Python that the live page writes: it runs, and computes the numbers on screen."""
+
+import contextlib
+import io
+import re
+
+import pytest
+
+from tests.conftest import wait_until
+
+NUMBERS = "[[...store.state.trace.logits].slice(0, store.state.config.classes.length), shownNumber()]"
+
+
+def open_share(explore, run):
+    tab = explore(run)
+    tab.click("#tab-share")
+    wait_until(tab, "document.querySelector('.code') !== null")
+    tab.evaluate("window.shownNumber = () => valuesOf(store.state.layer)[chosenNumber(store.state)]")
+    return tab
+
+
+def run_shared(tab) -> tuple[str, dict]:
+    """Run the page's Python; return what it printed, and its variables."""
+    wait_until(tab, "!tracer.busy && !tracer.stale && document.querySelector('.code').textContent === stateInPython()")
+    variables: dict = {}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(tab.inner_text(".code"), variables)
+    return printed.getvalue(), variables
+
+
+def check_shared(tab) -> str:
+    """Check that the page's Python gives its logits and the chosen number; return what it printed last."""
+    printed, variables = run_shared(tab)
+    logits, value = tab.evaluate(NUMBERS)
+    assert variables["logits"][0] == pytest.approx(logits, rel=1e-12, abs=1e-12)
+    last = printed.splitlines()[-1]
+    assert float(re.split(r"= ", last)[-1]) == pytest.approx(value, rel=1e-9, abs=1e-12)
+    return last
+
+
+def test_python_of_a_changed_network_and_a_changed_image(explore, digits_run) -> None:
+    tab = open_share(explore, digits_run)
+    assert check_shared(tab).startswith("conv1[0, ")
+    tab.evaluate(
+        """toggleSkip('layer1.0'); toggleChannel('conv1', 1); toggleChannel('relu', 2); toggleChannel('relu', 4);
+        setNumber('layer1.0.conv2.weight', 13, -3); setNumber('fc.bias', 0, 0.1); setNumber('pixels', 3, 11.3);
+        chooseLayer('layer1.0.relu')"""
+    )
+    assert check_shared(tab).startswith("layer1.0.relu[0, ")
+    tab.evaluate("store.set({edits: NO_EDITS, direction: 'gradient'}); chooseLayer('layer1.0.conv1')")
+    assert check_shared(tab).startswith("gradient of layer1.0.conv1[0, ")
+
+
+def test_python_of_colour_images(explore, photos_run) -> None:
+    tab = open_share(explore, photos_run)
+    tab.evaluate("setNumber('pixels', 500, 77); toggleSkip('layer2.0'); chooseLayer('layer2.0.conv2')")
+    check_shared(tab)
+
+
+def test_python_of_other_networks(explore, digits_run, tmp_path, monkeypatch) -> None:
+    tab = open_share(explore, digits_run)
+    variant = tab.evaluate("store.state.config.variants.findIndex(({skip}) => !skip)")
+    assert variant > 0
+    seed = tab.evaluate("store.state.config.seeds[1]")
+    tab.evaluate(f"chooseNetwork({{variant: {variant}, seed: {seed}, weights: 'initial'}})")
+    check_shared(tab)
+    assert f"replace(skip=False), seed={seed}" in tab.inner_text(".code")
+    tab.evaluate("session.call('train', {steps: 3}).then(() => refreshWeights())")
+    wait_until(tab, "store.state.origin.kind === 'other'")
+    with tab.expect_download() as download:
+        tab.get_by_text("Save weights").click()
+    download.value.save_as(tmp_path / "weights.safetensors")
+    monkeypatch.chdir(tmp_path)
+    check_shared(tab)
+
+
+def test_pictures_are_saved_as_svg_and_png(explore, digits_run, tmp_path) -> None:
+    tab = open_share(explore, digits_run)
+    for name in ("network", "maps", "image"):
+        for kind, start in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
+            with tab.expect_download() as download:
+                tab.get_by_label(f"Save The {name} as {kind}").click()
+            download.value.save_as(tmp_path / "picture")
+            assert download.value.suggested_filename == f"the-{name}.{kind.lower()}"
+            assert (tmp_path / "picture").read_bytes().startswith(start)
