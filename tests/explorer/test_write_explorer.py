@@ -20,7 +20,7 @@ QUIET = {"progress": Progress(), "report": False}
 def test_write_explorer_writes_into_the_run(run: Model) -> None:
     written = write_explorer(run)
     assert written.path == run.path / "explore.html"
-    assert repr(written) == f"Explorer(run: tiny: {written.path})"
+    assert repr(written) == f"Explorer(tiny on digits: run run: {written.path})"
     config, tensors = read_page(written.path)
     assert config["data"]["complete"]
     assert len(tensors["images.train"]) == 1347
@@ -67,7 +67,7 @@ def test_write_explorer_keeps_hostile_class_names_in_the_data(tmp_path: Path) ->
     path = write_explorer(gn.load(run.path), data).path
     html = path.read_text(encoding="utf-8")
     assert "alert(1)" not in html
-    assert "<title>&lt;b&gt;&amp;: tiny</title>" in html
+    assert "<title>tiny: run &lt;b&gt;&amp;</title>" in html
     config, tensors = read_page(path)
     assert config["classes"] == HOSTILE
     assert config["input"] == {"kind": "image", "size": [6, 10], "channels": 3, "fit": "crop"}

@@ -52,13 +52,19 @@ def write_explorer(model: Model, dataset: Dataset | None = None, output: Path | 
     elif dataset.classes != model.classes:
         raise class_error(model.classes, dataset.classes)
     path = model.path / LIVE_PAGE if output is None else output
-    title = f"{model.path.resolve().name}: {model.network.spec.preset}"
+    title = _title(model)
     html = render_page(title, build_payload(model, dataset, missing)).encode("utf-8", errors="replace")
     try:
         write_atomically(path, html)
     except OSError as error:
         raise RunError(f"The page {path} cannot be written: {error.strerror or error}.") from error
     return Explorer(path, title)
+
+
+def _title(model: Model) -> str:
+    source = Path(model.config["data"]["source"]).name
+    data = "" if source in ("arrays", "imported") else f" on {source}"
+    return f"{model.network.spec.preset}{data}: run {model.path.resolve().name}"
 
 
 def _check_size(model: Model) -> None:
