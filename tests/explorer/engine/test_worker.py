@@ -184,6 +184,18 @@ def test_errors_are_one_sentence(opened, body, message):
     assert str(error.value).startswith(message)
 
 
+def test_training_that_diverges_gives_the_weights_back(opened):
+    before, after, message = opened(
+        """
+        await session.train({from: "initial", steps: "epoch"});
+        const before = session.state(), message = await session.train({lr: 1e200}).catch((error) => error.message);
+        return [before, session.state(), message];
+        """
+    )
+    assert message.startswith("Training diverged in epoch 2: ")
+    assert all(np.array_equal(after[key]["data"], before[key]["data"]) for key in before)
+
+
 def test_weights_that_are_not_finite_are_reported_with_their_layer(javascript, model, data):
     broken = gn.load(model.path)
     state = model.network.state_dict()

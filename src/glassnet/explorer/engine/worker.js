@@ -128,13 +128,14 @@ class Session {
   async train({network: name = "main", from = "current", seed, steps = Infinity, watch = null, bug = null, ...changes} = {}) {
     const trainer = this.trainer(name, from, seed, changes), history = [], start = performance.now();
     trainer.bug = bug;
-    let stepsDone = 0;
+    let stepsDone = 0, saved = trainer.network.stateDict();
     await this.inSlices((isEnd) => {
       if (this.entry(name).trainer !== trainer || trainer.isDone) return true; // another network was chosen
       const {record, ...numbers} = watch ? watchedStep(trainer, watch) : trainer.step();
       const isLast = ++stepsDone >= steps || (steps === "epoch" && record !== null) || trainer.isDone;
-      if (!Number.isFinite(numbers.loss)) throw new Error(divergence(numbers));
+      if (!Number.isFinite(numbers.loss) || (record && notFinite(trainer.network))) this.giveUp(name, saved, numbers);
       if (record) {
+        saved = trainer.network.stateDict();
         const {loss, accuracy} = trainer.withAverage(() => this.evaluate({network: name}));
         history.push({...record, test_loss: loss, test_accuracy: accuracy});
         this.post("epoch", {network: name, ...history.at(-1)});
@@ -147,6 +148,17 @@ class Session {
       this.entry(name).trainer = null;
     }
     return {history, seconds: (performance.now() - start) / 1000, stepsDone};
+  }
+
+  /** End a training whose numbers overflow. */
+  giveUp(name, saved, {epoch, loss, lr}) {
+    const entry = this.entry(name), became = Number.isFinite(loss) ? "a weight became infinite" : `the loss became ${loss}`;
+    entry.network.load(saved);
+    entry.trainer = null;
+    throw new Error(
+      `Training diverged in epoch ${epoch}: ${became} at a learning rate of ${lr}. ` +
+      "The network has the weights from before it. Try a lower learning rate.",
+    );
   }
 
   /** Change settings of the recipe while a training runs. */
@@ -239,9 +251,6 @@ function watchedStep(trainer, {key, index}) {
   const carriedBefore = carried(), numbers = trainer.step(), gradient = network.gradients[key][index];
   return {...numbers, update: {key, index, before, gradient, carriedBefore, carried: carried(), after: data[index]}};
 }
-
-const divergence = ({epoch, loss, lr}) =>
-  `Training diverged in epoch ${epoch}: the loss became ${loss} at a learning rate of ${lr}. Try a lower lr.`;
 
 function finiteLogits(network, images, count, options) {
   const logits = network.forward(images, count, options);

@@ -36,19 +36,20 @@ function receiveLoss({ network, epoch, step, stepsPerEpoch, loss }) {
   if (network in losses) setBreaking({ losses: { ...losses, [network]: [...losses[network], [(epoch - 1) * stepsPerEpoch + step, loss]] } });
 }
 
-/** The comparisons by parameter, as backward reaches them: {key, passed, kinks, worst}. */
+/** The comparisons by parameter, as backward reaches them: {key, passed (null if all are at kinks), kinks, worst}. */
 function checkedParameters(rows) {
   const byKey = new Map();
   for (const row of rows) byKey.set(row.key, [...(byKey.get(row.key) ?? []), row]);
   return [...byKey].map(([key, compared]) => {
     const smooth = compared.filter(({ kink }) => !kink);
     const worst = smooth.reduce((one, other) => !one || other.error > one.error ? other : one, null);
-    return { key, worst, kinks: compared.length - smooth.length, passed: smooth.every(({ passed }) => passed) };
+    return { key, worst, kinks: compared.length - smooth.length, passed: worst ? smooth.every(({ passed }) => passed) : null };
   });
 }
 
 function Verdict({ parameters, isRunning }) {
-  const wrong = parameters.find(({ passed }) => !passed), right = parameters.slice(0, parameters.indexOf(wrong)).at(-1);
+  const wrong = parameters.find(({ passed }) => passed === false);
+  const right = parameters.slice(0, parameters.indexOf(wrong)).findLast(({ passed }) => passed);
   if (!wrong) return isRunning || !parameters.length ? null : html`<p class="sum">All gradients agree with the central differences.</p>`;
   return html`<p class="sum" role="status">The gradient of <strong>${wrong.key}</strong> is wrong.
     ${right && html` Backward runs from the last layer to the first, and to ${right.key} all is right: the mistake is in what lies between them.`}</p>`;

@@ -7,12 +7,13 @@ const LEARNERS = { main: "accent", twin: "second" };  // the networks that train
 const NEW_TRAINING = {
   isRunning: false,
   isReset: false,  // the network has the weights that the training starts from, or has learned since
-  isRepeated: true,  // so far this is the run's own training: no setting, weight or switch was changed
+  isPure: true,  // every step was taken with the same settings and without changes by hand
   numbers: null,  // of the newest step
   update: null,  // what that step did to the chosen weight
   losses: { main: [], twin: [] },  // [step, loss]
   norms: {},  // by network: the gradient norms of the newest step, by key
   records: { main: [], twin: [] },  // one an epoch
+  problem: null,  // why the training ended, if it failed
   difference: null,  // from the run's weights at the end: {key, difference}
 };
 
@@ -30,12 +31,11 @@ function variantWith(changes, { config: { variants }, variant } = store.state) {
 
 const trainingRecipe = ({ config, training } = store.state) => ({ ...config.recipe, ...training.settings });
 
-/** Whether a training from here is the one that the run made. */
-function isRunsOwn({ config, training, variant, seed, edits, changedWeights } = store.state) {
-  const isChanged = edits.skipsOff.size || edits.muted.size || changedWeights.size;
-  const isSame = Object.entries(training.settings).every(([field, value]) => value === config.recipe[field]);
-  return !isChanged && isSame && !variant && seed === config.seeds[0] && training.start === "initial";
-}
+const isChangedByHand = ({ edits, changedWeights } = store.state) => edits.skipsOff.size + edits.muted.size + changedWeights.size > 0;
+
+/** Whether the run's own training is repeated. */
+const isRunsOwn = ({ config, training, variant, seed } = store.state) => training.isPure && training.start === "initial" &&
+  !variant && seed === config.seeds[0] && !Object.keys(differences(trainingRecipe(), config.recipe)).length;
 
 /** Give the network, and its twin, the weights that a training starts from. */
 async function resetTraining({ variant = store.state.variant, seed = store.state.seed, ...changes } = {}) {
@@ -61,18 +61,21 @@ async function attempt(action) {
 /** Take steps with each network: a number of them, to the end of an "epoch", or all. */
 async function trainFor(steps) {
   if (!store.state.training.isReset) await resetTraining();
-  const { training: { hasTwin, settings, isRepeated }, weight } = store.state;
-  setTraining({ isRunning: true, isRepeated: isRepeated && isRunsOwn() });
+  const { training: { hasTwin, settings, isPure }, weight, config } = store.state;
+  setTraining({ isRunning: true, isPure: isPure && !isChangedByHand(), problem: null });
   const watch = steps === 1 ? weight ?? firstWeight() : null;
   try {
     await Promise.all(Object.keys(LEARNERS).slice(0, hasTwin ? 2 : 1).map((network) =>
       session.call("train", { network, steps, watch, ...settings })));
+  } catch (error) {
+    setTraining({ problem: error.message });
   } finally {
     setTraining({ isRunning: false });
-    await refreshWeights();
+    const { isPure: isStillPure, start, records } = store.state.training, isDone = records.main.length >= trainingRecipe().epochs;
+    const origin = { kind: "training", settings: differences(trainingRecipe(), config.recipe) };
+    await refreshWeights(isStillPure && isDone && start === "initial" ? { origin } : {});
+    if (isDone && isRunsOwn()) setTraining({ difference: await session.call("compare", {}) });
   }
-  const { training } = store.state, isDone = training.records.main.length >= trainingRecipe().epochs;
-  if (isDone && training.isRepeated) setTraining({ difference: await session.call("compare", {}) });
 }
 
 const firstWeight = () => ({ key: Object.keys(store.state.weights).find((key) => key.endsWith(".weight")), index: 0 });
@@ -96,8 +99,8 @@ function receiveEpoch({ network, ...record }) {
 
 /** Change a setting of the recipe; a training that runs takes it from its next step on. */
 function setSetting(field, value) {
-  const { training: { settings, isRunning, hasTwin } } = store.state;
-  setTraining({ settings: { ...settings, [field]: value }, isRepeated: false });
+  const { training: { settings, isRunning, hasTwin, isPure, numbers } } = store.state;
+  setTraining({ settings: { ...settings, [field]: value }, isPure: isPure && !numbers });
   if (!isRunning) return;
   for (const network of Object.keys(LEARNERS).slice(0, hasTwin ? 2 : 1)) attempt(() => session.call("change", { network, [field]: value }));
 }
@@ -143,7 +146,7 @@ function TrainingSettings() {
 }
 
 function TrainingButtons() {
-  const { training: { isRunning, numbers, records, isReset, start }, config, seed, variant } = useStore("training", "seed", "variant");
+  const { training: { isRunning, numbers, records, isReset, start, problem }, config, seed, variant } = useStore("training", "seed", "variant");
   const { epochs, optimizer, schedule } = trainingRecipe(), isDone = records.main.length >= epochs;
   const button = (title, steps, kind) => html`<button class=${kind} disabled=${isRunning || isDone}
     onClick=${() => attempt(() => trainFor(steps))}>${title}</button>`;
@@ -152,6 +155,7 @@ function TrainingButtons() {
       ${isRunning ? html`<button class="main" onClick=${() => session.call("pause")}>Pause</button>` : button("Run", Infinity, "main")}
       ${button("One epoch", "epoch")}${button("One step", 1)}
       <button disabled=${isRunning} onClick=${() => attempt(() => resetTraining())}>Reset</button></div>
+    ${problem && html`<p class="problem" role="alert">${problem}</p>`}
     <p class="quiet" role="status">${numbers
       ? `Epoch ${numbers.epoch} of ${epochs}, step ${numbers.step} of ${numbers.stepsPerEpoch}: loss ${formatNumber(numbers.loss)} at a learning ` +
         `rate of ${formatNumber(numbers.lr, 3)}.${isDone ? " Reset to train anew." : ""}`
@@ -159,7 +163,7 @@ function TrainingButtons() {
 }
 
 function TrainingCharts() {
-  const { training: { losses, records, norms, hasTwin, isRepeated }, config, variant } = useStore("training", "variant");
+  const { training: { losses, records, norms, hasTwin }, config, variant } = useStore("training", "variant");
   const { skip } = config.variants[variant], kinds = skip ? ["residual", "plain"] : ["plain", "residual"];
   const line = (of) => Object.entries(LEARNERS).slice(0, hasTwin ? 2 : 1).map(([network, colour], index) =>
     ({ title: `${kinds[index]} network`, colour, points: of(network) }));
@@ -169,7 +173,7 @@ function TrainingCharts() {
   if (!losses.main.length) return null;
   return html`<div class="charts"><${LineChart} title="Loss" xLabel="step" yLabel="loss" series=${line((network) => losses[network])} />
     ${records.main.length > 0 && html`<${LineChart} title="Accuracy on the test images" xLabel="epoch" yLabel="accuracy"
-      series=${isRepeated ? [python, ...accuracy] : accuracy} />`}
+      series=${isRunsOwn() ? [python, ...accuracy] : accuracy} />`}
     ${layers.length > 0 && html`<${LineChart} title="Gradient norm of each layer's weights" log=${true} xLabel="layer, from the first to the last" yLabel="norm"
       series=${line((network) => layers.flatMap((key, index) => norms[network]?.[key] > 0 ? [[index + 1, norms[network][key]]] : []))} />`}</div>`;
 }
@@ -214,12 +218,17 @@ function SameAsPython() {
     ${run.twin && html` The run computed in ${run.dtype}. This makes it in float64: <code>${run.twin}</code>`}</p>`;
 }
 
+/** Hear of the worker's steps, and of changes by hand after the first step. */
+function listenToTraining() {
+  listenToTraining.done = true;
+  session.on("step", receiveStep);
+  session.on("epoch", receiveEpoch);
+  store.subscribe(({ training: { isPure, numbers } }) => isPure && numbers && isChangedByHand() && setTraining({ isPure: false }));
+}
+
 function Train() {
   useEffect(() => {
-    if (Train.listens) return;
-    Train.listens = true;
-    session.on("step", receiveStep);
-    session.on("epoch", receiveEpoch);
+    if (!listenToTraining.done) listenToTraining();
   }, []);
   return html`<h2>Train it here</h2><${TrainedNetwork} /><${TrainingSettings} /><${TrainingButtons} /><${SameAsPython} />
     <${TrainingCharts} /><${WeightUpdate} />`;

@@ -1,0 +1,37 @@
+"""The panel that plants a bug, in a real browser."""
+
+import pytest
+
+from tests.conftest import wait_until
+
+BUGS = {
+    "Lost skip gradient": ("conv1.weight", "layer1.0.conv1.weight"),
+    "Forgotten mask": ("layer1.0.conv2.weight", "fc.bias"),
+}
+
+
+@pytest.mark.parametrize("title", BUGS)
+def test_check_finds_the_bug_while_the_loss_falls(explore, digits_run, title: str) -> None:
+    tab = explore(digits_run)
+    tab.get_by_role("tab", name="Break").click()
+    tab.get_by_text(title).click()
+    tab.get_by_role("button", name="Plant, train and check").click()
+    wait_until(tab, "store.state.breaking.rows.length > 0 && !store.state.breaking.isRunning")
+    losses = [loss for _, loss in tab.evaluate("store.state.breaking.losses.broken")]
+    assert losses[-1] < losses[0]
+    wrong, right = BUGS[title]
+    text = tab.get_by_role("tabpanel").inner_text()
+    assert f"The gradient of {wrong} is wrong" in text
+    assert f"and to {right} all is right" in text
+
+
+def test_network_without_a_layer_cannot_have_its_bug(explore, digits_run) -> None:
+    """The smallest network has no BatchNorm."""
+    tab = explore(digits_run)
+    tab.get_by_role("tab", name="Break").click()
+    wait_until(tab, "store.state.breaking.bug !== null")
+    assert tab.evaluate("Object.keys(store.state.breaking.bugs)") == [
+        "lost skip gradient",
+        "flipped kernel",
+        "forgotten mask",
+    ]

@@ -1,0 +1,91 @@
+"""The panel that trains the network, in a real browser."""
+
+from tests.conftest import wait_until
+
+READY = "!store.state.training.isRunning && store.state.training.numbers !== null"
+
+
+def open_panel(explore, run, width: int = 1280):
+    tab = explore(run, width)
+    tab.get_by_role("tab", name="Train").click()
+    return tab
+
+
+def test_run_gives_the_weights_of_the_python_run_and_says_so(explore, digits_run) -> None:
+    tab = open_panel(explore, digits_run)
+    tab.get_by_role("button", name="Run").click()
+    wait_until(tab, "store.state.training.difference !== null")
+    assert tab.evaluate("store.state.training.difference.difference") < 1e-12
+    text = tab.get_by_role("tabpanel").inner_text()
+    assert "Same as the Python run to 1" in text or "to the last bit" in text
+    assert tab.evaluate("store.state.origin") == {"kind": "training", "settings": {}}
+    assert tab.get_by_role("button", name="One epoch").is_disabled()
+
+
+def test_other_settings_and_changes_by_hand_are_not_called_the_run(explore, digits_run) -> None:
+    tab = open_panel(explore, digits_run)
+    tab.evaluate("setSetting('batch_size', 64)")
+    tab.get_by_role("button", name="Run").click()
+    wait_until(tab, f"{READY} && store.state.training.records.main.length === 1")
+    assert tab.evaluate("store.state.origin") == {"kind": "training", "settings": {"batch_size": 64}}
+    tab.evaluate("setSetting('batch_size', 32)")
+    tab.get_by_role("button", name="Reset").click()
+    wait_until(tab, "store.state.training.isReset && store.state.training.numbers === null")
+    tab.evaluate("toggleChannel('conv1', 0)")
+    tab.get_by_role("button", name="Run").click()
+    wait_until(tab, f"{READY} && store.state.training.records.main.length === 1")
+    assert tab.evaluate("[store.state.training.difference, store.state.origin.kind]") == [None, "other"]
+
+
+def test_one_step_shows_how_a_weight_changes(explore, digits_run) -> None:
+    tab = open_panel(explore, digits_run)
+    tab.evaluate("store.set({weight: {key: 'fc.weight', index: 3}})")
+    tab.get_by_role("button", name="One step").first.click()
+    wait_until(tab, f"{READY} && store.state.training.update !== null")
+    update = tab.evaluate("store.state.training.update")
+    assert update["key"] == "fc.weight"
+    assert update["after"] == tab.evaluate("store.state.weights['fc.weight'].data[3]") != update["before"]
+    shown = tab.evaluate("formatNumber(store.state.training.update.after, 5)")
+    assert shown in tab.get_by_role("row", name="new weight").inner_text()
+
+
+def test_training_pauses_and_goes_on_with_another_learning_rate(explore, digits_run) -> None:
+    tab = open_panel(explore, digits_run)
+    tab.evaluate("setSetting('epochs', 400)")
+    tab.get_by_role("button", name="Run").click()
+    wait_until(tab, "store.state.training.records.main.length >= 1")
+    tab.evaluate("setSetting('lr', 1e-6)")
+    wait_until(tab, "store.state.training.numbers.lr <= 1e-6")
+    tab.get_by_role("button", name="Pause").click()
+    wait_until(tab, READY)
+    epoch = tab.evaluate("store.state.training.numbers.epoch")
+    tab.get_by_role("button", name="One step").first.click()
+    wait_until(tab, f"{READY} && store.state.training.update !== null")
+    assert epoch <= tab.evaluate("store.state.training.numbers.epoch") <= epoch + 1
+
+
+def test_twins_train_from_the_same_weights(explore, digits_run) -> None:
+    tab = open_panel(explore, digits_run, 390)
+    tab.get_by_label("Train its plain twin").check()
+    wait_until(tab, "store.state.training.hasTwin && store.state.training.isReset")
+    tab.get_by_role("button", name="One step").first.click()
+    wait_until(tab, f"{READY} && store.state.training.losses.twin.length === 1")
+    main, twin = tab.evaluate("[store.state.training.norms.main, store.state.training.norms.twin]")
+    assert main.keys() == twin.keys()
+    assert main != twin
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_page_of_a_sample_trains_from_the_weights_of_the_run(explore, photos_run) -> None:
+    tab = open_panel(explore, photos_run)
+    tab.get_by_role("button", name="One step").first.click()
+    wait_until(tab, f"{READY} || store.state.training.problem !== null")
+    assert tab.evaluate("store.state.training.problem") is None
+
+
+def test_divergence_is_said_in_a_sentence(explore, digits_run) -> None:
+    tab = open_panel(explore, digits_run)
+    tab.evaluate("setSetting('lr', 1e200)")
+    tab.get_by_role("button", name="Run").click()
+    wait_until(tab, "store.state.training.problem !== null && !store.state.training.isRunning")
+    assert "Training diverged in epoch 1" in tab.evaluate("document.querySelector('.problem').textContent")
