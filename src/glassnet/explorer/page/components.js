@@ -16,9 +16,10 @@ function formatNumber(value, digits = 4) {
 /** A number of at most five letters, for a cell: −0.76, 12.3, 4e−4. */
 function shortNumber(value) {
   const size = Math.abs(value);
-  if (size === 0) return "0";
+  if (Number.isInteger(value) && size < 1e4) return formatNumber(value);
   if (size < 0.005 || size >= 1e4) return value.toExponential(0).replaceAll("-", "−").replace("+", "");
-  return Number.isFinite(value) ? value.toFixed(size < 9.995 ? 2 : size < 99.95 ? 1 : 0).replace("-", "−") : formatNumber(value);
+  if (!Number.isFinite(value)) return formatNumber(value);
+  return value.toFixed(size < 9.995 ? 2 : size < 99.95 ? 1 : 0).replace("-", "−");
 }
 
 /** Tell a screen reader something. */
@@ -69,7 +70,8 @@ function arrange(count, height, width, room, { cell: fixed, maxCell = 40, minCel
     const stepX = width * cell + gap, stepY = height * cell + gap;
     const rows = Math.ceil(count / Math.max(1, Math.floor((room + gap) / stepX))), columns = Math.ceil(count / rows);
     const size = [columns * stepX - gap, rows * stepY - gap];
-    if (fixed || cell <= minCell || (size[0] <= room && size[1] <= maxHeight)) return { cell, columns, stepX, stepY, size };
+    const fits = size[0] <= room && size[1] <= maxHeight;
+    if (fixed || fits || cell <= minCell) return { cell, columns, stepX, stepY, size };
   }
 }
 
@@ -83,19 +85,19 @@ function paintMaps(canvas, values, [channels, height, width], grid, selected, li
   context.imageSmoothingEnabled = false;
   const corner = (channel) => [(channel % columns) * stepX, Math.floor(channel / columns) * stepY];
   const frame = (channel, row, column, tall, wide, line) => {
-    const [left, top] = corner(channel);
-    context.strokeStyle = colours.text;
-    context.lineWidth = line;
-    context.strokeRect(left + column * cell + line / 2, top + row * cell + line / 2, wide * cell - line, tall * cell - line);
+    const [left, top] = corner(channel), x = left + column * cell + line / 2, y = top + row * cell + line / 2;
+    Object.assign(context, { strokeStyle: colours.text, lineWidth: line });
+    context.strokeRect(x, y, wide * cell - line, tall * cell - line);
   };
   for (let channel = 0; channel < channels; channel++) {
     context.drawImage(small, 0, channel * height, width, height, ...corner(channel), width * cell, height * cell);
   }
   if (cell >= 30) {
-    Object.assign(context, { fillStyle: colours.text, font: `${cell / 3.2}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle" });
+    Object.assign(context, { fillStyle: colours.text, textAlign: "center", textBaseline: "middle" });
+    context.font = `${cell / 3.6}px system-ui, sans-serif`;
     values.forEach((value, index) => {
-      const [left, top] = corner(Math.floor(index / (height * width)));
-      context.fillText(shortNumber(value), left + (index % width + 0.5) * cell, top + (Math.floor(index / width) % height + 0.5) * cell);
+      const [left, top] = corner(Math.floor(index / (height * width))), row = Math.floor(index / width) % height;
+      context.fillText(shortNumber(value), left + (index % width + 0.5) * cell, top + (row + 0.5) * cell);
     });
   }
   if (selected && channels > 1) frame(selected[0], 0, 0, height, width, 1);
@@ -104,7 +106,8 @@ function paintMaps(canvas, values, [channels, height, width], grid, selected, li
 
 /** A small canvas with a pixel for each number. */
 function mapImage(values, width, height, limit) {
-  const pixels = new ImageData(width, height), colours = palette().diverging, canvas = new OffscreenCanvas(width, height);
+  const canvas = new OffscreenCanvas(width, height), pixels = new ImageData(width, height);
+  const colours = palette().diverging;
   for (let index = 0; index < Math.min(values.length, width * height); index++) {  // a vector may end within a row
     const place = Math.round(128 + 128 * Math.max(-1, Math.min(1, values[index] / limit || 0)));
     pixels.data.set(colours[place], 4 * index);
@@ -114,7 +117,8 @@ function mapImage(values, width, height, limit) {
 }
 
 const KEY_MOVES = {
-  ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1], ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0], PageUp: [-1, 0, 0], PageDown: [1, 0, 0],
+  ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1], ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0],
+  PageUp: [-1, 0, 0], PageDown: [1, 0, 0],
 };
 
 /**
@@ -155,16 +159,18 @@ function NumberMap({ values, shape, label, selected, limit, onPick, onHover, des
     event.preventDefault();
     pick((selected ?? [0, 0, 0]).map((value, axis) => Math.max(0, Math.min(sizes[axis] - 1, value + by[axis]))));
   };
-  const events = onPick && { tabindex: 0, role: "application", class: "live", onKeyDown: move, onClick: (event) => pick(placeAt(event)) };
+  const choice = onPick && { tabindex: 0, role: "application", class: "live", onKeyDown: move,
+    onClick: (event) => pick(placeAt(event)) };
   const hover = onHover && { onPointerMove: (event) => event.pointerType === "mouse" && onHover(placeAt(event)),
     onPointerLeave: () => onHover(null) };
-  return html`<div class="map" ref=${frame}><canvas ref=${canvas} role="img" aria-label=${label} ...${events} ...${hover}></canvas></div>`;
+  return html`<div class="map" ref=${frame}><canvas ref=${canvas} role="img" aria-label=${label} ...${choice}
+    ...${hover}></canvas></div>`;
 }
 
 /** The colours of a map with the numbers at their ends. */
 function Scale({ limit }) {
-  return html`<div class="scale" role="img" aria-label="colours from ${formatNumber(-limit, 3)} to ${formatNumber(limit, 3)}">
-    <span>${formatNumber(-limit, 3)}</span><i></i><span>${formatNumber(limit, 3)}</span></div>`;
+  const [low, high] = [-limit, limit].map((value) => formatNumber(value, 3));
+  return html`<span class="scale" role="img" aria-label="colours from ${low} to ${high}">${low}<i></i>${high}</span>`;
 }
 
 /** A number that the reader sets by a slider. `text` shows the value. */
@@ -232,17 +238,18 @@ const DRAWN = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font", "te
 
 /** An SVG, a canvas, or all of them inside an element, as an SVG file that needs no style sheet. */
 function asSvg(element) {
-  const { left, top, width, height } = element.getBoundingClientRect(), file = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  file.setAttribute("xmlns", file.namespaceURI);
+  const xmlns = "http://www.w3.org/2000/svg", { left, top, width, height } = element.getBoundingClientRect();
   const place = (part, attributes) => {
     for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value);
     return part;
   };
-  const make = (kind, attributes) => place(document.createElementNS(file.namespaceURI, kind), attributes);
-  place(file, { width, height }).append(make("rect", { width, height, fill: getComputedStyle(document.body).backgroundColor }));
+  const make = (kind, attributes) => place(document.createElementNS(xmlns, kind), attributes);
+  const file = make("svg", { width, height }), fill = getComputedStyle(document.body).backgroundColor;
+  file.append(make("rect", { width, height, fill }));
   for (const part of element.matches("canvas, svg") ? [element] : element.querySelectorAll("canvas, svg")) {
-    const box = part.getBoundingClientRect(), at = { x: box.left - left, y: box.top - top, width: box.width, height: box.height };
-    file.append(part.matches("canvas") ? make("image", { ...at, href: part.toDataURL() }) : place(styledCopy(part), at));
+    const box = part.getBoundingClientRect();
+    file.append(place(part.matches("canvas") ? make("image", { href: part.toDataURL() }) : styledCopy(part),
+      { x: box.left - left, y: box.top - top, width: box.width, height: box.height }));
   }
   return new Blob([new XMLSerializer().serializeToString(file)], { type: "image/svg+xml" });
 }

@@ -9,36 +9,38 @@ async function inflate(base64) {
 
 /** The panels under their tabs; arrow keys go from tab to tab. */
 function Tabs() {
-  const { panel } = useStore("panel");
-  const index = Math.max(0, PANELS.findIndex(({ key }) => key === panel)), current = PANELS[index];
-  const move = (event) => {
+  const { panel } = useStore("panel"), index = Math.max(0, PANELS.findIndex(({ key }) => key === panel));
+  const current = PANELS[index], move = (event) => {
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!by) return;
     const next = PANELS[(index + by + PANELS.length) % PANELS.length];
     store.set({ panel: next.key });
     document.getElementById(`tab-${next.key}`).focus();
   };
-  if (!current) return null;
-  return html`<div role="tablist" onKeyDown=${move}>${PANELS.map(({ key, title }) => html`<button key=${key} role="tab"
-      id="tab-${key}" aria-selected=${key === current.key} aria-controls="panel" tabindex=${key === current.key ? 0 : -1}
-      onClick=${() => store.set({ panel: key })}>${title}</button>`)}</div>
-    <div role="tabpanel" id="panel" aria-labelledby="tab-${current.key}"><${current.component} key=${current.key} /></div>`;
+  return html`<div role="tablist" aria-label="What to do" onKeyDown=${move}>${PANELS.map(({ key, title }) => html`
+      <button key=${key} role="tab" id="tab-${key}" aria-selected=${key === current.key} aria-controls="panel"
+        tabindex=${key === current.key ? 0 : -1} onClick=${() => store.set({ panel: key })}>${title}</button>`)}</div>
+    <div role="tabpanel" id="panel" aria-labelledby="tab-${current.key}">
+      <${current.component} key=${current.key} /></div>`;
 }
 
-/** The image, the class that the network predicts for it, and the probability of each. */
+/** The image, the class that the network predicts for it, and the probabilities: of 12 classes at most. */
 function Prediction() {
-  const { trace, image, config: { classes, normalization }, graph } = useStore("trace", "image", "graph");
+  const { trace, config: { classes, normalization } } = useStore("trace"), { image } = trace.of;
   const probabilities = trace.probabilities.subarray(0, classes.length), predicted = indexOfLargest(probabilities);
-  const shown = [...probabilities.keys()], percent = (value) => `${(100 * value).toFixed(value > 0.9995 || value < 0.0995 ? 2 : 1)}%`;
-  if (classes.length > 12) shown.sort((one, other) => probabilities[other] - probabilities[one]).splice(10);
-  return html`<section class="prediction" aria-labelledby="prediction-title"><${Photo} ...${image} white=${normalization.scale} />
+  const shown = range(classes.length), last = shownFlow().at(-1).name;
+  if (classes.length > 12) shown.sort((one, other) => probabilities[other] - probabilities[one]).splice(12);
+  const label = image.label === null ? "without a label" : image.label === predicted ? "which is its label" :
+    html`whose label is <strong>${classes[image.label]}</strong>`;
+  return html`<section class="prediction" aria-labelledby="prediction-title">
+    <${Photo} ...${image} white=${normalization.scale} />
     <div><h2 id="prediction-title">Predicted class: ${classes[predicted]}</h2>
-    <p class="quiet">${image.title}, ${image.label === null ? "without a label" : image.label === predicted ? "which is its label" :
-      html`whose label is <strong>${classes[image.label]}</strong>`}</p></div>
-    <table class="terms classes"><caption class="unseen">Probabilities</caption><tbody>${shown.map((place) => html`<tr key=${place}>
-      <th scope="row"><button class="link" onClick=${() => chooseNumber(flowOf(graph).at(-1).name, place)}>${classes[place]}</button></th>
+      <p class="quiet">${image.title}, ${label}</p></div>
+    <table class="terms"><caption class="unseen">Probabilities</caption><tbody>${shown.map((place) => html`
+      <tr key=${place}><th scope="row"><button class="link" onClick=${() => chooseNumber(last, place)}>${
+          classes[place]}</button></th>
       <td><i class="bar whole"><b style="width: ${100 * probabilities[place]}%"></b></i></td>
-      <td class="number">${percent(probabilities[place])}</td></tr>`)}</tbody></table></section>`;
+      <td class="number">${(100 * probabilities[place]).toFixed(1)}%</td></tr>`)}</tbody></table></section>`;
 }
 
 /** The pixels of an image, enlarged; white is the largest number. */
@@ -61,13 +63,15 @@ function App() {
   const { trace, problem, config } = useStore("trace", "problem", "config");
   return html`${problem && html`<p class="problem" role="alert">${problem}</p>`}
     ${config?.run.notes.map((note) => html`<p key=${note} class="quiet">${note}</p>`)}
-    ${!trace ? html`<p class="quiet" role="status">The network is being unpacked …</p>` : html`<div class="desk"><${Prediction} /><section class="panel"><${Tabs} /></section></div><${NetworkView} />
-      <div class="bench"><${LayerMaps} /><${WhyThisNumber} /></div>`}`;
+    ${!trace && !problem && html`<p class="quiet" role="status">The network is being unpacked …</p>`}
+    ${trace && html`<div class="desk"><${Prediction} /><section class="panel"><${Tabs} /></section></div>
+      <${NetworkView} /><div class="bench"><${LayerMaps} /><${WhyThisNumber} /></div>`}`;
 }
 
 /** An image of zeros, for a page without images. */
 function blankImage({ input: { size, channels } }) {
-  return { tensor: { shape: [1, channels, ...size], data: new Float64Array(channels * product(size)) }, label: null, title: "blank image" };
+  const tensor = { shape: [1, channels, ...size], data: new Float64Array(channels * product(size)) };
+  return { tensor, label: null, title: "blank image" };
 }
 
 /** Unpack the data, start the worker, and show the first test image. */
@@ -80,7 +84,8 @@ async function start() {
   const { config } = await session.call("open", bytes);
   const image = config.data.n_test ? dataImage("test", 0) : blankImage(config);
   darkScheme.addEventListener("change", () => store.replace({ dark: darkScheme.matches }));
-  store.replace({ config, seed: config.seeds[0], graph: config.variants[0].graph, layer: flowOf(config.variants[0].graph)[1].name, image });
+  const { graph } = config.variants[0];
+  store.replace({ config, seed: config.seeds[0], graph, layer: flowOf(graph)[1].name, image });
   const stop = store.subscribe(({ trace, layer }) => {  // the first number to explain is the layer's largest
     if (!trace) return;
     stop();

@@ -39,7 +39,9 @@ function flowOf(graph) {
   return steps;
 }
 
-const stepOf = (name) => flowOf(store.state.graph).find((step) => step.name === name);
+/** The steps of the network on screen, and one of them. */
+const shownFlow = () => flowOf(store.state.trace.of.graph);
+const stepOf = (name) => shownFlow().find((step) => step.name === name);
 
 
 /** The shape of one image's tensor as maps: [channels, height, width]; a vector is laid out in rows of 16. */
@@ -79,9 +81,9 @@ function chooseNumber(name, index) {
 
 /** Choose a layer and stay at the same place of the image; of the last layer choose the class predicted. */
 function chooseLayer(name) {
-  const { layer, pixel, trace, graph } = store.state, { shape } = stepOf(name);
+  const { layer, pixel, trace } = store.state, { shape } = stepOf(name);
   if (shape.length === 1) {
-    return chooseNumber(name, name === flowOf(graph).at(-1).name ? indexOfLargest(valuesOf(name, { trace })) : 0);
+    return chooseNumber(name, name === shownFlow().at(-1).name ? indexOfLargest(valuesOf(name, { trace })) : 0);
   }
   const before = mapShape(stepOf(layer).shape), after = mapShape(shape);
   const moved = [0, 1].map((axis) => Math.min(after[axis + 1] - 1,
@@ -91,7 +93,7 @@ function chooseLayer(name) {
 
 const BOX_SIZE = 60, STEP = 78, LANE = { shortcut: 48, body: 146 }, PICTURE_HEIGHT = 218;  // pixels
 
-/** The picture's boxes {name: {step, x, y}} by their centres, blocks {name, left, right, ...}, and the path along the body. */
+/** The picture: boxes {name: {step, x, y}} by centre, blocks {name, left, right, ...}, the path of the flow. */
 function layoutOf(steps) {
   const boxes = {}, blocks = [];
   let x = 8 + BOX_SIZE / 2, flow = "";
@@ -99,7 +101,7 @@ function layoutOf(steps) {
     let block = blocks.at(-1);
     if (step.block && step.block !== block?.name) {
       x += 22;
-      blocks.push(block = { name: step.block, left: x - BOX_SIZE / 2 - 16, input: step.inputs[0], upper: [], sum: null });
+      blocks.push(block = { name: step.block, left: x - BOX_SIZE / 2 - 16, upper: [], sum: null });
     }
     if (!step.block && block && !block.isClosed) {
       x += 22;
@@ -126,7 +128,7 @@ function layoutOf(steps) {
 }
 
 /** Paint a small map of the chosen channel into each box. */
-function paintBoxes(canvas, boxes, { trace, direction, channel, graph }, width) {
+function paintBoxes(canvas, boxes, { trace, direction, channel }, width) {
   const scale = devicePixelRatio || 1;
   canvas.width = width * scale;
   canvas.height = PICTURE_HEIGHT * scale;
@@ -135,7 +137,7 @@ function paintBoxes(canvas, boxes, { trace, direction, channel, graph }, width) 
   context.imageSmoothingEnabled = false;
   for (const { step, x, y } of Object.values(boxes)) {
     if (step.kind === "Sum") continue;
-    const values = valuesOf(step.name, { trace, direction, graph }), [channels, height, width] = mapShape(step.shape);
+    const values = valuesOf(step.name, { trace, direction }), [channels, height, width] = mapShape(step.shape);
     const start = Math.min(channel, channels - 1) * height * width, part = (BOX_SIZE - 8) / Math.max(height, width);
     const small = mapImage(values.subarray(start, start + height * width), width, height, limitOf(values));
     context.drawImage(small, x - part * width / 2, y - part * height / 2, part * width, part * height);
@@ -146,86 +148,104 @@ function paintBoxes(canvas, boxes, { trace, direction, channel, graph }, width) 
 const normOf = (values) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 
 /** A block: its frame, its shortcut as a line, and in gradients how much each path hands back to the block's input. */
-function BlockFrame({ block, boxes, trace, direction, skipOff }) {
-  const { name, left, right, sum, upper } = block, top = upper.length ? LANE.shortcut : 50;
-  const paths = direction === "gradient" && sum ? trace.pathGradients?.[name] : null;
-  const amount = (path) => paths?.[path] ? ` ‖${formatNumber(normOf(paths[path]), 2)}‖` : "";
-  const end = sum && boxes[sum].x;
-  return html`<g class=${skipOff ? "block off" : "block"}>
+function BlockFrame({ block: { name, left, right, sum, upper }, boxes, trace, direction }) {
+  const top = upper.length ? LANE.shortcut : 50, end = sum && boxes[sum].x, isOff = trace.of.edits.skipsOff.has(name);
+  const paths = direction === "gradient" ? trace.pathGradients[name] : null;
+  const size = (path) => paths[path] ? ` ‖${formatNumber(normOf(paths[path]), 2)}‖` : "";
+  return html`<g class=${isOff ? "block off" : "block"}>
     <rect class="frame" x=${left} y="4" width=${right - left} height=${PICTURE_HEIGHT - 8} rx="8" />
     <text class="name" x=${left + 10} y="20">${name}</text>
     ${sum && html`<path class="shortcut" d="M${left + 2} ${LANE.body} q6 0 6 -8 V${top + 10} q0 -10 10 -10 H${end - 10}
-      q10 0 10 10 V${LANE.body - 16}" /><text x=${end - 16} y=${top - 6} text-anchor="end" class="skip-label">${
-      direction === "gradient" ? `g${amount("shortcut")}` : skipOff ? "x, off" : "x"}</text>
-      <text x=${left + 16} y=${LANE.body - 36} class="body-label">${direction === "gradient" ?
-        `F′(g)${amount("body")}` : "F(x)"}</text>`}</g>`;
+        q10 0 10 10 V${LANE.body - 16}" />
+      <text x=${end - 16} y=${top - 6} class="skip-label">${isOff ? "off" : paths ? `g${size("shortcut")}` : "x"}</text>
+      <text x=${left + 16} y=${LANE.body - 37} class="body-label">${paths ? `F′(g)${size("body")}` : "F(x)"}</text>
+    `}</g>`;
 }
 
-/** The network as a picture; a click or the arrow keys choose a layer. */
+/** The layers of the picture as buttons; arrow keys go from one to the next. */
+function LayerBoxes({ boxes, layer }) {
+  const group = useRef(), order = Object.values(boxes).sort((one, other) => one.x - other.x || one.y - other.y);
+  const move = (event) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const next = order[order.findIndex(({ step }) => step.name === layer) + by];
+    if (event.key === "Enter" || event.key === " ") chooseLayer(event.target.dataset.name);
+    else if (!next) return;
+    else {
+      chooseLayer(next.step.name);
+      group.current.querySelector(`[data-name="${next.step.name}"]`).focus({ preventScroll: true });
+    }
+    event.preventDefault();
+  };
+  return html`<g ref=${group} role="group" aria-label="Layers" onKeyDown=${move}>${order.map(({ step, x, y }) => {
+    const { name, kind, block, shape } = step, below = y + BOX_SIZE / 2;
+    return html`<g key=${name} class="box" role="button" data-name=${name} tabindex=${name === layer ? 0 : -1}
+        aria-pressed=${name === layer} aria-label="${name}, ${KINDS[kind].title}, ${shape.join("×")}"
+        onClick=${() => chooseLayer(name)}>
+      ${kind === "Sum" ? html`<circle cx=${x} cy=${y} r="15" /><text x=${x} y=${y + 6} class="plus">+</text>` :
+        html`<rect x=${x - BOX_SIZE / 2} y=${y - BOX_SIZE / 2} width=${BOX_SIZE} height=${BOX_SIZE} rx="5" />`}
+      <text x=${x} y=${below + 14} class="title">${block ? name.slice(block.length + 1) : name}</text>
+      ${kind !== "Sum" && html`<text x=${x} y=${below + 27}>${shape.join("×")}</text>`}</g>`;
+  })}</g>`;
+}
+
+/** The network as a picture; it shows values or gradients, and a click chooses a layer. */
 function NetworkView() {
-  const state = useStore("graph", "layer", "trace", "direction", "channel", "edits", "dark"), canvas = useRef(), svg = useRef();
-  const { graph, layer, trace, direction, edits } = state, steps = flowOf(graph), frame = useRef();
-  const { boxes, blocks, flow, width } = useMemo(() => layoutOf(steps), [graph]);
+  const state = useStore("layer", "trace", "direction", "channel", "dark"), { layer, trace, direction } = state;
+  const canvas = useRef(), frame = useRef(), picture = useRef(), { graph } = trace.of;
+  const { boxes, blocks, flow, width } = useMemo(() => layoutOf(flowOf(graph)), [graph]);
   useEffect(() => paintBoxes(canvas.current, boxes, state, width));
   useEffect(() => {
-    const { x } = boxes[layer] ?? boxes.input, view = frame.current;
-    if (x - BOX_SIZE < view.scrollLeft || x + BOX_SIZE > view.scrollLeft + view.clientWidth) view.scrollLeft = x - view.clientWidth / 2;
+    const { x } = boxes[layer], { scrollLeft, clientWidth } = frame.current, isSeen =
+      x - BOX_SIZE >= scrollLeft && x + BOX_SIZE <= scrollLeft + clientWidth;
+    if (!isSeen) frame.current.scrollLeft = x - clientWidth / 2;
   }, [layer]);
-  const names = Object.values(boxes).sort((one, other) => one.x - other.x || one.y - other.y).map(({ step }) => step.name);
-  const move = (event) => {
-    const next = names[names.indexOf(layer) + ({ ArrowRight: 1, ArrowLeft: -1 }[event.key] ?? NaN)];
-    if (!next) return;
-    event.preventDefault();
-    chooseLayer(next);
-    svg.current.querySelector(`[data-name="${next}"]`).focus({ preventScroll: true });
-  };
-  const title = ({ name, block }) => block ? name.slice(block.length + 1) : name;
-  return html`<section class="network" aria-labelledby="network-title"><div class="row"><h2 id="network-title">The network</h2>
-    <${Choice} label="Show" value=${direction} onChange=${(value) => store.set({ direction: value })} options=${[
-      { value: "forward", title: "values →" }, { value: "gradient", title: "← gradients" }]} /></div>
-    <div class="picture" ref=${frame}><div style="width: ${width}px">
-    <svg ref=${svg} width=${width} height=${PICTURE_HEIGHT} role="group" aria-label="Layers" onKeyDown=${move}>
-      <path class="flow" d=${flow} />
-      ${blocks.map((block) => html`<${BlockFrame} key=${block.name} ...${{ block, boxes, trace, direction }}
-        skipOff=${edits.skipsOff.has(block.name)} />`)}
-      ${Object.values(boxes).map(({ step, x, y }) => html`<g key=${step.name} class=${`box ${step.kind}`} role="button"
-          data-name=${step.name} tabindex=${step.name === layer ? 0 : -1} aria-pressed=${step.name === layer}
-          aria-label=${`${step.name}, ${KINDS[step.kind].title}, ${shapeText(step.shape)}`}
-          onClick=${() => chooseLayer(step.name)}>
-        ${step.kind === "Sum" ? html`<circle cx=${x} cy=${y} r="15" /><text x=${x} y=${y + 6} class="plus">+</text>` :
-          html`<rect x=${x - BOX_SIZE / 2} y=${y - BOX_SIZE / 2} width=${BOX_SIZE} height=${BOX_SIZE} rx="5" />`}
-        <text x=${x} y=${y + BOX_SIZE / 2 + 14} class="title">${title(step)}</text>
-        <text x=${x} y=${y + BOX_SIZE / 2 + 27}>${step.kind === "Sum" ? "" : shapeText(step.shape)}</text>
-      </g>`)}</svg><canvas ref=${canvas} style="width: ${width}px"></canvas></div></div></section>`;
+  return html`<section class="network" aria-labelledby="network-title"><div class="row">
+      <h2 id="network-title">The network</h2><${Choice} label="Show" value=${direction}
+        options=${[{ value: "forward", title: "values →" }, { value: "gradient", title: "← gradients" }]}
+        onChange=${(value) => store.set({ direction: value })} />
+      <${SaveButtons} name="The network" target=${picture} /></div>
+    <div class="picture" ref=${frame}><div ref=${picture} style="width: ${width}px">
+      <svg width=${width} height=${PICTURE_HEIGHT}><path class="flow" d=${flow} />
+        ${blocks.map((block) => html`<${BlockFrame} key=${block.name} ...${{ block, boxes, trace, direction }} />`)}
+        <${LayerBoxes} ...${{ boxes, layer }} /></svg>
+      <canvas ref=${canvas} style="width: ${width}px"></canvas></div></div></section>`;
 }
-
-const shapeText = (shape) => shape.join("×");
 
 /** All maps of the chosen layer, and the chosen one enlarged until its numbers can be read. */
 function LayerMaps() {
-  const state = useStore("layer", "trace", "channel", "pixel", "direction", "hover"), [zoom, setZoom] = useState(null);
-  const { layer, direction, config } = state, { shape, kind } = stepOf(layer), view = useRef();
-  const values = valuesOf(layer), [channels, height, width] = mapShape(shape), limit = limitOf(values);
-  const [channel, ...pixel] = placeOf(chosenNumber(state), shape), size = height * width;
-  const cell = zoom ?? Math.max(12, Math.min(44, Math.floor(352 / Math.max(height, width))));
-  const pick = (picked, row, column) => store.set({ channel: picked, pixel: [row, column], hover: null });
-  const hover = (place) => store.set({ hover: place && { layer, index: (place[0] * height + place[1]) * width + place[2] } });
+  const state = useStore("layer", "trace", "channel", "pixel", "direction"), { layer, direction, config } = state;
+  const [zoom, setZoom] = useState(null), { shape, kind } = stepOf(layer), values = valuesOf(layer);
+  const [channels, height, width] = mapShape(shape), [channel, ...pixel] = placeOf(chosenNumber(state), shape);
+  const limit = limitOf(values);
+  const size = height * width, cell = zoom ?? Math.max(12, Math.min(44, Math.floor(352 / Math.max(height, width))));
+  const pick = (picked, ...place) => store.set({ channel: picked, pixel: place, hover: null });
+  const indexAt = ([map, row, column]) => (map * height + row) * width + column;
+  const hover = (place) => store.set({ hover: place && { layer, index: indexAt(place) } });
+  const describe = ([map, row, column], value) => `${channels > 1 ? `channel ${map}, ` : ""}${shape.length === 3 ?
+    `row ${row}, column ${column}` : `number ${row * width + column}`}: ${formatNumber(value)}`;
   const what = direction === "gradient" ? `gradients of the loss for class ${config.classes[traceLabel()]}` : "values";
-  const place = (at) => shape.length === 3 ? `row ${at[1]}, column ${at[2]}` : `number ${at[1] * 16 + at[2]}`;
-  const describe = (at, value) => `${channels > 1 ? `channel ${at[0]}, ` : ""}${place(at)}: ${formatNumber(value)}`;
-  useEffect(() => {
-    view.current.scrollTo({ left: pixel[1] * cell - view.current.clientWidth / 2, top: pixel[0] * cell - view.current.clientHeight / 2 });
-  }, [layer, cell]);
   return html`<section class="maps" aria-labelledby="maps-title"><h2 id="maps-title">${layer}</h2>
-    <p class="quiet">${KINDS[kind].title}, ${shapeText(shape)} ${what}. <${Scale} limit=${limit} /></p>
-    ${channels > 1 && html`<${NumberMap} label="All ${channels} maps of ${layer}: arrow keys move, page keys change the channel"
-      ...${{ values, limit, describe }} shape=${[channels, height, width]} selected=${[channel, ...pixel]} maxCell=${10}
-      onPick=${(at) => pick(...at)} onHover=${hover} />`}
+    <p class="quiet">${KINDS[kind].title}, ${shape.join("×")} ${what}. <${Scale} limit=${limit} /></p>
+    ${channels > 1 && html`<${NumberMap} shape=${[channels, height, width]} ...${{ values, limit, describe }}
+      label="All ${channels} maps of ${layer}: arrow keys move, page keys change the channel" maxCell=${10}
+      selected=${[channel, ...pixel]} onHover=${hover} onPick=${(place) => pick(...place)} />`}
     <h3>${channels > 1 ? `Channel ${channel} of ${channels}` : "Every number"}</h3>
-    <div class="zoomed" ref=${view}><${NumberMap} label="${layer}, channel ${channel}" limit=${limit}
-      values=${values.subarray(channel * size, (channel + 1) * size)} shape=${[height, width]} selected=${[0, ...pixel]}
-      cell=${cell} describe=${(at, value) => describe([channel, at[1], at[2]], value)}
-      onPick=${([, ...at]) => pick(channel, ...at)} onHover=${(at) => hover(at && [channel, at[1], at[2]])} /></div>
+    <${Zoomed} ...${{ cell, limit, shape: [height, width], pixel, label: `${layer}, channel ${channel}` }}
+      values=${values.subarray(channel * size, (channel + 1) * size)}
+      describe=${([, ...place], value) => describe([channel, ...place], value)}
+      onPick=${([, ...place]) => pick(channel, ...place)}
+      onHover=${(place) => hover(place && [channel, place[1], place[2]])} />
     ${size > 64 && html`<${Slider} label="Zoom" min=${4} max=${44} value=${cell} text=${(value) => `${value} px`}
       onInput=${setZoom} />`}</section>`;
+}
+
+/** A map in a frame that scrolls to the chosen number. */
+function Zoomed({ pixel: [row, column], cell, ...map }) {
+  const frame = useRef();
+  useEffect(() => {
+    const { clientWidth, clientHeight } = frame.current;
+    frame.current.scrollTo((column + 0.5) * cell - clientWidth / 2, (row + 0.5) * cell - clientHeight / 2);
+  }, [map.label, cell]);
+  return html`<div class="zoomed" ref=${frame}>
+    <${NumberMap} ...${map} cell=${cell} selected=${[0, row, column]} /></div>`;
 }

@@ -112,8 +112,8 @@ const store = new Store({
   edits: NO_EDITS,
   changedWeights: new Map(),  // key -> Float64Array, where it differs from the network's own
   weights: null,  // {key: {shape, data}}: the network's own
-  origin: { kind: "trained" },  // of the weights: "trained", "initial", "training" with the settings of gn.train, "other"
-  trace: null,  // {loss, logits, probabilities, outputs, outputGradients, pathGradients, gradients}
+  origin: { kind: "trained" },  // of the weights: "trained", "initial", "training" with gn.train's settings, "other"
+  trace: null,  // {loss, logits, probabilities, outputs, outputGradients, pathGradients, gradients, of: what it is of}
   layer: "conv1",  // the tensor on screen
   channel: 0,
   pixel: [0, 0],  // row and column
@@ -129,7 +129,9 @@ const store = new Store({
 function useStore(...fields) {
   const [, draw] = useState(0), drawn = store.state;
   useEffect(() => {
-    const update = (state, before) => fields.some((field) => state[field] !== before[field]) && draw((count) => count + 1);
+    const update = (state, before) => {
+      if (fields.some((field) => state[field] !== before[field])) draw((count) => count + 1);
+    };
     update(store.state, drawn);
     return store.subscribe(update);
   }, []);
@@ -170,7 +172,7 @@ class Tracer {
     }
   }
 
-  async update({ network, edits, changedWeights, weights, image, batch }) {
+  async update({ network, graph, edits, changedWeights, weights, image, batch, layer }) {
     if (edits !== this.edits) await session.call("setEdits", { network, edits });
     this.edits = edits;
     for (const key of new Set([...this.sent.keys(), ...changedWeights.keys()])) {
@@ -178,18 +180,18 @@ class Tracer {
       if (this.sent.get(key) !== values) await session.call("setWeights", { network, key, values });
     }
     this.sent = new Map(changedWeights);
-    const ask = (images) => session.call("trace", { network, ...stacked(images), training: false });
-    let trace = await ask([image, ...batch]);
-    if (trace.outputGradients === undefined) {  // an image without a label has the gradients of its predicted class
-      trace = await ask([{ ...image, label: indexOfLargest(trace.logits.subarray(0, trace.logits.length / (1 + batch.length))) }, ...batch]);
-    }
-    store.replace({ trace, problem: null });
+    const ask = (label) => session.call("trace", { network, ...stacked([{ ...image, label }, ...batch]) });
+    let trace = await ask(image.label);
+    if (!trace.outputGradients) trace = await ask(indexOfLargest(trace.logits.subarray(0, graph.output_shape[0])));
+    const flow = flowOf(graph), shown = flow.find(({ name }) => name === layer) ?? flow[1];
+    const of = { graph, edits, changedWeights, weights, image };
+    store.replace({ trace: { ...trace, of }, layer: shown.name, hover: null, problem: null });
   }
 }
 
 /** The class whose loss the gradients are of: the label, or without one the predicted class. */
-function traceLabel({ image, trace, config } = store.state) {
-  return image.label ?? indexOfLargest(trace.logits.subarray(0, config.classes.length));
+function traceLabel({ trace, config } = store.state) {
+  return trace.of.image.label ?? indexOfLargest(trace.logits.subarray(0, config.classes.length));
 }
 
 const indexOfLargest = (values) => values.reduce((best, value, index) => value > values[best] ? index : best, 0);

@@ -13,13 +13,13 @@ const KINDS = {
   },
   Conv2d: {
     title: "convolution", equation: "y = Σ window · kernel + bias",
-    sentence: "A window of the input times a kernel, number by number; all products are added, and the bias if there is one.",
+    sentence: "A window of the input times a kernel, number by number; the products are added, and a bias.",
     reads: (step, index) => windowReads(step, index, range(step.node.attributes.in_channels)),
     readers: (step, index) => windowReaders(step, index, range(step.node.attributes.out_channels)),
   },
   BatchNorm2d: {
     title: "batch normalization", equation: "y = weight · (x − mean) / √(variance + ε) + bias",
-    sentence: "The mean of the channel is subtracted, its deviation divides; weight and bias, both learned, stretch and shift.",
+    sentence: "The channel's mean is subtracted, its deviation divides; a weight and a bias, both learned, follow.",
     reads: (step, index) => [{ index, factor: normalizationOf(step, index).factor }],
   },
   ReLU: {
@@ -47,8 +47,9 @@ const KINDS = {
   AdaptiveAvgPool2d: {
     title: "global average pooling", equation: "y = Σ map / count",
     sentence: "The mean of the whole map.",
-    reads: (step, index) => range(mapSize(step)).map((at) => ({ index: index * mapSize(step) + at, factor: 1 / mapSize(step) })),
-    readers: (step, index) => [{ index: Math.floor(index / mapSize(step)), factor: 1 / mapSize(step) }],
+    reads: (step, index, size = mapSize(step)) =>
+      range(size).map((at) => ({ index: index * size + at, factor: 1 / size })),
+    readers: (step, index, size = mapSize(step)) => [{ index: Math.floor(index / size), factor: 1 / size }],
   },
   ZeroPadShortcut: {
     title: "shortcut with zeros", equation: "y = x, or 0",
@@ -61,7 +62,7 @@ const KINDS = {
   Linear: {
     title: "linear layer", equation: "y = Σ weight · x + bias",
     sentence: "Every number of the input times its own weight; all products are added, and the bias.",
-    reads: (step, index) => range(step.node.attributes.in_features).map((input) => linearTerm(step, index, input, input)),
+    reads: (step, index) => range(step.node.input_shape[0]).map((input) => linearTerm(step, index, input, input)),
     readers: (step, index) => range(step.shape[0]).map((output) => linearTerm(step, output, index, output)),
   },
 };
@@ -78,7 +79,16 @@ const sumOfTerms = (terms) => terms.reduce((sum, { value }) => sum + value, 0);
 const tensor = (name, image = 0) => valuesOf(name, { ...store.state, direction: "forward" }, image);
 const gradientOf = (name, image = 0) => valuesOf(name, { ...store.state, direction: "gradient" }, image);
 
-const isMuted = (name, index) => Boolean(store.state.edits.muted.get(name)?.has(placeOf(index, stepOf(name).shape)[0]));
+/** A parameter or buffer with which the numbers on screen were computed. */
+function shownWeight(key) {
+  const { changedWeights, weights } = store.state.trace.of;
+  return changedWeights.get(key) ?? weights[key].data;
+}
+
+const isMuted = (name, index) => {
+  const { muted } = store.state.trace.of.edits;
+  return Boolean(muted.get(name)?.has(placeOf(index, stepOf(name).shape)[0]));
+};
 
 /** The numbers under the window of output `index`: of all input `channels` (convolution), or of its own (pooling). */
 function windowReads(step, index, channels = null) {
@@ -111,7 +121,7 @@ function windowReaders(step, index, outputs = null) {
 }
 
 const windowFactor = ({ name, node }, weight) =>
-  weight === null ? 1 / node.attributes.kernel_size ** 2 : weightValues(`${name}.weight`)[weight];
+  weight === null ? 1 / node.attributes.kernel_size ** 2 : shownWeight(`${name}.weight`)[weight];
 
 /** The first of the largest numbers has the factor 1, the others 0. */
 function largestInWindow(step, index) {
@@ -121,7 +131,7 @@ function largestInWindow(step, index) {
 }
 
 function linearTerm({ name, node }, output, input, index) {
-  return { index, factor: weightValues(`${name}.weight`)[output * node.attributes.in_features + input] };
+  return { index, factor: shownWeight(`${name}.weight`)[output * node.attributes.in_features + input] };
 }
 
 function paddedReads({ node, shape }, index) {
@@ -140,7 +150,7 @@ function paddedReaders({ node, shape: [channels, height, width] }, index) {
 
 /** BatchNorm's numbers for the channel of a number. */
 function normalizationOf({ name, node, shape }, index) {
-  const [channel] = placeOf(index, shape), of = (key) => weightValues(`${name}.${key}`)[channel];
+  const [channel] = placeOf(index, shape), of = (key) => shownWeight(`${name}.${key}`)[channel];
   const [mean, variance, weight, bias] = ["running_mean", "running_var", "weight", "bias"].map(of);
   const deviation = Math.sqrt(variance + node.attributes.eps);
   return { mean, variance, deviation, weight, bias, factor: weight / deviation };
@@ -149,38 +159,39 @@ function normalizationOf({ name, node, shape }, index) {
 /** What is added to the products: the bias, or null. */
 function biasOf(step, index) {
   const key = `${step.name}.bias`, output = step.shape.length === 3 ? placeOf(index, step.shape)[0] : index;
-  return key in store.state.weights ? weightValues(key)[output] : null;
+  return key in store.state.trace.of.weights ? shownWeight(key)[output] : null;
 }
 
 /**
- * What each layer that reads a number hands back to it: {title, path, block, terms: [{name, index, gradient, factor, value}]}.
- * At the entry of a block there are two paths, "shortcut" and "body".
+ * What each layer that reads a number hands back to it: the layer's gradients times factors,
+ * {title, path, block, reader, factors: [{index, factor}]}. Into a block there are two paths, "shortcut" and "body".
  */
 function arrivals(name, index) {
-  const groups = flowOf(store.state.graph).filter(({ inputs }) => inputs.includes(name)).map((reader) => {
-    const isSkip = reader.kind === "Sum" && reader.inputs[0] === name, isEntry = stepOf(name).block !== reader.block;
-    const path = isEntry && reader.block ? (isSkip || reader.lane === "shortcut" ? "shortcut" : "body") : null;
-    const isOff = isSkip && store.state.edits.skipsOff.has(reader.block), gradients = gradientOf(reader.name);
-    const terms = isOff ? [] : KINDS[reader.kind].readers(reader, index).filter((term) => !isMuted(reader.name, term.index));
-    return { title: path ? PATHS[path].title : `from ${reader.name}`, path, block: reader.block, terms: terms.map((term) => ({
-      name: reader.name, gradient: gradients[term.index], value: gradients[term.index] * term.factor, ...term })) };
+  const groups = shownFlow().filter(({ inputs }) => inputs.includes(name)).map((reader) => {
+    const { name: title, block, lane, kind, inputs } = reader, isSkip = kind === "Sum" && inputs[0] === name;
+    const isEntry = block && stepOf(name).block !== block;
+    const path = isEntry ? (isSkip || lane === "shortcut" ? "shortcut" : "body") : null;
+    const isOff = isSkip && store.state.trace.of.edits.skipsOff.has(block);
+    const factors = isOff ? [] : KINDS[kind].readers(reader, index).filter((term) => !isMuted(title, term.index));
+    return { title: path ? PATHS[path].title : `from ${title}`, path, block, reader: title, factors };
   });
   return groups.sort((one, other) => (other.path === "shortcut") - (one.path === "shortcut"));
 }
 
 const PATHS = {
-  shortcut: { title: "g through the shortcut", colour: "accent" }, body: { title: "F′(g) through the body", colour: "second" },
+  shortcut: { title: "g through the shortcut", colour: "accent" },
+  body: { title: "F′(g) through the body", colour: "second" },
 };
 
 /** The gradient of a weight or a bias as a sum over positions and images: [{image, index, gradient, x, value}]. */
 function weightTerms(step, key, weight) {
   const { inputs: [source], shape } = step, size = product(mapShape(shape).slice(1)), terms = [];
-  const readsOne = weightInput(step, key, weight), perOutput = product(store.state.weights[key].shape.slice(1));
-  const output = Math.floor(weight / perOutput), isVector = shape.length === 1;
+  const multiplied = weightInput(step, key, weight), isVector = shape.length === 1;
+  const output = Math.floor(weight / product(store.state.trace.of.weights[key].shape.slice(1)));
   for (let image = 0; image < store.state.trace.outputs.input.shape[0]; image++) {
     const gradients = gradientOf(step.name, image), values = tensor(source, image);
     for (let at = 0; at < (isVector ? 1 : size); at++) {
-      const index = isVector ? output : output * size + at, x = readsOne(values, index), gradient = gradients[index];
+      const index = isVector ? output : output * size + at, x = multiplied(values, index), gradient = gradients[index];
       if (x !== undefined) terms.push({ image, index, gradient, x, value: gradient * x });
     }
   }
@@ -193,7 +204,10 @@ function weightInput(step, key, weight) {
   if (key.endsWith(".bias")) return () => 1;
   if (kind === "Linear") return (values) => values[weight % node.attributes.in_features];
   if (kind === "BatchNorm2d") {
-    return (values, index) => (values[index] - normalizationOf(step, index).mean) / normalizationOf(step, index).deviation;
+    return (values, index) => {
+      const { mean, deviation } = normalizationOf(step, index);
+      return (values[index] - mean) / deviation;
+    };
   }
   const [channels, height, width] = node.input_shape, { kernel_size: size, stride, padding } = node.attributes;
   const channel = Math.floor(weight / size ** 2) % channels, at = weight % size ** 2;
