@@ -11,8 +11,8 @@ from glassnet.data import make_rng
 from glassnet.recipe import Recipe
 
 N_SEEDS = 5
-MAX_BYTES = 510_000  # of all seeds in a page of at most 1 MB; random numbers are hardly smaller when compressed
-MAX_NORMALS = 17_000  # of the largest network besides the run's own
+MAX_BYTES = 470_000  # of all seeds in a page of at most 1 MB; random numbers are hardly smaller when compressed
+MAX_NORMALS = 12_000  # of the largest network besides the run's own
 
 
 @dataclass(frozen=True)
