@@ -74,6 +74,24 @@ def test_python_of_other_networks(explore, digits_run, tmp_path, monkeypatch) ->
     check_shared(tab)
 
 
+def test_python_of_a_training_on_the_page(explore, digits_run, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tab = explore(digits_run)
+    tab.click("#tab-train")
+    tab.evaluate("resetTraining({variant: store.state.config.variants.findIndex(({skip}) => !skip), seed: 1})")
+    wait_until(tab, "store.state.origin.kind === 'initial' && store.state.training.isReset")
+    tab.evaluate("setSetting('lr', 0.03); setSetting('epochs', 3); trainFor('epoch')")
+    wait_until(tab, "store.state.training.records.main.length === 1 && !store.state.training.isRunning")
+    tab.click("#tab-share")
+    tab.evaluate("window.shownNumber = () => valuesOf(store.state.layer)[chosenNumber(store.state)]")
+    wait_until(tab, "store.state.origin.kind === 'training'")
+    check_shared(tab)
+    assert "lr=0.03, epochs=3, stop_after_epoch=1, seed=1" in tab.inner_text(".code")
+    tab.evaluate("setSetting('lr', 0.01); trainFor(1)")
+    wait_until(tab, "store.state.origin.kind === 'other'")
+    assert "gn.load_weights" in tab.inner_text(".code")
+
+
 def test_pictures_are_saved_as_svg_and_png(explore, digits_run, tmp_path) -> None:
     tab = open_share(explore, digits_run)
     for name in ("network", "maps", "image"):

@@ -42,7 +42,7 @@ function networkInPython({ config, variant, seed, origin }) {
     const settings = { ...origin.settings, seed, run: "explored", report: false, overwrite: true };
     return [...lines, "run = gn.train(", `    ${spec}, model.load_dataset(), dtype="float64",`,
       `    recipe=gn.Recipe(**model.config["recipe"]), ${toArguments(settings)},`, ")",
-      "network = gn.load(run.path).network"];
+      'network = gn.load(run.path, weights="last").network'];
   }
   return [...lines, `network = gn.build(${spec}, dtype="float64")`,
     'network.load_state_dict(gn.load_weights("weights.safetensors"))  # saved with the button on the page'];

@@ -37,6 +37,16 @@ const isChangedByHand = ({ edits, changedWeights } = store.state) => edits.skips
 const isRunsOwn = ({ config, training, variant, seed } = store.state) => training.isPure && training.start === "initial" &&
   !variant && seed === config.seeds[0] && !Object.keys(differences(trainingRecipe(), config.recipe)).length;
 
+/** Where the weights come from after some steps: whole epochs that one call of gn.train takes, too, or others. */
+function trainedOrigin({ training, config, seed } = store.state) {
+  const { records: { main: { length } }, numbers, isPure, start } = training, recipe = trainingRecipe();
+  const isWhole = numbers?.step === numbers?.stepsPerEpoch && numbers?.epoch === length;
+  const isPython = recipe.augment === "none" && length <= dataset.order[seed]?.shape[0];  // later orders are Python's alone
+  if (!isPure || start !== "initial" || !isWhole || !isPython) return { kind: "other" };
+  const ending = length < recipe.epochs ? { stop_after_epoch: length } : {};
+  return { kind: "training", settings: { ...differences(recipe, config.recipe), ...ending } };
+}
+
 /** Give the network, and its twin, the weights that a training starts from. */
 async function resetTraining({ variant = store.state.variant, seed = store.state.seed, ...changes } = {}) {
   await session.call("pause");
@@ -61,7 +71,7 @@ async function attempt(action) {
 /** Take steps with each network: a number of them, to the end of an "epoch", or all. */
 async function trainFor(steps) {
   if (!store.state.training.isReset) await resetTraining();
-  const { training: { hasTwin, settings, isPure }, weight, config } = store.state;
+  const { training: { hasTwin, settings, isPure }, weight } = store.state;
   setTraining({ isRunning: true, isPure: isPure && !isChangedByHand(), problem: null });
   const watch = steps === 1 ? weight ?? firstWeight() : null;
   try {
@@ -71,9 +81,8 @@ async function trainFor(steps) {
     setTraining({ problem: error.message });
   } finally {
     setTraining({ isRunning: false });
-    const { isPure: isStillPure, start, records } = store.state.training, isDone = records.main.length >= trainingRecipe().epochs;
-    const origin = { kind: "training", settings: differences(trainingRecipe(), config.recipe) };
-    await refreshWeights(isStillPure && isDone && start === "initial" ? { origin } : {});
+    await refreshWeights({ origin: trainedOrigin() });
+    const isDone = store.state.training.records.main.length >= trainingRecipe().epochs;
     if (isDone && isRunsOwn()) setTraining({ difference: await session.call("compare", {}) });
   }
 }
