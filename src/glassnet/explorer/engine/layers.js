@@ -1,7 +1,7 @@
 // The layers of a residual network, forward and backward. All numbers are float64, in the order (image, channel, row,
 // column). x is a layer's input, y its output; dy, dx, dw, ... are the gradients of the loss with respect to y, x, w.
 
-/** Mistakes in the backward pass that the page can plant, by key, and the kind of layer that has them. */
+/** Mistakes that can be planted in the backward pass, by key, and the kind of layer that has them. */
 const BUGS = {
   "lost skip gradient": {
     kind: "Residual",
@@ -27,63 +27,64 @@ const BUGS = {
 
 const product = (numbers) => numbers.reduce((total, number) => total * number, 1);
 
-/**
- * A layer: `forward` and `backward` do what all layers have in common; `output` and `inputGradient` are its own.
- * The memory of its results is reused in the next pass.
- */
+/** `forward` and `backward` do what all layers have in common; `output` and `inputGradient` are a layer's own. */
 class Layer {
   /**
    * @param {Object} node the layer's node in the graph
-   * @param {Object} tensors {parameters, buffers, gradients} of the network, by key; the layer uses its own
+   * @param {Object} network has the tensors and gradients by key; those of the layer become this.weight, this.bias, ...
    */
-  constructor(node, {parameters, buffers, gradients}) {
-    this.node = node;
-    this.name = node.name;
-    this.memory = {};
-    const own = (tensors, keys) =>
-      Object.fromEntries(Object.keys(keys).map((key) => [key.slice(node.name.length + 1), tensors[key].data]));
-    Object.assign(this, own(parameters, node.parameters), own(buffers, node.buffers)); // this.weight, this.bias, ...
-    this.gradients = own(gradients, node.parameters);
+  constructor(node, {tensors, gradients}) {
+    Object.assign(this, {node, name: node.name, gradients: {}, memory: {}});
+    const lastPart = (key) => key.slice(key.lastIndexOf(".") + 1);
+    for (const key of Object.keys({...node.parameters, ...node.buffers})) this[lastPart(key)] = tensors[key].data;
+    for (const key of Object.keys(node.parameters)) this.gradients[lastPart(key)] = gradients[key];
   }
 
-  /** Return `length` numbers of memory under a name, with whatever the last pass left in them. */
-  array(name, length) {
-    if (!(this.memory[name]?.length >= length)) this.memory[name] = new Float64Array(length);
-    return this.memory[name].subarray(0, length);
-  }
-
-  outputArray(pass) {
-    return this.array("y", pass.count * product(this.node.output_shape));
-  }
-
-  inputGradientArray(pass) {
-    return this.array("dx", pass.count * product(this.node.input_shape));
-  }
-
-  /** Return y of x; keep both, and set muted channels to 0. */
+  /** Return y of x, with muted channels set to 0; keep both. */
   forward(x, pass) {
-    this.x = x;
+    Object.assign(this, {x, count: pass.count});
     this.y = this.output(x, pass);
     this.mute(this.y, pass);
     pass.keepOutput(this.name, this.y, this.node.output_shape);
     return this.y;
   }
 
-  /** Return dx of dy, and fill the gradients of the parameters. Muted channels hand back nothing. */
+  /** Return dx, and fill the gradients of the parameters. Muted channels hand back nothing. */
   backward(dy, pass) {
     if (pass.edits.muted.has(this.name)) this.mute((dy = dy.slice()), pass);
     pass.outputGradients[this.name] = dy;
     return this.inputGradient(dy, pass);
   }
 
-  mute(values, {count, edits}) {
+  mute(values, {edits}) {
+    const muted = edits.muted.get(this.name);
+    if (muted) this.eachChannel((channel, begin, end) => muted.has(channel) && values.fill(0, begin, end));
+  }
+
+  /** Call `work(channel, begin, end)` with the place in y of each channel of each image. */
+  eachChannel(work) {
     const [channels, ...size] = this.node.output_shape, pixels = product(size);
-    for (const channel of edits.muted.get(this.name) ?? []) {
-      for (let n = 0; n < count; n++) {
-        const begin = (n * channels + channel) * pixels;
-        values.fill(0, begin, begin + pixels);
-      }
-    }
+    for (let i = 0; i < this.count * channels; i++) work(i % channels, i * pixels, (i + 1) * pixels);
+  }
+
+  /** Return `length` numbers of memory under a name: the same memory in every pass, as the last one left it. */
+  array(name, length) {
+    if (!(this.memory[name]?.length >= length)) this.memory[name] = new Float64Array(length);
+    return this.memory[name].subarray(0, length);
+  }
+
+  outputArray() {
+    return this.array("y", this.count * product(this.node.output_shape));
+  }
+
+  inputGradientArray() {
+    return this.array("dx", this.count * product(this.node.input_shape));
+  }
+
+  /** Return the numbers of image n among those of all images. */
+  imageOf(values, n) {
+    const size = values.length / this.count;
+    return values.subarray(n * size, (n + 1) * size);
   }
 }
 
@@ -172,46 +173,44 @@ function slide(pixels, starts, taps, kernels, y) {
  * turned by 180° slide over dy with zeros around it and s − 1 zeros between its pixels.
  */
 class Conv2d extends Layer {
-  constructor(node, tensors) {
-    super(node, tensors);
-    const {input_shape: shape, output_shape: outputShape, attributes: {kernel_size: kernel, stride, padding}} = node;
-    const [, height, width] = shape, padded = [height + 2 * padding, width + 2 * padding];
-    const place = {border: padding, step: 1}, window = {kernel, stride, windows: outputShape.slice(1)};
-    this.image = new BorderedImage(shape, place, padded, window);
-    const spread = {border: kernel - 1 - padding, step: stride}, full = [height + kernel - 1, width + kernel - 1];
-    this.gradientImage = new BorderedImage(outputShape, spread, full, {kernel, stride: 1, windows: [height, width]});
+  constructor(node, network) {
+    super(node, network);
+    const {input_shape, output_shape, attributes: {kernel_size: kernel, stride, padding}} = node;
+    const [, ...size] = input_shape, [, ...windows] = output_shape, longer = (by) => size.map((length) => length + by);
+    const place = {border: padding, step: 1}, spread = {border: kernel - 1 - padding, step: stride};
+    this.image = new BorderedImage(input_shape, place, longer(2 * padding), {kernel, stride, windows});
+    this.spread = new BorderedImage(output_shape, spread, longer(kernel - 1), {kernel, stride: 1, windows: size});
   }
 
-  output(x, pass) {
-    const y = this.outputArray(pass), {image, weight, bias} = this, pixels = image.starts.length;
-    for (let n = 0; n < pass.count; n++) {
-      const part = imageOf(y, n, pass);
-      for (let o = 0; o * pixels < part.length; o++) part.fill(bias ? bias[o] : 0, o * pixels, (o + 1) * pixels);
-      image.put(imageOf(x, n, pass));
-      slide(image.pixels, image.starts, image.taps, weight, part);
+  output(x) {
+    const {image, weight, bias} = this, y = this.outputArray().fill(0);
+    if (bias) this.eachChannel((o, begin, end) => y.fill(bias[o], begin, end));
+    for (let n = 0; n < this.count; n++) {
+      image.put(this.imageOf(x, n));
+      slide(image.pixels, image.starts, image.taps, weight, this.imageOf(y, n));
     }
     return y;
   }
 
-  inputGradient(dy, pass) {
-    const {image, gradientImage: spread, gradients} = this, dx = this.inputGradientArray(pass).fill(0);
-    const turned = this.turnedKernels(pass.bug === "flipped kernel"), wanted = this.x !== pass.unwanted;
-    for (let n = 0; n < pass.count; n++) {
-      const part = imageOf(dy, n, pass);
-      image.put(imageOf(this.x, n, pass));
+  inputGradient(dy, {bug, unwanted}) {
+    const {x, image, spread, gradients} = this, dx = this.inputGradientArray().fill(0);
+    const turned = this.turnedKernels(bug === "flipped kernel");
+    for (let n = 0; n < this.count; n++) {
+      const part = this.imageOf(dy, n);
+      image.put(this.imageOf(x, n));
       slide(image.pixels, image.taps, image.starts, part, gradients.weight);
-      if (!wanted) continue;
+      if (x === unwanted) continue;
       spread.put(part);
-      slide(spread.pixels, spread.starts, spread.taps, turned, imageOf(dx, n, pass));
+      slide(spread.pixels, spread.starts, spread.taps, turned, this.imageOf(dx, n));
     }
-    if (gradients.bias) addChannels(dy, this.node.output_shape[0], image.starts.length, gradients.bias);
+    if (gradients.bias) this.eachChannel((o, begin, end) => { gradients.bias[o] += sum(dy, begin, end); });
     return dx;
   }
 
   /** Return the kernels for dx (inputs, outputs, k, k): each turned by 180°, which a bug forgets. */
   turnedKernels(forgotten) {
-    const {weight, node: {input_shape: [inputs], output_shape: [outputs], attributes: {kernel_size: kernel}}} = this;
-    const turned = this.array("turned", weight.length), area = kernel * kernel;
+    const {weight, node: {input_shape: [inputs], output_shape: [outputs]}} = this;
+    const turned = this.array("turned", weight.length), area = weight.length / (inputs * outputs);
     for (let o = 0; o < outputs; o++) {
       for (let c = 0; c < inputs; c++) {
         for (let t = 0; t < area; t++) {
@@ -223,19 +222,11 @@ class Conv2d extends Layer {
   }
 }
 
-/** Return the numbers of image n among those of all images of a pass. */
-function imageOf(values, n, {count}) {
-  const size = values.length / count;
-  return values.subarray(n * size, (n + 1) * size);
-}
-
-/** Add to totals[c] all values (N, channels, pixels) of channel c. */
-function addChannels(values, channels, pixels, totals) {
-  for (let begin = 0, c = 0; begin < values.length; begin += pixels, c = (c + 1) % channels) {
-    let sum = 0;
-    for (let i = begin; i < begin + pixels; i++) sum += values[i];
-    totals[c] += sum;
-  }
+/** Return the sum of values[begin], ..., values[end − 1]. */
+function sum(values, begin, end) {
+  let total = 0;
+  for (let i = begin; i < end; i++) total += values[i];
+  return total;
 }
 
 /**
@@ -249,177 +240,163 @@ function addChannels(values, channels, pixels, totals) {
  */
 class BatchNorm2d extends Layer {
   output(x, pass) {
-    const y = this.outputArray(pass), [channels, ...size] = this.node.output_shape, pixels = product(size);
+    const {weight, bias, node} = this, y = this.outputArray();
     this.training = pass.training;
-    this.mean = this.array("mean", channels);
-    this.scale = this.array("scale", channels); // 1 / √(σ² + eps)
-    const variance = pass.training ? this.batchStatistics(x, pass, pixels) : this.running_var;
-    if (!pass.training) this.mean.set(this.running_mean);
-    for (let c = 0; c < channels; c++) this.scale[c] = 1 / Math.sqrt(variance[c] + this.node.attributes.eps);
-    for (let begin = 0, c = 0; begin < x.length; begin += pixels, c = (c + 1) % channels) {
-      const mean = this.mean[c], scale = this.scale[c], gamma = this.weight[c], beta = this.bias[c];
-      for (let i = begin; i < begin + pixels; i++) y[i] = gamma * ((x[i] - mean) * scale) + beta;
-    }
+    const {mean, variance} = pass.training
+      ? this.batchStatistics(x, pass)
+      : {mean: this.running_mean, variance: this.running_var};
+    const scale = variance.map((value) => 1 / Math.sqrt(value + node.attributes.eps));
+    this.normalized = this.array("normalized", x.length); // x̂
+    this.eachChannel((c, begin, end) => {
+      const {normalized} = this, m = mean[c], s = scale[c], gamma = weight[c], beta = bias[c];
+      for (let i = begin; i < end; i++) y[i] = gamma * (normalized[i] = (x[i] - m) * s) + beta;
+    });
+    this.scale = scale;
     return y;
   }
 
-  /** Set the mean, return σ², and let the running statistics follow, with the unbiased Σ (x − μ)² / (M − 1). */
-  batchStatistics(x, pass, pixels) {
-    const {mean, running_mean, running_var, num_batches_tracked} = this, channels = mean.length;
-    const M = pass.count * pixels, variance = this.array("variance", channels).fill(0);
+  /** Return μ and σ², and let the running statistics follow, with the unbiased variance Σ (x − μ)² / (M − 1). */
+  batchStatistics(x, {updateStatistics}) {
+    const {running_mean, running_var, num_batches_tracked, node} = this, channels = running_mean.length;
+    const mean = new Float64Array(channels), variance = new Float64Array(channels), M = x.length / channels;
     if (M < 2) throw new Error(`input of ${this.name} must have at least 2 values per channel. Got 1. Use more images.`);
-    addChannels(x, channels, pixels, mean.fill(0));
-    for (let c = 0; c < channels; c++) mean[c] /= M;
-    for (let begin = 0, c = 0; begin < x.length; begin += pixels, c = (c + 1) % channels) {
-      let sum = 0;
-      for (let i = begin; i < begin + pixels; i++) sum += (x[i] - mean[c]) ** 2;
-      variance[c] += sum;
-    }
-    for (let c = 0; c < channels; c++) variance[c] /= M;
-    if (pass.updateStatistics) {
+    this.eachChannel((c, begin, end) => { mean[c] += sum(x, begin, end) / M; });
+    this.eachChannel((c, begin, end) => {
+      const m = mean[c];
+      let squares = 0;
+      for (let i = begin; i < end; i++) squares += (x[i] - m) * (x[i] - m);
+      variance[c] += squares / M;
+    });
+    if (updateStatistics) {
       num_batches_tracked[0] += 1;
-      const momentum = this.node.attributes.momentum ?? 1 / num_batches_tracked[0];
+      const momentum = node.attributes.momentum ?? 1 / num_batches_tracked[0];
       for (let c = 0; c < channels; c++) {
         running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c];
         running_var[c] = (1 - momentum) * running_var[c] + momentum * variance[c] * (M / (M - 1));
       }
     }
-    return variance;
+    return {mean, variance};
   }
 
-  inputGradient(dy, pass) {
-    const {x, mean, scale, weight, gradients} = this, dx = this.inputGradientArray(pass), channels = mean.length;
-    const pixels = product(this.node.output_shape.slice(1)), M = pass.count * pixels;
-    addChannels(dy, channels, pixels, gradients.bias);
-    for (let begin = 0, c = 0; begin < x.length; begin += pixels, c = (c + 1) % channels) {
-      let sum = 0;
-      for (let i = begin; i < begin + pixels; i++) sum += dy[i] * ((x[i] - mean[c]) * scale[c]);
-      gradients.weight[c] += sum;
-    }
-    for (let begin = 0, c = 0; begin < x.length; begin += pixels, c = (c + 1) % channels) {
-      const meanTerm = this.training && pass.bug !== "missing mean term" ? gradients.bias[c] / M : 0;
-      const varianceTerm = this.training ? gradients.weight[c] / M : 0;
-      for (let i = begin; i < begin + pixels; i++) {
-        dx[i] = weight[c] * scale[c] * (dy[i] - meanTerm - (x[i] - mean[c]) * scale[c] * varianceTerm);
-      }
-    }
+  inputGradient(dy, {bug}) {
+    const {training, normalized, scale, weight, gradients} = this, dx = this.inputGradientArray();
+    const M = dy.length / weight.length;
+    this.eachChannel((c, begin, end) => {
+      let products = 0;
+      for (let i = begin; i < end; i++) products += dy[i] * normalized[i];
+      gradients.weight[c] += products;
+      gradients.bias[c] += sum(dy, begin, end);
+    });
+    this.eachChannel((c, begin, end) => {
+      const factor = weight[c] * scale[c], varianceTerm = training ? gradients.weight[c] / M : 0;
+      const meanTerm = training && bug !== "missing mean term" ? gradients.bias[c] / M : 0;
+      for (let i = begin; i < end; i++) dx[i] = factor * (dy[i] - meanTerm - normalized[i] * varianceTerm);
+    });
     return dx;
   }
 }
 
 /** Rectifier: y = max(x, 0), dx = dy where x > 0, else 0. NaN stays NaN. */
 class ReLU extends Layer {
-  output(x, pass) {
-    const y = this.outputArray(pass);
+  output(x) {
+    const y = this.outputArray();
     for (let i = 0; i < x.length; i++) y[i] = x[i] <= 0 ? 0 : x[i];
     return y;
   }
 
-  inputGradient(dy, pass) {
-    const {x} = this, dx = this.inputGradientArray(pass);
-    if (pass.bug === "forgotten mask") dx.set(dy);
-    else for (let i = 0; i < x.length; i++) dx[i] = x[i] <= 0 ? 0 : dy[i];
+  inputGradient(dy, {bug}) {
+    const {x} = this, dx = this.inputGradientArray(), masks = bug !== "forgotten mask";
+    for (let i = 0; i < x.length; i++) dx[i] = masks && x[i] <= 0 ? 0 : dy[i];
     return dx;
   }
 }
 
-/** The windows of a pooling layer: for each window, the indices of its pixels in the channel, those inside alone. */
+/** Return the windows of a pooling layer: for each, the places in a channel of those of its pixels that are inside. */
 function poolWindows({input_shape: [, height, width], output_shape: [, rows, columns], attributes}) {
-  const {kernel_size: kernel, stride, padding} = attributes, windows = [];
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) {
-      const inside = [];
-      for (let u = 0; u < kernel; u++) {
-        for (let v = 0; v < kernel; v++) {
-          const h = i * stride + u - padding, w = j * stride + v - padding;
-          if (h >= 0 && h < height && w >= 0 && w < width) inside.push(h * width + w);
-        }
-      }
-      windows.push(Int32Array.from(inside));
+  const {kernel_size: kernel, stride, padding} = attributes;
+  return Array.from({length: rows * columns}, (_, p) => {
+    const top = Math.floor(p / columns) * stride - padding, left = (p % columns) * stride - padding, places = [];
+    for (let h = Math.max(top, 0); h < Math.min(top + kernel, height); h++) {
+      for (let w = Math.max(left, 0); w < Math.min(left + kernel, width); w++) places.push(h * width + w);
     }
-  }
-  return windows;
+    return places;
+  });
 }
 
-/**
- * Max pooling: y is the largest value of each window, the first of them if several are equal; NaN is the largest.
- * dy goes to that pixel.
- */
-class MaxPool2d extends Layer {
-  constructor(node, tensors) {
-    super(node, tensors);
+/** A pooling layer: `pool(work)` calls work(out, window, begin) for each y[out], the window of a channel at x[begin]. */
+class Pool2d extends Layer {
+  constructor(node, network) {
+    super(node, network);
     this.windows = poolWindows(node);
+    this.area = node.attributes.kernel_size ** 2;
   }
 
-  output(x, pass) {
-    const {windows} = this, y = this.outputArray(pass), pixels = product(this.node.input_shape.slice(1));
-    this.winners = this.array("winners", y.length); // the index in x of each maximum
-    for (let begin = 0, out = 0; begin < x.length; begin += pixels) {
-      for (const window of windows) {
-        let winner = begin + window[0];
-        for (let t = 1; t < window.length && x[winner] === x[winner]; t++) { // NaN is not equal to itself
-          const value = x[begin + window[t]];
-          if (!(value <= x[winner])) winner = begin + window[t];
-        }
-        this.winners[out] = winner;
-        y[out++] = x[winner];
-      }
+  pool(work) {
+    const [channels, ...size] = this.node.input_shape, pixels = product(size);
+    for (let channel = 0, out = 0; channel < this.count * channels; channel++) {
+      for (const window of this.windows) work(out++, window, channel * pixels);
     }
+  }
+}
+
+/** Max pooling: y is the largest value of each window. dy goes to that pixel, the first if several are equal. */
+class MaxPool2d extends Pool2d {
+  output(x) {
+    const y = this.outputArray();
+    this.winners = this.array("winners", y.length); // the place in x of each maximum
+    this.pool((out, window, begin) => {
+      let winner = begin + window[0];
+      for (const place of window) {
+        const isLarger = !(x[begin + place] <= x[winner]); // NaN counts as the largest; it is not equal to itself
+        if (isLarger && x[winner] === x[winner]) winner = begin + place;
+      }
+      this.winners[out] = winner;
+      y[out] = x[winner];
+    });
     return y;
   }
 
-  inputGradient(dy, pass) {
-    const dx = this.inputGradientArray(pass).fill(0);
+  inputGradient(dy) {
+    const dx = this.inputGradientArray().fill(0);
     for (let i = 0; i < dy.length; i++) dx[this.winners[i]] += dy[i];
     return dx;
   }
 }
 
-/** Average pooling: y is the sum of each window / k², padding counted as 0. dx = Σ over the windows of dy / k². */
-class AvgPool2d extends Layer {
-  constructor(node, tensors) {
-    super(node, tensors);
-    this.windows = poolWindows(node);
-    this.area = node.attributes.kernel_size ** 2;
-  }
-
-  output(x, pass) {
-    const y = this.outputArray(pass), pixels = product(this.node.input_shape.slice(1));
-    for (let begin = 0, out = 0; begin < x.length; begin += pixels) {
-      for (const window of this.windows) {
-        let sum = 0;
-        for (const place of window) sum += x[begin + place];
-        y[out++] = sum / this.area;
-      }
-    }
+/** Average pooling: y = Σ / k² over each window, padding counted as 0; each of its pixels gets dy / k² back. */
+class AvgPool2d extends Pool2d {
+  output(x) {
+    const y = this.outputArray();
+    this.pool((out, window, begin) => {
+      let total = 0;
+      for (const place of window) total += x[begin + place];
+      y[out] = total / this.area;
+    });
     return y;
   }
 
-  inputGradient(dy, pass) {
-    const dx = this.inputGradientArray(pass).fill(0), pixels = product(this.node.input_shape.slice(1));
-    for (let begin = 0, out = 0; begin < dx.length; begin += pixels) {
-      for (const window of this.windows) {
-        const part = dy[out++] / this.area;
-        for (const place of window) dx[begin + place] += part;
-      }
-    }
+  inputGradient(dy) {
+    const dx = this.inputGradientArray().fill(0);
+    this.pool((out, window, begin) => {
+      for (const place of window) dx[begin + place] += dy[out] / this.area;
+    });
     return dx;
   }
 }
 
-/** The mean of each whole channel: y = Σ x / (H·W), dx = dy / (H·W) at every pixel. */
+/** The mean of each whole channel: one window that covers it. */
 class AdaptiveAvgPool2d extends AvgPool2d {
-  constructor(node, tensors) {
-    super({...node, attributes: {kernel_size: 0, stride: 1, padding: 0}}, tensors);
-    this.area = product(node.input_shape.slice(1));
-    this.windows = [Int32Array.from({length: this.area}, (_, i) => i)];
+  constructor(node, network) {
+    const {input_shape: [, height, width]} = node, kernel_size = Math.max(height, width);
+    super({...node, attributes: {kernel_size, stride: 1, padding: 0}}, network);
+    this.area = height * width;
   }
 }
 
-/** y = x, as a copy; also the layer that reads an image's channels, rows and columns as one row of numbers. */
+/** y = x, as a copy. Flatten is the same: a row of numbers in the order of channels, rows, columns. */
 class Identity extends Layer {
-  output(x, pass) {
-    const y = this.outputArray(pass);
+  output(x) {
+    const y = this.outputArray();
     y.set(x);
     return y;
   }
@@ -431,33 +408,30 @@ class Identity extends Layer {
 
 /** A shortcut without parameters: every s-th pixel, and new channels of zeros, half of them before those of x. */
 class ZeroPadShortcut extends Layer {
-  constructor(node, tensors) {
-    super(node, tensors);
-    const [channels, height, width] = node.input_shape, [outputs, rows, columns] = node.output_shape;
-    const {stride} = node.attributes, before = Math.floor((outputs - channels) / 2);
-    this.pairs = []; // [index of a pixel in an image of x, its index in y]
-    for (let c = 0; c < channels; c++) {
-      for (let i = 0; i < rows; i++) {
-        for (let j = 0; j < columns; j++) {
-          this.pairs.push([(c * height + i * stride) * width + j * stride, ((before + c) * rows + i) * columns + j]);
-        }
-      }
-    }
+  constructor(node, network) {
+    super(node, network);
+    const {input_shape: [channels, height, width], output_shape: [outputs, rows, columns], attributes} = node;
+    const before = Math.floor((outputs - channels) / 2), {stride} = attributes;
+    this.places = Int32Array.from({length: product(node.output_shape)}, (_, i) => { // in x, of each pixel of y, or −1
+      const c = Math.floor(i / (rows * columns)) - before, h = Math.floor(i / columns) % rows, w = i % columns;
+      return c >= 0 && c < channels ? (c * height + h * stride) * width + w * stride : -1;
+    });
   }
 
-  output(x, pass) {
-    const y = this.outputArray(pass).fill(0), sizeOfX = x.length / pass.count, sizeOfY = y.length / pass.count;
-    for (let n = 0; n < pass.count; n++) {
-      for (const [from, to] of this.pairs) y[n * sizeOfY + to] = x[n * sizeOfX + from];
+  output(x) {
+    const y = this.outputArray(), {places} = this, size = product(this.node.input_shape);
+    for (let i = 0; i < y.length; i++) {
+      const n = Math.floor(i / places.length), place = places[i - n * places.length];
+      y[i] = place < 0 ? 0 : x[n * size + place];
     }
     return y;
   }
 
-  inputGradient(dy, pass) {
-    const dx = this.inputGradientArray(pass).fill(0);
-    const sizeOfX = dx.length / pass.count, sizeOfY = dy.length / pass.count;
-    for (let n = 0; n < pass.count; n++) {
-      for (const [from, to] of this.pairs) dx[n * sizeOfX + from] = dy[n * sizeOfY + to];
+  inputGradient(dy) {
+    const dx = this.inputGradientArray().fill(0), {places} = this, size = product(this.node.input_shape);
+    for (let i = 0; i < dy.length; i++) {
+      const n = Math.floor(i / places.length), place = places[i - n * places.length];
+      if (place >= 0) dx[n * size + place] = dy[i];
     }
     return dx;
   }
@@ -467,57 +441,55 @@ class ZeroPadShortcut extends Layer {
 class Dropout extends Layer {
   seed = 0;
 
-  output(x, pass) {
-    const y = this.outputArray(pass), mask = this.array("mask", x.length), {p} = this.node.attributes;
+  output(x, {training}) {
+    const y = this.outputArray(), {p} = this.node.attributes;
+    this.mask = this.array("mask", x.length);
     for (let i = 0; i < x.length; i++) {
-      mask[i] = !pass.training ? 1 : this.random() >= p ? 1 / (1 - p) : 0;
-      y[i] = mask[i] * x[i];
+      this.mask[i] = !training ? 1 : this.random() >= p ? 1 / (1 - p) : 0;
+      y[i] = this.mask[i] * x[i];
     }
     return y;
   }
 
-  /** Return a random number in [0, 1): mulberry32, a generator of 32 bits that continues from `seed`. */
+  inputGradient(dy) {
+    const dx = this.inputGradientArray();
+    for (let i = 0; i < dy.length; i++) dx[i] = this.mask[i] * dy[i];
+    return dx;
+  }
+
+  /** Return a random number in [0, 1): mulberry32, a generator of 32 bits that goes on from `seed`. */
   random() {
     this.seed = (this.seed + 0x6d2b79f5) | 0;
     let bits = Math.imul(this.seed ^ (this.seed >>> 15), 1 | this.seed);
     bits = (bits + Math.imul(bits ^ (bits >>> 7), 61 | bits)) ^ bits;
     return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
   }
-
-  inputGradient(dy, pass) {
-    const dx = this.inputGradientArray(pass), {mask} = this.memory;
-    for (let i = 0; i < dy.length; i++) dx[i] = mask[i] * dy[i];
-    return dx;
-  }
 }
 
-/** A fully connected layer: y[n,k] = b[k] + Σ_i w[k,i]·x[n,i];  dx = dy w,  dw[k,i] = Σ_n dy[n,k]·x[n,i],  db = Σ_n dy. */
+/** A fully connected layer: y[n,k] = b[k] + Σ_i w[k,i]·x[n,i],  dx = dy w,  dw[k,i] = Σ_n dy[n,k]·x[n,i],  db = Σ_n dy. */
 class Linear extends Layer {
-  output(x, pass) {
-    const {weight, bias} = this, y = this.outputArray(pass), [features] = this.node.input_shape, classes = bias.length;
-    for (let n = 0; n < pass.count; n++) {
-      for (let k = 0; k < classes; k++) {
-        let sum = 0;
-        for (let i = 0; i < features; i++) sum += weight[k * features + i] * x[n * features + i];
-        y[n * classes + k] = sum + bias[k];
-      }
+  output(x) {
+    const {weight, bias} = this, y = this.outputArray(), classes = bias.length, features = weight.length / classes;
+    for (let i = 0; i < y.length; i++) {
+      const row = (i % classes) * features, begin = Math.floor(i / classes) * features;
+      let total = 0;
+      for (let f = 0; f < features; f++) total += weight[row + f] * x[begin + f];
+      y[i] = total + bias[i % classes];
     }
     return y;
   }
 
-  inputGradient(dy, pass) {
-    const {x, weight, gradients} = this, dx = this.inputGradientArray(pass).fill(0);
-    const [features] = this.node.input_shape, classes = weight.length / features, dw = gradients.weight;
-    for (let n = 0; n < pass.count; n++) {
-      for (let k = 0; k < classes; k++) {
-        const d = dy[n * classes + k];
-        for (let i = 0; i < features; i++) {
-          dx[n * features + i] += d * weight[k * features + i];
-          dw[k * features + i] += d * x[n * features + i];
-        }
+  inputGradient(dy) {
+    const {x, weight, bias, gradients} = this, classes = bias.length, features = weight.length / classes;
+    const dx = this.inputGradientArray().fill(0), dw = gradients.weight;
+    for (let i = 0; i < dy.length; i++) {
+      const row = (i % classes) * features, begin = Math.floor(i / classes) * features, d = dy[i];
+      for (let f = 0; f < features; f++) {
+        dx[begin + f] += d * weight[row + f];
+        dw[row + f] += d * x[begin + f];
       }
+      gradients.bias[i % classes] += d;
     }
-    addChannels(dy, classes, 1, gradients.bias);
     return dx;
   }
 }

@@ -3,16 +3,21 @@
 /** Nothing is changed in the network. */
 const NO_EDITS = {skipsOff: new Set(), muted: new Map()};
 
-/** Return the nodes that a node of the graph consists of, in the order of their keys in a state dict. */
-function childNodes(node) {
-  if (node.kind === "Residual") return [...node.body, node.shortcut, node.activation].filter(Boolean);
-  return node.children ?? [];
+/** Return all nodes of a graph, each before the nodes that it consists of: in the order of a state dict's keys. */
+function allNodes(node) {
+  const parts = node.kind === "Residual" ? [...node.body, node.shortcut, node.activation] : node.children ?? [];
+  return [node, ...parts.filter(Boolean).flatMap(allNodes)];
+}
+
+/** Return an object with the same keys and the values that a function makes of the old ones. */
+function mapValues(object, change) {
+  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value)]));
 }
 
 /** Layers one after another. */
 class Sequential {
-  constructor(node, tensors) {
-    this.layers = node.children.map((child) => makeLayer(child, tensors));
+  constructor(node, network) {
+    this.layers = node.children.map((child) => makeLayer(child, network));
   }
 
   forward(x, pass) {
@@ -33,11 +38,11 @@ class Sequential {
  * block, and a block whose skip connection is switched off, are y = a(F(x)).
  */
 class Residual extends Layer {
-  constructor(node, tensors) {
-    super(node, tensors);
-    this.body = new Sequential({children: node.body}, tensors);
-    this.shortcut = node.shortcut && makeLayer(node.shortcut, tensors);
-    this.activation = node.activation && makeLayer(node.activation, tensors);
+  constructor(node, network) {
+    super(node, network);
+    this.body = new Sequential({children: node.body}, network);
+    this.shortcut = node.shortcut && makeLayer(node.shortcut, network);
+    this.activation = node.activation && makeLayer(node.activation, network);
   }
 
   output(x, pass) {
@@ -48,7 +53,7 @@ class Residual extends Layer {
     if (this.skips) {
       const carried = shortcut.forward(x, pass), changed = sum;
       pass.keepOutput(`${name}.shortcut`, carried, shape);
-      sum = this.outputArray(pass);
+      sum = this.outputArray();
       for (let i = 0; i < sum.length; i++) sum[i] = carried[i] + changed[i];
     }
     pass.keepOutput(`${name}.sum`, sum, shape);
@@ -65,7 +70,7 @@ class Residual extends Layer {
       pass.outputGradients[`${name}.shortcut`] = g;
       carried = shortcut.backward(g, pass);
       if (pass.bug !== "lost skip gradient") {
-        dx = this.inputGradientArray(pass);
+        dx = this.inputGradientArray();
         for (let i = 0; i < dx.length; i++) dx[i] = carried[i] + body[i];
       }
     }
@@ -80,38 +85,28 @@ const LAYERS = {
   ZeroPadShortcut, Residual, Sequential,
 };
 
-function makeLayer(node, tensors) {
+function makeLayer(node, network) {
   if (!(node.kind in LAYERS)) {
     throw new Error(`kind of ${node.name} must be one of ${Object.keys(LAYERS).join(", ")}. Got ${node.kind}.`);
   }
-  return new LAYERS[node.kind](node, tensors);
+  return new LAYERS[node.kind](node, network);
 }
 
 /** A network that computes: forward, backward, and with parts of it switched off. */
 class Network {
   /** @param {Object} graph the tree of nodes from `glassnet.graph`, with the spec at its root */
   constructor(graph) {
+    const nodes = allNodes(graph), allocate = (shape) => ({shape, data: new Float64Array(product(shape))});
     this.graph = graph;
-    /** {key: {shape, data}} of what is trained, and of BatchNorm's running statistics; write into data to change it. */
-    this.parameters = {};
-    this.buffers = {};
-    this.tensors = {}; // both, in the order of the state dict
-    this.allocate(graph);
-    const gradients = Object.entries(this.parameters).map(([key, {data}]) => [key, {data: new Float64Array(data.length)}]);
-    const tensors = {parameters: this.parameters, buffers: this.buffers, gradients: Object.fromEntries(gradients)};
+    /** {key: {shape, data}} of everything in the state dict; write into data to change the network. */
+    this.tensors = mapValues(Object.assign({}, ...nodes.flatMap((node) => [node.parameters, node.buffers])), allocate);
+    const those = (keys) => Object.fromEntries(keys.map((key) => [key, this.tensors[key]]));
+    /** Those that are trained, and those that are not: BatchNorm's running statistics. */
+    this.parameters = those(nodes.flatMap((node) => Object.keys(node.parameters)));
+    this.buffers = those(nodes.flatMap((node) => Object.keys(node.buffers)));
     /** {key: Float64Array}: the gradient of the loss with respect to each parameter, from the last `backward`. */
-    this.gradients = Object.fromEntries(gradients.map(([key, {data}]) => [key, data]));
-    this.root = makeLayer(graph, tensors);
-  }
-
-  allocate(node) {
-    for (const [key, shape] of Object.entries(node.parameters)) {
-      this.tensors[key] = this.parameters[key] = {shape, data: new Float64Array(product(shape))};
-    }
-    for (const [key, shape] of Object.entries(node.buffers)) {
-      this.tensors[key] = this.buffers[key] = {shape, data: new Float64Array(product(shape))};
-    }
-    childNodes(node).forEach((child) => this.allocate(child));
+    this.gradients = mapValues(this.parameters, ({data}) => new Float64Array(data.length));
+    this.root = makeLayer(graph, this);
   }
 
   /** Copy a state {key: {data}} into parameters and buffers; `num_batches_tracked` may be missing. */
@@ -124,9 +119,7 @@ class Network {
 
   /** Return copies of all parameters and buffers: {key: {shape, data: Float64Array}}. */
   stateDict() {
-    return Object.fromEntries(
-      Object.entries(this.tensors).map(([key, {shape, data}]) => [key, {shape, data: data.slice()}]),
-    );
+    return mapValues(this.tensors, ({shape, data}) => ({shape, data: data.slice()}));
   }
 
   /**
