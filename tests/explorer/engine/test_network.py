@@ -1,4 +1,4 @@
-"""The page's network against the NumPy engine and PyTorch: every tensor, forward and backward, of all kinds of networks."""
+"""The page's network against the NumPy engine and PyTorch: every tensor, forward and backward."""
 
 from math import prod
 
@@ -35,7 +35,8 @@ NETWORKS = {
 COMPUTE = """
     const network = new Network(graph);
     network.load(state);
-    const dx = (network.forward(images.data, images.shape[0], {training}), network.backward(logitsGradient.data, {bug}));
+    network.forward(images.data, images.shape[0], {training});
+    const dx = network.backward(logitsGradient.data, {bug});
     const {outputs, outputGradients, pathGradients, gradients, buffers} = network;
     return {outputs, outputGradients, pathGradients, gradients, buffers, dx};
 """
@@ -201,7 +202,8 @@ def test_bug_changes_backward_alone(javascript, bug, preset):
 EDITED = """
     const network = new Network(graph);
     network.load(state);
-    const edits = {skipsOff: new Set(skipsOff), muted: new Map(muted.map(([name, channels]) => [name, new Set(channels)]))};
+    const sets = muted.map(([name, channels]) => [name, new Set(channels)]);
+    const edits = {skipsOff: new Set(skipsOff), muted: new Map(sets)};
     network.forward(images.data, images.shape[0], {edits, training: true});
     network.backward(logitsGradient.data);
     const {outputs, outputGradients, pathGradients, gradients} = network;
