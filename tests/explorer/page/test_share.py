@@ -86,7 +86,7 @@ def test_python_of_a_training_on_the_page(explore, digits_run, tmp_path, monkeyp
     tab.evaluate("window.shownNumber = () => valuesOf(store.state.layer)[chosenNumber(store.state)]")
     wait_until(tab, "store.state.origin.kind === 'training'")
     check_shared(tab)
-    assert "lr=0.03, epochs=3, stop_after_epoch=1, seed=1" in tab.inner_text(".code")
+    assert all(text in tab.inner_text(".code") for text in ("lr=0.03", "epochs=3", "stop_after_epoch=1", "seed=1"))
     tab.evaluate("setSetting('lr', 0.01); trainFor(1)")
     wait_until(tab, "store.state.origin.kind === 'other'")
     assert "gn.load_weights" in tab.inner_text(".code")
