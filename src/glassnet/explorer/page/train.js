@@ -89,11 +89,14 @@ async function trainFor(steps) {
 
 const firstWeight = () => ({ key: Object.keys(store.state.weights).find((key) => key.endsWith(".weight")), index: 0 });
 
+/** Points of a curve, every second of them where there are more than a chart shows. */
+const thinned = (points) => points.length > 1000 ? points.filter((_, index) => index % 2) : points;
+
 function receiveStep({ network, update = null, gradientNorms, ...numbers }) {
   if (!(network in LEARNERS)) return;
   const { losses, norms } = store.state.training, step = (numbers.epoch - 1) * numbers.stepsPerEpoch + numbers.step;
   setTraining({
-    losses: { ...losses, [network]: [...losses[network], [step, numbers.loss]] },
+    losses: { ...losses, [network]: thinned([...losses[network], [step, numbers.loss]]) },
     norms: { ...norms, [network]: gradientNorms },
     ...(network === "main" && { numbers, update }),
   });
