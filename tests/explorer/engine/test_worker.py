@@ -61,7 +61,7 @@ def test_trace_without_labels_has_no_gradients(opened, data):
     answer = opened(
         "return session.trace({images, labels: [null]});", images=data.test.images[:1].transpose(0, 3, 1, 2)
     )
-    assert answer.keys() == {"logits", "probabilities", "outputs"}
+    assert answer.keys() == {"logits", "probabilities", "outputs", "weights"}
 
 
 def test_training_with_pauses_gives_the_same_bits_as_without(opened, model):

@@ -89,3 +89,16 @@ def test_divergence_is_said_in_a_sentence(explore, digits_run) -> None:
     tab.get_by_role("button", name="Run").click()
     wait_until(tab, "store.state.training.problem !== null && !store.state.training.isRunning")
     assert "Training diverged in epoch 1" in tab.evaluate("document.querySelector('.problem').textContent")
+
+
+def test_numbers_on_screen_add_up_while_the_network_trains(explore, digits_run) -> None:
+    """What is shown was computed with weights of one moment, although they change all the time."""
+    tab = open_panel(explore, digits_run)
+    tab.evaluate("setSetting('epochs', 400)")
+    tab.get_by_role("button", name="Run").click()
+    wait_until(tab, "store.state.training.records.main.length >= 2")
+    for _ in range(3):
+        tab.evaluate("store.replace({batch: []})")
+        assert "✗" not in tab.locator(".why").inner_text()
+    tab.get_by_role("button", name="Pause").click()
+    wait_until(tab, READY)

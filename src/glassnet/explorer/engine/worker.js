@@ -80,7 +80,7 @@ class Session {
     const logits = finiteLogits(network, pixels, count, {training, updateStatistics: false, edits});
     const hasLabels = labels !== null && !labels.includes(null);
     const {loss, gradient, probabilities} = crossEntropy(logits, hasLabels ? labels : new Int32Array(count), {classes});
-    const answer = {logits, probabilities, outputs: network.outputs};
+    const answer = {logits, probabilities, outputs: network.outputs, weights: network.tensors}; // all of one moment
     if (!hasLabels) return copies(answer);
     network.backward(gradient);
     const {outputGradients, pathGradients, gradients} = network;

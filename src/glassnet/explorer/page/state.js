@@ -184,7 +184,7 @@ class Tracer {
     let trace = await ask(image.label);
     if (!trace.outputGradients) trace = await ask(indexOfLargest(trace.logits.subarray(0, graph.output_shape[0])));
     const flow = flowOf(graph), shown = flow.find(({ name }) => name === layer) ?? flow[1];
-    const of = { graph, edits, changedWeights, weights, image };
+    const of = { graph, edits, weights: trace.weights, image };  // a training may have changed them since
     store.replace({ trace: { ...trace, of }, layer: shown.name, hover: null, problem: null });
   }
 }

@@ -80,10 +80,7 @@ const tensor = (name, image = 0) => valuesOf(name, { ...store.state, direction: 
 const gradientOf = (name, image = 0) => valuesOf(name, { ...store.state, direction: "gradient" }, image);
 
 /** A parameter or buffer with which the numbers on screen were computed. */
-function shownWeight(key) {
-  const { changedWeights, weights } = store.state.trace.of;
-  return changedWeights.get(key) ?? weights[key].data;
-}
+const shownWeight = (key) => store.state.trace.of.weights[key].data;
 
 const isMuted = (name, index) => {
   const { muted } = store.state.trace.of.edits;

@@ -73,6 +73,7 @@ async function trainFor(steps) {
   if (!store.state.training.isReset) await resetTraining();
   const { training: { hasTwin, settings, isPure }, weight } = store.state;
   setTraining({ isRunning: true, isPure: isPure && !isChangedByHand(), problem: null });
+  store.replace({ origin: { kind: "other" } });
   const watch = steps === 1 ? weight ?? firstWeight() : null;
   try {
     await Promise.all(Object.keys(LEARNERS).slice(0, hasTwin ? 2 : 1).map((network) =>
@@ -106,7 +107,7 @@ function receiveEpoch({ network, ...record }) {
   if (!(network in LEARNERS)) return;
   const { records } = store.state.training;
   setTraining({ records: { ...records, [network]: [...records[network], record] } });
-  if (network === "main") refreshWeights();  // the rest of the page follows
+  if (network === "main") tracer.request();  // the rest of the page follows
 }
 
 /** Change a setting of the recipe; a training that runs takes it from its next step on. */
