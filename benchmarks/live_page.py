@@ -33,7 +33,7 @@ def train_runs(folder: Path) -> dict[str, Path]:
     """Train the runs whose pages are measured, and return their folders by preset."""
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (96, 32, 32, 3), np.uint8), np.arange(96) % 10
-    generated = gn.Dataset(images[:32], labels[:32], [str(n) for n in range(10)], images[32:], labels[32:])
+    generated = gn.Dataset(images[:32], labels[:32], test_images=images[32:], test_labels=labels[32:])
     settings: dict[str, Any] = {"dtype": "float64", "report": False, "progress": None}
     runs = {preset: folder / preset for preset in ("tiny", "tiny-bn", "resnet20")}
     for preset in ("tiny", "tiny-bn"):
@@ -87,11 +87,14 @@ def seconds_of(page: Page, expression: str, repeats: int = CLICKS) -> float:
     )
 
 
-NEXT_TRACE = "new Promise((done) => { const stop = store.subscribe((now, before) => { if (now.trace !== before.trace) { stop(); done(); } });"
+NEXT_TRACE = (
+    "new Promise((done) => { const stop = store.subscribe((now, before) =>"
+    " { if (now.trace !== before.trace) { stop(); done(); } }); "
+)
 CLICKED = {
     "another layer": "store.set({layer: store.state.layer === 'conv1' ? 'relu' : 'conv1'})",
-    "skip off": NEXT_TRACE
-    + " const block = Object.keys(store.state.trace.pathGradients)[0], off = store.state.edits.skipsOff.has(block);"
+    "skip switched": NEXT_TRACE
+    + "const block = Object.keys(store.state.trace.pathGradients)[0], off = store.state.edits.skipsOff.has(block);"
     " store.set({edits: {...store.state.edits, skipsOff: new Set(off ? [] : [block])}}); })",
 }
 
