@@ -87,7 +87,7 @@ class TestTrain:
         values = r"loss \d\.\d{4}, accuracy \d+\.\d%"
         pattern = rf"\[NumPy\] epoch (\d)/2: train {values}; test {values}"
         assert [re.fullmatch(pattern, line)[1] for line in lines] == ["1", "2"]
-        assert re.fullmatch(r"\[NumPy\] \d+\.\d s in all", err.splitlines()[-1])
+        assert re.fullmatch(r"\[NumPy\] trained and evaluated in \d+\.\d s", err.splitlines()[-1])
         accuracy = gn.load(tmp_path / "run").history[-1]["test_accuracy"]
         first, second = out.splitlines()
         assert first.startswith(f"Test accuracy {accuracy:.1%}, loss ")
@@ -163,7 +163,8 @@ class TestTrain:
         assert (tmp_path / "run" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
         before = snapshot(tmp_path)
         code, out, err = call(*arguments, "--run", tmp_path / "run", "--resume", "--json")
-        assert (code, err) == (0, "")
+        end = f"[NumPy] nothing was left to do: {tmp_path / 'run'} has 2 of 2 epochs"
+        assert (code, err) == (0, f"{end}\n")
         assert json.loads(out)["epoch"] == 2
         assert snapshot(tmp_path) == before  # the report too
 
@@ -229,9 +230,9 @@ def test_no_ink_decodes_files_as_those_of_any_run(call: Call, digit: Path, tmp_p
     code, out, err = call("predict", tmp_path / "run", digit, "--json")
     assert (code, err) == (0, "")
     assert set(json.loads(out)) == {"path", "label", "probability", "error"}
-    code, _, err = call("train", "digits", "--epochs", "1", "--run", tmp_path / "run", "--resume")
+    code, _, err = call("train", "digits", "--epochs", "1", "--ink", "--run", tmp_path / "run", "--resume")
     assert code == 1
-    assert err == f"Error: data.ink must be False to resume {tmp_path / 'run'}. Got True.\n"
+    assert err.startswith(f"Error: data.ink must be False to resume {tmp_path / 'run'}. Got True. Leave it out")
 
 
 def test_report(call: Call, run: Path) -> None:

@@ -1,6 +1,14 @@
 import pytest
 
-from glassnet.formats import format_accuracy, format_bytes, format_duration, format_loss
+from glassnet.formats import (
+    agree,
+    format_accuracy,
+    format_bytes,
+    format_duration,
+    format_loss,
+    join_words,
+    pluralize,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +24,26 @@ def test_format_accuracy_and_format_loss() -> None:
 
 
 def test_format_bytes_takes_powers_of_1000():
-    counts = (0, 999, 1000, 2_500_000, 999_949_999, 999_950_000, 12_300_000_000, 3 * 10**15)
-    texts = ["0 bytes", "999 bytes", "1.0 kB", "2.5 MB", "999.9 MB", "1.0 GB", "12.3 GB", "3,000.0 TB"]
+    counts = (0, 1, 999, 1000, 2_500_000, 999_949_999, 999_950_000, 12_300_000_000, 3 * 10**15)
+    texts = ["0 bytes", "1 byte", "999 bytes", "1.0 kB", "2.5 MB", "999.9 MB", "1.0 GB", "12.3 GB", "3,000.0 TB"]
     assert list(map(format_bytes, counts)) == texts
+
+
+def test_pluralize_counts_in_the_singular_for_1_alone() -> None:
+    assert [pluralize(number, "epoch") for number in (0, 1, 1200)] == ["0 epochs", "1 epoch", "1,200 epochs"]
+
+
+def test_pluralize_takes_a_plural() -> None:
+    assert [pluralize(number, "class", "classes") for number in (0, 1, 1000)] == [
+        "0 classes",
+        "1 class",
+        "1,000 classes",
+    ]
+
+
+def test_agree_chooses_the_singular_for_1_alone() -> None:
+    assert [agree(number, "has", "have") for number in (0, 1, 2)] == ["have", "has", "have"]
+
+
+def test_join_words_puts_and_before_the_last() -> None:
+    assert [join_words(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

@@ -125,7 +125,7 @@ def test_load_state_dict_runs_no_code(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensor", "received"),
     [
-        (lambda: torch.zeros(1).expand(2**20, 2**20), "a of 1048576×1048576 in 1 numbers."),
+        (lambda: torch.zeros(1).expand(2**20, 2**20), "a of 1048576×1048576 in 1 number."),
         (lambda: torch.zeros(2).to_sparse(), ""),
         (lambda: torch.empty(2, device="meta"), ""),
     ],

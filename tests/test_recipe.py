@@ -102,7 +102,10 @@ BAD_VALUES = [
     ("augment", True, "one of 'none', 'flip', 'crop', 'flip-crop', 'resized-crop', 'flip-resized-crop'"),
     *[("rotate", value, "a finite number of at least 0 and below 360") for value in (-1, 360, NAN)],
     *[("translate", value, "a finite number of at least 0 and below 1") for value in (-0.1, 1, NAN)],
-    *[("jitter", value, "a finite number of at least 0") for value in (-0.1, INF)],
+    *[
+        ("jitter", value, "a finite number from 0 to 1; a factor, from 1 - jitter to 1 + jitter, is not below 0")
+        for value in (-0.1, 1.01, INF)
+    ],
     *[("lr", value, "a finite number above 0") for value in (0, -0.1, NAN, INF, "0.1", True, None)],
     *[
         (field, value, "a finite number of at least 0")

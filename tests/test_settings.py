@@ -32,6 +32,7 @@ class Outer(Settings):
     sizes: tuple[int, ...] = setting((1,), "Sizes.", minimum=1)
     pair: tuple[float, float] | None = setting(None, "A pair.")
     inner: Inner | None = setting(None, "An inner record.")
+    cut: float = setting(1, "A cut.", minimum=0, maximum=1)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +43,13 @@ class Outer(Settings):
         ({"name": "x", "sizes": [1, True]}, "sizes must be a list of integers of at least 1. Got [1, True]."),
         ({"name": "x", "pair": [1.0]}, "pair must be a list of 2 finite numbers or None. Got [1.0]."),
         ({"name": "x", "inner": {"rate": 1.0}}, "inner.rate must be a finite number above 0 and below 1. Got 1.0."),
+        ({"name": "x", "cut": 1.5}, "cut must be a finite number of at least 0 and at most 1. Got 1.5."),
         ({"name": "x", "inner": 3}, "inner must be an object with the fields of inner. Got 3."),
         ({"name": "x", "inner": {"rat": 1}}, "inner field must be one of rate. Got 'rat'; did you mean 'rate'?"),
-        ({"nam": "x"}, "outer field must be one of name, kind, sizes, pair, inner. Got 'nam'; did you mean 'name'?"),
+        (
+            {"nam": "x"},
+            "outer field must be one of name, kind, sizes, pair, inner, cut. Got 'nam'; did you mean 'name'?",
+        ),
         ({}, "name must be text. Got nothing."),
         (None, "outer must be an object with the fields of outer. Got None."),
     ],

@@ -23,7 +23,7 @@ Source = str | PathLike[str]
 def train(
     model: str | ResNetSpec | None,
     data: Source | Dataset,
-    engine: str = "numpy",
+    engine: str | None = None,
     *,
     report: bool = True,
     **settings: Any,
@@ -36,14 +36,15 @@ def train(
     :param model: the name of a preset, which takes channels, size and classes from the data; a spec, which must agree
         with them; or None for the preset that suits the image size.
     :param data: a Dataset, or a source that ``load_data`` takes.
+    :param engine: "numpy" (the default) or "torch".
     :param report: whether to write ``report.html`` into the run folder at the end.
     :param settings: fields of ResNetSpec, Recipe and Compute by name, and the arguments of
         ``glassnet.training.train``: ``run``, ``recipe``, ``init``, ``resume`` and others.
     :returns: the run, with ``path``, ``history`` and ``metrics``.
     :raises ConfigError: if a setting is unknown or out of its range.
     :raises DataError: if the data cannot be used.
-    :raises RunError: if the folder is in use, a resumed run has other settings, or a number is not finite; the folder
-        then holds the last good epoch.
+    :raises RunError: if the folder is in use, a resumed run has other settings than those that are given, or a number
+        is not finite; the folder then holds the last good epoch.
     """
     progress = settings.pop("progress", None) or TerminalProgress()
     run = training.train(model, data, engine, progress=progress, **settings)

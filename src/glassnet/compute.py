@@ -54,7 +54,11 @@ class Compute(Settings):
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 choices = " or ".join(map(repr, values))
-                raise ConfigError(f"{name} must be {choices} for engine={self.engine!r}. Got {getattr(self, name)!r}.")
+                other = "torch" if self.engine == "numpy" else "numpy"
+                raise ConfigError(
+                    f"{name} must be {choices} for engine={self.engine!r}. Got {getattr(self, name)!r}. "
+                    f"Add --engine {other}."
+                )
         if self.dtype == "float64" and self.precision not in (None, "32-true"):
             raise ConfigError(f"precision must be None or '32-true' for dtype='float64'. Got {self.precision!r}.")
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.errors import DataError, GlassnetError, short_name
+from glassnet.formats import pluralize
 from glassnet.progress import current_progress
 
 Array = NDArray[Any]
@@ -46,7 +47,9 @@ def _to_array(path: Path, key: str, tensor: Any) -> Array:
     n_stored = tensor.untyped_storage().nbytes() // tensor.element_size()
     if tensor.numel() > n_stored:  # a view that repeats few numbers may be as large as it likes
         size = "×".join(map(str, tensor.shape))
-        raise DataError(f"{path} must hold plain arrays. Got {short_name(key)} of {size} in {n_stored} numbers.")
+        raise DataError(
+            f"{path} must hold plain arrays. Got {short_name(key)} of {size} in {pluralize(n_stored, 'number')}."
+        )
     is_short = tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64)
     return np.array((tensor.float() if is_short else tensor).detach().numpy(), order="C")  # NumPy has no bfloat16
 

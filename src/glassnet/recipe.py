@@ -70,7 +70,11 @@ class Recipe(Settings):
         0.0, "Largest random shift of the training images, as a fraction of height and width.", minimum=0, below=1
     )
     jitter: float = setting(
-        0.0, "Largest random change of brightness, contrast and saturation, as a fraction of each.", minimum=0
+        0.0,
+        "Largest random change of brightness, contrast and saturation, as a fraction of each.",
+        minimum=0,
+        maximum=1,
+        form="a finite number from 0 to 1; a factor, from 1 - jitter to 1 + jitter, is not below 0",
     )
     shards: int | None = setting(
         None,

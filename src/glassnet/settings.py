@@ -27,20 +27,26 @@ REQUIRED = dataclasses.MISSING
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """The range of the numbers of a field: at least ``minimum``, greater than ``above``, less than ``below``."""
+    """The range of a field's numbers: from ``minimum`` to ``maximum``, greater than ``above``, less than ``below``."""
 
     minimum: float = -inf
+    maximum: float = inf
     above: float = -inf
     below: float = inf
 
     def allow(self, number: float) -> bool:
         """Whether the number is finite and in the range."""
-        return self.minimum <= number and self.above < number < self.below and abs(number) <= float_info.max
+        return (
+            self.minimum <= number <= self.maximum
+            and self.above < number < self.below
+            and abs(number) <= float_info.max
+        )
 
     def __str__(self) -> str:
         parts = {f"of at least {self.minimum}": self.minimum, f"above {self.above}": self.above}
         low = next((text for text, limit in parts.items() if limit > -inf), "")
         high = f"below {self.below}" if self.below < inf else ""
+        high = f"at most {self.maximum}" if self.maximum < inf else high
         return " and ".join(filter(None, (low, high)))
 
 
@@ -49,6 +55,7 @@ def setting(
     help: str,
     *,
     minimum: float = -inf,
+    maximum: float = inf,
     above: float = -inf,
     below: float = inf,
     form: str | None = None,
@@ -57,10 +64,11 @@ def setting(
 
     :param default: the value where none is given, or ``REQUIRED``.
     :param help: help text of the command-line option: a phrase that names the thing and its unit.
-    :param minimum: the smallest allowed number; ``above`` and ``below`` are limits that are not allowed themselves.
+    :param minimum: the smallest allowed number, and ``maximum`` the largest; ``above`` and ``below`` are limits that
+        are not allowed themselves.
     :param form: text of the allowed values in errors; by default it follows from the type and the limits.
     """
-    metadata = {"help": help, "limits": Limits(minimum, above, below), "form": form}
+    metadata = {"help": help, "limits": Limits(minimum, maximum, above, below), "form": form}
     return dataclasses.field(default=default, metadata=metadata)
 
 

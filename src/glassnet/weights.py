@@ -19,6 +19,7 @@ from safetensors.numpy import save
 from glassnet.errors import DataError, as_path, examples, short_name
 from glassnet.files import write_atomically
 from glassnet.foreign_keys import to_own_keys
+from glassnet.formats import agree, pluralize
 from glassnet.progress import current_progress
 from glassnet.pytorch_files import SUFFIXES as PYTORCH_SUFFIXES
 from glassnet.pytorch_files import load_state_dict
@@ -100,8 +101,9 @@ def load_weights(path: str | Path) -> dict[str, Array]:
         raise DataError(f"A weights file must end in {', '.join(WEIGHTS_SUFFIXES)}. Got {path}.")
     own_keys = to_own_keys(path, state)
     if left_out := [key for key in state if key not in own_keys]:
+        are = agree(len(left_out), "is", "are")
         current_progress().log(
-            f"{path}: {len(left_out)} of {len(state)} tensors are beside the network and left out{examples(left_out)}"
+            f"{path}: {len(left_out)} of {len(state)} tensors {are} beside the network and left out{examples(left_out)}"
         )
     source_keys: dict[str, str] = {}
     for key, name in own_keys.items():
@@ -138,5 +140,6 @@ def _check_numbers(path: Path, key: str, array: Array) -> None:
         wrong, allowed = array[array < 0], "at least 0, as a variance is"
     if wrong.size:
         raise DataError(
-            f"{short_name(key)} in {path} must be {allowed}. Got {wrong[0]}, {wrong.size} of {array.size} numbers."
+            f"{short_name(key)} in {path} must be {allowed}. Got {wrong[0]}, {wrong.size} of "
+            f"{pluralize(array.size, 'number')}."
         )

@@ -329,7 +329,10 @@ def test_predict_takes_an_engine_a_device_and_a_batch_size(predict: Predict, run
     plain = predict(run, *digits)
     assert predict(run, *digits, "--batch-size", "4", "--device", "cpu") == plain
     code, _, err = predict(run, *digits, "--device", "cuda")
-    assert (code, err) == (1, "Error: device must be 'auto' or 'cpu' for engine='numpy'. Got 'cuda'.\n")
+    assert (code, err) == (
+        1,
+        "Error: device must be 'auto' or 'cpu' for engine='numpy'. Got 'cuda'. Add --engine torch.\n",
+    )
     pytest.importorskip("torch", reason="torch is not installed")
     assert predict(run, *digits, "--engine", "torch", "--device", "cpu") == plain
 

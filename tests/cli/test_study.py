@@ -150,7 +150,7 @@ def test_a_page_that_cannot_be_written_is_a_stated_failure(call: Call, tmp_path:
             "augmentation digits",
             "augment must be other than none, or rotate, translate or jitter above 0.",
         ),
-        ("augmentation digits --jitter -1", "jitter must be a finite number of at least 0. Got -1.0."),
+        ("augmentation digits --jitter -1", "jitter must be a finite number from 0 to 1; a factor, from 1 - jitter"),
         ("augmentation digits --jitter 1 --images 0", "n_images must be an integer of at least 1. Got 0."),
         ("lr-range --min-lr 0", "min_lr must be a finite number above 0. Got 0.0."),
         ("lr-range --max-lr nan", "max_lr must be a finite number above 0. Got nan."),

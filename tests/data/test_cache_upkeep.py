@@ -6,6 +6,7 @@ import pytest
 from glassnet.data import load_data
 from glassnet.data.cache.folder import SourceFolder
 from glassnet.data.cache_upkeep import list_cache, prune_cache, verify_cache
+from glassnet.errors import DataError
 from tests.data.cached_photos import cache_photos
 
 
@@ -22,6 +23,18 @@ def test_list_cache_counts_images_and_bytes(photos):
     assert cached.images == {"6×6×3": 20, "8×8×3": 20}
     assert cached.nbytes >= 20 * (6 * 6 + 8 * 8) * 3
     assert cached.idle_days < 0.1
+
+
+@pytest.mark.parametrize("function", [list_cache, prune_cache, verify_cache])
+def test_cache_that_cannot_be_a_folder_raises(tmp_path, monkeypatch, function):
+    (tmp_path / "file").write_bytes(b"")
+    message = f"^The cache must be in a folder. Got {tmp_path / 'file'}, a file. Set GLASSNET_CACHE to a folder.$"
+    for path in ("file", "file/cache"):
+        monkeypatch.setenv("GLASSNET_CACHE", str(tmp_path / path))
+        with pytest.raises(DataError, match=message):
+            function()
+    monkeypatch.setenv("GLASSNET_CACHE", str(tmp_path / "none/yet"))
+    assert function() == []
 
 
 def test_prune_cache_removes_what_is_gone_or_unused(photos):

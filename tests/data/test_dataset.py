@@ -54,7 +54,7 @@ def test_dataset_notes_classes_without_a_test_image():
     images, labels = arrays()
     assert Dataset(images, labels, test_images=images, test_labels=labels).notes == []
     one = Dataset(images, labels, test_images=images[:3], test_labels=labels[:3])
-    assert one.notes == ["1 of 4 classes have no test image and are not measured: '3'"]
+    assert one.notes == ["1 of 4 classes has no test image and is not measured: '3'"]
     images, labels = arrays(classes=8)
     split = Split(images, labels)
     many = Dataset.from_splits(split, split.take(np.arange(2)), list("abcdefgh"), test_name="val")
@@ -193,7 +193,7 @@ def test_fingerprint_changes_with_everything_that_training_reads():
 def test_dataset_prints_its_counts_and_size():
     images, labels = arrays()
     data = Dataset(images[:30], labels[:30], test_images=images[30:], test_labels=labels[30:])
-    assert repr(data) == "Dataset(30 training and 10 test images, 4 classes, 5×6, 3 channel(s))"
+    assert repr(data) == "Dataset(30 training and 10 test images, 4 classes, 5×6, 3 channels)"
 
 
 IMAGES, LABELS = arrays()

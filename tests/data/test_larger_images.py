@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from glassnet.data import Augmentation, BatchLoader, Split, decoding, load_data, load_larger
+from glassnet.progress import Progress, show_progress
 
 
 @pytest.fixture
@@ -16,6 +17,19 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def log():
+    """The lines that are logged."""
+    lines = []
+
+    class Log(Progress):
+        def log(self, line):
+            lines.append(line)
+
+    with show_progress(Log()):
+        yield lines
+
+
 def test_load_larger_returns_the_training_images_in_a_larger_size(folder):
     data = load_data(folder, image_size=(14, 21), samples=10, seed=3)
     larger = load_larger(data)
@@ -25,16 +39,22 @@ def test_load_larger_returns_the_training_images_in_a_larger_size(folder):
     np.testing.assert_array_equal(larger.images, expected.images)
 
 
-def test_load_larger_returns_none_without_files_and_for_other_files(folder):
+def test_load_larger_returns_none_without_files(folder, log):
     assert load_larger(load_data("digits")) is None
+    assert load_larger(load_data(folder, image_size=8, channels=1, ink=True)) is None
+    assert log == []
+
+
+def test_load_larger_says_that_files_have_changed_or_are_gone(folder, log):
     data = load_data(folder, image_size=14)
-    data.train = data.train.take(np.arange(len(data.train) - 1))
+    (folder / "cat/0.png").unlink()
     assert load_larger(data) is None
-    data = load_data(folder, image_size=8, channels=1, ink=True)
-    assert load_larger(data) is None
-    data = load_data(folder, image_size=14)
+    end = "Random crops are cut from the images of 14×14 pixels, and are less sharp."
+    assert log == [f"The images of {folder} have changed since they were loaded. {end}"]
     folder.rename(folder.with_name("gone"))
     assert load_larger(data) is None
+    assert log[1].startswith("source must be digits, ")
+    assert log[1].endswith(end)
 
 
 def test_splits_keep_their_larger_images_together():

@@ -31,7 +31,7 @@ def test_split_keeps_names_and_hashes_together():
 
 
 def test_split_prints_its_count_and_size():
-    assert repr(Split(*arrays())) == "Split(40 images, 5×6, 3 channel(s))"
+    assert repr(Split(*arrays())) == "Split(40 images, 5×6, 3 channels)"
 
 
 @settings(max_examples=20, deadline=None)

@@ -81,8 +81,8 @@ def say(process: subprocess.Popen[str], command: str) -> None:
 def ends(processes: list[subprocess.Popen[str]]) -> tuple[list[str], list[int], float]:
     """Wait for all ends: lines of output, exit codes, and the seconds that it took."""
     start = time.monotonic()
-    texts = [process.stdout.read() for process in processes if process.stdout is not None]
-    codes = [process.wait(10) for process in processes]
+    texts = [process.communicate(timeout=10)[0] for process in processes]
+    codes = [process.returncode for process in processes]
     return [line for text in texts for line in text.splitlines()], codes, time.monotonic() - start
 
 

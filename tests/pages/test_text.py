@@ -15,8 +15,6 @@ from glassnet.pages.text import (
     format_test,
     format_value,
     isolate,
-    join_words,
-    pluralize,
     shorten,
 )
 
@@ -52,10 +50,6 @@ def test_format_p_value_has_two_digits(p_value: float, text: str) -> None:
 )
 def test_format_test_names_result_test_and_p(p_value: float | None, text: str) -> None:
     assert format_test(p_value, "paired t-test") == text
-
-
-def test_join_words_puts_and_before_the_last() -> None:
-    assert [join_words(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +88,7 @@ def test_finite_replaces_nan_and_infinity_by_none() -> None:
     assert [finite(value) for value in (1.5, math.nan, math.inf, None)] == [1.5, None, None, None]
 
 
-def test_pluralize_and_first_names() -> None:
-    assert [pluralize(1, "epoch"), pluralize(1200, "epoch")] == ["1 epoch", "1,200 epochs"]
+def test_first_names_ends_in_an_ellipsis_if_there_are_more() -> None:
     assert [first_names(list("abc"), 3), first_names(list("abcd"), 3)] == ["a, b, c", "a, b, c, …"]
 
 
@@ -121,11 +114,3 @@ def test_shorten_leaves_the_middle_out(text: str, short: str) -> None:
 def test_isolate_keeps_numbers_beside_text_from_right_to_left() -> None:
     assert isolate("كلب") == "\u2068كلب\u2069"
     assert isolate("猫 dog") == "猫 dog"
-
-
-def test_pluralize_takes_a_plural() -> None:
-    assert [pluralize(number, "class", "classes") for number in (0, 1, 1000)] == [
-        "0 classes",
-        "1 class",
-        "1,000 classes",
-    ]

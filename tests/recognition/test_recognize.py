@@ -396,7 +396,7 @@ RESNET18 = PRESETS["resnet18"]
             changed(RESNET18, fc__weight=(1, 512), fc__bias=(1,)),
             "another one. Beside the nearest spec, resnet18, it has 2 ",
         ),
-        ({"a" * 900: np.zeros(1)}, f"1 tensors: {'a' * 80!r}..."),
+        ({"a" * 900: np.zeros(1)}, f"1 tensor: {'a' * 80!r}..."),
         ({}, "0 tensors"),
     ],
     ids=[

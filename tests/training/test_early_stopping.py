@@ -9,7 +9,7 @@ import glassnet as gn
 from glassnet.errors import ConfigError, RunError
 from glassnet.progress import Progress
 from glassnet.training import RunFolder
-from glassnet.training.early_stopping import describe_stop, has_stopped
+from glassnet.training.early_stopping import describe_end, describe_stop, has_stopped
 from tests.training.runs import EVERYTHING, assert_same_run, train
 
 # Without learning no epoch is better than the first one.
@@ -97,7 +97,7 @@ def test_another_engine_resumes_a_run_with_averages_and_patience(digits: gn.Data
 
 
 def test_patience_needs_validation_images(digits: gn.Dataset, tmp_path: Path) -> None:
-    told = "patience must be None without validation images. Got 3. Set validation_fraction, such as 0.1, or add"
+    told = "patience must come with validation images. Got patience 3 and none. Set validation_fraction (--valid"
     with pytest.raises(ConfigError, match=re.escape(told)):
         train(digits, tmp_path / "run", patience=3)
     assert not (tmp_path / "run").exists()
@@ -107,3 +107,16 @@ def test_patience_must_be_that_of_the_run_to_resume_it(digits: gn.Dataset, tmp_p
     train(digits, tmp_path / "run", **STOPPING)
     with pytest.raises(RunError, match=re.escape("recipe.patience must be 2 to resume")):
         train(digits, tmp_path / "run", **{**STOPPING, "patience": 4}, resume=True)
+
+
+def test_describe_end_says_why_nothing_is_left_to_train() -> None:
+    recipe = gn.Recipe(epochs=12, patience=3, validation_fraction=0.1)
+    records = [{"epochs_since_best": number} for number in (0, 0, 1, 2, 3)]
+    run = Path("runs/a")
+    assert describe_end(run, recipe.replace(epochs=5), records) == "runs/a has 5 of 5 epochs"
+    assert describe_end(run, recipe.replace(epochs=1), records[:1]) == "runs/a has 1 of 1 epoch"
+    assert describe_end(run, recipe, records).startswith(
+        "runs/a stopped early, after 5 of 12 epochs: validation was be"
+    )
+    told = "runs/a has 4 of 12 epochs, and stop_after_epoch is not above that"
+    assert describe_end(run, recipe, records[:4]) == told

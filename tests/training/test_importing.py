@@ -69,14 +69,14 @@ def test_a_custom_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"mean": [0.1, 0.2]}, ConfigError, "mean and std must have one number for each of 1 channels"),
+        ({"mean": [0.1, 0.2]}, ConfigError, "mean and std must have one number for each of 1 channel"),
         ({"std": [0.0]}, ConfigError, "std above 0"),
         (
             {"mean": [123.7]},
             ConfigError,
             "mean must be at most 255 / scale, 15.9375, as that of pixels is. Got 123.7.",
         ),
-        ({"mean": [float("nan")]}, ConfigError, "mean and std must have one number for each of 1 channels"),
+        ({"mean": [float("nan")]}, ConfigError, "mean and std must have one number for each of 1 channel"),
         ({"classes": ["a", "b"]}, ConfigError, r"^classes must be 10 names, in the order of the outputs\. Got 2\.$"),
         ({"classes": None}, ConfigError, r"^classes must be 10 names, in the order of the outputs\. Got none\.$"),
         (

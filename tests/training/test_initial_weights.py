@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from glassnet.errors import ConfigError, DataError, RunError
 from glassnet.progress import Progress
 from glassnet.training.config import RunConfig
 from glassnet.weights import save_tensors
-from tests.training.runs import train
+from tests.training.runs import train, untimed
 
 
 @pytest.fixture(scope="module")
@@ -216,8 +217,37 @@ def test_a_tuned_run_resumes_to_the_same_bits(base: Path, odd: gn.Dataset, tmp_p
             given = {"init": base, "freeze": "backbone", "epochs": 2, "stop_after_epoch": stop}
             tune(odd, tmp_path / name, resume=name == "parts", **given)
     assert (tmp_path / "whole/last.safetensors").read_bytes() == (tmp_path / "parts/last.safetensors").read_bytes()
-    with pytest.raises(RunError, match="freeze must be 'backbone' to resume .* Got None"):
-        tune(odd, tmp_path / "parts", resume=True, init=base, epochs=2)
+
+
+def test_a_tuned_run_resumes_without_the_weights_that_it_started_from(
+    base: Path, digits: gn.Dataset, tmp_path: Path
+) -> None:
+    """The test images are those that the weights were trained on, which is still known."""
+    one, other = digits.test, digits.train
+    data = gn.Dataset(one.images, one.labels, test_images=other.images, test_labels=other.labels, scale=16.0)
+    copy = shutil.copytree(base, tmp_path / "base")
+    given = {"init": copy, "freeze": "backbone", "epochs": 2}
+    tune(data, tmp_path / "whole", **given)
+    tune(data, tmp_path / "parts", **given, stop_after_epoch=1)
+    shutil.rmtree(copy)
+    assert tune(data, tmp_path / "parts", resume=True, epochs=2).metrics["contaminated"] == 200
+    assert (tmp_path / "whole/last.safetensors").read_bytes() == (tmp_path / "parts/last.safetensors").read_bytes()
+    whole, parts = (gn.load(tmp_path / name) for name in ("whole", "parts"))
+    assert parts.config == whole.config
+    assert untimed(parts.history) == untimed(whole.history)
+    with pytest.raises(RunError, match="init.from must be .* to resume"):
+        tune(data, tmp_path / "parts", resume=True, init=base, epochs=2)
+
+
+def test_another_model_than_that_of_init_is_refused_before_the_data_is_loaded(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glassnet.training.run.load_data", lambda *_, **__: pytest.fail("data is loaded"))
+    for path in (base, save_foreign(tmp_path, SMALL)):
+        with pytest.raises(ConfigError, match="^model must be .*, that of init, or None. Got "):
+            gn.train("resnet20", "digits", run=tmp_path / "run", init=path, progress=Progress())
+        with pytest.raises(ConfigError, match=", that of init, or None. Got width 3 instead of"):
+            gn.train(None, "digits", run=tmp_path / "run", init=path, width=3, progress=Progress())
 
 
 @pytest.mark.parametrize(

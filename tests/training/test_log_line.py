@@ -1,7 +1,7 @@
 import pytest
 
 from glassnet.recipe import Recipe
-from glassnet.training.log_line import describe_accuracy, describe_epoch, few_steps
+from glassnet.training.log_line import describe_accuracy, describe_epoch
 
 RECORD = {"epoch": 3, "loss": 0.6499, "train_accuracy": 0.977, "test_loss": 0.24512, "test_accuracy": 0.9644}
 CONTAMINATED = {**RECORD, "test_loss": None, "test_accuracy": None, "contaminated": 2}
@@ -49,14 +49,3 @@ def test_describe_accuracy_calls_no_accuracy_on_training_images_a_test_accuracy(
     assert describe_accuracy(clean, "val") == "val accuracy 96.4%"
     assert describe_accuracy(CONTAMINATED) == "evaluated accuracy 99.0% (2 of its images were trained on)"
     assert describe_accuracy({**CONTAMINATED, "contaminated": 1}).endswith("(1 of its images was trained on)")
-
-
-@pytest.mark.parametrize(
-    ("preset", "named"), [("resnet20", ", or the recipe finetune"), ("resnet18", ""), ("custom", "")]
-)
-def test_few_steps_counts_them_and_names_the_recipe(preset: str, named: str) -> None:
-    recipe = Recipe(batch_size=32, epochs=10)
-    told = f"few steps for fine-tuning: 40 in all. Choose a smaller batch_size and more epochs{named}"
-    assert few_steps(recipe, 100, preset) == [told]
-    assert few_steps(recipe.replace(epochs=24), 100, preset) != []
-    assert few_steps(recipe.replace(epochs=25), 100, preset) == []

@@ -460,8 +460,8 @@ class TestResume:
             ({"model": "tiny-bn"}, "spec.preset must be 'tiny' to resume {run}. Got 'tiny-bn'."),
             ({"dtype": "float64"}, "dtype must be 'float32' to resume {run}. Got 'float64'."),
             ({"evaluate_train": True}, "evaluate_train must be False to resume {run}. Got True."),
-            ({"data": "digits"}, "data.samples must be 200 to resume {run}. Got None."),
-            ({"data": "digits", "samples": 200}, "data.test_samples must be 'all' to resume {run}. Got 200."),
+            ({"data": "digits", "samples": 300}, "data.samples must be 200 to resume {run}. Got 300."),
+            ({"data": "digits", "test_samples": 9}, "data.test_samples must be 'all' to resume {run}. Got 9."),
             ({"clip_grad_norm": 1.0}, "recipe.clip_grad_norm must be None to resume {run}. Got 1.0."),
         ],
     )
@@ -494,7 +494,7 @@ class TestResume:
         elsewhere = {**config, "engine": "torch", "device": "cuda:0", "threads": 8, "versions": {}}
         elsewhere |= {"precision": "bf16-mixed", "devices": 4, "compile": True, "channels_last": False}
         path.write_text(json.dumps(elsewhere), encoding="utf-8")
-        train(digits, tmp_path / "run", device="cpu", resume=True)
+        train(digits, tmp_path / "run", engine="numpy", device="cpu", resume=True)
         assert json.loads(path.read_text(encoding="utf-8")) == config
 
     @pytest.mark.parametrize("state", ["missing", "empty", "uncommitted"])
@@ -824,7 +824,7 @@ def test_progress_is_told_in_order(digits: gn.Dataset, tmp_path: Path) -> None:
     assert told[5:7] == [1, 1]
     assert told[7].startswith("[NumPy] epoch 2/2: train loss ")
     assert told[8] == "finished"
-    assert re.fullmatch(r"\[NumPy\] \d+\.\d s in all", told[9])
+    assert re.fullmatch(r"\[NumPy\] trained and evaluated in \d+\.\d s", told[9])
     assert len(told) == 10
 
 
@@ -856,7 +856,7 @@ def test_images_that_could_not_be_read_are_told(tmp_path: Path, skipped: int, en
 
     class Told(Progress):
         def log(self, line: str) -> None:
-            if not re.search(r"\] (epoch |settings |.* in all|\d+ training and )", line):
+            if not re.search(r"\] (epoch |settings |trained and |\d+ training and )", line):
                 notes.append(line)
 
     data = gn.load_data("digits", samples=200, test_samples=100)

@@ -221,7 +221,7 @@ def test_data_that_does_not_fit(model: gn.Model, digits: gn.Dataset) -> None:
         model.evaluate(blank_images((8, 8), np.arange(20) % 2))
     with pytest.raises(DataError, match=re.escape("as in the model. Got ['a', 'b', 'c',")):
         model.evaluate(gn.Dataset(digits.train.images, digits.train.labels, list("abcdefghij")))
-    with pytest.raises(DataError, match=re.escape("images must have 1 channel(s), as the normalization has. Got 3.")):
+    with pytest.raises(DataError, match=re.escape("images must have 1 channel, as the normalization has. Got 3.")):
         model.evaluate(blank_images((8, 8, 3), labels))
     with pytest.raises(ShapeError, match="fc: input of Linear must have shape"):
         model.evaluate(blank_images((12, 12), labels))
@@ -371,7 +371,7 @@ class TestWhatIsNoWholeRun:
             ("scale", "16", "a finite number above 0. Got '16'."),
             ("scale", 0, "a finite number above 0. Got 0."),
             ("mean", 0.5, "a list of finite numbers. Got 0.5."),
-            ("mean", [0.1, 0.2, 0.3], "a list of 1 numbers, one for each channel. Got [0.1, 0.2, 0.3]."),
+            ("mean", [0.1, 0.2, 0.3], "a list of 1 number, one for each channel. Got [0.1, 0.2, 0.3]."),
             ("mean", [math.nan], "a list of finite numbers. Got [nan]."),
             ("std", ["0.3"], "a list of finite numbers above 0. Got ['0.3']."),
             ("std", [0.0], "a list of finite numbers above 0. Got [0.0]."),

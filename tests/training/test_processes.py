@@ -169,9 +169,10 @@ def test_train_resumes_with_the_shards_and_threads_of_the_run(digits: gn.Dataset
         train(digits, tmp_path / "run", **options, threads=2, resume=True)
     with pytest.raises(RunError, match="recipe.shards must be 2 to resume .*. Got 4."):
         train(digits, tmp_path / "run", **options, shards=4, resume=True)
-    train(digits, tmp_path / "run", **options, resume=True)
+    train(digits, tmp_path / "run", resume=True)
     config = RunConfig.parse(gn.load(tmp_path / "run").config, tmp_path)
     assert config.recipe is not None
+    assert config.engine == "torch"  # nothing else was given
     assert (config.recipe.shards, config.threads, config.devices, config.all_reduce) == (2, 1, 1, "tree")
 
 
@@ -180,7 +181,7 @@ def test_train_resumes_with_the_shards_and_threads_of_the_run(digits: gn.Dataset
     [
         ({"devices": 0}, "devices must be an integer of at least 1. Got 0."),
         ({"devices": "2"}, "devices must be an integer of at least 1. Got '2'."),
-        ({"devices": 2}, "devices must be 1 for engine='numpy'. Got 2."),
+        ({"devices": 2}, "devices must be 1 for engine='numpy'. Got 2. Add --engine torch."),
     ],
 )
 def test_train_refuses_devices_before_it_starts_any(

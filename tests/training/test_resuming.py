@@ -2,13 +2,23 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from glassnet.errors import RunError
-from tests.training.runs import dataset, train
+import glassnet as gn
+from glassnet.compute import Compute
+from glassnet.errors import ConfigError, RunError
+from glassnet.progress import Progress
+from glassnet.training.config import RunConfig
+from glassnet.training.resuming import compute_of_run
+from tests.training.runs import assert_same_run, dataset, train
+
+# Settings of every kind, none of them the default.
+OWN: dict[str, Any] = {"recipe": "tutorial", "width": 4, "dropout": 0.25, "lr": 0.1, "batch_size": 50, "epochs": 3}
+OWN |= {"seed": 5, "dtype": "float64", "kernels": "plain", "samples": 100, "evaluate_train": True, "ink": False}
 
 
 def test_resume_raises_for_other_images_by_name(tmp_path: Path) -> None:
@@ -65,3 +75,54 @@ def test_resume_names_the_size_that_differs_rather_than_the_images(tmp_path: Pat
     (folder / "a/0.png").unlink()
     with pytest.raises(RunError, match=r"was trained on: 1 image removed \(a/0.png\)\."):
         train(folder, run, resume=True)
+
+
+def go_on(run: Path, data: Any = "digits", model: str | None = None, **given: Any) -> gn.Run:
+    """Resume a run with these settings alone."""
+    return gn.train(model, data, run=run, resume=True, report=False, progress=Progress(), **given)
+
+
+@pytest.mark.parametrize("model", [None, "tiny"])
+def test_resume_takes_the_settings_of_the_run(tmp_path: Path, model: str | None) -> None:
+    train("digits", tmp_path / "whole", **OWN)
+    train("digits", tmp_path / "parts", **OWN, stop_after_epoch=1)
+    assert len(go_on(tmp_path / "parts", model=model).history) == 3
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+    configs = [gn.load(tmp_path / name).config for name in ("whole", "parts")]
+    assert configs[0] == configs[1]
+
+
+def test_resume_takes_the_form_of_the_images_from_the_run(tmp_path: Path) -> None:
+    folder = images_in(tmp_path / "images")
+    form = {"image_size": 8, "fit": "pad", "value_range": (0, 200), "max_pixels": 500, "max_unreadable": 0.5}
+    run = train(folder, tmp_path / "run", stop_after_epoch=1, **form).path
+    before = gn.load(run).config["data"]
+    assert len(go_on(run, folder).history) == 2
+    assert gn.load(run).config["data"] == before
+
+
+def test_resume_names_all_settings_that_are_given_and_differ(tmp_path: Path) -> None:
+    run = train("digits", tmp_path / "run", **OWN, stop_after_epoch=1).path
+    told = (
+        f"seed must be 5, spec.width 4, recipe.lr 0.1, recipe.epochs 3 and data.samples 100 to resume {run}. Got 6, 8, "
+        "0.2, 4 and 200. Leave them out to go on with the run's own, or train in another folder."
+    )
+    with pytest.raises(RunError) as raised:
+        go_on(run, seed=6, width=8, lr=0.2, epochs=4, samples=200, batch_size=50, threads=1)
+    assert str(raised.value) == told
+    with pytest.raises(RunError, match="^spec.preset must be 'tiny' to resume .*. Got 'tiny-bn'. Leave it out to go"):
+        go_on(run, model="tiny-bn")
+    with pytest.raises(ConfigError, match="model must be one of .* Got 'tniy'; did you mean 'tiny'"):
+        go_on(run, model="tniy")
+    assert len(go_on(run, threads=1).history) == 3
+
+
+def test_compute_of_run_is_that_of_the_run_on_its_engine_alone(tmp_path: Path) -> None:
+    config = train(dataset(range(40), range(100, 120)), tmp_path / "run", epochs=1).path / "config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values |= {"engine": "torch", "dtype": "float64", "compile": True, "threads": 7, "device": "cuda:1", "devices": 2}
+    stored = RunConfig.parse({**values, "precision": "32-true"}, config)
+    own = Compute(engine="torch", dtype="float64", compile=True, precision="32-true")
+    assert compute_of_run(stored, None) == compute_of_run(stored, "torch") == own
+    assert compute_of_run(stored, "numpy") == Compute(dtype="float64")
+    assert compute_of_run(None, None) == Compute()

@@ -88,7 +88,7 @@ def test_train_names_no_test_accuracy_for_images_that_an_ancestor_trained_on(tmp
         assert (record["contaminated"], record["test_accuracy"], record["test_loss"]) == (20, None, None)
     assert third.metrics["evaluated_accuracy"] == gn.load(third.path).evaluate(data)["accuracy"]
     assert any(
-        "20 of 30 test images are training images of this run or of the runs that its weights" in line
+        "20 of 30 test images are among the training images of this run or of the runs that its weights" in line
         for line in log.lines
     )
     text = "\n".join([*log.lines[-3:], repr(third), third.summary])

@@ -100,7 +100,7 @@ def test_restore_cuts_the_metrics_to_the_committed_epoch(folder: RunFolder) -> N
 
 def test_restore_refuses_metrics_that_lack_committed_epochs(folder: RunFolder) -> None:
     folder.metrics_path.write_text("", encoding="utf-8")
-    told = "metrics.jsonl must have a whole line for each of 1 finished epochs. Got 0."
+    told = "metrics.jsonl must have a whole line for each of 1 finished epoch. Got 0."
     with pytest.raises(RunError, match=re.escape(told)):
         folder.restore()
 

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from glassnet.bench.timing import TimedTask
 from glassnet.bench.workloads import Workload
 from glassnet.engines import build
+from glassnet.formats import pluralize
 from glassnet.nn.kernels.layout import channels_last
 from glassnet.recipe import Recipe
 
@@ -38,8 +39,7 @@ class Backend(ABC):
     @property
     def name(self) -> str:
         """The implementation, the layout and the threads: ``PyTorch, channels_last, 2 threads``."""
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return ", ".join(filter(None, (self.implementation, self.layout, threads)))
+        return ", ".join(filter(None, (self.implementation, self.layout, pluralize(self.threads, "thread"))))
 
     @abstractmethod
     def prepare(self, workload: Workload, dtype: str = "float32") -> TimedTask:

@@ -106,12 +106,15 @@ TestSamples = Annotated[
     ),
 ]
 MaxUnreadable = Annotated[
-    float,
+    float | None,
     typer.Option(
-        help="Largest fraction of the image files that may be unreadable, or 3 files if that is more. 0 allows none."
+        help="Largest fraction of the image files that may be unreadable, or 3 files if that is more. 0 allows none. "
+        "Default: 0.01.",
     ),
 ]
-MaxPixels = Annotated[int, typer.Option(help="Largest width times height of an image file, in pixels.")]
+MaxPixels = Annotated[
+    int | None, typer.Option(help="Largest width times height of an image file, in pixels. Default: 178956970.")
+]
 StudyOutput = Annotated[
     Path | None,
     typer.Option(help="HTML page to write. Default: study-NAME-SUBJECT.html in the current directory."),

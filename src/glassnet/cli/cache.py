@@ -16,7 +16,7 @@ def list_sources(as_json: Json = False) -> None:
     """List the data in the cache: decoded images, bytes on the disk, days since it was last used."""
     from glassnet.data.cache.folder import cache_folder
     from glassnet.data.cache_upkeep import list_cache
-    from glassnet.formats import format_bytes
+    from glassnet.formats import format_bytes, pluralize
 
     listed = list_cache()
     rows = [
@@ -24,7 +24,7 @@ def list_sources(as_json: Json = False) -> None:
             "data": cached.source,
             "images": ", ".join(f"{count:,} of {size}" for size, count in cached.images.items()) or "scans alone",
             "disk": format_bytes(cached.nbytes),
-            "unused": f"{cached.idle_days:.0f} days",
+            "unused": pluralize(round(cached.idle_days), "day"),
             "": "" if cached.is_there else "the data are gone",
         }
         for cached in listed
@@ -42,7 +42,11 @@ def prune(
     everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove images from the cache: those whose data are gone, and those that another Pillow decoded."""
+    """Remove images from the cache: those whose data are gone, and those that another Pillow decoded.
+
+    Images of single files that were deleted stay while their data are there. When they are more than half, the next
+    training decodes all again; --all does it now.
+    """
     from glassnet.data.cache_upkeep import prune_cache
     from glassnet.formats import format_bytes
 
@@ -59,13 +63,14 @@ def verify(as_json: Json = False) -> None:
     """
     from glassnet.data.cache_upkeep import verify_cache
     from glassnet.data.files.listing import name_some
+    from glassnet.formats import pluralize
 
     verified = verify_cache()
     lines = []
     for source in verified:
         line = (
-            f"{source.source}: {source.n_images:,} decoded images, {source.n_damaged:,} damaged; {source.n_files:,} "
-            f"files read, {len(source.changed_files):,} changed"
+            f"{source.source}: {pluralize(source.n_images, 'decoded image')}, {source.n_damaged:,} damaged; "
+            f"{pluralize(source.n_files, 'file')} read, {len(source.changed_files):,} changed"
         )
         line += f" ({name_some(source.changed_files)})" if source.changed_files else ""
         lines.append(f"{line}; {source.problem}" if source.problem else line)

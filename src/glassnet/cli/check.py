@@ -11,6 +11,7 @@ from glassnet.architecture import ResNetSpec
 from glassnet.cli.app import Json, PresetOrRun, check, model_spec, show, table
 from glassnet.cli.options import with_settings
 from glassnet.errors import ConfigError
+from glassnet.formats import pluralize
 
 
 @check.command(epilog="Example: glassnet check gradients resnet20")
@@ -83,10 +84,11 @@ def parity(
     for line in lines:
         del line["has_tolerance"]
     compared = len(checked.rows_with_tolerance)
-    others = f"\nNo tolerance: {len(rows) - compared} tensors, whose rounding in float32 has no bound; use float64"
+    without = pluralize(len(rows) - compared, "tensor")
+    others = f"\nNo tolerance: {without}, whose rounding in float32 has no bound; use float64"
     show(
         {"passed": checked.passed, **ends, "compared": compared, "no_tolerance": len(rows) - compared, "rows": rows},
-        f"{table(lines)}\n{'Passed' if checked.passed else 'FAILED'}: {compared} tensors, worst "
+        f"{table(lines)}\n{'Passed' if checked.passed else 'FAILED'}: {pluralize(compared, 'tensor')}, worst "
         f"{worst.tensor}, which requires a tolerance of {worst.required_tolerance:.1e}"
         + (others if compared < len(rows) else "")
         + (f"\nGolden numbers {dump}" if dump else ""),

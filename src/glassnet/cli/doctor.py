@@ -34,8 +34,8 @@ def doctor(
             "crop.",
         ),
     ] = None,
-    max_unreadable: MaxUnreadable = MAX_UNREADABLE,
-    max_pixels: MaxPixels = MAX_PIXELS,
+    max_unreadable: MaxUnreadable = None,
+    max_pixels: MaxPixels = None,
     output: Annotated[
         Path | None, typer.Option(help="HTML page to write. Default: doctor.html in the run folder.")
     ] = None,
@@ -52,8 +52,8 @@ def doctor(
         data,
         image_size=image_size,
         fit=fit,
-        max_unreadable=max_unreadable,
-        max_pixels=max_pixels,
+        max_unreadable=MAX_UNREADABLE if max_unreadable is None else max_unreadable,
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         progress=current_progress(),
     )
     path = output or (None if run is None else run / "doctor.html")

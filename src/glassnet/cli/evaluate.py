@@ -70,7 +70,9 @@ def evaluate(
             typer.echo("\n\n".join(parts), err=True)
             return
         write_atomically(csv, rows)
-        parts.append(f"{outcome.count:,} rows in {csv}")
+        from glassnet.formats import pluralize
+
+        parts.append(f"{pluralize(outcome.count, 'row')} in {csv}")
     show({"run": str(run), **result, "unreadable_files": list(dataset.unreadable_files)}, "\n\n".join(parts), as_json)
 
 
@@ -89,7 +91,8 @@ def _headline(result: dict[str, Any]) -> str:
 def _tables(outcome: Outcome, classes: Sequence[str]) -> list[str]:
     """Return tables of the worst classes and of the most frequent errors, and the classes without images."""
     from glassnet.classification import class_scores, confusions, worst_classes
-    from glassnet.pages.text import first_names, pluralize, shorten
+    from glassnet.formats import pluralize
+    from glassnet.pages.text import first_names, shorten
 
     names = [shorten(name, _MAX_NAME) for name in classes]
     scores = class_scores(outcome)

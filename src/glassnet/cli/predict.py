@@ -17,6 +17,7 @@ import typer
 import glassnet as gn
 from glassnet.cli.app import Device, Engine, RunPath, Weights, app
 from glassnet.errors import DataError, RunError
+from glassnet.formats import pluralize
 from glassnet.progress import track
 
 if TYPE_CHECKING:
@@ -66,12 +67,12 @@ def predict(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     except KeyboardInterrupt:
-        raise RunError(f"Stopped after {counts.files:,} files.") from None
+        raise RunError(f"Stopped after {pluralize(counts.files, 'file')}.") from None
     if not counts.files:
         given = " ".join("stdin" if path == "-" else path for path in paths)
         raise DataError(f"{given} must have at least one image. Got none.")
     if csv not in (None, "-") and not as_json:
-        typer.echo(f"{counts.files:,} rows in {csv}")
+        typer.echo(f"{pluralize(counts.files, 'row')} in {csv}")
     if counts.unreadable:
         raise DataError(
             f"All files must be readable images. Got {counts.unreadable:,} of {counts.files:,} that are not; their "

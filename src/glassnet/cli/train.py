@@ -15,7 +15,6 @@ from glassnet.cli.app import (
     Json,
     MaxPixels,
     MaxUnreadable,
-    RecipeName,
     Samples,
     Source,
     SuitedPreset,
@@ -25,9 +24,8 @@ from glassnet.cli.app import (
 )
 from glassnet.cli.options import separate, with_settings
 from glassnet.compute import Compute
-from glassnet.data.images.image_form import MAX_PIXELS
-from glassnet.data.load_options import MAX_UNREADABLE
 from glassnet.errors import ConfigError, RunError
+from glassnet.formats import pluralize
 from glassnet.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -44,7 +42,12 @@ def train(
     run: Annotated[
         Path | None, typer.Option(help="Run folder to create. Default: a new one in runs, such as runs/tiny-digits.")
     ] = None,
-    recipe: RecipeName = "default",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a recipe of the preset (see glassnet models). Default: default, or that of the run."
+        ),
+    ] = None,
     samples: Samples = None,
     test_samples: TestSamples = None,
     fit: Fit = None,
@@ -56,8 +59,8 @@ def train(
             "images.",
         ),
     ] = None,
-    max_unreadable: MaxUnreadable = MAX_UNREADABLE,
-    max_pixels: MaxPixels = MAX_PIXELS,
+    max_unreadable: MaxUnreadable = None,
+    max_pixels: MaxPixels = None,
     init: Annotated[
         Path | None,
         typer.Option(help="Run folder or weights file with the initial weights of all layers but the head."),
@@ -68,7 +71,9 @@ def train(
             metavar="LAYERS", help="Layers that keep the weights of --init: backbone, all layers but the head."
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the run in the folder. Its settings are the defaults.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
     stop_after_epoch: Annotated[
         int | None,
@@ -111,7 +116,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             stop_after_epoch=stop_after_epoch,
-            evaluate_train=evaluate_train,
+            evaluate_train=evaluate_train or None,
             before=_check_network if check_gradients else None,
             ink=ink,
             report=report,
@@ -144,7 +149,8 @@ def _check_network(network: Network, data: Dataset) -> None:
     checked = check_state(network.spec, network.state_dict(), images, data.train.labels[:2])
     checked.raise_if_failed()
     typer.echo(
-        f"The gradients are correct: {len(checked.rows)} tensors, worst error {checked.worst.error:.1e}.", err=True
+        f"The gradients are correct: {pluralize(len(checked.rows), 'tensor')}, worst error {checked.worst.error:.1e}.",
+        err=True,
     )
 
 

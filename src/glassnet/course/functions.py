@@ -17,6 +17,7 @@ from glassnet.course.arrays import agrees, describe_difference, precision
 from glassnet.course.calling import AnswerError, Results, Structure, call, results_text, run, unpack
 from glassnet.course.exercise import Exercise
 from glassnet.data import make_rng
+from glassnet.formats import pluralize
 
 
 @dataclass(frozen=True)
@@ -138,4 +139,4 @@ class FunctionExercise(Exercise):
 def _where(failed: list[Trial], count: int) -> str:
     """Return a sentence about the simplest case that fails."""
     case = failed[0].case
-    return f"Wrong in {len(failed)} of {count} cases, the simplest with {case.label}: {case.text}."
+    return f"Wrong in {len(failed)} of {pluralize(count, 'case')}, the simplest with {case.label}: {case.text}."

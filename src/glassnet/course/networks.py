@@ -19,6 +19,7 @@ from glassnet.course.calling import AnswerError, check_signature, run
 from glassnet.course.exercise import Exercise
 from glassnet.data import make_rng
 from glassnet.engines import Network
+from glassnet.formats import pluralize
 from glassnet.verify import check_network
 
 Array = NDArray[Any]
@@ -58,7 +59,7 @@ class NetworkExercise(Exercise):
             return ""
         difference = _parameter_count(found) - _parameter_count(expected)
         amount = (
-            f"{abs(difference):,} parameters too {'many' if difference > 0 else 'few'}"
+            f"{pluralize(abs(difference), 'parameter')} too {'many' if difference > 0 else 'few'}"
             if difference
             else "other shapes of parameters"
         )

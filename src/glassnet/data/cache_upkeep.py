@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glassnet.data.cache.folder import SourceFolder, days_since, source_folders
+from glassnet.data.cache.folder import SourceFolder, cache_folder, days_since, source_folders
 from glassnet.data.cache.pixel_store import PixelStore
 from glassnet.data.cache.scan_store import ScanStore
 from glassnet.data.files.image_file import ImageFile
@@ -17,7 +17,7 @@ from glassnet.data.images.image_form import MAX_PIXELS
 from glassnet.data.images.image_opening import UnreadableError, read_bytes
 from glassnet.data.sources import list_files
 from glassnet.data.splitting import content_hash
-from glassnet.errors import GlassnetError
+from glassnet.errors import DataError, GlassnetError
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,12 @@ class VerifiedSource:
 
 
 def list_cache() -> list[CachedSource]:
-    """Return the sources in the cache."""
+    """Return the sources in the cache.
+
+    :raises DataError: if the path of the cache cannot be a folder.
+    """
     listed = []
-    for folder in source_folders():
+    for folder in _source_folders():
         images: dict[str, int] = {}
         for store in PixelStore.all_in(folder):
             height, width = store.form.size
@@ -76,13 +79,16 @@ def list_cache() -> list[CachedSource]:
 def prune_cache(days: float | None = None, everything: bool = False) -> list[CachedSource]:
     """Remove sources that are gone, and images of other versions of Pillow, from the cache.
 
+    Images of single files that are gone stay as long as their source, or until most images are of such files.
+
     :param days: remove also what was not used for so many days.
     :param everything: remove all.
     :returns: the sources that were removed.
+    :raises DataError: if the path of the cache cannot be a folder.
     :raises OSError: if a folder cannot be removed.
     """
     removed = []
-    for cached, folder in zip(list_cache(), source_folders(), strict=True):
+    for cached, folder in zip(list_cache(), _source_folders(), strict=True):
         if everything or not cached.is_there or (days is not None and cached.idle_days >= days):
             folder.remove()
             removed.append(cached)
@@ -100,9 +106,18 @@ def verify_cache() -> list[VerifiedSource]:
 
     What differs is marked, so that the next start reads and decodes it again.
 
+    :raises DataError: if the path of the cache cannot be a folder.
     :raises OSError: if the cache cannot be written.
     """
-    return [_verify(folder) for folder in source_folders()]
+    return [_verify(folder) for folder in _source_folders()]
+
+
+def _source_folders() -> list[SourceFolder]:
+    path = cache_folder()
+    existing = next((part for part in (path, *path.parents) if part.exists()), path)
+    if not existing.is_dir():
+        raise DataError(f"The cache must be in a folder. Got {existing}, a file. Set GLASSNET_CACHE to a folder.")
+    return source_folders()
 
 
 def _verify(folder: SourceFolder) -> VerifiedSource:

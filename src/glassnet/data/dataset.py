@@ -17,6 +17,7 @@ from glassnet.data.normalization import Normalization
 from glassnet.data.split import Split, check_images, check_label_array
 from glassnet.data.splitting import split_by_hash
 from glassnet.errors import ConfigError, DataError
+from glassnet.formats import agree, pluralize
 
 TEST_SIZE = 0.25
 _DECODING = ("fit", "value_range", "ink")  # of a source's settings: these change the pixels of a given size
@@ -169,7 +170,7 @@ class Dataset:
             return self.notes
         n_images = len(self.test) if self.train is self.test else len(self.train) + len(self.test)
         n_images += 0 if self.validation is None else len(self.validation)
-        count = f"{len(unreadable):,} of {n_images + len(unreadable):,} images"
+        count = f"{len(unreadable):,} of {pluralize(n_images + len(unreadable), 'image')}"
         return [f"{count} could not be read and were left out: {name_some(unreadable, '; ')}", *self.notes]
 
     def describe(self) -> str:
@@ -179,17 +180,19 @@ class Dataset:
             parts.append(f"{len(self.validation):,} validation")
         height, width = self.image_size
         colours = {1: "gray", 3: "colour"}.get(self.channels, f"{self.channels} channels")
+        test = pluralize(len(self.test), f"{self.test_name} image")
         return (
-            f"{', '.join(parts)} and {len(self.test):,} {self.test_name} images, {height}×{width}, {colours}, of "
-            f"{len(self.classes)} classes ({name_some(self.classes)})"
+            f"{', '.join(parts)} and {test}, {height}×{width}, {colours}, of {len(self.classes)} classes "
+            f"({name_some(self.classes)})"
         )
 
     def __repr__(self) -> str:
         height, width = self.image_size
         validation = f", {len(self.validation)} validation" if self.validation is not None else ""
+        test = pluralize(len(self.test), f"{self.test_name} image")
         return (
-            f"Dataset({len(self.train)} training{validation} and {len(self.test)} {self.test_name} images, "
-            f"{len(self.classes)} classes, {height}×{width}, {self.channels} channel(s))"
+            f"Dataset({len(self.train)} training{validation} and {test}, "
+            f"{len(self.classes)} classes, {height}×{width}, {pluralize(self.channels, 'channel')})"
         )
 
 
@@ -216,7 +219,8 @@ def _note_unmeasured(test: Split, classes: list[str], test_name: str) -> list[st
     if not absent:
         return []
     names = ", ".join(map(repr, absent[:3])) + (", ..." if len(absent) > 3 else "")
-    return [f"{len(absent)} of {len(classes)} classes have no {test_name} image and are not measured: {names}"]
+    has, is_ = agree(len(absent), "has", "have"), agree(len(absent), "is", "are")
+    return [f"{len(absent)} of {len(classes)} classes {has} no {test_name} image and {is_} not measured: {names}"]
 
 
 def _check_labels(split: Split, classes: Sequence[str], name: str) -> None:

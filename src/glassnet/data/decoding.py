@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.data.cache.image_cache import ImageCache
-from glassnet.data.cache.room import CacheError, check_memory
+from glassnet.data.cache.room import CacheError, check_memory, log_without_cache
 from glassnet.data.cache.stored_images import StoredImages
 from glassnet.data.files.image_file import ImageFile
 from glassnet.data.images.decode import decode_images
@@ -21,7 +21,6 @@ from glassnet.data.load_options import LoadOptions
 from glassnet.data.selection import Images
 from glassnet.data.split import Split
 from glassnet.data.splitting import Hashes
-from glassnet.progress import current_progress
 
 # From there on decoding again takes a second or more (benchmarks/README.md).
 CACHED_FILES = 2_000
@@ -54,7 +53,7 @@ class Decoder:
                 return self._decode_into_cache(parts, form)
             except CacheError as error:
                 reason = error
-                current_progress().log(f"{error} The images are decoded into memory.")
+                log_without_cache(error)
         check_memory(n_bytes, reason)
         return [self._decode_into_memory(part, form) for part in parts]
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.errors import DataError
+from glassnet.formats import pluralize
 
 # "train-images-idx3-ubyte.gz"; some distributors write a dot for the second dash, or a name before it.
 _IMAGES = re.compile(r"(?P<start>.*)images(?P<end>[-.]idx)3-ubyte(\.gz)?")
@@ -78,7 +79,9 @@ def read_idx_pair(images_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int6
     labels_path = _find_labels(images_path)
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if len(images) != len(labels):
-        raise DataError(f"{labels_path} must hold {len(images)} labels, one for each image. Got {len(labels)}.")
+        raise DataError(
+            f"{labels_path} must hold {pluralize(len(images), 'label')}, one for each image. Got {len(labels)}."
+        )
     return images[..., np.newaxis], labels.astype(np.int64)
 
 

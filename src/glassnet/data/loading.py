@@ -16,6 +16,7 @@ from glassnet.data.load_notes import note_form, note_labels, note_other_files
 from glassnet.data.load_options import LoadOptions
 from glassnet.data.selection import Images, ImageSplits, find_classes, readable_images, sample_splits, select_splits
 from glassnet.errors import ConfigError, DataError
+from glassnet.formats import pluralize
 
 Range = tuple[float, float] | None
 
@@ -41,8 +42,9 @@ class _Unreadable:
         if len(self.lines) > n_allowed:
             or_few = f" or {_MIN_UNREADABLE}" if self.max_unreadable else ""
             raise DataError(
-                f"{self.source} must have at most {n_allowed:,} unreadable images ({self.max_unreadable:.2%}{or_few} "
-                f"of {self.n_images:,}). Got {len(self.lines):,}: {name_some(self.lines, '; ')}. Remove them or raise "
+                f"{self.source} must have at most {pluralize(n_allowed, 'unreadable image')} "
+                f"({self.max_unreadable:.2%}{or_few} of {self.n_images:,}). "
+                f"Got {len(self.lines):,}: {name_some(self.lines, '; ')}. Remove them or raise "
                 "max_unreadable (--max-unreadable)."
             )
 
@@ -58,7 +60,7 @@ def load_files(labeled: LabeledFiles, source: str, place: str, options: LoadOpti
     scans = scan_files(labeled.files, place, options)
     n_images = int(scans.has("is_image").sum())
     if not n_images:
-        raise DataError(f"{source} must hold images. Got no image among {len(scans):,} files.")
+        raise DataError(f"{source} must hold images. Got no image among {pluralize(len(scans), 'file')}.")
     unreadable = _Unreadable(source, n_images, options.max_unreadable)
     unreadable.add(f"{labeled.files[index].name}: {problem}" for index, problem in sorted(scans.problems.items()))
     classes = find_classes(labeled, scans, source, options.classes)

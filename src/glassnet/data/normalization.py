@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from glassnet.errors import DataError
+from glassnet.formats import pluralize
 
 # np.bincount turns its input into 64-bit integers; blocks keep that copy small.
 _BLOCK_PIXELS = 1 << 22
@@ -55,7 +56,9 @@ class Normalization:
             raise DataError(f"images must be uint8 (N, H, W, C). Got {images.dtype} of shape {images.shape}.")
         count, height, width, channels = images.shape
         if channels != len(self.mean):
-            raise DataError(f"images must have {len(self.mean)} channel(s), as the normalization has. Got {channels}.")
+            raise DataError(
+                f"images must have {pluralize(len(self.mean), 'channel')}, as the normalization has. Got {channels}."
+            )
         x = images.reshape(count * height, width * channels).astype(dtype)  # (N·H, W·C)
         # A whole row of pixels at a time: loops over the channels alone would be three numbers long.
         repeats = 1 if channels == 1 else width

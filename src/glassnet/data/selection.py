@@ -22,6 +22,7 @@ from glassnet.data.splitting import (
     stratified_sample_of_at_most,
 )
 from glassnet.errors import DataError, choice_error, did_you_mean
+from glassnet.formats import pluralize
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ def readable_images(
     indices = np.flatnonzero(is_readable)
     readable = indices.tolist()
     if not readable:
-        raise DataError(f"{source} must have an image that can be read. Got none among {len(scans):,} files.")
+        raise DataError(
+            f"{source} must have an image that can be read. Got none among {pluralize(len(scans), 'file')}."
+        )
     try:
         labels = number_labels([labeled.labels[index] for index in readable], classes)
     except UnknownClassError as error:

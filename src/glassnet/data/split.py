@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from glassnet.data.normalization import pixel_totals
 from glassnet.data.splitting import HASH_BYTES, Hashes, hash_images
 from glassnet.errors import DataError
+from glassnet.formats import pluralize
 
 BLOCK_BYTES = 1 << 24  # of the pixels that are read at once
 
@@ -53,7 +54,7 @@ class Split:
 
     def __repr__(self) -> str:
         height, width, channels = self.shape
-        return f"Split({len(self)} images, {height}×{width}, {channels} channel(s))"
+        return f"Split({pluralize(len(self), 'image')}, {height}×{width}, {pluralize(channels, 'channel')})"
 
     @property
     def shape(self) -> tuple[int, int, int]:

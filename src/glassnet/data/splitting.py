@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from glassnet.data.batches import validate_seed
 from glassnet.errors import ConfigError, DataError
+from glassnet.formats import pluralize
 
 Indices = NDArray[np.int64]
 Hashes = NDArray[np.uint8]  # (N, 16), a content hash for each image
@@ -79,8 +80,8 @@ def split_by_hash(
         )
     if not len(held_out):
         raise DataError(
-            f"test_size must leave a test image. Got {test_size}, by which none of {len(labels)} images is one. "
-            f"Add images, or {_OWN_SPLIT}."
+            f"test_size must leave a test image. Got {test_size}, by which none of {pluralize(len(labels), 'image')} "
+            f"is one. Add images, or {_OWN_SPLIT}."
         )
     return kept, held_out
 

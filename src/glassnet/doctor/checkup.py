@@ -16,6 +16,7 @@ from glassnet.doctor.context import CheckContext
 from glassnet.doctor.remedy import training_command
 from glassnet.doctor.report import CheckOutcome, DoctorReport
 from glassnet.errors import ConfigError, GlassnetError
+from glassnet.formats import pluralize
 from glassnet.progress import Progress, show_progress
 
 # Causes precede their effects. Wrong gradients and wrong data spoil every training, bad initial weights or a wrong
@@ -101,7 +102,7 @@ def diagnose(
 
 def _describe(data: Dataset) -> str:
     name = Path(str(data.source["source"])).name
-    return f"{name} ({len(data.train):,} training and {len(data.test):,} {data.test_name} images)"
+    return f"{name} ({len(data.train):,} training and {pluralize(len(data.test), f'{data.test_name} image')})"
 
 
 def _outcome(check: Check, context: CheckContext) -> CheckOutcome:

@@ -18,7 +18,7 @@ from glassnet.doctor.image_stats import (
     measure_neighbours,
 )
 from glassnet.doctor.remedy import Remedy
-from glassnet.pages.text import pluralize
+from glassnet.formats import agree, pluralize
 from glassnet.training.log_line import value_on_test_set
 
 
@@ -112,7 +112,7 @@ class WrongLabels(Check):
         if stats.agreement < self.min_agreement or n_unanimous < self.min_unanimous:
             raise CheckSkippedError(
                 f"neighbours by pixels agree with {stats.agreement:.0%} of the labels and are unanimous for about "
-                f"{n_unanimous:.0f} images: too few to judge labels"
+                f"{pluralize(round(n_unanimous), 'image')}: too few to judge labels"
             )
         fraction = stats.disagreement
         message = (
@@ -148,7 +148,8 @@ class BlankImages(Check):
     def run(self, context: CheckContext) -> CheckResult:
         uniform = find_uniform(context.dataset.train)
         count, fraction = int(uniform.sum()), float(uniform.mean())
-        message = f"{count:,} of {len(uniform):,} training images ({fraction:.1%}) have a single colour."
+        images = pluralize(len(uniform), "training image")
+        message = f"{count:,} of {images} ({fraction:.1%}) {agree(count, 'has', 'have')} a single colour."
         return self.grade(fraction, f"{count:,} of {len(uniform):,} ({fraction:.1%})", message)
 
 

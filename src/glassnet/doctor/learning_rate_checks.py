@@ -14,7 +14,7 @@ from glassnet.doctor.check import Check, CheckResult, CheckSkippedError, format_
 from glassnet.doctor.context import CheckContext
 from glassnet.doctor.remedy import Remedy
 from glassnet.doctor.short_runs import ShortRun, count_steps, run_short_training
-from glassnet.pages.text import pluralize
+from glassnet.formats import pluralize
 
 STUCK = 0.9  # fraction of the chance level: a network with a larger loss has learned nothing
 CLEARLY_BETTER = 0.7  # ratio of the losses of two short runs
@@ -99,7 +99,7 @@ def _too_high_symptom(context: CheckContext) -> str:
         return f"the loss was {format_significant(max(ratios))} times the chance level"
     rises = _count_rises(ratios)
     if rises > (len(ratios) - 1) / 4 and rises > 1:
-        return f"the loss rose in {rises} of {len(ratios) - 1} epochs"
+        return f"the loss rose in {rises} of {pluralize(len(ratios) - 1, 'epoch')}"
     if ratios[-1] > STUCK:
         return f"the loss is still {_of_chance(ratios[-1])}"
     return ""
@@ -146,7 +146,7 @@ class LearningRateTooHigh(Check):
         symptom = _too_high_symptom(context)
         if not symptom:
             ratios = _loss_ratios(context)
-            rises = f"the loss rises in {_count_rises(ratios)} of {len(ratios) - 1} epochs"
+            rises = f"the loss rises in {_count_rises(ratios)} of {pluralize(len(ratios) - 1, 'epoch')}"
             return CheckResult(0.0, f"{rises} and ends at {_of_chance(ratios[-1])}")
         message, lr = f"At lr {context.recipe.lr:g} {symptom}.", round_rate(context.recipe.lr / 10)
         if not context.has("data"):

@@ -13,6 +13,7 @@ from glassnet.doctor.context import CheckContext
 from glassnet.doctor.learning_rate_checks import LearningRateTooHigh, LearningRateTooLow, round_rate
 from glassnet.doctor.remedy import Remedy
 from glassnet.engines import Network
+from glassnet.formats import pluralize
 from glassnet.initialization import initial_state_dict
 from glassnet.measures.layers import stages
 from glassnet.verify import check_state
@@ -75,7 +76,9 @@ class DeadReluAtInit(Check):
     def _dead_fraction(self, context: CheckContext, network: Network) -> float:
         images, _ = context.batch(256)
         if len(images) < self.min_images:
-            raise CheckSkippedError(f"at this image size {len(images)} images are used, too few to call a channel dead")
+            raise CheckSkippedError(
+                f"at this image size {pluralize(len(images), 'image')} can be used, too few to call a channel dead"
+            )
         return dead_fraction(network, images)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from glassnet.doctor.check import CONFIDENCE_LEVELS, Check, CheckResult
 from glassnet.doctor.context import CheckContext
 from glassnet.doctor.remedy import PYTHON_NOTE, Remedy
-from glassnet.pages.text import pluralize
+from glassnet.formats import pluralize
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from glassnet.doctor.remedy import Remedy
 from glassnet.doctor.short_runs import seconds_per_image
 from glassnet.engines import Network, build
 from glassnet.errors import DataError
-from glassnet.pages.text import pluralize
+from glassnet.formats import pluralize
 from glassnet.recipe import get_recipe
 from glassnet.resources import usable_cores
 
@@ -135,8 +135,8 @@ class SlowDecoding(SpeedCheck):
         training = sum(record.get("seconds") or 0.0 for record in context.history)
         ratio = decoding / max(training, 1e-9)
         message = (
-            f"Decoding {len(paths):,} image files takes {decoding:.1f} s, training on them {training:.1f} s: without "
-            f"decoding, the whole would be {1 + ratio:.1f} times as fast."
+            f"Decoding {pluralize(len(paths), 'image file')} takes {decoding:.1f} s, training on them {training:.1f} "
+            f"s: without decoding, the whole would be {1 + ratio:.1f} times as fast."
         )
         confidence = "high" if ratio >= 1 and decoding >= self.min_seconds else None
         return CheckResult(ratio, f"{decoding:.1f} s to decode, {training:.1f} s to train", confidence, message)

@@ -11,7 +11,8 @@ from glassnet.doctor.context import CheckContext
 from glassnet.doctor.learning_rate_checks import STUCK, LearningRateTooLow
 from glassnet.doctor.remedy import Remedy
 from glassnet.doctor.short_runs import ShortRun, count_steps, run_short_training
-from glassnet.pages.text import format_points, pluralize
+from glassnet.formats import pluralize
+from glassnet.pages.text import format_points
 
 
 class TooLittleCapacity(Check):
@@ -43,7 +44,7 @@ class TooLittleCapacity(Check):
         gain = wide.accuracy - accuracy
         measured = (
             f"training accuracy {accuracy:.1%} at width {context.spec.width}, {wide.accuracy:.1%} at width {width} "
-            f"after {len(wide.losses)} steps"
+            f"after {pluralize(len(wide.losses), 'step')}"
         )
         confidence = "high" if gain >= self.min_gain else None
         excess = accuracy_excess(context)

@@ -17,6 +17,7 @@ from glassnet.errors import ConfigError, GlassnetError, as_path, choice_error
 from glassnet.exporting.verification import Verification, drawn_images, import_runtime, verification_images
 from glassnet.exporting.verification import verify as verify_file
 from glassnet.files import write_atomically
+from glassnet.formats import pluralize
 from glassnet.progress import current_progress
 from glassnet.training import Model, RunFolder, load
 from glassnet.training.evaluation_data import evaluation_data
@@ -40,7 +41,9 @@ class Export:
     verification: Verification | None
 
     def __repr__(self) -> str:
-        verified = f"verified on {self.verification.images:,} images" if self.verification else "not verified"
+        verified = (
+            f"verified on {pluralize(self.verification.images, 'image')}" if self.verification else "not verified"
+        )
         return f"Export({str(self.path)!r}, opset {self.opset}, {self.input} input, {self.size:,} bytes, {verified})"
 
     def to_dict(self) -> dict[str, Any]:

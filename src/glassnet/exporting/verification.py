@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from glassnet.data import Dataset, Normalization, make_rng
 from glassnet.engines import Network
 from glassnet.errors import DataError, GlassnetError
+from glassnet.formats import pluralize
 from glassnet.nn.functional import softmax
 from glassnet.progress import track
 
@@ -177,7 +178,7 @@ def _compare(expected: Array, logits: Array, runtime: str) -> tuple[float, float
     other = (logits.argmax(axis=1) != expected.argmax(axis=1)) & (best - second > TOLERANCE * largest)
     if other.any():
         raise GlassnetError(
-            f"{runtime} predicts another class than the run for {other.sum()} of {len(other)} images, "
+            f"{runtime} predicts another class than the run for {other.sum()} of {pluralize(len(other), 'image')}, "
             f"first for image {other.argmax()}. No file was written."
         )
     return largest, float(differences[worst])

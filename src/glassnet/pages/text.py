@@ -22,11 +22,6 @@ _CONTROLS = (*range(9), *range(14, 32), *range(127, 160))  # such as those that 
 _LEFT_OUT = dict.fromkeys((*_DIRECTIONS, *_CONTROLS))
 
 
-def pluralize(number: int, noun: str, plural: str | None = None) -> str:
-    """Return ``1 epoch`` or ``2 epochs``; a plural of another form is given, such as ``classes``."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
-
-
 def shorten(text: str, max_columns: int) -> str:
     """Return the text in one line, its middle left out where it is wider than ``max_columns``.
 
@@ -118,9 +113,3 @@ def format_test(p_value: float | None, test: str) -> str:
     if p_value is None:
         return "not tested"
     return f"{'significant' if p_value < SIGNIFICANT else 'not significant'}, {test}, {format_p_value(p_value)}"
-
-
-def join_words(words: Sequence[str]) -> str:
-    """Return ``a, b and c``."""
-    *others, last = words
-    return f"{', '.join(others)} and {last}" if others else last

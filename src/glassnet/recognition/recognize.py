@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from glassnet.architecture import PRESETS, ResNetSpec
 from glassnet.errors import ConfigError, DataError, as_path, examples
+from glassnet.formats import pluralize
 from glassnet.layer_graph import graph, walk
 from glassnet.nn.module import state_dict_faults
 from glassnet.progress import Progress, TerminalProgress, show_progress
@@ -82,9 +83,9 @@ def recognize_state(path: Path, state: Mapping[str, NDArray[Any]], *, as_backbon
     if spec is None:
         name = name_of_network(shapes)
         received = (
-            f"{name}, in {len(shapes)} tensors"
+            f"{name}, in {pluralize(len(shapes), 'tensor')}"
             if name
-            else f"{len(shapes)} tensors{examples(list(shapes)) * bool(shapes)}"
+            else f"{pluralize(len(shapes), 'tensor')}{examples(list(shapes)) * bool(shapes)}"
         )
         raise DataError(f"{path} must hold a network that a ResNetSpec describes. Got {received}.")
     if faults := _faults(spec, shapes, with_head):

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from glassnet.bench import BenchReport, TaskTimings
+from glassnet.formats import pluralize
 from glassnet.pages.page import Page, Section, Table, write_page
-from glassnet.pages.text import pluralize
 from glassnet.reports.bench_figures import ratio_figure
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from glassnet import measures
 from glassnet.classification import CALIBRATION_BINS
+from glassnet.formats import agree
 from glassnet.measures import ClassScore, Outcome
 from glassnet.pages import figures
 from glassnet.pages.page import Block, Table
@@ -76,7 +77,7 @@ def _unmeasured_sentence(scores: Sequence[ClassScore], classes: Sequence[str]) -
     if not absent:
         return []
     shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
-    has, is_ = ("has", "is") if len(absent) == 1 else ("have", "are")
+    has, is_ = agree(len(absent), "has", "have"), agree(len(absent), "is", "are")
     return [f"{len(absent):,} of {len(classes):,} classes {has} no image here and {is_} not measured: {shown}."]
 
 

@@ -3,8 +3,9 @@
 from dataclasses import astuple
 from pathlib import Path
 
+from glassnet.formats import pluralize
 from glassnet.pages.page import Page, Section, Table, write_page
-from glassnet.pages.text import Cell, pluralize
+from glassnet.pages.text import Cell
 from glassnet.reports import comparison_figures as figures
 from glassnet.reports.class_results import MANY_CLASSES, compared_class_blocks
 from glassnet.reports.comparison import Comparison

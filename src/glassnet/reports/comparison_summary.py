@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from glassnet.formats import join_words, pluralize
 from glassnet.measures.significance import accuracy_difference_interval
-from glassnet.pages.text import format_factor, format_points, format_seconds, format_test, join_words, pluralize
+from glassnet.pages.text import format_factor, format_points, format_seconds, format_test
 from glassnet.reports.run_results import PairTest, RunResult, SettingDifference
 from glassnet.training.early_stopping import describe_stop
 

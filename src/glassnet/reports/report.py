@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from glassnet import measures
 from glassnet.errors import DataError, GlassnetError
-from glassnet.formats import format_duration
+from glassnet.formats import format_duration, pluralize
 from glassnet.pages import figures
 from glassnet.pages.page import Block, Page, Section, Table, write_page
-from glassnet.pages.text import Cell, first_names, format_shape, format_value, isolate, pluralize, shorten
+from glassnet.pages.text import Cell, first_names, format_shape, format_value, isolate, shorten
 from glassnet.reports.class_results import class_blocks
 from glassnet.reports.live_page_link import with_live_page
 from glassnet.reports.run_results import data_name, engine_title, image_names, training_seconds
@@ -143,9 +143,10 @@ def _describe_training(model: "Model") -> str:
     fraction = (model.config.get("recipe") or {}).get("validation_fraction")
     held_out = f" ({fraction:.0%} of them held out for validation)" if fraction else ""
     if not fraction and (count := model.config["data"].get("validation")):
-        held_out = f" (and validated on {count:,} others)"
+        held_out = f" (and validated on {pluralize(count, 'other')})"
+    images = pluralize(model.config["data"]["train"], "image")
     return (
-        f"{network}. It was trained on {model.config['data']['train']:,} images of {classes} classes{held_out} for "
+        f"{network}. It was trained on {images} of {classes} classes{held_out} for "
         f"{pluralize(len(model.history), 'epoch')} on the {engine_title(model)} engine, in "
         f"{format_duration(training_seconds(model))}."
     )
@@ -154,7 +155,7 @@ def _describe_training(model: "Model") -> str:
 def _describe_accuracy(n_correct: int, count: int, name: str, which: str) -> str:
     low, high = measures.accuracy_interval(n_correct, count)
     return (
-        f"The network classifies {n_correct:,} of {count:,} {name} images correctly {which}: accuracy "
+        f"The network classifies {n_correct:,} of {pluralize(count, f'{name} image')} correctly {which}: accuracy "
         f"{n_correct / count:.1%} (95% confidence interval {low:.1%} to {high:.1%})."
     )
 

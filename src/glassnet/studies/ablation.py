@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from glassnet.classification import Outcome
 from glassnet.engines import clone_network
 from glassnet.errors import ConfigError, class_error
-from glassnet.formats import format_accuracy, format_loss
+from glassnet.formats import format_accuracy, format_loss, pluralize
 from glassnet.measures import significance
 from glassnet.measures.outcomes import network_outcome
 from glassnet.measures.receptive_field import shortcuts
@@ -21,7 +21,7 @@ from glassnet.measures.significance import SIGNIFICANT
 from glassnet.pages.colours import TEST, TEXT, TRAIN
 from glassnet.pages.figures.curves import layer_axis
 from glassnet.pages.page import Page, Section, Table
-from glassnet.pages.text import finite, first_names, format_points, format_test, pluralize
+from glassnet.pages.text import finite, first_names, format_points, format_test
 from glassnet.pages.theme import (
     CATEGORY_AXIS,
     TITLE_HEIGHT,

@@ -15,10 +15,9 @@ from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, DivergedError, GlassnetError
-from glassnet.formats import format_duration
+from glassnet.formats import format_duration, pluralize
 from glassnet.layer_graph import parameter_count
 from glassnet.nn.checks import check_int
-from glassnet.pages.text import pluralize
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe
 from glassnet.studies.process_pool import FractionProgress, run_in_processes

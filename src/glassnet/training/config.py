@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +18,15 @@ from glassnet.data import Dataset, Likeness, Normalization, Split
 from glassnet.data.images.image_form import Fit
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, RunError
+from glassnet.formats import pluralize
 from glassnet.recipe import Recipe
 from glassnet.settings import REQUIRED, Settings, invalid, setting
 from glassnet.training.run_files import FORMAT
+
+# What may differ when a run is resumed, for it does not change the training: settings of the computation, words about
+# the data, and what follows from the data but for rounding.
+CHANGEABLE_ON_RESUME = {*Compute.types(), "versions", "data.likeness", "data.notes", "data.unreadable_files"}
+CHANGEABLE_ON_RESUME -= {"dtype"}
 
 _MAX_LIKENESS_IMAGES = 10_000  # more hardly change it, and it needs them all in memory as float64
 
@@ -102,7 +109,9 @@ class RunConfig(Compute):
             raise invalid("data.classes", f"{self.spec.classes} names, one for each output", list(self.data.classes))
         for name, values in (("mean", self.data.mean), ("std", self.data.std)):
             if len(values) != channels:
-                raise invalid(f"data.{name}", f"a list of {channels} numbers, one for each channel", list(values))
+                raise invalid(
+                    f"data.{name}", f"a list of {pluralize(channels, 'number')}, one for each channel", list(values)
+                )
         if self.init is not None and not isinstance(self.init.get("from"), str):
             raise invalid("init", "null or an object with a path as its from", self.init)
         for name in ("train", "test"):
@@ -168,6 +177,14 @@ def data_config(
         notes=tuple(data.notes),
         unreadable_files=tuple(data.unreadable_files),
     )
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested objects by their dotted names: ``{"recipe.lr": 0.1, ...}``."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
 
 
 def _likeness_sample(split: Split) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from glassnet.data import Dataset, load_data
 from glassnet.errors import ConfigError, GlassnetError
+from glassnet.formats import pluralize
 from glassnet.training.config import RunConfig
 from glassnet.training.model import Model
 
@@ -42,7 +43,8 @@ def evaluation_data(model: Model, source: str | None, max_unreadable: float | No
                 if is_held_out:
                     again.notes.append(
                         f"{source} has most of the images that {model.path} was trained on. Of its "
-                        f"{len(loaded.test):,} images the {len(again.test):,} that the run's split holds out are used."
+                        f"{pluralize(len(loaded.test), 'image')} the {len(again.test):,} that the run's split holds "
+                        "out are used."
                     )
                 return again
     return loaded
@@ -59,4 +61,6 @@ def _load_for(model: Model, source: str, **options: Any) -> Dataset:
         return load_data(source, image_size=spec.size, channels=spec.in_channels, **options)
     except ConfigError as error:
         (height, width), channels = spec.size, spec.in_channels
-        raise ConfigError(f"{model.path} takes images of {height}×{width}, {channels} channel(s): {error}") from None
+        raise ConfigError(
+            f"{model.path} takes images of {height}×{width}, {pluralize(channels, 'channel')}: {error}"
+        ) from None

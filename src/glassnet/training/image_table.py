@@ -18,6 +18,7 @@ from typing import NamedTuple
 from glassnet.data import Dataset, Split
 from glassnet.data.splitting import HASH_BYTES
 from glassnet.errors import DataError
+from glassnet.formats import agree
 
 ANCESTOR = "ancestor"  # images of the runs that the initial weights come from
 _TRAINED = ("train", "validation", ANCESTOR)
@@ -94,6 +95,10 @@ class ImageTable:
         """Return the table for a run that starts from this one's weights: each image that was trained on, once."""
         trained = {row.hash: row._replace(split=ANCESTOR) for row in self.rows if row.split in _TRAINED}
         return ImageTable(tuple(trained.values()))
+
+    def ancestors(self) -> ImageTable:
+        """Return the rows of the images that the initial weights were trained on."""
+        return ImageTable(tuple(row for row in self.rows if row.split == ANCESTOR))
 
     def count_trained(self, split: Split) -> int:
         """Return how many images of a split took part in the run's training, or in one that it started from."""
@@ -174,7 +179,7 @@ def _join(parts: dict[str, list[str]]) -> str:
     """Return counts, and the first names of each part; the first part alone has the word images."""
     texts: list[str] = []
     for what, names in parts.items():
-        unit = "" if texts else " image" if len(names) == 1 else " images"
+        unit = "" if texts else agree(len(names), " image", " images")
         shown = [name for name in names if name][:_MAX_NAMES]
         dots = ", ..." if shown and len(names) > len(shown) else ""
         examples = f" ({', '.join(shown)}{dots})" if shown else ""

@@ -16,6 +16,7 @@ from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as preset
 from glassnet.engines import build
 from glassnet.errors import ConfigError, DataError, as_path
+from glassnet.formats import pluralize
 from glassnet.progress import Progress, TerminalProgress, show_progress
 from glassnet.recognition import recognize_state, suggest_normalization
 from glassnet.training.config import DataConfig, run_config
@@ -84,8 +85,8 @@ def import_weights(
 def _check_classes(path: Path, state: Mapping[str, NDArray[Any]], classes: Sequence[str] | None) -> tuple[str, ...]:
     if "fc.weight" not in state:
         raise DataError(
-            f"{path} must have a last layer. Got none among its {len(state)} tensors. To train one on these weights, "
-            "use them as init."
+            f"{path} must have a last layer. Got none among its {pluralize(len(state), 'tensor')}. To train one on "
+            "these weights, use them as init."
         )
     count = len(state["fc.weight"])
     if classes is None or len(classes) != count:
@@ -105,7 +106,7 @@ def _check_normalization(
     means, stds = tuple(map(float, mean)), tuple(map(float, std))
     if not (len(means) == len(stds) == spec.in_channels) or not all(map(isfinite, means + stds)) or not min(stds) > 0:
         raise ConfigError(
-            f"mean and std must have one number for each of {spec.in_channels} channels, std above 0. "
+            f"mean and std must have one number for each of {pluralize(spec.in_channels, 'channel')}, std above 0. "
             f"Got mean {list(means)} and std {list(stds)}."
         )
     if max(means) * scale > 255:

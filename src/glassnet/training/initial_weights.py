@@ -11,12 +11,13 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
+from glassnet.architecture import spec as get_spec
 from glassnet.data import Dataset, Normalization
 from glassnet.data.images.image_form import Fit
 from glassnet.engines import Network
 from glassnet.errors import ConfigError, as_path
 from glassnet.nn.module import state_dict_faults
-from glassnet.recognition import describe_spec, field_text, recognize_state
+from glassnet.recognition import describe_spec, field_text, recognize_state, state_shapes
 from glassnet.training.config import RunConfig
 from glassnet.training.image_table import ImageTable
 from glassnet.training.model import load
@@ -78,15 +79,39 @@ class InitialWeights:
         metadata = {"from": str(path.resolve()), "sha256": digest.hexdigest()}
         return cls(backbone, images=images, metadata=metadata, remarks=tuple(remarks), **of_run)
 
-    def resolve_model(self, requested: str | ResNetSpec | None, data: Dataset) -> str | ResNetSpec | None:
-        """Return the model to train: that of the weights for the data's classes and size, or else the requested one.
+    @classmethod
+    def of_resumed(cls, stored: RunConfig, images: ImageTable) -> Self:
+        """Return what a run that is resumed needs of the weights that it started from, which may be gone by now.
 
-        :raises ConfigError: if another model is requested than the run's.
+        :param images: the table of the run, which has those of the weights.
         """
+        if stored.init is None:
+            return cls()
+        normalization = Normalization(stored.data.scale, stored.data.mean, stored.data.std)
+        return cls(normalization=normalization, images=images.ancestors(), metadata=stored.init)
+
+    def check_model(self, requested: str | ResNetSpec | None, fields: dict[str, Any]) -> None:
+        """Check, before the data is loaded, that the requested model has the backbone of the weights.
+
+        :param fields: fields of the spec that are requested.
+        :raises ConfigError: if it is of another model; names it, or the fields that differ.
+        """
+        if self.spec is None:
+            return
+        spec = self.spec
+        if requested is not None and self.normalization is not None:  # those of a run fix all of the model
+            if requested != spec.preset:
+                raise ConfigError(f"model must be {spec.preset}, that of init, or None. Got {requested!r}.")
+        elif isinstance(requested, str):
+            spec = get_spec(requested, in_channels=spec.in_channels)
+        elif requested is not None:
+            spec = requested
+        self._check_backbone(spec.replace(**fields))
+
+    def resolve_model(self, requested: str | ResNetSpec | None, data: Dataset) -> str | ResNetSpec | None:
+        """Return the model to train: that of the weights for the data's classes and size, or else the requested one."""
         if self.spec is None or (requested is not None and self.normalization is None):
-            return requested  # a file does not fix all of the model: apply_to checks what it fixes
-        if requested is not None and requested != self.spec.preset:
-            raise ConfigError(f"model must be {self.spec.preset}, that of init, or None. Got {requested!r}.")
+            return requested  # a file does not fix all of the model: check_model checks what it fixes
         return self.spec.replace(classes=len(data.classes), image_size=data.image_size)
 
     def apply_to(self, network: Network) -> None:
@@ -96,11 +121,14 @@ class InitialWeights:
         """
         if self.spec is None:
             return
-        state = network.state_dict()
-        head = {key: array for key, array in state.items() if key.startswith("fc.")}
-        expected = {key: array.shape for key, array in state.items() if key not in head}
+        self._check_backbone(network.spec)
+        network.load_state_dict(network.state_dict() | self.backbone)
+
+    def _check_backbone(self, spec: ResNetSpec) -> None:
+        assert self.spec is not None
+        expected = {key: shape for key, shape in state_shapes(spec).items() if not key.startswith("fc.")}
         if state_dict_faults(expected, {key: array.shape for key, array in self.backbone.items()}):
-            changes = network.spec.differences(self.spec)
+            changes = spec.differences(self.spec)
             received = (
                 f"{name} {field_text(a)} instead of {field_text(b)}"
                 for name, (a, b) in changes.items()
@@ -109,7 +137,6 @@ class InitialWeights:
             raise ConfigError(
                 f"model must be {describe_spec(self.spec)}, that of init, or None. Got {', '.join(received)}."
             )
-        network.load_state_dict({**self.backbone, **head})
 
     def normalization_for(self, data: Dataset) -> Normalization:
         """Return the run's mean and std, which its weights expect, in the data's scale, or else the data's own."""

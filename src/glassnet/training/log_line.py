@@ -1,15 +1,13 @@
-"""An epoch's record as text, for log lines and summaries; and a remark on few steps."""
+"""An epoch's record as text, for log lines and summaries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from glassnet.data.batches import count_batches
-from glassnet.formats import format_accuracy, format_loss
-from glassnet.recipe import RECIPES, Recipe
+from glassnet.formats import agree, format_accuracy, format_loss
+from glassnet.recipe import Recipe
 
-_MIN_FINE_TUNING_STEPS = 100
 _SPLITS = ("train", "validation", "test", "evaluated")
 
 
@@ -51,19 +49,6 @@ def describe_accuracy(record: Mapping[str, Any], test_name: str = "test") -> str
     :param record: an epoch's.
     """
     count = record.get("contaminated", 0)
-    trained_on = f" ({count:,} of its images {'was' if count == 1 else 'were'} trained on)" if count else ""
+    trained_on = f" ({count:,} of its images {agree(count, 'was', 'were')} trained on)" if count else ""
     accuracy = format_accuracy(record[f"{name_test_set(record)}_accuracy"])
     return f"{name_test_set(record, test_name)} accuracy {accuracy}{trained_on}"
-
-
-def few_steps(recipe: Recipe, n_images: int, preset: str) -> list[str]:
-    """Return a line if the steps are too few to adapt weights that were trained on other images.
-
-    :param n_images: of the training.
-    :param preset: the network's.
-    """
-    n_steps = recipe.epochs * count_batches(n_images, recipe.batch_size)
-    if n_steps >= _MIN_FINE_TUNING_STEPS:
-        return []
-    named = ", or the recipe finetune" if "finetune" in RECIPES.get(preset, {}) else ""
-    return [f"few steps for fine-tuning: {n_steps} in all. Choose a smaller batch_size and more epochs{named}"]

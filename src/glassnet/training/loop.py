@@ -129,7 +129,7 @@ class FitLoop:
             self.progress.finish()
         if has_stopped(self.recipe.patience, self.records) and self.epoch < total:
             self.progress.log(f"[{title}] {describe_stop(vars(self.recipe), self.records)}")
-        self.progress.log(f"[{title}] {format_duration(perf_counter() - start)} in all")
+        self.progress.log(f"[{title}] trained and evaluated in {format_duration(perf_counter() - start)}")
         self.folder.unlock()
 
     def _run_epoch(self) -> None:

@@ -20,6 +20,7 @@ from glassnet.data.images.image_form import MAX_PIXELS, ImageForm
 from glassnet.engines import Network, build
 from glassnet.engines.base import EVAL_BATCH_SIZE
 from glassnet.errors import DataError, class_error
+from glassnet.formats import pluralize
 from glassnet.nn.checks import check_int
 from glassnet.training.config import RunConfig
 from glassnet.training.file_predictions import FilePrediction, FilePredictor, rank_classes
@@ -63,7 +64,7 @@ class Model:
         network, epochs = self.network, len(self.history)
         return (
             f"Model({str(self.path)!r}, {network.spec.preset}, {len(self.classes)} classes, "
-            f"{network.parameter_count:,} parameters, {epochs} {'epoch' if epochs == 1 else 'epochs'})"
+            f"{network.parameter_count:,} parameters, {pluralize(epochs, 'epoch')})"
         )
 
     def predict(self, images: Images, top: int = 5) -> list[Prediction]:

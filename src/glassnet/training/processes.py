@@ -12,11 +12,13 @@ from glassnet.data import Dataset
 from glassnet.engines import Network, ProcessGroup
 from glassnet.engines.process_group import joined
 from glassnet.errors import ConfigError
+from glassnet.formats import pluralize
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe
 from glassnet.resources import usable_cores
-from glassnet.training.config import RunConfig
+from glassnet.training.config import RunConfig, flatten
 from glassnet.training.launcher import launch
+from glassnet.training.resuming import compute_of_run, stored_config
 from glassnet.training.run_folder import RunFolder
 from glassnet.training.trained_run import Run
 
@@ -35,6 +37,8 @@ def train_together(train: Callable[..., Run], arguments: dict[str, Any]) -> Run:
     """
     group = ProcessGroup.from_environment()
     with joined(group, report_failure) as watchdog:
+        if arguments["engine"] is None:
+            arguments["engine"] = group.from_first(lambda: _default_engine(arguments))
         if arguments["run"] is not None:
             watchdog.remedy = f"Resume with --run {arguments['run']} --resume."
         devices = _count_devices(group, arguments)
@@ -49,6 +53,12 @@ def train_together(train: Callable[..., Run], arguments: dict[str, Any]) -> Run:
 def report_failure(line: str) -> None:
     """Print why the training ends in another process."""
     print(f"Error: {line}", file=sys.stderr, flush=True)
+
+
+def _default_engine(arguments: Mapping[str, Any]) -> str:
+    """Return the engine of the run to resume, or the default."""
+    is_resumed = arguments["resume"] and arguments["run"] is not None
+    return compute_of_run(stored_config(RunFolder(arguments["run"])) if is_resumed else None, None).engine
 
 
 def _count_devices(group: ProcessGroup, arguments: Mapping[str, Any]) -> int:
@@ -109,7 +119,7 @@ def check_same_settings(group: ProcessGroup, config: Mapping[str, Any], **option
     :param config: the configuration of the run; ``options`` are further settings.
     :raises ConfigError: if one differs; names the setting and the rank.
     """
-    own = {name: value for name, value in _flatten({**config, **options}).items() if name not in _OF_A_MACHINE}
+    own = {name: value for name, value in flatten({**config, **options}).items() if name not in _OF_A_MACHINE}
     first, *others = group.gather(own)
     for rank, other in enumerate(others, start=1):
         for name in dict.fromkeys([*first, *other]):
@@ -120,16 +130,10 @@ def check_same_settings(group: ProcessGroup, config: Mapping[str, Any], **option
                 )
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
-
-
 def crowded_machine(network: Network) -> list[str]:
     """Return a line for the log if the processes of a machine have more threads than it has cores."""
     count, cores = network.processes.local_world_size, usable_cores()
     if count == 1 or network.device != "cpu" or count * network.threads <= cores:
         return []
-    return [f"{count} processes share {cores} cores: with more processes than cores a training is slower, not faster"]
+    share = f"{count} processes share {pluralize(cores, 'core')}"
+    return [f"{share}: with more processes than cores a training is slower, not faster"]

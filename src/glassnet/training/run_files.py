@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from glassnet.errors import DataError, RunError, as_path, choice_error
 from glassnet.files import add_path_to_error, write_atomically
+from glassnet.formats import pluralize
 from glassnet.training.early_stopping import has_stopped
 from glassnet.training.image_table import ImageTable
 from glassnet.weights import load_tensors, save_tensors
@@ -189,7 +190,8 @@ class RunFiles:
         checkpoint = self.read_checkpoint()
         if len(checkpoint.records) < checkpoint.epoch:
             raise RunError(
-                f"{self.metrics_path} must have a whole line for each of {checkpoint.epoch} finished epochs. "
+                f"{self.metrics_path} must have a whole line for each of "
+                f"{pluralize(checkpoint.epoch, 'finished epoch')}. "
                 f"Got {len(checkpoint.records)}."
             )
         write_atomically(self.metrics_path, "".join(map(_to_line, checkpoint.records)).encode())

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from glassnet import nn
 from glassnet.errors import ConfigError, GlassnetError
+from glassnet.formats import pluralize
 from glassnet.nn import functional
 
 Array = NDArray[Any]
@@ -161,9 +162,9 @@ class GradientChecker:
                 break
         self.redraws += crossed
         if len(rows) < max(1, count):
+            points, draws = pluralize(max(1, count), "point"), pluralize(len(rows) + crossed, "draw")
             raise GlassnetError(
-                f"The gradient check of {self.name} must compare {max(1, count)} points of {key} that are no kinks. "
-                f"Got {len(rows)} in {len(rows) + crossed} draws. Use another input or seed, or an eps below "
-                f"{self.eps:g}."
+                f"The gradient check of {self.name} must compare {points} of {key} that are no kinks. Got {len(rows)} "
+                f"in {draws}. Use another input or seed, or an eps below {self.eps:g}."
             )
         return rows

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from glassnet.architecture import ResNetSpec, spec
 from glassnet.engines import build
 from glassnet.errors import GlassnetError
+from glassnet.formats import agree, pluralize
 from glassnet.recipe import Recipe
 from glassnet.verify.golden import GoldenCase, TensorGroup, compute_groups, max_abs
 from glassnet.verify.golden_folder import GoldenFolder, dump_groups
@@ -111,16 +112,17 @@ class ParityReport:
         """
         if (row := self.first) is not None:
             failed = sum(not row.passed for row in self.rows)
+            tensors = pluralize(len(self.rows_with_tolerance), "tensor")
             raise GlassnetError(
-                f"Different numbers of {self.name} in NumPy and in {self.other}: {failed} of "
-                f"{len(self.rows_with_tolerance)} tensors differ, first {row.tensor}, by {row.absolute:.3g}. "
+                f"Different numbers of {self.name} in NumPy and in {self.other}: {failed} of {tensors} "
+                f"{agree(failed, 'differs', 'differ')}, first {row.tensor}, by {row.absolute:.3g}. "
                 f"It requires a tolerance of {row.required_tolerance:.1e} and has {row.tolerance:.0e}."
             )
 
     def __repr__(self) -> str:
         return (
             f"ParityReport({self.name} in NumPy and {self.other}: {'passed' if self.passed else 'FAILED'}, "
-            f"{len(self.rows_with_tolerance)} tensors, worst {self.worst.tensor}, "
+            f"{pluralize(len(self.rows_with_tolerance), 'tensor')}, worst {self.worst.tensor}, "
             f"which requires a tolerance of {self.worst.required_tolerance:.1e})"
         )
 

@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassnet.data import AUGMENTATIONS, Augmentation
-from glassnet.data.augmentation.augmentation import CROP_AREA, CROP_RATIO, _largest_box
+from glassnet.data.augmentation.augmentation import (
+    _AREA,
+    _RATIO,
+    CROP_AREA,
+    CROP_ATTEMPTS,
+    CROP_RATIO,
+    _largest_box,
+)
+from glassnet.data.augmentation.random_numbers import RandomNumbers
 from glassnet.errors import ConfigError
 from glassnet.recipe import Recipe
 
@@ -127,6 +135,24 @@ def test_draw_puts_boxes_into_the_image(size, seed):
     assert (areas[fits] >= CROP_AREA[0] * size[0] * size[1]).all()
     assert ((widths + 0.5) / (heights - 0.5) >= CROP_RATIO[0])[fits].all()
     assert ((widths - 0.5) / (heights + 0.5) <= CROP_RATIO[1])[fits].all()
+
+
+def test_draw_takes_the_first_box_that_fits():
+    (height, width), count = (30, 50), 200
+    boxes = Augmentation("resized-crop", seed=3).draw(np.arange(count), 2, (5, 5), (height, width)).boxes
+    numbers = RandomNumbers(3, 2, np.arange(count))
+    attempts = []
+    for index, box in enumerate(boxes.tolist()):
+        for attempt in range(CROP_ATTEMPTS):
+            area = height * width * numbers.between(_AREA + attempt, *CROP_AREA)[index]
+            ratio = np.exp(numbers.between(_RATIO + attempt, *np.log(CROP_RATIO))[index])
+            sides = [round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)]
+            if 1 <= sides[0] <= height and 1 <= sides[1] <= width:
+                assert box[2:] == sides
+                attempts.append(attempt)
+                break
+    assert len(attempts) == count
+    assert 100 < attempts.count(0) < count
 
 
 def test_draw_gives_boxes_the_areas_and_ratios_of_torchvision(torchvision_models):

@@ -73,8 +73,9 @@ def test_summary_says_what_was_drawn(digits: gn.Dataset) -> None:
     study = run_study(digits, gn.Recipe(augment="flip", jitter=0.5), n_epochs=2)
     assert study.settings == "augment flip, jitter 0.5"
     assert "with augment flip, jitter 0.5 and seed 42 reads each image of 8×8 pixels" in study.summary[0]
-    assert study.summary[1] == f"{study.mirrored:.1%} of the images in 2 epochs of 200 training images are mirrored."
-    assert replace(study, mirrored=0.25).summary[1].startswith("25.0% of the images")
+    assert study.summary[1].startswith("The 6 images shown are drawn from its 200 training images")
+    assert study.summary[2] == f"{study.mirrored:.1%} of the images in 2 epochs of 200 training images are mirrored."
+    assert replace(study, mirrored=0.25).summary[2].startswith("25.0% of the images")
     json.dumps(study.to_dict(), allow_nan=False)
 
 

@@ -14,7 +14,7 @@ from glassnet.data.cache.folder import SourceFolder
 from glassnet.data.cache.pixel_store import PixelStore
 from glassnet.data.cache.pixel_writer import RowTask, RowWriter, ScanningWriter
 from glassnet.data.cache.record_file import Keys, first_of_each
-from glassnet.data.cache.room import CacheError, cache_errors, check_room
+from glassnet.data.cache.room import CacheError, cache_errors, check_room, log_without_cache
 from glassnet.data.cache.scan_store import ScanStore
 from glassnet.data.cache.scanning import Scanning
 from glassnet.data.cache.stored_images import StoredImages
@@ -22,7 +22,7 @@ from glassnet.data.files.image_file import ImageFile
 from glassnet.data.images.decode_processes import FILES_PER_TASK, map_in_order, work_on_files
 from glassnet.data.images.image_form import ImageForm
 from glassnet.data.images.scan import Scanner, Scans
-from glassnet.formats import format_duration
+from glassnet.formats import agree, format_duration, pluralize
 from glassnet.progress import current_progress, track
 from glassnet.resources import usable_cores
 
@@ -66,7 +66,7 @@ class ImageCache:
                     with cache_errors(self.folder.path):
                         self._decode_new(PixelStore(self.folder, form, ink), scanning)
             except CacheError as error:
-                current_progress().log(f"{error} The files are scanned without it.")
+                log_without_cache(error)
             missing = scanning.missing()
             others = [files[index] for index in missing.tolist()]
             for start, part in work_on_files(others, Scanner(max_pixels), "scanning"):
@@ -123,7 +123,8 @@ class ImageCache:
             return
         log = current_progress().log
         room = check_room(self.folder.path, len(indices) * store.row_bytes, len(files))
-        log(f"{len(indices):,} images are decoded once, into {self.folder.path}: {room}.")
+        images, are = pluralize(len(indices), "image"), agree(len(indices), "is", "are")
+        log(f"{images} {are} decoded once, into {self.folder.path}: {room}.")
         size = min(FILES_PER_TASK, max(1, _TASK_BYTES // store.row_bytes))
         blocks = [indices[start : start + size] for start in range(0, len(indices), size)]
         first_row = store.count()
@@ -142,7 +143,7 @@ class ImageCache:
                 yield block, result
                 advance(len(block))
         seconds = perf_counter() - start
-        log(f"Decoded {len(indices):,} images in {format_duration(seconds)} ({len(indices) / seconds:,.0f} a second).")
+        log(f"Decoded {images} in {format_duration(seconds)} ({len(indices) / seconds:,.0f} a second).")
 
     @contextmanager
     def _building(self) -> Iterator[None]:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.data.cache.room import cache_errors
+from glassnet.data.cache.room import cache_errors, log_without_cache
 from glassnet.data.cache.scan_store import ScanStore
 from glassnet.data.files.image_file import ImageFile
 from glassnet.data.images.scan import Scans
 from glassnet.errors import GlassnetError
-from glassnet.progress import current_progress
 
 
 class Scanning:
@@ -50,4 +49,4 @@ class Scanning:
                     self._store.add(self._keys[indices], self._has_key[indices], scans)
             except GlassnetError as error:
                 self._is_kept = False
-                current_progress().log(f"{error} The other files are scanned without it.")
+                log_without_cache(error)

@@ -18,6 +18,7 @@ from glassnet.data.files.layout import Layout, read_layout, split_role
 from glassnet.data.files.listing import Listing, name_some, printable
 from glassnet.data.files.table import is_table_name, read_table
 from glassnet.errors import DataError
+from glassnet.formats import pluralize
 
 _MAX_TABLES = 20  # more of them are not tables of the images, but a file beside each
 
@@ -174,9 +175,9 @@ def _raise_no_classes(source: str, names: Sequence[str], is_image: Sequence[bool
     if archives and not any(is_image):
         raise DataError(f"{source} must hold images. Got archives in it. Unpack them: {name_some(archives)}.")
     if not any(is_image) and not classes:
-        received = f"no image among {len(names):,} files" if names else "no files"
+        received = f"no image among {pluralize(len(names), 'file')}" if names else "no files"
         raise DataError(f"{source} must hold images. Got {received}.")
-    received = f"only {next(iter(classes))!r}" if classes else f"{sum(is_image):,} images in no class folder"
+    received = f"only {next(iter(classes))!r}" if classes else f"{pluralize(sum(is_image), 'image')} in no class folder"
     raise DataError(
         f"{source} must have at least 2 folders of images, one for each class, or a table of paths and labels. "
         f"Got {received}."

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from glassnet.classification import ClassScore
+from glassnet.formats import agree, pluralize
 from glassnet.pages.colours import SEQUENTIAL, TEST, TEXT, TRAIN
 from glassnet.pages.theme import (
     BUTTONS_HEIGHT,
@@ -83,7 +84,10 @@ def precision_recall_figure(scores: Sequence[ClassScore], classes: Sequence[str]
         height=TITLE_HEIGHT + 88 + 26 * len(names),
         margin={"l": 52 + text_width(names), "b": 88},
     )
-    hover = [f"{shorten_label(name, 60)} ({score.count} images)" for name, score in zip(classes, scores, strict=True)]
+    hover = [
+        f"{shorten_label(name, 60)} ({pluralize(score.count, 'image')})"
+        for name, score in zip(classes, scores, strict=True)
+    ]
     drawn = []
     for kind, symbol, size, colour in (("precision", "circle-open", 13, TRAIN), ("recall", "diamond", 7, TEST)):
         values = [getattr(score, kind) if score.count else None for score in scores]
@@ -129,7 +133,8 @@ def count_cells(matrix: npt.NDArray[np.int64], classes: Sequence[str], below: fl
 
 def describe_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> str:
     """Return the number of correct images and the most frequent confusion in sentences."""
-    correct = f"{np.trace(matrix):,} of {matrix.sum():,} images are on the diagonal."
+    n_correct, images = int(np.trace(matrix)), pluralize(int(matrix.sum()), "image")
+    correct = f"{n_correct:,} of {images} {agree(n_correct, 'is', 'are')} on the diagonal."
     errors = matrix - np.diag(np.diag(matrix))
     if not errors.any():
         return correct

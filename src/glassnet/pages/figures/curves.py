@@ -7,9 +7,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from glassnet.formats import pluralize
 from glassnet.measures.layers import layer_gradient_norms
 from glassnet.pages.colours import DEPTH, TEST, TRAIN, VALIDATION
-from glassnet.pages.text import finite, pluralize
+from glassnet.pages.text import finite
 from glassnet.pages.theme import fraction_axis, legend, line_style, logarithmic, new_figure, text_width
 
 Records = Sequence[Mapping[str, Any]]

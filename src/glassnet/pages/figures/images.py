@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 from glassnet.classification import Misclassification
+from glassnet.formats import pluralize
 from glassnet.pages.figures.tile_grid import TileGrid, tile_grid_figure
 from glassnet.pages.theme import LABEL_SIZE, shorten_label, text_figure, text_width
 
@@ -38,7 +39,7 @@ def sample_figure(
             "Images of the training set with their class names, one of each class in turn. Look for wrong labels and "
             "for images that you cannot recognize yourself."
         ),
-        alt=f"{len(images)} training images with their class names: {', '.join(dict.fromkeys(names))}.",
+        alt=f"{pluralize(len(images), 'training image')} with class names: {', '.join(dict.fromkeys(names))}.",
     )
 
 
@@ -73,8 +74,8 @@ def misclassified_figure(
             "probability; the highest confidence first. High confidence on a clear image may mean a wrong label."
         ),
         alt=(
-            f"{len(errors)} misclassified images. The highest confidence: {classes[first.true]} predicted as "
-            f"{classes[first.predicted]} with probability {first.predicted_probability:.2f}."
+            f"{pluralize(len(errors), 'misclassified image')}. The highest confidence: {classes[first.true]} predicted "
+            f"as {classes[first.predicted]} with probability {first.predicted_probability:.2f}."
         ),
     )
 

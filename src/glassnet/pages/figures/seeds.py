@@ -6,9 +6,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from glassnet.formats import pluralize
 from glassnet.pages.colours import RUN_COLOURS
 from glassnet.pages.figures.curves import Records, epoch_axis
-from glassnet.pages.text import finite, pluralize
+from glassnet.pages.text import finite
 from glassnet.pages.theme import BUTTONS_HEIGHT, TITLE_HEIGHT, buttons, legend, line_style, new_figure, shorten_label
 
 _SYMBOLS = ("circle", "diamond", "square")

@@ -11,9 +11,10 @@ from glassnet.data import BatchLoader, Changes, Dataset
 from glassnet.data.augmentation.changes import PADDING
 from glassnet.data.augmentation.pillow_changes import ORDERS
 from glassnet.errors import ConfigError
+from glassnet.formats import pluralize
 from glassnet.measures.outcomes import sample_indices
 from glassnet.nn.checks import check_int
-from glassnet.pages.text import format_shape, pluralize
+from glassnet.pages.text import format_shape
 from glassnet.recipe import Recipe
 from glassnet.studies.study import Study
 from glassnet.training.epoch_batches import recipe_augmentation
@@ -62,6 +63,7 @@ class AugmentationStudy(Study):
     image_size: tuple[int, int]
     crop_from: tuple[int, int]  # size of the images that resized crops are cut from
     scale: float
+    n_train: int
     n_measured: int
     n_epochs: int
     mirrored: float | None  # fraction of the draws; None where the recipe mirrors nothing
@@ -83,7 +85,9 @@ class AugmentationStudy(Study):
         sentences = [
             f"A training on {self.source} with {self.settings} and seed {self.recipe['seed']} reads each image of "
             f"{height}×{width} pixels changed anew in each epoch. Labels and all images that are evaluated stay as "
-            "they are."
+            "they are.",
+            f"The {pluralize(len(self.images), 'image')} shown are drawn from its "
+            f"{pluralize(self.n_train, 'training image')}, from each class in turn.",
         ]
         measured = f"in {pluralize(self.n_epochs, 'epoch')} of {pluralize(self.n_measured, 'training image')}"
         if self.mirrored is not None:
@@ -134,6 +138,7 @@ def run_study(data: Dataset, recipe: Recipe, *, n_images: int = 6, n_epochs: int
         data.image_size,
         source.shape[:2],
         data.scale,
+        len(split),
         len(measured),
         n_epochs,
         *_measure_draws(changes),

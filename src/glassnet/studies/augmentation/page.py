@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from glassnet.formats import join_words, pluralize
 from glassnet.pages.figures.images import image_grid
 from glassnet.pages.page import Page, Section, Table
-from glassnet.pages.text import format_shape, join_words
+from glassnet.pages.text import format_shape
 from glassnet.pages.theme import shorten_label
 from glassnet.studies.augmentation.measure import AugmentationStudy
 
@@ -79,7 +80,8 @@ def image_figure(study: AugmentationStudy) -> go.Figure:
             f"{_explain(study.images[0].draws[0])}Look for images whose class you no longer recognize: then the "
             "augmentation is too strong, or a mirrored image belongs to another class."
         ),
-        alt=f"{len(study.images)} images of {classes}, each beside {study.n_epochs} augmented ones.",
+        alt=f"{pluralize(len(study.images), 'image')} of {classes}, each beside "
+        f"{pluralize(study.n_epochs, 'augmented one')}.",
     )
 
 

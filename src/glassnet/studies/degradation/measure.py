@@ -7,9 +7,10 @@ from typing import Any
 
 from glassnet.data import Dataset, load_data
 from glassnet.errors import ConfigError
+from glassnet.formats import join_words
 from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_difference, paired_difference
 from glassnet.nn.checks import check_int
-from glassnet.pages.text import format_p_value, format_points, join_words
+from glassnet.pages.text import format_p_value, format_points
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe
 from glassnet.studies.study import Study, format_paired_test

@@ -2,9 +2,8 @@
 
 from dataclasses import astuple
 
-from glassnet.formats import format_accuracy, format_loss
+from glassnet.formats import format_accuracy, format_loss, pluralize
 from glassnet.pages.page import Page, Section, Table
-from glassnet.pages.text import pluralize
 from glassnet.studies.degradation.figures import depth_error_figure, training_curve_figure
 from glassnet.studies.degradation.measure import NETWORKS, NORM_TITLES, RECIPE, DegradationStudy
 
@@ -48,10 +47,11 @@ def build_page(study: DegradationStudy) -> Page:
 
 def _method(study: DegradationStudy) -> str:
     return (
-        f"The networks are those of He et al. (2015, sec. 4.2) for small images, with {study.width} channels in the "
-        f"first stage. They train for {pluralize(study.epochs, 'epoch')} on {study.images:,} images of {study.data}: "
-        f"SGD with Nesterov momentum, batch size {RECIPE.batch_size}, one-cycle learning rate up to {RECIPE.lr:g}, "
-        f"gradient norm clipped at {RECIPE.clip_grad_norm:g}. A plain and a residual network of one depth differ only "
+        f"The networks are those of He et al. (2015, sec. 4.2) for small images, with "
+        f"{pluralize(study.width, 'channel')} in the first stage. They train for {pluralize(study.epochs, 'epoch')} on "
+        f"{study.images:,} images of {study.data}: SGD with Nesterov momentum, batch size {RECIPE.batch_size}, "
+        f"one-cycle learning rate up to {RECIPE.lr:g}, gradient norm clipped at "
+        f"{RECIPE.clip_grad_norm:g}. A plain and a residual network of one depth differ only "
         "in the skip connections, which have no parameters. After each epoch all training images are classified in "
         "evaluation mode, so that errors and losses of all networks are comparable."
     )

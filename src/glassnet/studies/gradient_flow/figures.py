@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from glassnet.formats import pluralize
 from glassnet.pages.colours import DIVERGING, TEST, TEXT, TRAIN
 from glassnet.pages.figures.curves import layer_axis
 from glassnet.pages.figures.maps import resize_nearest
@@ -148,7 +149,7 @@ def block_gradient_maps_figure(blocks: Sequence[BlockGradient], max_blocks: int 
 
 
 def _step_name(step: int) -> str:
-    return "before training" if step == 0 else "after 1 step" if step == 1 else f"after {step} steps"
+    return "before training" if step == 0 else f"after {pluralize(step, 'step')}"
 
 
 def _positive(norms: Sequence[float]) -> list[float | None]:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, Normalization, cycle_batches, load_data
 from glassnet.engines import Batch, Network, build
-from glassnet.formats import format_loss
-from glassnet.pages.text import format_factor, pluralize
+from glassnet.formats import format_loss, pluralize
+from glassnet.pages.text import format_factor
 from glassnet.progress import Progress
 from glassnet.recipe import Recipe
 from glassnet.settings import Settings, allowed_text, invalid, setting

@@ -1,7 +1,8 @@
 """Page of the gradient flow study."""
 
+from glassnet.formats import pluralize
 from glassnet.pages.page import Page, Section, Table
-from glassnet.pages.text import format_factor, pluralize
+from glassnet.pages.text import format_factor
 from glassnet.studies.gradient_flow.figures import (
     block_gradient_figure,
     block_gradient_maps_figure,

@@ -10,12 +10,12 @@ from typing import Any
 from glassnet.architecture import ResNetSpec
 from glassnet.data import Dataset, load_data
 from glassnet.errors import ConfigError
-from glassnet.formats import format_accuracy
+from glassnet.formats import format_accuracy, pluralize
 from glassnet.layer_graph import parameter_count
 from glassnet.measures.seed_stats import PairedDifference, SeedStats, fraction_difference
 from glassnet.measures.significance import SIGNIFICANT, holm
 from glassnet.nn.checks import check_int
-from glassnet.pages.text import first_names, format_points, pluralize
+from glassnet.pages.text import first_names, format_points
 from glassnet.progress import Progress
 from glassnet.studies.study import Study, format_paired_test, to_builtin
 from glassnet.studies.sweep.grid import GridPoint, ParamGrid, check_field, format_setting, grid_points, make_trial
@@ -186,12 +186,12 @@ class SweepStudy(Study):
     def _evaluation_summary(self) -> str:
         if self.split == "validation":
             return (
-                f"Accuracies are those of {self.images:,} validation images, which no run trains on, after the "
-                "last epoch. The test images were not used and can still test the selected setting."
+                f"Accuracies are those of {pluralize(self.images, 'validation image')}, which no run trains on, after "
+                "the last epoch. The test images were not used and can still test the selected setting."
             )
         return (
-            f"Accuracies are those of the {self.images:,} {self.split} images after the last epoch. A setting selected "
-            "by them must be tested on other images."
+            f"Accuracies are those of the {pluralize(self.images, f'{self.split} image')} after the last epoch. A "
+            "setting selected by them must be tested on other images."
         )
 
 

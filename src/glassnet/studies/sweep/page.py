@@ -1,8 +1,8 @@
 """The page of the sweep, and its table as Markdown."""
 
-from glassnet.formats import format_accuracy, format_loss
+from glassnet.formats import format_accuracy, format_loss, pluralize
 from glassnet.pages.page import Code, Page, Section, Table
-from glassnet.pages.text import format_cell, pluralize
+from glassnet.pages.text import format_cell
 from glassnet.studies.sweep.figures import effect_figure, sweep_figure
 from glassnet.studies.sweep.grid import format_setting
 from glassnet.studies.sweep.measure import TEST, SweepStudy, seed_stats
