@@ -147,6 +147,28 @@ def faint_texts(tab) -> list[str]:  # type: ignore[no-untyped-def]
     return [f"{contrast:.2f} {text}" for text, contrast in texts if contrast < 4.5]
 
 
+def check_fit(tab, width: int) -> None:  # type: ignore[no-untyped-def]
+    """Check that a page is no wider than the window, and that its figures can be seen."""
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert all(
+        wide > 200 and high > 100
+        for wide, high in tab.evaluate(
+            "[...document.querySelectorAll('.plot .main-svg:first-child')].map(svg => svg.getBoundingClientRect())"
+            ".map(({width, height}) => [width, height])"
+        )
+    )
+
+
+def widen(tab, width: int) -> None:  # type: ignore[no-untyped-def]
+    """Make the window of a page wider, and check the page there: to open it again would take seconds."""
+    sizes = "JSON.stringify([...document.querySelectorAll('.plot .main-svg:first-child')].map(s => s.clientWidth))"
+    before = tab.evaluate(sizes)
+    tab.set_viewport_size({"width": width, "height": 900})
+    wait_until(tab, f"{sizes} !== {before!r}")  # the figures follow
+    wait_until(tab, FIGURES_ARE_DRAWN)
+    check_fit(tab, width)
+
+
 @pytest.fixture
 def opened(browser, tmp_path: Path) -> Callable:  # type: ignore[no-untyped-def, type-arg]
     """Opens a page offline in a real browser at a width and checks what holds for every page; returns the tab."""
@@ -169,15 +191,8 @@ def opened(browser, tmp_path: Path) -> Callable:  # type: ignore[no-untyped-def,
             assert faint_texts(tab) == []
         assert complaints == []
         assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert not offered_uploads(tab)
-        assert all(
-            wide > 200 and high > 100
-            for wide, high in tab.evaluate(
-                "[...document.querySelectorAll('.plot .main-svg:first-child')].map(svg => svg.getBoundingClientRect())"
-                ".map(({width, height}) => [width, height])"
-            )
-        )
+        check_fit(tab, width)
         return tab
 
     yield open_page

@@ -26,6 +26,7 @@ from glassnet.data.dataset import TEST_SIZE
 from glassnet.data.load_options import DATA_SEED
 from glassnet.data.splitting import content_hash, is_test_image, pack_hashes
 from glassnet.errors import GlassnetError
+from glassnet.formats import pluralize
 
 PAGE = Path(__file__).parents[2] / "docs/image-folders.md"
 COUNT = 8  # images that * stands for, the fourth and the eighth of which are test images by their hash
@@ -94,10 +95,10 @@ def write_files(case: Case, folder: Path) -> None:
 def describe(data: Dataset) -> str:
     """Return what was loaded, as the page says it."""
     if data.test is data.train:
-        counts = f"{len(data.test)} images to evaluate"
+        counts = f"{pluralize(len(data.test), 'image')} to evaluate"
     else:
         validation = f", {len(data.validation)} validation" if data.validation is not None else ""
-        counts = f"{len(data.train)} training{validation} and {len(data.test)} {data.test_name} images"
+        counts = f"{len(data.train)} training{validation} and {pluralize(len(data.test), f'{data.test_name} image')}"
         hashes = np.concatenate([data.train.hashes, data.test.hashes])
         is_by_hash = is_test_image(hashes, TEST_SIZE, DATA_SEED) == (np.arange(len(hashes)) >= len(data.train))
         counts += " by hash" if is_by_hash.all() else ""

@@ -1,10 +1,9 @@
 from dataclasses import replace
 
-import pytest
-
 from glassnet.pages.page import Table
 from glassnet.reports.bench_page import build_page, write_bench
 from tests.bench.small import report
+from tests.conftest import widen
 from tests.pages.test_page import Elements
 
 
@@ -32,15 +31,15 @@ def test_write_bench_makes_a_page_without_requests(tmp_path):
     assert "2.00 (1.50–2.50)" in elements.texts
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_page_opens_offline_and_fits(browser, tmp_path, width):
+def test_page_opens_offline_and_fits(browser, tmp_path):
     path = write_bench(report(), tmp_path / "bench.html")
-    tab = browser.new_page(viewport={"width": width, "height": 900}, offline=True)
+    tab = browser.new_page(viewport={"width": 390, "height": 900}, offline=True)
     messages = []
     tab.on("console", lambda message: messages.append(message.text))
     tab.on("pageerror", lambda error: messages.append(str(error)))
     tab.goto(path.as_uri())
     tab.locator(".plot .main-svg").first.wait_for()
-    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    widen(tab, 1280)
     assert messages == []
     tab.close()

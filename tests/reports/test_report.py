@@ -14,6 +14,7 @@ from glassnet.pages.theme import caption
 from glassnet.progress import Progress
 from glassnet.reports import write_report
 from glassnet.reports.report import build_page
+from tests.conftest import widen
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 
@@ -277,11 +278,10 @@ def test_report_of_many_classes_opens_and_fits(opened, tmp_path):
     assert tab.get_by_role("region", name="Most confident errors").get_by_role("row").count() == 37
 
 
-@pytest.mark.parametrize("width", [400, 1400])
 @pytest.mark.parametrize("kind", ["digits", "colour"])
-def test_report_opens_offline_and_fits(opened, trained, digits_data, tmp_path, kind, width):
+def test_report_opens_offline_and_fits(opened, trained, digits_data, tmp_path, kind):
     model, data = (trained, digits_data) if kind == "digits" else colour_run(tmp_path / "run")
-    tab = opened(build_page(model, data), width)
+    tab = opened(build_page(model, data), 400)
     assert tab.locator(".plot").count() == 9
     assert tab.locator("img").count() == 0  # no class name became an element
     if kind == "colour":
@@ -294,6 +294,7 @@ def test_report_opens_offline_and_fits(opened, trained, digits_data, tmp_path, k
         "[...document.querySelectorAll('.plot')].flatMap(p => p.data).filter(t => t.texttemplate).map(t => t.visible)"
     )
     tab.wait_for_function(f"JSON.stringify({visible}) === '[false,true]'")
+    widen(tab, 1400)
 
 
 def train_on(data, folder, **settings):

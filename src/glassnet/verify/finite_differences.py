@@ -162,9 +162,9 @@ class GradientChecker:
                 break
         self.redraws += crossed
         if len(rows) < max(1, count):
-            points, draws = pluralize(max(1, count), "point"), pluralize(len(rows) + crossed, "draw")
+            wanted, drawn = pluralize(max(1, count), "point"), pluralize(len(rows) + crossed, "draw")
             raise GlassnetError(
-                f"The gradient check of {self.name} must compare {points} of {key} that are no kinks. Got {len(rows)} "
-                f"in {draws}. Use another input or seed, or an eps below {self.eps:g}."
+                f"The gradient check of {self.name} must compare {wanted} of {key} that are no kinks. Got {len(rows)} "
+                f"in {drawn}. Use another input or seed, or an eps below {self.eps:g}."
             )
         return rows
