@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,10 +80,13 @@ def say(process: subprocess.Popen[str], command: str) -> None:
 
 
 def ends(processes: list[subprocess.Popen[str]]) -> tuple[list[str], list[int], float]:
-    """Wait for all ends: lines of output, exit codes, and the seconds that it took."""
+    """Wait for all ends, 10 seconds at most: lines of output, exit codes, and the seconds that it took."""
     start = time.monotonic()
-    texts = [process.communicate(timeout=10)[0] for process in processes]
-    codes = [process.returncode for process in processes]
+    limit = threading.Timer(10, lambda: [process.kill() for process in processes])
+    limit.start()
+    texts = [process.stdout.read() for process in processes if process.stdout is not None]
+    codes = [process.wait(10) for process in processes]
+    limit.cancel()
     return [line for text in texts for line in text.splitlines()], codes, time.monotonic() - start
 
 

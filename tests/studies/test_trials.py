@@ -105,7 +105,7 @@ def test_run_trials_rejects_other_settings_before_training(digits: gn.Dataset, t
 
 def test_run_trials_rejects_other_data(digits: gn.Dataset, tmp_path: Path) -> None:
     run_trials([trial("a")], digits, tmp_path)
-    with pytest.raises(RunError, match=r"data.samples must be 200 to resume .*a. Got 300."):
+    with pytest.raises(RunError, match=r"data.samples must be 200 and .* to resume .*a. Got 300 and "):
         run_trials([trial("a")], gn.load_data("digits", samples=300), tmp_path)
 
 

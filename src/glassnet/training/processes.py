@@ -57,7 +57,7 @@ def report_failure(line: str) -> None:
 
 def _default_engine(arguments: Mapping[str, Any]) -> str:
     """Return the engine of the run to resume, or the default."""
-    is_resumed = arguments["resume"] and arguments["run"] is not None
+    is_resumed = arguments["resume"] and arguments["run"] is not None and not arguments["overwrite"]
     return compute_of_run(stored_config(RunFolder(arguments["run"])) if is_resumed else None, None).engine
 
 
