@@ -1,9 +1,11 @@
 """Configuration of the site that `make docs` builds: MyST pages and the executed course, with figures, offline."""
 
+import contextlib
 import dataclasses
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from sphinx.application import Sphinx
 
 import glassnet
 from glassnet.pages.page import block_style, draw_script
+from glassnet.progress import Progress
 from glassnet.settings import REQUIRED, Settings, allowed_text
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -85,13 +88,29 @@ def _add_settings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
             lines.append(f":param {field.name}: {text}{default}")
 
 
+def _write_live_page(path: Path) -> None:
+    """Write the live page of a network trained on the digits, in float64, so that the page repeats its training."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # the page names the run's path
+        run = glassnet.train("tiny", "digits", dtype="float64", run="runs/digits", report=False, progress=Progress())
+        glassnet.explore(run.path, output=path)
+
+
+def _open_live_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Link to the live page, which fills a window of its own."""
+    if page in ("index", "explore"):
+        context["body"] += (
+            '<p><a href="_static/live.html">Open the live page of a network trained on the digits</a></p>'
+        )
+
+
 def _write_files(app: Sphinx, error: Exception | None) -> None:
-    """Write the notebooks, and what the pages of reports have inside: scripts and style of figures and tables."""
+    """Write the notebooks, the live page, and what reports have inside: scripts and style of figures and tables."""
     if error is None:
         static = Path(app.outdir, "_static")
         (static / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
         (static / "draw.js").write_text(draw_script(), encoding="utf-8")
         (static / "blocks.css").write_text(block_style(), encoding="utf-8")
+        _write_live_page(static.resolve() / "live.html")
         if NOTEBOOKS.is_dir():
             shutil.copytree(NOTEBOOKS, Path(app.outdir, "notebooks"), dirs_exist_ok=True)
 
@@ -125,5 +144,6 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _add_commands)
     app.connect("html-page-context", _add_scripts)
     app.connect("html-page-context", _offer_notebook)
+    app.connect("html-page-context", _open_live_page)
     app.connect("html-page-context", _show_sections)
     app.connect("build-finished", _write_files)
