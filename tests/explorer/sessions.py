@@ -16,7 +16,7 @@ def train_run(path, model, data, **settings) -> Model:
     return gn.load(path)
 
 
-def open_session(javascript: JavaScript, model: Model, data: gn.Dataset) -> dict:
+def open_session(javascript: JavaScript, model: Model, data: gn.Dataset | None) -> dict:
     """Open `session` with a run, and return what it answers; `events` collects what it posts."""
     return javascript(
         """
@@ -26,7 +26,7 @@ def open_session(javascript: JavaScript, model: Model, data: gn.Dataset) -> dict
         globalThis.openedBytes = bytes.buffer;
         return session.open(bytes.buffer);
         """,
-        payload=base64.b64encode(build_payload(model, data, [])).decode(),
+        payload=base64.b64encode(build_payload(model, data)).decode(),
     )
 
 

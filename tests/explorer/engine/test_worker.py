@@ -201,8 +201,14 @@ def test_weights_that_are_not_finite_are_reported_with_their_layer(javascript, m
     state = model.network.state_dict()
     state["layer1.0.conv2.weight"][3, 1, 0, 0] = np.nan
     broken.network.load_state_dict(state)
-    answer = open_session(javascript, broken, data)
-    sentence = "layer1.0.conv2.weight must be finite numbers. Got NaN."
-    assert answer["config"]["run"]["notes"] == [sentence]
-    with pytest.raises(JavaScriptError, match=r"^layer1\.0\.conv2\.weight must be finite numbers\. Got NaN\.$"):
-        javascript("return session.evaluate();")
+    open_session(javascript, broken, data)
+    for body in ("session.evaluate()", "session.trace({images: {shape: [1, 1, 8, 8], data: new Uint8Array(64)}})"):
+        with pytest.raises(JavaScriptError, match=r"^layer1\.0\.conv2\.weight must be finite numbers\. Got NaN\.$"):
+            javascript(f"return {body};")
+
+
+def test_page_without_images_says_so(javascript, model):
+    open_session(javascript, model, None)
+    for body in ("session.evaluate()", "session.train()", "session.check()"):
+        with pytest.raises(JavaScriptError, match=r"^The page must have images for this\. Got none"):
+            javascript(f"return await {body};")

@@ -27,9 +27,7 @@ class Session {
     const test = split("test"), train = labels.train.data.length ? split("train") : test; // large data: test images only
     Object.assign(this, {config, payload, splits: {train, test}});
     this.choose({});
-    const {network} = this.entries.main, problem = notFinite(network);
-    if (problem) config.run.notes.push(problem);
-    return {config, keys: Object.keys(network.parameters)};
+    return {config, keys: Object.keys(this.entries.main.network.parameters)};
   }
 
   /** Build a network: one of config.variants, with a seed's initial weights or, for the run's own, the trained ones. */
@@ -44,6 +42,12 @@ class Session {
       network.load(initialState(graph, this.payload.normals[seed].data));
     }
     this.entries[name] = {network, variant, seed, edits: NO_EDITS, trainer: null};
+  }
+
+  /** Return the normalized images and the labels of a split. */
+  images(split) {
+    if (this.splits[split].labels.length) return this.splits[split];
+    throw new Error("The page must have images for this. Got none: the run was loaded without its data.");
   }
 
   entry(name = "main") {
@@ -90,7 +94,7 @@ class Session {
   /** Classify the images of a split, "train" or "test", in evaluation mode. */
   evaluate({network: name, split = "test"} = {}) {
     const {network, edits} = this.entry(name), {classes} = network.graph.spec;
-    const {images, labels} = this.splits[split], size = images.length / labels.length;
+    const {images, labels} = this.images(split), size = images.length / labels.length;
     const probabilities = new Float64Array(labels.length * classes);
     let loss = 0, correct = 0;
     for (let start = 0; start < labels.length; start += EVALUATED_AT_ONCE) {
@@ -173,12 +177,11 @@ class Session {
       const [allowed, isAllowed] = ALLOWED[field] ?? ["a setting of the run's recipe", isSetting];
       if (!isAllowed(value)) throw new Error(`${field} must be ${allowed}. Got ${value}.`);
     }
-    if (!this.splits.train.labels.length) throw new Error("The page must have images to train on. Got none.");
     if (from === "initial") this.choose({network: name, variant: this.entries[name]?.variant, seed, weights: "initial"});
     const entry = this.entry(name), recipe = {...(entry.trainer?.recipe ?? this.config.recipe), ...changes};
     if (entry.trainer) entry.trainer.change(recipe);
-    const order = this.payload.order[entry.seed]?.data;
-    entry.trainer ??= new Trainer(entry.network, recipe, this.splits.train, order, entry.edits);
+    const order = this.payload.order[entry.seed]?.data, data = this.images("train");
+    entry.trainer ??= new Trainer(entry.network, recipe, data, order, entry.edits);
     return entry.trainer;
   }
 
@@ -192,7 +195,7 @@ class Session {
   async check({network: name, count = 3, bug = null} = {}) {
     const {network, edits} = this.entry(name), copied = new Network(network.graph), rows = [];
     copied.load(network.stateDict());
-    const {images, labels} = this.splits.train, size = images.length / labels.length;
+    const {images, labels} = this.images("train"), size = images.length / labels.length;
     const pixels = images.subarray(0, size * CHECKED_AT_ONCE);
     const comparisons = checkGradients(copied, pixels, labels.subarray(0, CHECKED_AT_ONCE), {count, bug, edits});
     await this.inSlices(() => {

@@ -3,7 +3,7 @@
 
 const EPOCHS_BROKEN = 3;
 const HIDDEN = "hidden";
-const COMPARED = 2;  // gradients of each parameter
+const LARGE = 50_000;  // numbers of a network of which one gradient of each parameter is compared, else two
 
 store.replace({ breaking: { bugs: null, choice: null, bug: null, isRunning: false, rows: [], losses: { correct: [], broken: [] } } });
 
@@ -25,7 +25,8 @@ async function plantBug() {
     const start = { variant: hasSeed ? variant : 0, seed, weights: hasSeed ? "initial" : "trained" };
     for (const network of ["correct", "broken"]) await session.call("choose", { network, ...start });
     const train = (network, planted) => session.call("train", { network, epochs: EPOCHS_BROKEN, warmup: 0, bug: planted });
-    await Promise.all([session.call("check", { network: "broken", count: COMPARED, bug }), train("correct", null), train("broken", bug)]);
+    const size = Object.values(store.state.weights).reduce((sum, { data }) => sum + data.length, 0);
+    await Promise.all([session.call("check", { network: "broken", count: size < LARGE ? 2 : 1, bug }), train("correct", null), train("broken", bug)]);
   } finally {
     setBreaking({ isRunning: false });
   }
