@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
@@ -15,14 +14,14 @@ from glassnet.data.cache.pixel_store import PixelStore
 from glassnet.data.cache.record_file import Keys
 from glassnet.data.files.image_file import ImageFile
 from glassnet.data.images.decode import decode_opened
-from glassnet.data.images.image_opening import UnreadableError, is_deep, quiet_pillow, unreadable_errors
+from glassnet.data.images.image_opening import UnreadableError, is_deep, quiet_pillow
 from glassnet.data.images.scan import ScannedImage, Scans, scan_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _EXACT_ROWS = 256  # 256 · 255² < 2**24
-_SUMMED_BYTES = 1 << 17  # of pixels, which fit into a core's cache as float32
+_BLOCK_BYTES = 1 << 17  # of pixels, which fit into a core's cache as float32
 
 
 class RowTask(NamedTuple):
@@ -54,18 +53,24 @@ class RowWriter:
         :raises OSError: if the pixels cannot be written.
         """
         assert task.hashes is not None
-        with _new_rows(self.store, task) as (pixels, written):
-            written.records["key"] = task.hashes
-            for index, (file, digest) in enumerate(zip(task.files, map(bytes, task.hashes), strict=True)):
-                problems = written.unread
-                try:
-                    data = self.store.read(file, digest)
-                    problems = written.problems
-                    pixels[index] = self.store.decode(data)
-                    written.records["is_decoded"][index] = True
-                except UnreadableError as error:
-                    problems[digest] = str(error)
+        written = WrittenRows(np.zeros(len(task.files), self.store.records.dtype), {}, {})
+        written.records["key"] = task.hashes
+        with quiet_pillow(self.store.form.max_pixels):
+            for files, pixels, records in _blocks(self.store, task, written.records):
+                for file, image, record in zip(files, pixels, records, strict=True):
+                    self._decode(file, image, record, written)
         return written
+
+    def _decode(self, file: ImageFile, image: NDArray[np.uint8], record: Any, written: WrittenRows) -> None:
+        digest = bytes(record["key"])
+        problems = written.unread
+        try:
+            data = self.store.read(file, digest)
+            problems = written.problems
+            image[...] = self.store.decode(data)
+            record["is_decoded"] = True
+        except UnreadableError as error:
+            problems[digest] = str(error)
 
 
 @dataclass(frozen=True)
@@ -82,43 +87,50 @@ class ScanningWriter:
 
         :raises OSError: if the pixels cannot be written.
         """
-        with _new_rows(self.store, task) as (pixels, written):
-            scans = Scans.of(map(self._read, task.files, pixels, written.records))
-            written.records["key"] = scans.hashes
-        return scans, written
+        records = np.zeros(len(task.files), self.store.records.dtype)
+        scanned: list[ScannedImage] = []
+        with quiet_pillow(self.store.form.max_pixels):
+            for block in _blocks(self.store, task, records):
+                scanned += map(self._read, *block)
+        scans = Scans.of(scanned)
+        records["key"] = scans.hashes
+        return scans, WrittenRows(records, {}, {})
 
     def _read(self, file: ImageFile, image: NDArray[np.uint8], record: Any) -> ScannedImage:
         form = self.store.form
 
         def decode(data: bytes, opened: Image.Image) -> None:
-            try:
-                with unreadable_errors(form.max_pixels):
-                    if opened.format == "JPEG" and not self.store.ink:
-                        image[...] = decode_opened(opened, form)
-                    elif not is_deep(opened) or form.value_range is not None:
-                        image[...] = self.store.decode(data)
-                    else:
-                        return
-                    record["is_decoded"] = True
-            except UnreadableError:
-                image[...] = 0
+            if opened.format == "JPEG" and not self.store.ink:
+                image[...] = decode_opened(opened, form)
+            elif not is_deep(opened) or form.value_range is not None:
+                image[...] = self.store.decode(data)
+            else:
+                return
+            record["is_decoded"] = True
 
         return scan_file(file, form.max_pixels, decode)
 
 
-@contextmanager
-def _new_rows(store: PixelStore, task: RowTask) -> Iterator[tuple[NDArray[np.uint8], WrittenRows]]:
-    """Give arrays for the pixels and the records of a task, to be filled inside; then complete and write them."""
-    form = store.form
-    pixels = np.zeros((len(task.files), *form.size, form.channels), np.uint8)
-    records = np.zeros(len(task.files), store.records.dtype)
-    with quiet_pillow(form.max_pixels):
-        yield pixels, WrittenRows(records, {}, {})
-    records["crc"] = [crc32(image.data) for image in pixels]
-    records["sums"] = sum_pixels(pixels)
+def _blocks(
+    store: PixelStore, task: RowTask, records: NDArray[Any]
+) -> Iterator[tuple[Sequence[ImageFile], NDArray[np.uint8], NDArray[Any]]]:
+    """Yield a few files of a task at a time, with room for their pixels and their records, to be filled in the loop.
+
+    After each turn the records are completed, and the pixels, which are still in a core's cache, are written: zeros
+    where none were decoded.
+    """
+    size = max(1, _BLOCK_BYTES // store.row_bytes)
+    pixels = np.empty((size, *store.form.size, store.form.channels), np.uint8)
     with store.pixels.open("r+b") as stored:
         stored.seek(task.first_row * store.row_bytes)
-        stored.write(pixels.data)
+        for start in range(0, len(task.files), size):
+            files, block = task.files[start : start + size], records[start : start + size]
+            images = pixels[: len(files)]
+            yield files, images, block
+            images[block["is_decoded"] == 0] = 0
+            block["crc"] = [crc32(image.data) for image in images]
+            block["sums"] = sum_pixels(images)
+            stored.write(images.data)
 
 
 def sum_pixels(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -131,14 +143,10 @@ def sum_pixels(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """
     count, height, width, channels = images.shape
     rows = images.reshape(count, height, width * channels)
-    sums = np.zeros((count, 2, width * channels))
-    step = max(1, _SUMMED_BYTES // rows[0].size)
-    for first in range(0, count, step):
-        for start in range(0, height, _EXACT_ROWS):
-            values = rows[first : first + step, start : start + _EXACT_ROWS].astype(np.float32)
-            ones = np.ones(values.shape[1], np.float32)
-            sums[first : first + step, 0] += ones @ values
-            values *= values
-            sums[first : first + step, 1] += ones @ values
-    totals: NDArray[np.float64] = sums.reshape(count, 2, width, channels).sum(axis=2)
+    totals = np.zeros((count, 2, channels))
+    for start in range(0, height, _EXACT_ROWS):
+        values = rows[:, start : start + _EXACT_ROWS].astype(np.float32)
+        ones = np.ones(values.shape[1], np.float32)
+        sums = [ones @ values, ones @ np.square(values, out=values)]
+        totals += np.ones(width) @ np.stack(sums, axis=1).reshape(count, 2, width, channels)
     return totals.astype(np.uint64)

@@ -157,16 +157,17 @@ def _as_file(image: str | os.PathLike[str] | bytes) -> ImageFile:
 def _decode(file: ImageFile, form: ImageForm) -> NDArray[np.uint8]:
     check_file_channels(form.channels)
     with open_image(read_bytes(file), form.max_pixels) as image:
-        return decode_opened(image, form)
+        return np.array(decode_opened(image, form))
 
 
 def decode_opened(image: Image.Image, form: ImageForm) -> NDArray[np.uint8]:
-    """Decode an image that Pillow has opened, but not loaded yet, as ``decode_image`` does."""
+    """Decode an image that Pillow has opened, but not loaded yet, as ``decode_image`` does; it cannot be written to."""
     # Twice the size leaves the antialiasing to `resize`; draft() never goes below the requested size.
     image.draft(None, (2 * max(form.size), 2 * max(form.size)))
     load_upright(image)
     converted = _convert(image, "L" if form.channels == 1 else "RGB", form.value_range)
-    return np.array(resize(converted, form.size, form.fit)).reshape(*form.size, form.channels)
+    resized = converted if converted.size == form.size[::-1] else resize(converted, form.size, form.fit)
+    return np.asarray(resized).reshape(*form.size, form.channels)
 
 
 def _decode_ink(file: ImageFile, max_pixels: int) -> Ink:

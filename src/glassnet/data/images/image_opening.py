@@ -46,33 +46,34 @@ def read_bytes(file: ImageFile) -> bytes:
 @contextmanager
 def open_image(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """Open the bytes of a file as an image. Every error inside leaves as an UnreadableError of one line."""
-    from PIL import Image
-
-    with unreadable_errors(max_pixels), _open(data) as image:
-        if image.width * image.height > max_pixels:
-            raise Image.DecompressionBombError
-        if image.format in ("JPEG", "MPO") and has_too_many_scans(data, image.width * image.height, max_pixels):
-            raise UnreadableError("too many scans for a JPEG of its size")
-        yield image
-
-
-@contextmanager
-def unreadable_errors(max_pixels: int) -> Iterator[None]:
-    """Enclose work on an image: every error inside leaves as an UnreadableError of one line."""
-    from PIL import Image
-
     try:
-        yield
+        with _open(data) as image:
+            n_pixels = image.width * image.height
+            if n_pixels > max_pixels:
+                raise UnreadableError(_too_many_pixels(max_pixels))
+            if image.format in ("JPEG", "MPO") and has_too_many_scans(data, n_pixels, max_pixels):
+                raise UnreadableError("too many scans for a JPEG of its size")
+            yield image
     except UnreadableError:
         raise
-    except Image.DecompressionBombError as error:
-        raise UnreadableError(f"more pixels than max_pixels (--max-pixels) allows, {max_pixels:,}") from error
-    except MemoryError as error:
-        raise UnreadableError("too large for the memory") from error
-    except OSError as error:
-        raise UnreadableError(_one_line(error.strerror or error)) from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
-        raise UnreadableError(_one_line(error) or f"damaged ({type(error).__name__})") from error
+        raise UnreadableError(_reason(error, max_pixels)) from error
+
+
+def _reason(error: Exception, max_pixels: int) -> str:
+    from PIL import Image
+
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_many_pixels(max_pixels)
+    if isinstance(error, MemoryError):
+        return "too large for the memory"
+    if isinstance(error, OSError):
+        return _one_line(error.strerror or error)
+    return _one_line(error) or f"damaged ({type(error).__name__})"
+
+
+def _too_many_pixels(max_pixels: int) -> str:
+    return f"more pixels than max_pixels (--max-pixels) allows, {max_pixels:,}"
 
 
 def _open(data: bytes) -> Image.Image:

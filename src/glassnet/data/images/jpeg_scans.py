@@ -12,7 +12,8 @@ _MAX_SCANS_OF_LARGEST_IMAGE = 16  # an image has 1 to 4, a progressive one about
 def has_too_many_scans(data: bytes, n_pixels: int, max_pixels: int) -> bool:
     """Return whether a JPEG's scans decode more pixels than 16 scans of the largest allowed image do (about 4 s)."""
     limit = _MAX_SCANS_OF_LARGEST_IMAGE * max_pixels // n_pixels
-    if data.count(b"\xff\xda") <= limit:  # fast; counts previews and other images in the file, too
+    # Fast; counts previews and other images in the file, too. A small file has no room for so many.
+    if len(data) // 2 <= limit or data.count(b"\xff\xda") <= limit:
         return False
     n_scans, position = 0, 2
     while match := _MARKER.search(data, position):

@@ -184,9 +184,11 @@ def scan_file(
 ) -> ScannedImage:
     """Scan one file; call it inside ``quiet_pillow``.
 
-    :param on_open: called with the bytes of a readable image and the image, which is not loaded yet. It raises nothing.
+    :param on_open: called with the bytes of a readable image and the image, which is not loaded yet. What it raises is
+        ignored.
     """
     data = digest = b""
+    scanned = None
     try:
         data = read_bytes(file)
         digest = content_hash(data)
@@ -198,7 +200,7 @@ def scan_file(
             if on_open is not None:
                 on_open(data, image)
     except UnreadableError as error:
-        if is_named_as_image(file.name) or find_signature(data):
-            return ScannedImage(digest, problem=str(error))
-        return ScannedImage(digest, is_image=False)
+        if scanned is None:
+            is_image = is_named_as_image(file.name) or bool(find_signature(data))
+            return ScannedImage(digest, problem=str(error) if is_image else None, is_image=is_image)
     return scanned if not scanned.is_deep else replace(scanned, quantiles=measure_quantiles(data, max_pixels))
