@@ -6,6 +6,7 @@ const PEN = 22;  // width of the pen
 const CURSOR_STEP = 0.05;  // of the field's side, by one arrow key
 const SHOWN_AT_ONCE = 40;  // images in the list
 
+let classified = { key: null };  // the newest predictions of a split, and the split and network that they are of
 const drawing = { strokes: [], cursor: [0.5, 0.2], isDown: false };  // strokes: lists of [x, y] in sides of the field
 
 /** Return the image that the network reads of an RGB image, in the state's form, brought to size as in Python. */
@@ -147,19 +148,17 @@ function ImageList() {
   const { image, config, weights, edits, changedWeights } = useStore("image", "weights", "edits", "changedWeights");
   const splits = ["test", "train"].filter((split) => dataset.labels[split].data.length);
   const [split, setSplit] = useState(splits[0]), [count, setCount] = useState(SHOWN_AT_ONCE);
-  const [predictions, setPredictions] = useState(null);
+  const [, draw] = useState(0), key = [split, weights, edits, changedWeights];
+  const isKnown = classified.key?.every((value, index) => value === key[index]);
   useEffect(() => {
-    let isCurrent = true;
-    const { network } = store.state;
-    if (split) {
-      session.call("evaluate", { network, split }).then(
-        (result) => isCurrent && setPredictions({ split, values: result.predictions }),
-        (error) => store.replace({ problem: error.message }));
-    }
-    return () => { isCurrent = false; };
-  }, [split, weights, edits, changedWeights]);
+    if (!split || isKnown) return;
+    session.call("evaluate", { network: store.state.network, split }).then(({ predictions }) => {
+      classified = { key, predictions };
+      draw((count) => count + 1);
+    }, (error) => store.replace({ problem: error.message }));
+  }, key);
   if (!split) return html`<p>This page has no images of the run's data.</p>`;
-  const labels = dataset.labels[split].data, predicted = predictions?.split === split ? predictions.values : null;
+  const labels = dataset.labels[split].data, predicted = isKnown ? classified.predictions : null;
   const isWrong = (index) => Boolean(predicted) && predicted[index] !== labels[index];
   const indices = [...labels.keys()].sort((a, b) => isWrong(b) - isWrong(a) || a - b);
   const wrong = indices.filter(isWrong).length, name = (index) => config.classes[index];
@@ -191,8 +190,8 @@ function DrawPanel() {
     <div class="columns">${isDigits && html`<${DrawingField} />`}<${SeenImage} /></div>
     <p><label>Image file, chosen or dropped here: <input type="file" accept="image/*"
       onChange=${(event) => openFile(event.target.files[0])} /></label></p>
-    <p class="quiet">Nothing leaves this page. A file is read as glassnet predict reads it; only the pixels of JPEG files
-      differ slightly, since the browser decodes them.</p>
+    <p class="quiet">Nothing leaves this page. A file is read as glassnet predict reads it; only the pixels of JPEG
+      files differ slightly, since the browser decodes them.</p>
     <${ImageList} /></div>`;
 }
 

@@ -87,7 +87,7 @@ function numberInPython(state) {
     return [`print(${toPython(`${layer}${place} =`)}, ${values}${place})`];
   }
   const isTrainedAlike = graph.spec.norm === "none" && !graph.spec.dropout && !edits.muted.size && layer !== "input";
-  if (!isTrainedAlike) return ["# The page's gradients are of evaluation mode; network.trace has those of training mode."];
+  if (!isTrainedAlike) return ["# The page's gradients are of evaluation mode; network.trace has training mode's."];
   const labels = [traceLabel(state), ...batch.map(({ label }) => label)];
   return [`trace = network.trace(x, np.array(${JSON.stringify(labels)}))`,
     `print(${toPython(`gradient of ${layer}${place} =`)}, trace.activation_gradients[${toPython(layer)}]${place})`];
@@ -97,7 +97,8 @@ function numberInPython(state) {
 function stateInPython(state = store.state) {
   const { config, image, batch, direction } = state, { normalization: { scale, mean, std } } = config;
   const shown = direction === "gradient" ? [image, ...batch] : [image], { images } = stacked(shown);
-  const column = (values) => `np.array(${JSON.stringify(values)})[:, np.newaxis, np.newaxis]`;
+  const column = (values) =>
+    values.length === 1 ? values[0] : `np.array(${JSON.stringify(values)})[:, np.newaxis, np.newaxis]`;
   const imports = images.data.length > LITERALS ? ["import base64", ""] : [];
   const changes = changesInPython(state, listChanges(state));
   return [...imports, "import numpy as np", "", "import glassnet as gn", "", ...networkInPython(state),
@@ -141,8 +142,8 @@ function SharePanel() {
     download("weights.safetensors", toSafetensors(weights));
   };
   return html`<h3>Python</h3>
-    <p>These lines compute the numbers on screen. Run them where glassnet is installed and
-      <code>${state.config.run.path}</code> is found.</p>
+    <p>These lines compute the numbers on screen. Run them where glassnet is installed, with the run folder ${" "}
+      <code>${state.config.run.path}</code>.</p>
     <p class="buttons"><button class="main" onClick=${copy}>Copy as Python</button>
       <button onClick=${save}>Save weights</button>
       <span aria-live="polite">${copied === text ? "Copied." : ""}</span></p>
