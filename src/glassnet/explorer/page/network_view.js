@@ -67,10 +67,11 @@ function placeOf(index, shape) {
   return [Math.floor(index / (height * width)), Math.floor(index / width) % height, index % width];
 }
 
-/** "conv1[3, 2, 7]": a number by its layer, channel, row and column. */
+/** "conv1[3, 2, 7]": a number by its layer, channel, row and column; a logit by its class. */
 function nameOf(name, index) {
-  const { shape } = stepOf(name);
-  return `${name}[${shape.length === 3 ? placeOf(index, shape).join(", ") : index}]`;
+  const { shape } = stepOf(name), isLogit = name === shownFlow().at(-1).name;
+  const place = isLogit ? store.state.config.classes[index] : index;
+  return `${name}[${shape.length === 3 ? placeOf(index, shape).join(", ") : place}]`;
 }
 
 /** Choose a number by its layer and index. */
@@ -188,10 +189,15 @@ function LayerBoxes({ boxes, layer }) {
   })}</g>`;
 }
 
+const SENTENCES = {
+  forward: "Each box shows a channel of a layer's output. In a block, x takes the shortcut past the body F.",
+  gradient: "Each box shows how the loss changes with a channel. ‖ ‖ is the size of what each path hands back to x.",
+};
+
 /** The network as a picture; it shows values or gradients, and a click chooses a layer. */
 function NetworkView() {
   const state = useStore("layer", "trace", "direction", "channel", "dark"), { layer, trace, direction } = state;
-  const canvas = useRef(), frame = useRef(), picture = useRef(), { graph } = trace.of;
+  const canvas = useRef(), frame = useRef(), { graph } = trace.of;
   const { boxes, blocks, flow, width } = useMemo(() => layoutOf(flowOf(graph)), [graph]);
   useEffect(() => paintBoxes(canvas.current, boxes, state, width));
   useEffect(() => {
@@ -203,8 +209,8 @@ function NetworkView() {
       <h2 id="network-title">The network</h2><${Choice} label="Show" value=${direction}
         options=${[{ value: "forward", title: "values →" }, { value: "gradient", title: "← gradients" }]}
         onChange=${(value) => store.set({ direction: value })} />
-      <${SaveButtons} name="The network" target=${picture} /></div>
-    <div class="picture" ref=${frame}><div ref=${picture} style="width: ${width}px">
+      <p class="quiet">${SENTENCES[direction]}</p></div>
+    <div class="picture" ref=${frame}><div style="width: ${width}px">
       <svg width=${width} height=${PICTURE_HEIGHT}><path class="flow" d=${flow} />
         ${blocks.map((block) => html`<${BlockFrame} key=${block.name} ...${{ block, boxes, trace, direction }} />`)}
         <${LayerBoxes} ...${{ boxes, layer }} /></svg>

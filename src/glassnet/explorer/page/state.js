@@ -172,7 +172,7 @@ class Tracer {
     }
   }
 
-  async update({ network, graph, edits, changedWeights, weights, image, batch, layer }) {
+  async update({ network, graph, edits, changedWeights, weights, image, batch }) {
     if (edits !== this.edits) await session.call("setEdits", { network, edits });
     this.edits = edits;
     for (const key of new Set([...this.sent.keys(), ...changedWeights.keys()])) {
@@ -183,9 +183,9 @@ class Tracer {
     const ask = (label) => session.call("trace", { network, ...stacked([{ ...image, label }, ...batch]) });
     let trace = await ask(image.label);
     if (!trace.outputGradients) trace = await ask(indexOfLargest(trace.logits.subarray(0, graph.output_shape[0])));
-    const flow = flowOf(graph), shown = flow.find(({ name }) => name === layer) ?? flow[1];
+    const flow = flowOf(graph), isKnown = flow.some(({ name }) => name === store.state.layer);
     const of = { graph, edits, weights: trace.weights, image };  // a training may have changed them since
-    store.replace({ trace: { ...trace, of }, layer: shown.name, hover: null, problem: null });
+    store.replace({ trace: { ...trace, of }, problem: null, ...(isKnown ? {} : { layer: flow[1].name, hover: null }) });
   }
 }
 

@@ -176,6 +176,7 @@ function PathMaps({ step, index, paths }) {
 function WeightGradient({ step, index }) {
   const { weight, trace } = useStore("weight", "trace"), keys = Object.keys(step.node?.parameters ?? {});
   if (!keys.length) return null;
+  keys.sort().reverse();  // the weight before the bias
   const key = keys.includes(weight?.key) ? weight.key : keys[0], sizes = trace.of.weights[key].shape;
   const output = step.shape.length === 3 ? placeOf(index, step.shape)[0] : index, isVector = sizes.length === 1;
   const own = isVector ? sizes : sizes.slice(1), shape = mapShape(own), start = isVector ? 0 : output * product(own);
@@ -195,7 +196,8 @@ function WeightGradient({ step, index }) {
     <${NumberMap} label="gradients of ${key}; choose one" ...${{ values, shape }} selected=${placeOf(local, shape)}
       maxCell=${14} minCell=${4} maxHeight=${130}
       onPick=${([input, y, x]) => choose(key, start + (input * shape[1] + y) * shape[2] + x)} />
-    <p><strong class="number">∂loss / ∂${key}[${title}]</strong> is a sum of ${terms.length} products:</p>
+    <p><strong class="number">∂loss / ∂${key}[${title}]</strong>${
+      terms.length > 1 ? ` is a sum of ${terms.length} products:` : " is"}</p>
     <${Terms} key=${`${key} ${title}`} first=${5} terms=${terms.map((term) => ({ value: term.value,
       label: () => label(term), text: () => times(term.gradient, term.x) }))} />
     <${SumCheck} engine=${values[local]} parts=${[{ value: sumOfTerms(terms) }]} />`;
