@@ -97,7 +97,7 @@ def _write_live_page(path: Path) -> None:
 
 def _open_live_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Link to the live page, which fills a window of its own."""
-    if page in ("index", "explore"):
+    if page == "explore":
         context["body"] += (
             '<p><a href="_static/live.html">Open the live page of a network trained on the digits</a></p>'
         )
