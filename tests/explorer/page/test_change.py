@@ -31,7 +31,7 @@ def test_changes_are_listed_undone_and_taken_back(explore, digits_run) -> None:
     seen.append(logits(tab))
     number = tab.locator("#panel input[type=number]")
     number.fill("16")
-    number.fill("12.5")  # at once: one change
+    number.fill("12.5")  # in a row: one step
     seen.append(logits(tab))
     tab.locator("#panel select").nth(1).select_option("layer1.0.conv2.weight")
     number.fill("-3")

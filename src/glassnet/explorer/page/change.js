@@ -2,10 +2,9 @@
 // Changes by hand: skip connections switched off, channels muted, and numbers of weights and pixels edited.
 
 const PIXELS = "pixels";  // the target of an edit that is no parameter
-const GESTURE = 800;  // milliseconds between two edits of one number that are undone together
 const LISTED = 12;  // changes in the list
 
-let lastEdit = { time: 0 };
+let lastEdit = {};  // {target, index, result, steps}: what it set in the store, and how many steps could be undone then
 
 /** The numbers that an edit of a target may change: {shape, values, limit}. */
 function editable(target, { image, weights, config } = store.state) {
@@ -17,18 +16,18 @@ function editable(target, { image, weights, config } = store.state) {
   return { shape: weights[target].shape, values, limit: Math.max(1, 2 * limitOf(values)) };
 }
 
-/** Set one number of the image or of a parameter; quick edits of the same number are one step to undo. */
-function setNumber(target, index, value, { isStep = false } = {}) {
+/** Set one number of the image or of a parameter; edits of the same number in a row are one step to undo. */
+function setNumber(target, index, value) {
   if (!Number.isFinite(value)) return;
   const values = Float64Array.from(editable(target).values);
   values[index] = value;
-  const { image, changedWeights } = store.state, now = performance.now();
-  const isSame = !isStep && lastEdit.target === target && lastEdit.index === index && now - lastEdit.time < GESTURE;
-  const changes = target === PIXELS ? { image: editedImage(image, values) } :
-    { changedWeights: new Map(changedWeights).set(target, values) };
-  if (isSame) store.replace(changes);
-  else store.set(changes);
-  lastEdit = { target, index, time: now };
+  const field = target === PIXELS ? "image" : "changedWeights", before = store.state[field];
+  const result = target === PIXELS ? editedImage(before, values) : new Map(before).set(target, values);
+  const isSameNumber = lastEdit.target === target && lastEdit.index === index;
+  const isInARow = isSameNumber && lastEdit.result === before && lastEdit.steps === store.past.length;
+  if (isInARow) store.replace({ [field]: result });
+  else store.set({ [field]: result });
+  lastEdit = { target, index, result, steps: store.past.length };
 }
 
 /** The image with other pixels, which remembers what it was; its own pixels give it back. */
@@ -72,7 +71,10 @@ function listChanges({ edits, changedWeights, weights, image } = store.state) {
       target, index, value: values[index],
       text: `${target}${indicesOf(index, target === PIXELS ? shape.slice(1) : shape)}: ` +
         `${formatNumber(data[index])} → ${formatNumber(values[index])}`,
-      takeBack: () => setNumber(target, index, data[index], { isStep: true }),
+      takeBack: () => {
+        lastEdit = {};
+        setNumber(target, index, data[index]);
+      },
     })));
   return [...skips, ...channels, ...numbers];
 }
