@@ -264,6 +264,13 @@ def test_muted_body_leaves_the_gradient_of_the_shortcut(javascript):
     assert paths["shortcut"].any()
 
 
+def test_muted_block_leaves_the_outputs_of_its_parts(javascript):
+    network, images, logits_gradient = random_case(gn.spec("tiny-bn", preactivation=True), 3)
+    results = edited_results(javascript, network, images, logits_gradient, muted={"layer1.0": range(16)})
+    assert not results["outputs"]["layer1.0"]["data"].any()
+    assert results["outputs"]["layer1.0.sum"]["data"].any()
+
+
 def test_forward_gives_the_same_after_passes_of_other_sizes(javascript):
     network, images, _ = random_case(gn.spec("tiny-bn", blocks=(1, 1)), 5)
     first, again = javascript(

@@ -43,22 +43,24 @@ class Layer {
   /** Return y of x, with muted channels set to 0; keep both. */
   forward(x, pass) {
     Object.assign(this, {x, count: pass.count});
-    this.y = this.output(x, pass);
-    this.mute(this.y, pass);
+    this.y = this.withoutMuted(this.output(x, pass), pass);
     pass.keepOutput(this.name, this.y, this.node.output_shape);
     return this.y;
   }
 
   /** Return dx, and fill the gradients of the parameters. Muted channels hand back nothing. */
   backward(dy, pass) {
-    if (pass.edits.muted.has(this.name)) this.mute((dy = dy.slice()), pass);
-    pass.outputGradients[this.name] = dy;
-    return this.inputGradient(dy, pass);
+    pass.outputGradients[this.name] = this.withoutMuted(dy, pass);
+    return this.inputGradient(pass.outputGradients[this.name], pass);
   }
 
-  mute(values, {edits}) {
+  /** Return values of y's shape, copied with 0 in muted channels if there are any: other layers use them, too. */
+  withoutMuted(values, {edits}) {
     const muted = edits.muted.get(this.name);
-    if (muted) this.eachChannel((channel, begin, end) => muted.has(channel) && values.fill(0, begin, end));
+    if (!muted) return values;
+    const copy = values.slice();
+    this.eachChannel((channel, begin, end) => muted.has(channel) && copy.fill(0, begin, end));
+    return copy;
   }
 
   /** Call `work(channel, begin, end)` with the place in y of each channel of each image. */
