@@ -174,7 +174,7 @@ def test_edits_hold_while_training(opened):
         ("session.train({from: 'initial', lr: 1e200})", "Training diverged in epoch 1: the loss became NaN at"),
         ("session.evaluate({network: 'other'})", "network must be one of main. Got other."),
         ("session.choose({seed: 99, weights: 'initial'})", "seed must be one of 42, 0, 1, 2, 3. Got 99."),
-        ("session.choose({variant: 1})", "weights of a network that is not the run's must be initial. Got trained"),
+        ("session.choose({variant: 1})", "weights of a network other than the run's must be initial. Got trained"),
         ("session.setWeights({key: 'fc.bias', values: [1, NaN]})", "fc.bias must be 10 finite numbers. Got 2."),
     ],
 )

@@ -12,8 +12,8 @@ const TOLERANCE = 1e-6; // upper limit of the error; rounding alone gives about 
  * Compare `count` gradients of each parameter with central differences, in training mode; the last layer first.
  *
  * Yields {key, index, backward, difference, error, kink, passed} one by one. `kink` is true where every width crosses
- * one: an input of ReLU changes its sign, or another pixel becomes the largest of its window. The loss has no derivative
- * there: difference, error and passed are null.
+ * one: an input of ReLU changes its sign, or another pixel becomes the largest of its window. The loss has no
+ * derivative there: difference, error and passed are null.
  *
  * @param {Float64Array} images normalized (N, C, H, W)
  * @param {{count: number, bug: ?string}} options Infinity: all gradients; a key of BUGS is planted in `backward`

@@ -125,7 +125,7 @@ class Optimizer {
     this.steps++;
     if (clip_grad_norm) this.clip(clip_grad_norm);
     for (const [key, {shape, data}] of Object.entries(this.network.parameters)) {
-      const decays = weight_decay_scope === "all" || shape.length > 1; // biases and BatchNorm's parameters have one axis
+      const decays = weight_decay_scope === "all" || shape.length > 1; // biases and BatchNorm's have one axis
       const rate = key.startsWith("fc.") ? lr : lr * body_lr;
       const carried = (this.carried[key] ??= {});
       this[optimizer](data, this.network.gradients[key], carried, rate, decays ? weight_decay : 0);
@@ -247,7 +247,7 @@ class Trainer {
     return {images, labels: indices.map((index) => this.labels[index])};
   }
 
-  /** Take one step. Return its numbers; after the last step of an epoch `record` is the epoch's line of metrics.jsonl. */
+  /** Take one step. Return its numbers; after the last one of an epoch, `record` is its line of metrics.jsonl. */
   step() {
     const {network, recipe, epoch, stepsPerEpoch, classes, classWeights, edits, sums} = this;
     const {images, labels} = this.nextBatch();

@@ -24,7 +24,7 @@ class Session {
   open(bytes) {
     const {config, images, labels, ...payload} = openPayload(bytes);
     const split = (name) => ({images: normalize(images[name], config.normalization), labels: labels[name].data});
-    const test = split("test"), train = labels.train.data.length ? split("train") : test; // large data: test images only
+    const test = split("test"), train = labels.train.data.length ? split("train") : test; // large data have no others
     Object.assign(this, {config, payload, splits: {train, test}});
     this.choose({});
     return {config, keys: Object.keys(this.entries.main.network.parameters)};
@@ -34,7 +34,7 @@ class Session {
   choose({network: name = "main", variant = 0, seed = this.config.seeds[0], weights = "trained"}) {
     const {graph, title, seeds} = this.config.variants[variant], network = new Network(graph);
     if (weights === "trained") {
-      if (variant) throw new Error(`weights of a network that is not the run's must be initial. Got trained: ${title}.`);
+      if (variant) throw new Error(`weights of a network other than the run's must be initial. Got trained: ${title}.`);
       network.load(this.payload.weights);
     } else {
       const allowed = seeds.join(", ") || "none, as the page has no initial weights of this network";
@@ -77,7 +77,7 @@ class Session {
     this.entry(name).network.load(state);
   }
 
-  /** Compute forward and, with labels, backward: every tensor, every gradient, and what each path of a block hands on. */
+  /** Compute forward and, with labels, backward: every tensor and gradient, and what each path of a block hands on. */
   trace({network: name, images, labels = null, training = false}) {
     const {network, edits} = this.entry(name), {classes} = network.graph.spec, count = images.shape[0];
     const pixels = normalize(images, this.config.normalization);
@@ -125,11 +125,11 @@ class Session {
    * Train until the last epoch, for some `steps` or to the end of an "epoch", or until `pause`. From a seed's "initial"
    * weights, or the "current" ones.
    *
-   * Current weights go on with the momentum and the place in the epoch where the last call ended. `changes` are fields of
-   * the recipe; `bug`, a key of BUGS, is planted in backward. With `watch` {key, index}, steps have the update of that
-   * weight. Posts "epoch" after each epoch, and "step" after each slice with the newest step.
+   * Current weights go on with the momentum and the place in the epoch where the last call ended. `changes` are fields
+   * of the recipe; `bug`, a key of BUGS, is planted in backward. With `watch` {key, index}, steps have the update of
+   * that weight. Posts "epoch" after each epoch, and "step" after each slice with the newest step.
    */
-  async train({network: name = "main", from = "current", seed, steps = Infinity, watch = null, bug = null, ...changes} = {}) {
+  async train({network: name = "main", from = "current", seed, steps = Infinity, watch, bug = null, ...changes} = {}) {
     const trainer = this.trainer(name, from, seed, changes), history = [], start = performance.now();
     trainer.bug = bug;
     let stepsDone = 0, saved = trainer.network.stateDict();
@@ -156,7 +156,8 @@ class Session {
 
   /** End a training whose numbers overflow. */
   giveUp(name, saved, {epoch, loss, lr}) {
-    const entry = this.entry(name), became = Number.isFinite(loss) ? "a weight became infinite" : `the loss became ${loss}`;
+    const entry = this.entry(name);
+    const became = Number.isFinite(loss) ? "a weight became infinite" : `the loss became ${loss}`;
     entry.network.load(saved);
     entry.trainer = null;
     throw new Error(
@@ -177,7 +178,8 @@ class Session {
       const [allowed, isAllowed] = ALLOWED[field] ?? ["a setting of the run's recipe", isSetting];
       if (!isAllowed(value)) throw new Error(`${field} must be ${allowed}. Got ${value}.`);
     }
-    if (from === "initial") this.choose({network: name, variant: this.entries[name]?.variant, seed, weights: "initial"});
+    const {variant} = this.entries[name] ?? {};
+    if (from === "initial") this.choose({network: name, variant, seed, weights: "initial"});
     const entry = this.entry(name), recipe = {...(entry.trainer?.recipe ?? this.config.recipe), ...changes};
     if (entry.trainer) entry.trainer.change(recipe);
     const order = this.payload.order[entry.seed]?.data, data = this.images("train");

@@ -1,9 +1,10 @@
 "use strict";
-// window.glassnet: the page's network for scripts and tests. Images are {shape: [N, C, H, W], data}, pixels as in the data.
+// window.glassnet: the page's network for scripts and tests. Images are {shape: [N, C, H, W], data} with pixels as in
+// the data.
 
 /** Tensors with their shapes: {key: {shape, data}}. */
-const withShapes = (gradients) =>
-  Object.fromEntries(Object.entries(gradients).map(([key, data]) => [key, { shape: store.state.weights[key].shape, data }]));
+const withShapes = (gradients) => Object.fromEntries(
+  Object.entries(gradients).map(([key, data]) => [key, { shape: store.state.weights[key].shape, data }]));
 
 window.glassnet = {
   /** Fulfilled when the network has computed for the first time; rejected with the reason why it cannot. */
@@ -24,15 +25,17 @@ window.glassnet = {
   /** The loss of images in training mode, and its gradient with respect to every parameter: {loss, gradients}. */
   async gradients(images, labels) {
     await this.ready;
-    const { loss, gradients } = await session.call("trace", { network: store.state.network, images, labels: [...labels], training: true });
+    const asked = { network: store.state.network, images, labels: [...labels], training: true };
+    const { loss, gradients } = await session.call("trace", asked);
     return { loss, gradients: withShapes(gradients) };
   },
 
   /**
    * Train the network on screen, and answer {history, seconds, stepsDone}.
    *
-   * It starts from the initial weights of `seed` (by default the run's) with the run's recipe and order of images, or with
-   * `{from: "current"}` from the weights that it has. `steps` ends it early; other options are fields of the recipe.
+   * It starts from the initial weights of `seed` (by default the run's) with the run's recipe and order of images, or
+   * with `{from: "current"}` from the weights that it has. `steps` ends it early; other options are fields of the
+   * recipe.
    */
   async train({ from = "initial", seed = store.state.config.seeds[0], ...options } = {}) {
     await this.ready;

@@ -25,23 +25,30 @@ function setTraining(changes) {
 
 /** The index in config.variants of the network on screen with other {skip, blocks, norm}; −1 if the page has none. */
 function variantWith(changes, { config: { variants }, variant } = store.state) {
-  const fields = ({ skip, blocks, norm }) => JSON.stringify([skip, blocks, norm]), wanted = fields({ ...variants[variant], ...changes });
-  return variants.findIndex((other) => fields(other) === wanted);
+  const fields = ({ skip, blocks, norm }) => JSON.stringify([skip, blocks, norm]);
+  return variants.findIndex((other) => fields(other) === fields({ ...variants[variant], ...changes }));
 }
 
 const trainingRecipe = ({ config, training } = store.state) => ({ ...config.recipe, ...training.settings });
 
-const isChangedByHand = ({ edits, changedWeights } = store.state) => edits.skipsOff.size + edits.muted.size + changedWeights.size > 0;
+/** The networks that train now. */
+const learners = () => store.state.training.hasTwin ? ["main", "twin"] : ["main"];
+
+const isChangedByHand = ({ edits, changedWeights } = store.state) =>
+  edits.skipsOff.size + edits.muted.size + changedWeights.size > 0;
 
 /** Whether the run's own training is repeated. */
-const isRunsOwn = ({ config, training, variant, seed } = store.state) => training.isPure && training.start === "initial" &&
-  !variant && seed === config.seeds[0] && !Object.keys(differences(trainingRecipe(), config.recipe)).length;
+function isRunsOwn({ config, training, variant, seed } = store.state) {
+  const isStart = training.isPure && training.start === "initial" && !variant && seed === config.seeds[0];
+  return isStart && !Object.keys(differences(trainingRecipe(), config.recipe)).length;
+}
 
 /** Where the weights come from after some steps: whole epochs that one call of gn.train takes, too, or others. */
 function trainedOrigin({ training, config, seed } = store.state) {
   const { records: { main: { length } }, numbers, isPure, start } = training, recipe = trainingRecipe();
   const isWhole = numbers?.step === numbers?.stepsPerEpoch && numbers?.epoch === length;
-  const isPython = recipe.augment === "none" && length <= dataset.order[seed]?.shape[0];  // later orders are Python's alone
+  // Python alone has augmentation, and the orders of later epochs.
+  const isPython = recipe.augment === "none" && length <= dataset.order[seed]?.shape[0];
   if (!isPure || start !== "initial" || !isWhole || !isPython) return { kind: "other" };
   const ending = length < recipe.epochs ? { stop_after_epoch: length } : {};
   return { kind: "training", settings: { ...differences(recipe, config.recipe), ...ending } };
@@ -56,7 +63,8 @@ async function resetTraining({ variant = store.state.variant, seed = store.state
   setTraining({ start });
   await chooseNetwork({ variant, seed: chosen, weights: start });
   const twin = variantWith({ skip: !store.state.config.variants[variant].skip });
-  if (store.state.training.hasTwin) await session.call("choose", { network: "twin", variant: twin, seed: chosen, weights: "initial" });
+  if (!store.state.training.hasTwin) return;
+  await session.call("choose", { network: "twin", variant: twin, seed: chosen, weights: "initial" });
 }
 
 /** Run a reaction to the reader's hand; what fails is shown. */
@@ -71,13 +79,12 @@ async function attempt(action) {
 /** Take steps with each network: a number of them, to the end of an "epoch", or all. */
 async function trainFor(steps) {
   if (!store.state.training.isReset) await resetTraining();
-  const { training: { hasTwin, settings, isPure }, weight } = store.state;
+  const { training: { settings, isPure }, weight } = store.state;
   setTraining({ isRunning: true, isPure: isPure && !isChangedByHand(), problem: null });
   store.replace({ origin: { kind: "other" } });
   const watch = steps === 1 ? weight ?? firstWeight() : null;
   try {
-    await Promise.all(Object.keys(LEARNERS).slice(0, hasTwin ? 2 : 1).map((network) =>
-      session.call("train", { network, steps, watch, ...settings })));
+    await Promise.all(learners().map((network) => session.call("train", { network, steps, watch, ...settings })));
   } catch (error) {
     setTraining({ problem: error.message });
   } finally {
@@ -112,36 +119,42 @@ function receiveEpoch({ network, ...record }) {
 
 /** Change a setting of the recipe; a training that runs takes it from its next step on. */
 function setSetting(field, value) {
-  const { training: { settings, isRunning, hasTwin, isPure, numbers } } = store.state;
+  const { training: { settings, isRunning, isPure, numbers } } = store.state;
   setTraining({ settings: { ...settings, [field]: value }, isPure: isPure && !numbers });
   if (!isRunning) return;
-  for (const network of Object.keys(LEARNERS).slice(0, hasTwin ? 2 : 1)) attempt(() => session.call("change", { network, [field]: value }));
+  for (const network of learners()) attempt(() => session.call("change", { network, [field]: value }));
 }
 
 /** Which network, from which weights. */
 function TrainedNetwork() {
-  const { config: { variants }, variant, seed, training: { start, hasTwin, isRunning } } = useStore("variant", "seed", "training");
-  const current = variants[variant], has = (changes) => variantWith(changes) >= 0;
-  const choose = (changes) => attempt(() => resetTraining({ variant: variantWith(changes) }));
-  const blocks = [...new Set(variants.map((other) => JSON.stringify(other.blocks)))].filter((text) => has({ blocks: JSON.parse(text) }));
-  const norms = ["batch", "none"].filter((norm) => has({ norm })), hasOther = has({ skip: !current.skip }) && current.seeds.length;
+  const { config: { variants }, variant, seed, training } = useStore("variant", "seed", "training");
+  const { start, hasTwin, isRunning } = training, current = variants[variant];
+  const has = (changes) => variantWith(changes) >= 0, reset = (changes) => attempt(() => resetTraining(changes));
+  const choose = (changes) => reset({ variant: variantWith(changes) });
+  const depths = [...new Set(variants.map(({ blocks }) => JSON.stringify(blocks)))];
+  const blocks = depths.filter((text) => has({ blocks: JSON.parse(text) }));
+  const norms = ["batch", "none"].filter((norm) => has({ norm }));
+  const hasOther = has({ skip: !current.skip }) && current.seeds.length > 0;
   return html`<div class="columns">
     ${hasOther && html`<${Choice} label="Connections" value=${current.skip} onChange=${(skip) => choose({ skip })}
       options=${[{ value: true, title: "residual" }, { value: false, title: "plain" }]} />`}
     ${blocks.length > 1 && html`<${Choice} label="Blocks" value=${JSON.stringify(current.blocks)}
       onChange=${(text) => choose({ blocks: JSON.parse(text) })}
       options=${blocks.map((text) => ({ value: text, title: String(sumOf(JSON.parse(text))) }))} />`}
-    ${norms.length > 1 && html`<${Choice} label="Normalization" value=${current.norm} onChange=${(norm) => choose({ norm })}
+    ${norms.length > 1 && html`<${Choice} label="Normalization" value=${current.norm}
+      onChange=${(norm) => choose({ norm })}
       options=${norms.map((norm) => ({ value: norm, title: norm === "batch" ? "BatchNorm" : "none" }))} />`}
-    ${current.seeds.length > 1 && html`<${Choice} label="Seed" value=${seed} onChange=${(value) => attempt(() => resetTraining({ seed: value }))}
+    ${current.seeds.length > 1 && html`<${Choice} label="Seed" value=${seed}
+      onChange=${(value) => reset({ seed: value })}
       options=${current.seeds.map((value) => ({ value, title: String(value) }))} />`}
     ${!variant && current.seeds.length > 0 && html`<${Choice} label="Start from" value=${start}
-      onChange=${(value) => attempt(() => resetTraining({ start: value, hasTwin: hasTwin && value === "initial" }))}
+      onChange=${(value) => reset({ start: value, hasTwin: hasTwin && value === "initial" })}
       options=${[{ value: "initial", title: "initial weights" }, { value: "trained", title: "trained weights" }]} />`}
   </div>
-  ${hasOther && html`<div class="buttons"><label class="switch"><input type="checkbox" checked=${hasTwin} disabled=${isRunning}
-    onChange=${(event) => attempt(() => resetTraining({ hasTwin: event.target.checked, start: "initial" }))} />
-    Train its ${current.skip ? "plain" : "residual"} twin beside it, from the same weights</label></div>`}`;
+  ${hasOther && html`<div class="buttons"><label class="switch"><input type="checkbox" checked=${hasTwin}
+    disabled=${isRunning} onChange=${(event) => reset({ hasTwin: event.target.checked, start: "initial" })} />
+    Train its ${current.skip ? "plain" : "residual"} twin beside it, from the same weights</label>
+    ${hasTwin && html`<span class="quiet">The more blocks, the more the two differ.</span>`}</div>`}`;
 }
 
 const sumOf = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
@@ -149,30 +162,38 @@ const sumOf = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
 function TrainingSettings() {
   const { config } = useStore("training"), { lr, momentum, batch_size, epochs, optimizer } = trainingRecipe();
   const sizes = [...new Set([16, 32, 64, 128, config.recipe.batch_size])].sort((one, other) => one - other);
-  return html`<div class="settings"><${Slider} label="Learning rate" min=${-4} max=${1} step=${0.05} value=${Math.log10(lr)}
-      text=${(value) => formatNumber(10 ** value, 2)} onInput=${(value) => setSetting("lr", 10 ** value)} />
-    ${optimizer === "sgd" && html`<${Slider} label="Momentum" min=${config.recipe.nesterov ? 0.01 : 0} max=${0.99} step=${0.01}
-      value=${momentum} onInput=${(value) => setSetting("momentum", value)} />`}
-    <${Slider} label="Epochs" min=${1} max=${Math.max(40, config.recipe.epochs)} value=${epochs} onInput=${(value) => setSetting("epochs", value)} />
-    <${Choice} label="Batch size" value=${batch_size} onChange=${(value) => setSetting("batch_size", value)}
+  const set = (field) => (value) => setSetting(field, value);
+  return html`<div class="settings"><${Slider} label="Learning rate" min=${-4} max=${1} step=${0.05}
+      value=${Math.log10(lr)} text=${(power) => formatNumber(10 ** power, 2)}
+      onInput=${(power) => setSetting("lr", 10 ** power)} />
+    ${optimizer === "sgd" && html`<${Slider} label="Momentum" min=${config.recipe.nesterov ? 0.01 : 0} max=${0.99}
+      step=${0.01} value=${momentum} onInput=${set("momentum")} />`}
+    <${Slider} label="Epochs" min=${1} max=${Math.max(40, config.recipe.epochs)} value=${epochs}
+      onInput=${set("epochs")} />
+    <${Choice} label="Batch size" value=${batch_size} onChange=${set("batch_size")}
       options=${sizes.map((value) => ({ value, title: String(value) }))} /></div>`;
 }
 
 function TrainingButtons() {
-  const { training: { isRunning, numbers, records, isReset, start, problem }, config, seed, variant } = useStore("training", "seed", "variant");
-  const { epochs, optimizer, schedule } = trainingRecipe(), isDone = records.main.length >= epochs;
+  const { training, config, seed, variant } = useStore("training", "seed", "variant");
+  const { isRunning, numbers, records, isReset, start, problem } = training;
+  const { epochs, optimizer, schedule } = trainingRecipe();
+  const isDone = records.main.length >= epochs, hasSeeds = config.variants[variant].seeds.length > 0;
   const button = (title, steps, kind) => html`<button class=${kind} disabled=${isRunning || isDone}
     onClick=${() => attempt(() => trainFor(steps))}>${title}</button>`;
-  const from = config.variants[variant].seeds.length && start === "initial" ? `the initial weights of seed ${seed}` : "the run's weights";
+  const from = hasSeeds && start === "initial" ? `the initial weights of seed ${seed}` : "the run's weights";
   return html`<div class="buttons">
-      ${isRunning ? html`<button class="main" onClick=${() => session.call("pause")}>Pause</button>` : button("Run", Infinity, "main")}
+      ${isRunning ? html`<button class="main" onClick=${() => session.call("pause")}>Pause</button>`
+        : button("Run", Infinity, "main")}
       ${button("One epoch", "epoch")}${button("One step", 1)}
       <button disabled=${isRunning} onClick=${() => attempt(() => resetTraining())}>Reset</button></div>
     ${problem && html`<p class="problem" role="alert">${problem}</p>`}
     <p class="quiet" role="status">${numbers
-      ? `Epoch ${numbers.epoch} of ${epochs}, step ${numbers.step} of ${numbers.stepsPerEpoch}: loss ${formatNumber(numbers.loss)} at a learning ` +
-        `rate of ${formatNumber(numbers.lr, 3)}.${isDone ? " Reset to train anew." : ""}`
-      : `${isReset ? "The network has" : "A training starts from"} ${from}. Optimizer ${optimizer}, schedule ${schedule}.`}</p>`;
+      ? `Epoch ${numbers.epoch} of ${epochs}, step ${numbers.step} of ${numbers.stepsPerEpoch}: loss ` +
+        `${formatNumber(numbers.loss)} at a learning rate of ${formatNumber(numbers.lr, 3)}.` +
+        `${isDone ? " Reset to train anew." : ""}`
+      : `${isReset ? "The network has" : "A training starts from"} ${from}. Optimizer ${optimizer}, schedule ` +
+        `${schedule}.`}</p>`;
 }
 
 function TrainingCharts() {
@@ -181,53 +202,62 @@ function TrainingCharts() {
   const line = (of) => Object.entries(LEARNERS).slice(0, hasTwin ? 2 : 1).map(([network, colour], index) =>
     ({ title: `${kinds[index]} network`, colour, points: of(network) }));
   const layers = Object.keys(norms.main ?? {}).filter((key) => store.state.weights[key]?.shape.length > 1);
-  const python = { title: "the Python run", colour: "shadow", points: config.history.map(({ epoch, test_accuracy }) => [epoch, test_accuracy]) };
-  const accuracy = line((network) => records[network].map(({ epoch, test_accuracy }) => [epoch, test_accuracy]));
+  const accuracies = (epochs) => epochs.map(({ epoch, test_accuracy }) => [epoch, test_accuracy]);
+  const python = { title: "the Python run", colour: "shadow", points: accuracies(config.history) };
+  const accuracy = line((network) => accuracies(records[network]));
+  const profile = (network) => layers.map((key, index) => [index + 1, norms[network]?.[key]]);
   if (!losses.main.length) return null;
-  return html`<div class="charts"><${LineChart} title="Loss" xLabel="step" yLabel="loss" series=${line((network) => losses[network])} />
+  return html`<div class="charts">
+    <${LineChart} title="Loss" xLabel="step" yLabel="loss" series=${line((network) => losses[network])} />
     ${records.main.length > 0 && html`<${LineChart} title="Accuracy on the test images" xLabel="epoch" yLabel="accuracy"
       series=${isRunsOwn() ? [python, ...accuracy] : accuracy} />`}
-    ${layers.length > 0 && html`<${LineChart} title="Gradient norm of each layer's weights" log=${true} xLabel="layer, from the first to the last" yLabel="norm"
-      series=${line((network) => layers.flatMap((key, index) => norms[network]?.[key] > 0 ? [[index + 1, norms[network][key]]] : []))} />`}</div>`;
+    ${layers.length > 0 && html`<${LineChart} title="Gradient norm of each layer's weights" log=${true}
+      xLabel="layer, from the first to the last" yLabel="norm" series=${line(profile)} />`}</div>`;
 }
 
 /** What a step did to one weight: from its gradient to its new value. */
 function WeightUpdate() {
   const { training: { update, isRunning, numbers }, weight, weights } = useStore("training", "weight", "weights");
-  const { key, index } = weight ?? firstWeight(), keys = Object.keys(weights).filter((name) => !/\.(running_|num_)/.test(name));
+  const { key, index } = weight ?? firstWeight(), last = weights[key].data.length - 1;
+  const keys = Object.keys(weights).filter((name) => !/\.(running_|num_)/.test(name));
   const choose = (next) => store.set({ weight: { key, index, ...next } });
+  const chooseIndex = ({ target }) => choose({ index: Math.max(0, Math.min(last, Math.round(target.value) || 0)) });
   return html`<h3>What one step does to a weight</h3><p class="row"><select aria-label="parameter" value=${key}
-      onChange=${(event) => choose({ key: event.target.value, index: 0 })}>${keys.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>
-    <label>number <input type="number" min="0" max=${weights[key].data.length - 1} value=${index}
-      onChange=${(event) => choose({ index: Math.max(0, Math.min(weights[key].data.length - 1, Math.round(event.target.value) || 0)) })} /></label>
+      onChange=${({ target }) => choose({ key: target.value, index: 0 })}>
+      ${keys.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>
+    <label>number <input type="number" min="0" max=${last} value=${index} onChange=${chooseIndex} /></label>
     <button disabled=${isRunning} onClick=${() => attempt(() => trainFor(1))}>One step</button></p>
     ${update && html`<${UpdateTerms} update=${update} lr=${numbers.lr} />`}`;
 }
 
 /** The optimizer's lines for one weight, with its numbers; each line has those of the lines above it. */
 function UpdateTerms({ update: { key, before, after, gradient, carried, carriedBefore }, lr }) {
-  const { optimizer, momentum, nesterov, weight_decay, weight_decay_scope, body_lr } = trainingRecipe(), number = (value) => formatNumber(value, 5);
+  const { optimizer, momentum, nesterov, weight_decay, weight_decay_scope, body_lr } = trainingRecipe();
+  const number = (value = 0) => formatNumber(value, 5);
   const decay = weight_decay_scope === "all" || store.state.weights[key].shape.length > 1 ? weight_decay : 0;
   const rate = key.startsWith("fc.") ? lr : lr * body_lr, g = gradient + decay * before, isAdam = optimizer !== "sgd";
   const rows = [
     ["gradient", "", gradient],
-    ...(decay && optimizer !== "adamw" ? [["with weight decay g", `gradient + ${number(decay)} · ${number(before)}`, g]] : []),
-    ...(isAdam ? [["mean of g", `was ${number(carriedBefore.mean ?? 0)}`, carried.mean], ["mean of g²", `was ${number(carriedBefore.square ?? 0)}`, carried.square]]
-      : [["momentum v", `${number(momentum)} · ${number(carriedBefore.momentum ?? 0)} + g`, carried.momentum]]),
+    decay && optimizer !== "adamw" && ["with weight decay g", `gradient + ${number(decay)} · ${number(before)}`, g],
+    isAdam && ["mean of g", `was ${number(carriedBefore.mean)}`, carried.mean],
+    isAdam && ["mean of g²", `was ${number(carriedBefore.square)}`, carried.square],
+    !isAdam && ["momentum v", `${number(momentum)} · ${number(carriedBefore.momentum)} + g`, carried.momentum],
     ["new weight", isAdam ? `${number(before)} − ${number(rate)} · mean / √(mean of g²), corrected for the first steps`
       : `${number(before)} − ${number(rate)} · ${nesterov ? `(g + ${number(momentum)} · v)` : "v"}`, after],
-  ];
-  return html`<table class="terms"><tbody>${rows.map(([title, formula, value]) => html`<tr key=${title}><th scope="row">${title}</th>
-    <td class="quiet">${formula}</td><td class="number">${number(value)}</td></tr>`)}</tbody></table>`;
+  ].filter(Boolean);
+  return html`<table class="terms"><tbody>${rows.map(([title, formula, value]) => html`<tr key=${title}>
+    <th scope="row">${title}</th><td class="quiet">${formula}</td><td class="number">${number(value)}</td>
+    </tr>`)}</tbody></table>`;
 }
 
 /** To how many digits the training here gives the weights of the Python run. */
 function SameAsPython() {
   const { training: { difference }, config: { run } } = useStore("training");
   if (!difference) return null;
-  const digits = Math.floor(-Math.log10(difference.difference));
-  return html`<p class="sum" role="status">${difference.difference === 0 ? "All weights are those of the Python run, to the last bit."
-    : `Same as the Python run to ${digits} decimal places: the largest difference of a weight is ${formatNumber(difference.difference, 3)}, in ${difference.key}.`}
+  const { key, difference: size } = difference, digits = Math.floor(-Math.log10(size));
+  return html`<p class="sum" role="status">${size === 0 ? "All weights are those of the Python run, to the last bit."
+    : html`Same as the Python run to ${digits} decimal places: the largest difference of a weight is
+      ${formatNumber(size, 3)}, in ${key}.`}
     ${run.twin && html` The run computed in ${run.dtype}. This makes it in float64: <code>${run.twin}</code>`}</p>`;
 }
 
@@ -236,15 +266,17 @@ function listenToTraining() {
   listenToTraining.done = true;
   session.on("step", receiveStep);
   session.on("epoch", receiveEpoch);
-  store.subscribe(({ training: { isPure, numbers } }) => isPure && numbers && isChangedByHand() && setTraining({ isPure: false }));
+  store.subscribe(({ training: { isPure, numbers } }) => {
+    if (isPure && numbers && isChangedByHand()) setTraining({ isPure: false });
+  });
 }
 
 function Train() {
   useEffect(() => {
     if (!listenToTraining.done) listenToTraining();
   }, []);
-  return html`<h2>Train it here</h2><${TrainedNetwork} /><${TrainingSettings} /><${TrainingButtons} /><${SameAsPython} />
-    <${TrainingCharts} /><${WeightUpdate} />`;
+  return html`<h2>Train it here</h2><${TrainedNetwork} /><${TrainingSettings} /><${TrainingButtons} />
+    <${SameAsPython} /><${TrainingCharts} /><${WeightUpdate} />`;
 }
 
 PANELS.push({ key: "train", title: "Train", component: Train });
