@@ -223,7 +223,8 @@ function LayerMaps() {
   const [zoom, setZoom] = useState(null), { shape, kind } = stepOf(layer), values = valuesOf(layer);
   const [channels, height, width] = mapShape(shape), [channel, ...pixel] = placeOf(chosenNumber(state), shape);
   const limit = limitOf(values);
-  const size = height * width, cell = zoom ?? Math.max(12, Math.min(44, Math.floor(352 / Math.max(height, width))));
+  const size = height * width, room = Math.min(352, innerWidth - 32);
+  const cell = zoom ?? Math.max(10, Math.min(44, Math.floor(room / Math.max(height, width))));
   const pick = (picked, ...place) => store.set({ channel: picked, pixel: place, hover: null });
   const indexAt = ([map, row, column]) => (map * height + row) * width + column;
   const hover = (place) => store.set({ hover: place && { layer, index: indexAt(place) } });
