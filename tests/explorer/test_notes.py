@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 import glassnet as gn
 from glassnet.data import Split
 from glassnet.explorer.images import PageImages
-from glassnet.explorer.notes import describe_differences
+from glassnet.explorer.notes import describe_differences, is_repeatable
 from glassnet.training import Model
 from glassnet.training.config import RunConfig
 
@@ -43,7 +44,7 @@ def test_notes_of_a_float32_run_name_rounding(trained: Model, whole: PageImages)
     [
         ("recipe", {"augment": "flip"}, "The run trained on randomly changed images (augmentation). The page trains"),
         ("recipe", {"jitter": 0.1}, "The run trained on randomly changed images (augmentation). The page trains"),
-        ("spec", {"dropout": 0.25}, "The run trained with dropout of 0.25. The page trains without dropout."),
+        ("spec", {"dropout": 0.25}, "The run trained with dropout of 0.25. The page drops other numbers."),
         ("recipe", {"shards": 4}, "The run cut each batch into 4 parts (shards). The page computes it whole."),
         (
             "config",
@@ -107,3 +108,21 @@ def test_notes_name_a_sample_and_contaminated_images(trained: Model, digits_data
 def test_notes_of_imported_weights_name_the_recipe(trained: Model, whole: PageImages) -> None:
     (note,) = notes(trained, whole, config={"recipe": None})
     assert note == "The weights were imported. The page trains with the default recipe of the preset."
+
+
+@pytest.mark.parametrize(
+    ("part", "fields", "expected"),
+    [
+        ("recipe", {"ema": 0.5, "shards": 1, "validation_fraction": 0.1}, True),
+        ("recipe", {"rotate": 5.0}, False),
+        ("recipe", {"shards": 2}, False),
+        ("spec", {"dropout": 0.1}, False),
+    ],
+)
+def test_is_repeatable_says_whether_train_makes_the_same(
+    trained: Model, whole: PageImages, part: str, fields: dict[str, Any], expected: bool
+) -> None:
+    config = RunConfig.parse(trained.config, trained.path)
+    changed = config.replace(**{part: getattr(config, part).replace(**fields)})
+    assert is_repeatable(changed, whole) is expected
+    assert not is_repeatable(changed, dataclasses.replace(whole, is_complete=False))

@@ -26,7 +26,7 @@ def test_payload_describes_the_run(contents: Contents, trained: Model) -> None:
     assert config["history"] == trained.history
     assert config["seeds"] == [3, 0, 1, 2, 4]
     assert config["data"] == {"complete": True, "n_train": 1347, "n_test": 450, "source": "digits"}
-    assert config["input"] == {"kind": "digits", "size": [8, 8], "channels": 1}
+    assert config["input"] == {"kind": "digits", "size": [8, 8], "channels": 1, "fit": "crop"}
     assert config["variants"][0]["graph"] == gn.graph(trained.network.spec)
 
 

@@ -14,7 +14,7 @@ from glassnet.weights import load_tensors, save_tensors
 
 from .payloads import read_page
 
-QUIET = {"progress": Progress(), "report": False}
+QUIET = {"progress": Progress(), "report": False, "ink": False}
 
 
 def test_write_explorer_writes_into_the_run(run: Model) -> None:
@@ -26,8 +26,35 @@ def test_write_explorer_writes_into_the_run(run: Model) -> None:
     assert len(tensors["images.train"]) == 1347
 
 
-def test_write_explorer_keeps_pages_of_digits_below_a_megabyte(run: Model) -> None:
-    assert write_explorer(run).path.stat().st_size <= 1e6
+@pytest.mark.parametrize(("preset", "recipe"), [("tiny", "tutorial-full"), ("tiny-bn", "tutorial")])
+def test_write_explorer_keeps_pages_of_digits_below_a_megabyte(
+    tmp_path: Path, digits_data: gn.Dataset, preset: str, recipe: str
+) -> None:
+    gn.train(preset, digits_data, recipe=recipe, dtype="float64", stop_after_epoch=1, run=tmp_path / "run", **QUIET)
+    size = write_explorer(gn.load(tmp_path / "run"), digits_data).path.stat().st_size
+    assert 5e5 < size <= 1e6
+
+
+def test_write_explorer_keeps_a_page_of_resnet20_below_4_megabytes(tmp_path: Path) -> None:
+    rng, spec = np.random.default_rng(0), gn.spec("resnet20")
+    save_tensors(tmp_path / "w.safetensors", gn.build(spec).state_dict())
+    names, statistics = list("abcdefghij"), {"mean": [0.5] * 3, "std": [0.2] * 3}
+    gn.import_weights(tmp_path / "w.safetensors", spec, classes=names, run=tmp_path / "run", **statistics)
+    model = gn.load(tmp_path / "run", dtype="float64")
+    for array in (state := model.network.state_dict()).values():
+        if array.ndim > 1:
+            array += rng.uniform(0, 0.1, array.shape)  # all bits random, as those of a float64 training
+    model.network.load_state_dict(state)
+    images, labels = rng.integers(0, 256, (100, 32, 32, 3)).astype(np.uint8), np.arange(100) % 10
+    data = gn.Dataset(images, labels, names, test_images=images, test_labels=labels)
+    path = write_explorer(model, data).path
+    assert 2e6 < path.stat().st_size <= 4e6
+    config, tensors = read_page(path)
+    assert len(tensors["images.test"]) == 64
+    assert [variant["title"] for variant in config["variants"]] == [
+        "residual, 9 blocks, with BatchNorm",
+        "plain, 9 blocks, with BatchNorm",
+    ]
 
 
 def test_write_explorer_names_missing_data(run: Model) -> None:

@@ -29,6 +29,14 @@ def describe_differences(model: Model, config: RunConfig, images: PageImages, se
     return notes
 
 
+def is_repeatable(config: RunConfig, images: PageImages) -> bool:
+    """Return whether ``train`` makes what a training in the page makes, from the same seed, in float64."""
+    recipe = config.recipe
+    if recipe is None or not images.is_complete:
+        return False
+    return not (recipe_augmentation(recipe) or config.spec.dropout or (recipe.shards or 1) > 1)
+
+
 def _of_the_images(model: Model, config: RunConfig, images: PageImages) -> Iterator[str]:
     count = len(images.test)
     if not count:
@@ -57,7 +65,7 @@ def _of_the_training(config: RunConfig, recipe: Recipe) -> Iterator[str]:
     if recipe_augmentation(recipe):
         yield "The run trained on randomly changed images (augmentation). The page trains on the images as they are."
     if config.spec.dropout:
-        yield f"The run trained with dropout of {config.spec.dropout:g}. The page trains without dropout."
+        yield f"The run trained with dropout of {config.spec.dropout:g}. The page drops other numbers."
     if recipe.shards is not None and recipe.shards > 1:
         yield f"The run cut each batch into {recipe.shards} parts (shards). The page computes it whole."
     if config.init is not None:

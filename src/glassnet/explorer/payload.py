@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from glassnet.data import Dataset
 from glassnet.explorer.command import training_command, twin_folder
 from glassnet.explorer.images import PageImages, select_images
-from glassnet.explorer.notes import describe_differences
+from glassnet.explorer.notes import describe_differences, is_repeatable
 from glassnet.explorer.seeds import MAX_NORMALS, Draws, draw_seeds
 from glassnet.explorer.variants import count_normals, variants
 from glassnet.recipe import get_recipe
@@ -51,7 +51,11 @@ def build_payload(model: Model, dataset: Dataset | None, missing: str = "") -> b
     notes = describe_differences(model, config, images, {seed: len(draws.order) for seed, draws in seeds.items()})
     described = {
         "version": VERSION,
-        "run": {**_describe_run(model, config), "notes": [*([missing] if missing else []), *notes]},
+        "run": {
+            **_describe_run(model, config),
+            "repeatable": is_repeatable(config, images),
+            "notes": [*([missing] if missing else []), *notes],
+        },
         "classes": model.classes,
         "spec": config.spec.to_dict(),
         "recipe": recipe.to_dict(),

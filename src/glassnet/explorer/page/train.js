@@ -44,11 +44,10 @@ function isRunsOwn({ config, training, variant, seed } = store.state) {
 }
 
 /** Where the weights come from after some steps: whole epochs that one call of gn.train takes, too, or others. */
-function trainedOrigin({ training, config, seed, graph } = store.state) {
+function trainedOrigin({ training, config, seed } = store.state) {
   const { records: { main: { length } }, numbers, isPure, start } = training, recipe = trainingRecipe();
-  const isComputedAlike = recipe.augment === "none" && (recipe.shards ?? 1) === 1 && !graph.spec.dropout;
   const isWhole = numbers?.step === numbers?.stepsPerEpoch && numbers?.epoch === length;
-  const isPython = isComputedAlike && length <= dataset.order[seed]?.shape[0];  // the page repeats its orders after that
+  const isPython = config.run.repeatable && length <= dataset.order[seed]?.shape[0];  // the page repeats its orders after that
   if (!isPure || start !== "initial" || !isWhole || !isPython) return { kind: "other" };
   const ending = length < recipe.epochs ? { stop_after_epoch: length } : {};
   return { kind: "training", settings: { ...differences(recipe, config.recipe), ...ending } };
