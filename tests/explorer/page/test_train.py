@@ -1,5 +1,6 @@
 """The panel that trains the network, in a real browser."""
 
+from glassnet.explorer import write_explorer
 from tests.conftest import wait_until
 
 READY = "!store.state.training.isRunning && store.state.training.numbers !== null"
@@ -76,11 +77,22 @@ def test_twins_train_from_the_same_weights(explore, digits_run) -> None:
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_page_of_a_sample_trains_from_the_weights_of_the_run(explore, photos_run) -> None:
-    tab = open_panel(explore, photos_run)
+def test_page_of_a_sample_trains_from_the_weights_of_the_run(explore, digits_run, tmp_path, monkeypatch) -> None:
+    """Large data leave no room for seeds: training starts from the trained weights, on the test images."""
+    monkeypatch.setattr("glassnet.explorer.images.MAX_PIXEL_BYTES", 0)
+    path = tmp_path / "sample.html"
+    write_explorer(digits_run, output=path)
+    tab = open_panel(explore, path)
+    assert "A training starts from the run's weights" in tab.get_by_role("tabpanel").inner_text()
+    before = tab.evaluate("store.state.weights['fc.bias'].data[0]")
     tab.get_by_role("button", name="One step").first.click()
     wait_until(tab, f"{READY} || store.state.training.problem !== null")
     assert tab.evaluate("store.state.training.problem") is None
+    assert (
+        tab.evaluate("store.state.weights['fc.bias'].data[0]")
+        != before
+        == digits_run.network.state_dict()["fc.bias"][0]
+    )
 
 
 def test_divergence_is_said_in_a_sentence(explore, digits_run) -> None:

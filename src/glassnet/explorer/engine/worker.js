@@ -4,8 +4,9 @@ const SLICE = 25; // milliseconds of work, after which a message of the page may
 const EVALUATED_AT_ONCE = 256; // images
 const CHECKED_AT_ONCE = 4; // images: each comparison takes 4 forward passes or more
 
-/** What a training may change in the run's recipe, beside choices: what is allowed, and whether a value is. */
 const isCount = (value) => Number.isInteger(value) && value >= 1;
+
+/** Settings that a reader may turn to anything: what is allowed, and whether a value is. */
 const ALLOWED = {
   lr: ["a number above 0", (value) => value > 0 && value < Infinity],
   momentum: ["a number from 0 to below 1", (value) => value >= 0 && value < 1],
@@ -240,10 +241,7 @@ class Session {
 function nextTask() {
   return new Promise((resolve) => {
     const {port1, port2} = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
+    port1.onmessage = () => resolve(port1.close());
     port2.postMessage(null);
   });
 }
