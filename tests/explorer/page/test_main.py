@@ -72,3 +72,19 @@ def test_page_without_images_starts_with_a_blank_one(explore, photos_run, tmp_pa
     assert "The page has no images of the run." in text
     assert "blank image, without a label" in text
     assert tab.evaluate("store.state.trace.outputs.input.shape") == [1, 3, 16, 24]
+
+
+def test_network_with_other_layers_takes_the_place_of_the_first(explore, digits_run) -> None:
+    tab = explore(digits_run)
+    tab.evaluate("store.set({direction: 'gradient'}); chooseLayer('layer1.0.sum')")
+    variants = tab.evaluate("store.state.config.variants.map(({skip, blocks, norm}) => [skip, blocks[0], norm])")
+    for variant in ([False, 1, "none"], [True, 2, "batch"], [True, 1, "none"]):
+        place = variants.index(variant)
+        tab.evaluate(f"chooseNetwork({{variant: {place}, seed: store.state.config.seeds[0], weights: 'initial'}})")
+        wait_until(tab, f"store.state.trace.of.graph === store.state.config.variants[{place}].graph")
+        wait_until(
+            tab, "document.querySelector('#why-title').innerText.includes(nameOf(store.state.layer, 0).split('[')[0])"
+        )
+        has_sum = tab.locator(".box[data-name='layer1.0.sum']").count() == 1
+        assert has_sum == variant[0]
+        assert tab.evaluate("store.state.layer") == "conv1"

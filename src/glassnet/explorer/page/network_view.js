@@ -51,9 +51,10 @@ function mapShape(shape) {
 
 /** The numbers of an image (by default the first) of a tensor, or what the loss makes of them. */
 function valuesOf(name, { trace, direction } = store.state, image = 0) {
-  const size = product(stepOf(name).shape);  // a shortcut that is switched off has no output
+  const { shape } = flowOf(trace.of.graph).find((step) => step.name === name), size = product(shape);
   const values = direction === "gradient" ? trace.outputGradients?.[name] : trace.outputs[name]?.data;
-  return values ? values.subarray(image * size, (image + 1) * size) : new Float64Array(size);
+  if (!values) return new Float64Array(size);  // a shortcut that is switched off
+  return values.subarray(image * size, (image + 1) * size);
 }
 
 /** The index of the chosen number among the numbers of one image of its layer. */
