@@ -57,8 +57,12 @@ def test_transparent_files_with_white_ink_are_read(explore, digits_run) -> None:
 
 
 def test_unreadable_file_is_one_sentence(explore, digits_run) -> None:
-    tab = open_draw(explore, digits_run)
-    open_file(tab, "note.png", b"no image")
+    tab = explore(digits_run)
+    tab.evaluate(
+        """const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File(["no image"], "note.png", {type: "image/png"}));
+        document.body.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true}))"""
+    )
     wait_until(tab, "document.querySelector('[role=alert]') !== null")
     expected = "note.png must be an image that this browser can read. Got image/png."
     assert tab.inner_text("[role=alert]") == expected

@@ -159,7 +159,8 @@ function Switches() {
 function NumberEditor() {
   const { weights, weight, image } = useStore("weights", "changedWeights", "weight", "image");
   const keys = Object.keys(weights).filter((key) => !key.endsWith("num_batches_tracked"));
-  const [target, setTarget] = useState(weight?.key ?? PIXELS), [pixel, setPixel] = useState(0);
+  const [chosen, setTarget] = useState(weight?.key), [pixel, setPixel] = useState(0);
+  const target = keys.includes(chosen) ? chosen : PIXELS;  // another network may have other weights
   const { shape, values, limit } = editable(target);
   const index = Math.min(values.length - 1, target === PIXELS ? pixel : weight?.key === target ? weight.index : 0);
   const choose = (next) => target === PIXELS ? setPixel(next) : store.set({ weight: { key: target, index: next } });

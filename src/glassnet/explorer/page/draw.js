@@ -44,6 +44,12 @@ async function openFile(file) {
   }
 }
 
+addEventListener("dragover", (event) => event.preventDefault());  // or the browser would leave the page for the file
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  openFile(event.dataTransfer.files[0]);
+});
+
 /** Draw all strokes, and the pen of the keyboard where it is used, as dark ink on white paper. */
 function paintStrokes(context, hasCursor = false) {
   context.fillStyle = "white";
@@ -180,19 +186,14 @@ function ImageList() {
 
 function DrawPanel() {
   const { config } = useStore("config"), isDigits = config.input.kind === "digits";
-  const drop = (event) => {
-    event.preventDefault();
-    openFile(event.dataTransfer.files[0]);
-  };
-  return html`<div onDragOver=${(event) => event.preventDefault()} onDrop=${drop}>
-    <p>${isDigits ? "Draw a digit, open an image file, or choose an image of the run's data." :
+  return html`<p>${isDigits ? "Draw a digit, open an image file, or choose an image of the run's data." :
       "Open an image file, or choose an image of the run's data."} Every number on this page follows.</p>
     <div class="columns">${isDigits && html`<${DrawingField} />`}<${SeenImage} /></div>
-    <p><label>Image file, chosen or dropped here: <input type="file" accept="image/*"
+    <p><label>Image file, chosen or dropped anywhere on the page: <input type="file" accept="image/*"
       onChange=${(event) => openFile(event.target.files[0])} /></label></p>
     <p class="quiet">Nothing leaves this page. A file is read as glassnet predict reads it; only the pixels of JPEG
       files differ slightly, since the browser decodes them.</p>
-    <${ImageList} /></div>`;
+    <${ImageList} />`;
 }
 
 PANELS.push({ key: "draw", title: "Draw", component: DrawPanel });
