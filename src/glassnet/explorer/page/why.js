@@ -122,9 +122,10 @@ function BlockSum({ step, index, engine }) {
 function Backward({ step, index }) {
   const { name, kind, inputs } = step, gradient = gradientOf(name)[index], groups = arrivals(name, index);
   const paths = groups.length === 2 && store.state.trace.pathGradients[groups[0].block];
-  const reads = isMuted(name, index) || !inputs.length ? [] : KINDS[kind].reads(step, index);
+  const reads = inputs.length ? KINDS[kind].reads(step, index) : [];
   const leaving = reads.map((term) => ({ value: gradient * term.factor, text: () => times(gradient, term.factor),
     label: () => inputs.map((source) => html`<${NumberLink} key=${source} name=${source} index=${term.index} /> `) }));
+  if (isMuted(name, index)) return html`<p>This channel is muted: no gradient passes through it.</p>`;
   return html`<p>If this number were 0.01 larger, the loss would ${Math.abs(gradient) < 1e-12 ? "stay the same" :
       `${gradient > 0 ? "grow" : "fall"} by about ${formatNumber(Math.abs(gradient) / 100, 2)}`}.</p>
     ${!groups.length && html`<${LogitGradient} ...${{ name, index }} />`}
