@@ -55,6 +55,12 @@ def test_to_own_keys_keeps_the_names_of_several_last_layers() -> None:
     assert own("layer1.0.conv1.weight", "fc.0.weight", "fc.2.weight")[1:] == ["fc.0.weight", "fc.2.weight"]
 
 
+def test_to_own_keys_leaves_out_the_last_layer_of_another_network() -> None:
+    keys = ["net.layer1.0.conv1.weight", "net.classifier.weight", "teacher.classifier.weight"]
+    assert to_own_keys(FILE, keys) == {keys[0]: "layer1.0.conv1.weight", keys[1]: "fc.weight"}
+    assert to_own_keys(FILE, [keys[0], keys[2]]) == {keys[0]: "layer1.0.conv1.weight"}
+
+
 def test_to_own_keys_leaves_out_what_is_beside_the_network() -> None:
     keys = ["net.layer1.0.conv1.weight", "net.fc.weight", "criterion.weight", "accuracy.tp", "nets.x"]
     assert to_own_keys(FILE, keys) == {keys[0]: "layer1.0.conv1.weight", keys[1]: "fc.weight"}

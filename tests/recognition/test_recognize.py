@@ -458,6 +458,11 @@ def test_recognize_respects_a_configuration_of_transformers(tmp_path: Path) -> N
     recognition = recognize_state(beside(tmp_path, **config), state)
     assert recognition.spec == PRESETS["resnet50"]
     assert recognition.assumptions == ("image_size 224×224", "bn_eps 1e-05")
+    older = beside(tmp_path, model_type="resnet", depths=[3, 4, 6, 3])  # without the fields of later versions
+    assert recognize_state(older, state) == Recognition(older, recognition.spec, recognition.assumptions)
+    one_stage = zeros(gn.spec("resnet18", blocks=(2,)))  # without a projection, but known to have skip connections
+    recognition = recognize_state(beside(tmp_path, model_type="resnet", depths=[2]), one_stage)
+    assert recognition.assumptions == ("image_size 224×224", "bn_eps 1e-05")
     for name, value, effect in (
         ("downsample_in_bottleneck", True, "the stride is on the first 1×1 convolution of a bottleneck (v1)"),
         ("downsample_in_first_stage", True, "the first stage halves the images"),

@@ -79,14 +79,25 @@ def test_resume_names_the_size_that_differs_rather_than_the_images(tmp_path: Pat
 
 def go_on(run: Path, data: Any = "digits", model: str | None = None, **given: Any) -> gn.Run:
     """Resume a run with these settings alone."""
-    return gn.train(model, data, run=run, resume=True, report=False, progress=Progress(), **given)
+    return gn.train(model, data, run=run, resume=True, report=False, **{"progress": Progress(), **given})
+
+
+class Lines(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
 
 
 @pytest.mark.parametrize("model", [None, "tiny"])
 def test_resume_takes_the_settings_of_the_run(tmp_path: Path, model: str | None) -> None:
     train("digits", tmp_path / "whole", **OWN)
     train("digits", tmp_path / "parts", **OWN, stop_after_epoch=1)
-    assert len(go_on(tmp_path / "parts", model=model).history) == 3
+    log = Lines()
+    assert len(go_on(tmp_path / "parts", model=model, progress=log).history) == 3
+    assert "[NumPy] resumes after epoch 1, with the run's own settings" in log.lines
+    assert not any("settings other than the defaults" in line for line in log.lines)
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
     configs = [gn.load(tmp_path / name).config for name in ("whole", "parts")]
     assert configs[0] == configs[1]

@@ -170,7 +170,8 @@ def train(
         return Run(folder.path, checkpoint.records, dataset)
     try:
         n_contaminated = images.count_trained(dataset.test)
-        remarks = [*initial_weights.remarks, *(few_steps(recipe, len(training), spec.preset) if init else [])]
+        resumed = [f"resumes after epoch {checkpoint.epoch}, with the run's own settings"] if checkpoint else []
+        remarks = [*resumed, *initial_weights.remarks, *(few_steps(recipe, len(training), spec.preset) if init else [])]
         for line in start_lines(network, dataset, changes, n_contaminated, remarks):
             progress.log(f"[{network.engine_title}] {line}")
         epoch_loop = EpochLoop(network, task)
