@@ -88,6 +88,7 @@ def test_page_of_a_sample_trains_from_the_weights_of_the_run(explore, digits_run
     tab.get_by_role("button", name="One step").first.click()
     wait_until(tab, f"{READY} || store.state.training.problem !== null")
     assert tab.evaluate("store.state.training.problem") is None
+    assert tab.evaluate("store.state.training.numbers.size") == 8
     assert (
         tab.evaluate("store.state.weights['fc.bias'].data[0]")
         != before

@@ -2,7 +2,6 @@
 
 const SLICE = 25; // milliseconds of work, after which a message of the page may arrive
 const EVALUATED_AT_ONCE = 256; // images
-const CHECKED_AT_ONCE = 4; // images: each comparison takes 4 forward passes or more
 
 const isCount = (value) => Number.isInteger(value) && value >= 1;
 
@@ -194,13 +193,13 @@ class Session {
     return Object.fromEntries(Object.entries(BUGS).filter(([, {kind}]) => kinds.has(kind)));
   }
 
-  /** Compare gradients with central differences, `count` for each parameter; posts each as "check". */
-  async check({network: name, count = 3, bug = null} = {}) {
+  /** Compare gradients with central differences, `count` for each parameter, on some images; posts each as "check". */
+  async check({network: name, count = 3, images: n = 4, bug = null} = {}) {
     const {network, edits} = this.entry(name), copied = new Network(network.graph), rows = [];
     copied.load(network.stateDict());
     const {images, labels} = this.images("train"), size = images.length / labels.length;
-    const pixels = images.subarray(0, size * CHECKED_AT_ONCE);
-    const comparisons = checkGradients(copied, pixels, labels.subarray(0, CHECKED_AT_ONCE), {count, bug, edits});
+    const pixels = images.subarray(0, n * size);
+    const comparisons = checkGradients(copied, pixels, labels.subarray(0, n), {count, bug, edits});
     await this.inSlices(() => {
       const {value, done} = comparisons.next();
       if (!done) rows.push(value);

@@ -3,7 +3,7 @@
 
 const EPOCHS_BROKEN = 3;
 const HIDDEN = "hidden";
-const LARGE = 50_000;  // numbers of a network of which one gradient of each parameter is compared, else two
+const LARGE = 50_000;  // numbers of a network of which fewer gradients are compared, on fewer images
 
 const NOTHING_CHECKED = { rows: [], losses: { correct: [], broken: [] } };  // of both networks [step, loss]
 
@@ -28,9 +28,10 @@ async function plantBug() {
     const start = { variant: hasSeed ? variant : 0, seed, weights: hasSeed ? "initial" : "trained" };
     for (const network of ["correct", "broken"]) await session.call("choose", { network, ...start });
     const train = (network, planted) =>
-      session.call("train", { network, epochs: EPOCHS_BROKEN, warmup: 0, bug: planted });
+      session.call("train", { network, epochs: EPOCHS_BROKEN, warmup: 0, ...pageSettings(), bug: planted });
     const size = Object.values(store.state.weights).reduce((sum, { data }) => sum + data.length, 0);
-    const check = session.call("check", { network: "broken", count: size < LARGE ? 2 : 1, bug });
+    const amount = size < LARGE ? { count: 2, images: 4 } : { count: 1, images: 2 };
+    const check = session.call("check", { network: "broken", bug, ...amount });
     await Promise.all([check, train("correct", null), train("broken", bug)]);
   } finally {
     setBreaking({ isRunning: false });

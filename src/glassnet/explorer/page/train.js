@@ -29,7 +29,11 @@ function variantWith(changes, { config: { variants }, variant } = store.state) {
   return variants.findIndex((other) => fields(other) === fields({ ...variants[variant], ...changes }));
 }
 
-const trainingRecipe = ({ config, training } = store.state) => ({ ...config.recipe, ...training.settings });
+/** Settings of a page with few images of large data: a step of a large network on all of them takes seconds. */
+const pageSettings = ({ config } = store.state) => config.data.complete ? {} : { batch_size: 8 };
+
+const trainingRecipe = ({ config, training } = store.state) =>
+  ({ ...config.recipe, ...pageSettings(), ...training.settings });
 
 /** The networks that train now. */
 const learners = () => store.state.training.hasTwin ? ["main", "twin"] : ["main"];
@@ -47,7 +51,8 @@ function isRunsOwn({ config, training, variant, seed } = store.state) {
 function trainedOrigin({ training, config, seed } = store.state) {
   const { records: { main: { length } }, numbers, isPure, start } = training, recipe = trainingRecipe();
   const isWhole = numbers?.step === numbers?.stepsPerEpoch && numbers?.epoch === length;
-  const isPython = config.run.repeatable && length <= dataset.order[seed]?.shape[0];  // the page repeats its orders after that
+  // The page repeats its orders of images after the last one.
+  const isPython = config.run.repeatable && length <= dataset.order[seed]?.shape[0];
   if (!isPure || start !== "initial" || !isWhole || !isPython) return { kind: "other" };
   const ending = length < recipe.epochs ? { stop_after_epoch: length } : {};
   return { kind: "training", settings: { ...differences(recipe, config.recipe), ...ending } };
@@ -83,7 +88,8 @@ async function trainFor(steps) {
   store.replace({ origin: { kind: "other" } });
   const watch = steps === 1 ? weight ?? firstWeight() : null;
   try {
-    await Promise.all(learners().map((network) => session.call("train", { network, steps, watch, ...settings })));
+    await Promise.all(learners().map((network) => session.call("train",
+      { network, steps, watch, ...pageSettings(), ...settings })));
   } catch (error) {
     setTraining({ problem: error.message });
   } finally {
@@ -160,7 +166,7 @@ const sumOf = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
 
 function TrainingSettings() {
   const { config } = useStore("training"), { lr, momentum, batch_size, epochs, optimizer } = trainingRecipe();
-  const sizes = [...new Set([16, 32, 64, 128, config.recipe.batch_size])].sort((one, other) => one - other);
+  const sizes = [...new Set([16, 32, 64, 128, config.recipe.batch_size, batch_size])].sort((one, other) => one - other);
   const set = (field) => (value) => setSetting(field, value);
   return html`<div class="settings"><${Slider} label="Learning rate" min=${-4} max=${1} step=${0.05}
       value=${Math.log10(lr)} text=${(power) => formatNumber(10 ** power, 2)}
