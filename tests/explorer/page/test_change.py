@@ -77,3 +77,9 @@ def test_effect_is_the_accuracy_of_python(explore, digits_run) -> None:
     assert f"({counts[0]} of {total}) before" in text
     assert f"({counts[1]} of {total}) now" in text
     assert counts[0] != counts[1]
+
+
+def test_edits_of_a_number_around_another_change_are_undone_apart(explore, digits_run) -> None:
+    tab = open_change(explore, digits_run)
+    tab.evaluate("setNumber('fc.bias', 0, 1); toggleSkip('layer1.0'); setNumber('fc.bias', 0, 2); store.undo()")
+    assert [text.rpartition(" ")[2] for text in listed(tab)] == ["off", "1"]
