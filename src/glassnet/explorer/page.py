@@ -13,8 +13,6 @@ from markupsafe import Markup
 
 from glassnet.pages.colours import colour_variables
 
-_FOLDER = Path(__file__).parent
-
 # The order in which the scripts are read; each uses only names of those before it until the page has loaded.
 ENGINE = ("payload", "layers", "network", "training", "check", "worker")
 PAGE = (
@@ -25,14 +23,13 @@ PAGE = (
 
 def engine_source() -> str:
     """Return the JavaScript engine, which a worker of the page runs."""
-    return _join("engine", ENGINE)
+    return "\n".join(_source(f"engine/{name}.js") for name in ENGINE)
 
 
 def page_scripts() -> dict[str, str]:
     """Return the scripts of the page itself by name, the library first; it reads the payload as the engine does."""
-    sources = {"htm-preact": _source("vendor/htm-preact.js"), "payload-reader": _source("engine/payload.js")}
-    sources |= {name: _source(f"page/{name}.js") for name in PAGE}
-    return {name: source for name, source in sources.items() if source}
+    library = {"htm-preact": _source("vendor/htm-preact.js"), "payload": _source("engine/payload.js")}
+    return library | {name: _source(f"page/{name}.js") for name in PAGE}
 
 
 def render_page(title: str, payload: bytes) -> str:
@@ -65,10 +62,5 @@ def content_policy(scripts: Iterable[str]) -> str:
     return f"default-src 'none'; script-src {allowed}; worker-src blob:; img-src data: blob:; style-src 'unsafe-inline'"
 
 
-def _join(folder: str, names: tuple[str, ...]) -> str:
-    return "\n".join(source for name in names if (source := _source(f"{folder}/{name}.js")))
-
-
 def _source(name: str) -> str:
-    path = _FOLDER / name
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
