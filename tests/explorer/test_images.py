@@ -67,6 +67,15 @@ def test_select_images_fills_up_with_correct_images(run: Model, digits_data: gn.
     assert (outcome.predicted != outcome.labels).tolist() == [True] * 3 + [False] * 61
 
 
+def test_select_images_takes_the_most_confident_errors(run: Model, digits_data: gn.Dataset) -> None:
+    before = run.network.evaluate(digits_data.test, run.normalization)
+    arrays = digits_data.train.images, digits_data.train.labels, run.classes
+    wrong = {"test_images": digits_data.test.images, "test_labels": (before.predicted + 1) % 10}
+    images = select_images(run, gn.Dataset(*arrays, scale=16, **wrong), gn.Recipe())
+    confidence = run.network.evaluate(images.test, run.normalization).confidence
+    np.testing.assert_allclose(confidence, np.sort(before.confidence)[::-1][:N_SAMPLED], rtol=1e-5)
+
+
 def test_select_images_of_no_data_are_none(trained: Model) -> None:
     images = select_images(trained, None, gn.Recipe())
     assert (len(images.train), len(images.test), images.is_complete) == (0, 0, False)

@@ -6,6 +6,7 @@ import pytest
 import glassnet as gn
 from glassnet import initialization
 from glassnet.explorer.payload import build_payload
+from glassnet.explorer.variants import count_normals
 from glassnet.training import Model
 
 from .payloads import Contents, read_payload
@@ -80,3 +81,13 @@ def test_payload_normals_give_the_initial_weights_of_every_network_and_seed(
 def test_payload_is_the_same_bytes_for_the_same_run(trained: Model) -> None:
     first, second = (build_payload(trained, trained.load_dataset()) for _ in range(2))
     assert first == second
+
+
+def test_payload_lists_the_seeds_whose_normals_suffice(trained: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glassnet.explorer.seeds.MAX_BYTES", 250_000)
+    config, tensors = read_payload(build_payload(trained, trained.load_dataset()))
+    numbers = {seed: len(tensors[f"normals.{seed}"]) for seed in config["seeds"]}
+    for variant in config["variants"]:
+        needed = count_normals(variant["graph"])
+        assert variant["seeds"] == [seed for seed, number in numbers.items() if number >= needed]
+    assert [len(variant["seeds"]) for variant in (config["variants"][0], config["variants"][-1])] == [5, 1]
