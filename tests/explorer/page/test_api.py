@@ -14,18 +14,33 @@ def test_gradients_are_those_of_python(explore, digits_run) -> None:
     data = digits_run.load_dataset().test
     images, labels = data.images[:6], data.labels[:6]
     network = gn.load(digits_run.path, dtype="float64").network
-    loss, gradients = network.gradients(digits_run.normalization.apply(images, np.float64), labels)
+    normalized = digits_run.normalization.apply(images, np.float64)
+    loss, gradients = network.gradients(normalized, labels)
     answer = explore(digits_run).evaluate(
         """async ([shape, data, labels]) => {
             const {loss, gradients} = await glassnet.gradients({shape, data: Float64Array.from(data)}, labels);
             return {loss, gradients: Object.entries(gradients).map(([key, {shape, data}]) => [key, shape, [...data]])};
         }""",
-        [[6, 1, 8, 8], images.ravel().tolist(), labels.tolist()],
+        [[6, 1, 8, 8], normalized.ravel().tolist(), labels.tolist()],
     )
     assert answer["loss"] == pytest.approx(loss, rel=1e-12)
     assert len(answer["gradients"]) == len(gradients)
     for key, shape, values in answer["gradients"]:
         assert np.reshape(values, shape) == pytest.approx(gradients[key], abs=1e-13), key
+
+
+def test_gradients_takes_nested_arrays_and_says_what_does_not_fit(explore, digits_run) -> None:
+    loss, shape = explore(digits_run).evaluate(
+        """async () => {
+            const image = [Array.from({length: 8}, () => [0, 1, 0, 0, 2, 0, 0, 0])];
+            const {loss, gradients} = await glassnet.gradients([image, image], [1, 2]);
+            return [loss, gradients["fc.bias"].shape];
+        }"""
+    )
+    assert np.isfinite(loss)
+    assert shape == [10]
+    message = explore(digits_run).evaluate("glassnet.gradients([[[[1, 2]]]], [0]).catch(({message}) => message)")
+    assert message == "images must have shape (N, 1, 8, 8). Got 2 numbers of shape (1, 1, 1, 2)."
 
 
 def test_train_gives_the_weights_of_the_run(explore, digits_run) -> None:

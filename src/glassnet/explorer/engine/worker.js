@@ -77,11 +77,14 @@ class Session {
     this.entry(name).network.load(state);
   }
 
-  /** Compute forward and, with labels, backward: every tensor and gradient, and what each path of a block hands on. */
-  trace({network: name, images, labels = null, training = false}) {
+  /**
+   * Compute forward and, with labels, backward: every tensor and gradient, and what each path of a block hands on.
+   * Images are pixels as in the data, unless they are `normalized`.
+   */
+  trace({network: name, images, labels = null, training = false, normalized = false}) {
     const {network, edits} = this.entry(name), {classes} = network.graph.spec, count = images.shape[0];
-    const pixels = normalize(images, this.config.normalization);
-    const logits = finiteLogits(network, pixels, count, {training, updateStatistics: false, edits});
+    const values = normalized ? images.data : normalize(images, this.config.normalization);
+    const logits = finiteLogits(network, values, count, {training, updateStatistics: false, edits});
     const hasLabels = labels !== null && !labels.includes(null);
     const {loss, gradient, probabilities} = crossEntropy(logits, hasLabels ? labels : new Int32Array(count), {classes});
     const answer = {logits, probabilities, outputs: network.outputs, weights: network.tensors}; // all of one moment

@@ -1,6 +1,16 @@
 "use strict";
-// window.glassnet: the page's network for scripts and tests. Images are {shape: [N, C, H, W], data} with pixels as in
-// the data.
+// window.glassnet: the page's network for scripts and tests.
+
+/** Images as {shape: (N, C, H, W), data: Float64Array}, of that or of nested arrays. */
+function asImages(images) {
+  const data = Float64Array.from(images.data ?? images.flat(3)), size = store.state.graph.input_shape;
+  const shape = images.shape ?? [images.length, images[0].length, images[0][0].length, images[0][0][0].length];
+  if (String(shape.slice(1)) !== String(size) || data.length !== shape.reduce((count, length) => count * length)) {
+    const got = `${data.length} numbers of shape (${shape.join(", ")})`;
+    throw new Error(`images must have shape (N, ${size.join(", ")}). Got ${got}.`);
+  }
+  return { shape, data };
+}
 
 /** Tensors with their shapes: {key: {shape, data}}. */
 const withShapes = (gradients) => Object.fromEntries(
@@ -22,10 +32,14 @@ window.glassnet = {
     return store.state.graph;
   },
 
-  /** The loss of images in training mode, and its gradient with respect to every parameter: {loss, gradients}. */
+  /**
+   * The loss of images in training mode, and its gradient with respect to every parameter: {loss, gradients}, with
+   * images (N, C, H, W) that are normalized, as `net.gradients` takes them in Python.
+   */
   async gradients(images, labels) {
     await this.ready;
-    const asked = { network: store.state.network, images, labels: [...labels], training: true };
+    const given = { images: asImages(images), labels: [...labels], normalized: true };
+    const asked = { network: store.state.network, ...given, training: true };
     const { loss, gradients } = await session.call("trace", asked);
     return { loss, gradients: withShapes(gradients) };
   },
