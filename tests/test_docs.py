@@ -180,6 +180,14 @@ def test_command_pages_are_written_once(tmp_path: Path) -> None:
     assert times == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
 
+def test_live_page_documents_every_name_for_scripts() -> None:
+    script = (ROOT / "src/glassnet/explorer/page/api.js").read_text(encoding="utf-8")
+    names = re.findall(r"^  (?:async |get )?(\w+)(?:\(.*\) \{|:)", script, flags=re.MULTILINE)
+    page = (ROOT / "docs" / "explore.md").read_text(encoding="utf-8").partition("## For scripts and tests")[2]
+    assert len(names) > 4
+    assert re.findall(r"^\| `(\w+)", page, flags=re.MULTILINE) == names
+
+
 OVERVIEW = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
 LIBRARY = "\n".join([OVERVIEW, *(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/library/*.md")))])
 
