@@ -13,7 +13,7 @@ const KINDS = {
   },
   Conv2d: {
     title: "convolution", equation: "y = Σ window · kernel + bias",
-    sentence: "A window of the input times a kernel, number by number; the products are added, and a bias.",
+    sentence: "A window of the input times a kernel, number by number; all products are added, and the bias if any.",
     reads: (step, index) => windowReads(step, index, range(step.node.attributes.in_channels)),
     readers: (step, index) => windowReaders(step, index, range(step.node.attributes.out_channels)),
   },
