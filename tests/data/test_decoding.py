@@ -41,6 +41,14 @@ def test_samples_of_many_images_stay_in_memory(photos, monkeypatch):
     assert len([*(photos.parent / "cache").glob("*/scans")]) == 1  # so that the next start reads only some files
 
 
+def test_files_are_not_decoded_with_their_scan_if_not_all_are_needed(photos, monkeypatch):
+    monkeypatch.setattr(decoding, "CACHED_FILES", 15)
+    load_data(photos, image_size=9, samples=4, test_samples="all")
+    assert not [*(photos.parent / "cache").glob("*/*/pixels")]
+    load_data(photos, image_size=9)
+    assert len([*(photos.parent / "cache").glob("*/*/pixels")]) == 1
+
+
 def test_images_that_do_not_fit_into_memory_raise(photos, monkeypatch):
     monkeypatch.setattr(room, "available_memory", lambda: 1000)
     with pytest.raises(DataError, match=r"^The memory must have room for the images: 4\.9 kB\. Got 1\.0 kB"):

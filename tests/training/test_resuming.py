@@ -77,6 +77,15 @@ def test_resume_names_the_size_that_differs_rather_than_the_images(tmp_path: Pat
         train(folder, run, resume=True)
 
 
+def test_resume_names_images_that_changed_rather_than_their_measured_size(tmp_path: Path) -> None:
+    folder = images_in(tmp_path / "images")
+    run = train(gn.load_data(folder), tmp_path / "run", stop_after_epoch=1).path
+    for path in folder.rglob("*.png"):
+        Image.open(path).resize((12, 12)).save(path)
+    with pytest.raises(RunError, match=r"is no longer what .*run was trained on: \d+ images .* Restore the images"):
+        go_on(run, gn.load_data(folder))
+
+
 def go_on(run: Path, data: Any = "digits", model: str | None = None, **given: Any) -> gn.Run:
     """Resume a run with these settings alone."""
     return gn.train(model, data, run=run, resume=True, report=False, **{"progress": Progress(), **given})
