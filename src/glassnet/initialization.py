@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from glassnet import nn
 from glassnet.architecture import ResNetSpec, assemble
@@ -19,10 +20,11 @@ class _ZeroGenerator:
         return 0.0
 
 
-def build_uninitialized(spec: ResNetSpec) -> nn.Module:
+def build_uninitialized(spec: ResNetSpec, dtype: DTypeLike = np.float32) -> nn.Module:
     """Return the NumPy network of ``spec`` with weights that are not drawn yet."""
     layers = {name: getattr(nn, name) for name in nn.__all__}
-    layers |= {name: partial(layers[name], rng=_ZeroGenerator()) for name in ("Conv2d", "Linear")}
+    layers |= {name: partial(layers[name], rng=_ZeroGenerator(), dtype=dtype) for name in ("Conv2d", "Linear")}
+    layers["BatchNorm2d"] = partial(nn.BatchNorm2d, dtype=dtype)
     network: nn.Module = assemble(spec, SimpleNamespace(**layers))
     return network
 
@@ -32,7 +34,7 @@ def initial_state_dict(spec: ResNetSpec, seed: int) -> dict[str, Any]:
 
     Both engines start from them, so that they start equal.
     """
-    network = build_uninitialized(spec).to(np.float64)
+    network = build_uninitialized(spec, np.float64)
     rng = np.random.default_rng(seed)
     for module in network.modules():
         module.reset_parameters(rng)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import glassnet as gn
 from glassnet.data import Normalization, Split
 from glassnet.engines.base import EVAL_BATCH_SIZE
-from glassnet.errors import ConfigError, DataError, ShapeError
+from glassnet.errors import ConfigError, DataError, GlassnetError, ShapeError
 from glassnet.nn.kernels import layout
 from tests.engines.oracle import Array, batch, build64, tensor, twin
 
@@ -55,6 +55,22 @@ def test_looking_and_measuring_move_nothing() -> None:
     network.activations(images)
     network.evaluate(split, Normalization(16.0, (0.0,), (1.0,)))
     network.gradients(images, labels)
+    for key, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[key], err_msg=key)
+    assert network.module.dropout.generator.bit_generator.state == drawn
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_check_batch_moves_nothing_and_fails_where_a_step_would(engine: str) -> None:
+    network, stepped = (gn.build(gn.spec("tiny-bn", dropout=0.5), engine) for _ in range(2))
+    before, drawn = network.state_dict(), network.module.dropout.generator.bit_generator.state
+    network.check_batch(np.ones((2, 1, 8, 8), np.float32))
+    for size in (1, 10):  # one value per channel for the last BatchNorm is too few; fc takes 8×8 alone
+        images = np.ones((1, 1, size, size), np.float32)
+        with pytest.raises(GlassnetError):
+            stepped.trainer(gn.Recipe()).step(images, np.zeros(1, int))
+        with pytest.raises(GlassnetError):
+            network.check_batch(images)
     for key, array in network.state_dict().items():
         np.testing.assert_array_equal(array, before[key], err_msg=key)
     assert network.module.dropout.generator.bit_generator.state == drawn

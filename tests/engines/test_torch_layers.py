@@ -103,6 +103,7 @@ def test_a_strided_kernel_of_one_pixel_over_few_channels_in_float32() -> None:
     """torch.nn.Conv2d ends the process here, or gives wrong gradients, on some processors (oneDNN #6035)."""
     x = tensor(random(4, 4, 16, 16)).float().to(memory_format=torch.channels_last)
     theirs = torch_layers.Conv2d(4, 8, 1, stride=2, bias=False).to(memory_format=torch.channels_last)
+    torch.nn.init.normal_(theirs.weight)
     for _ in range(20):
         theirs.zero_grad()
         theirs(x).square().sum().backward()

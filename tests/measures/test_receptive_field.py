@@ -84,7 +84,7 @@ def test_receptive_fields_are_where_the_gradient_is_not_zero(changes: dict[str, 
             continue
         _, height, width = found.output_shape
         for row, column in {(0, 0), (height // 2, width // 2), (height - 1, width - 1)}:
-            rows, columns = support(build_uninitialized(spec).to(np.float64), found.name, (row, column), spec.size)
+            rows, columns = support(build_uninitialized(spec, np.float64), found.name, (row, column), spec.size)
             assert (rows, columns) == found.receptive_field.pixels((row, column), spec.size), (
                 f"{found.name} at {row}, {column}"
             )

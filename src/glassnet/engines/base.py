@@ -118,6 +118,18 @@ class Network(ABC):
         traced = self._trace(self._checked(images), self._checked_labels(labels, len(images)), ())
         return traced.loss, traced.gradients
 
+    def check_batch(self, images: Array) -> None:
+        """Run images forward in training mode, which raises an error where they are too small or too few for a layer.
+
+        Weights, running statistics and generators stay as they are. Images (N, C, H, W) float.
+
+        :raises GlassnetError: if a layer cannot compute them.
+        :raises DataError: if images are not of this kind.
+        """
+        checked = self._checked(images)
+        with self._state_preserved():
+            self._forward_in_training(checked)
+
     def trace(self, images: Array, labels: Array) -> Trace:
         """Return what a training step computes before it updates the weights, with every array of ``tensor_names``.
 
@@ -257,6 +269,9 @@ class Network(ABC):
 
     @abstractmethod
     def _logits(self, images: Any) -> Array: ...
+
+    @abstractmethod
+    def _forward_in_training(self, images: Array) -> None: ...
 
     @abstractmethod
     def _activations(self, images: Array, names: Collection[str]) -> dict[str, Array]: ...

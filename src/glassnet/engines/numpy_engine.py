@@ -46,7 +46,7 @@ class NumpyNetwork(Network):
     def __init__(self, spec: ResNetSpec, compute: Compute) -> None:
         threads = usable_cores() if compute.threads is None else compute.threads
         super().__init__(spec, compute.replace(device="cpu", threads=threads, channels_last=True))
-        self.module: nn.Module = build_uninitialized(spec).to(self.dtype)
+        self.module: nn.Module = build_uninitialized(spec, self.dtype)
         self.array_pool = ArrayPool()  # shapes are the same at each step, so arrays are reused
         functions = Kernels(self.threads, self.array_pool) if self.kernels == "fast" else cast(Kernels, functional)
         self.module.use_kernels(functions)
@@ -81,6 +81,11 @@ class NumpyNetwork(Network):
         self.array_pool.start_task(("logits", images.shape))
         with self.computing():
             return self.module.eval()(self._ready(images))
+
+    def _forward_in_training(self, images: Array) -> None:
+        self.array_pool.start_task(("batch", images.shape))
+        with self.computing():
+            self.module.train()(self._ready(images))
 
     def _activations(self, images: Array, names: Collection[str]) -> dict[str, Array]:
         captured: dict[str, Array] = {}

@@ -83,6 +83,11 @@ class TorchNetwork(Network):
         with torch.inference_mode(), as_glassnet_error():
             return to_array(self._forward(self.compiled, images))
 
+    def _forward_in_training(self, images: Array) -> None:
+        self.module.train()
+        with torch.no_grad(), as_glassnet_error():
+            self._uncompiled_logits(images)
+
     def _uncompiled_logits(self, images: Array) -> Tensor:
         """Return the logits of the uncompiled network, in which forward hooks run."""
         return self._forward(self.module, images)

@@ -44,6 +44,12 @@ class Conv2d(torch.nn.Conv2d):
     register (16 at most). To take every stride-th pixel first gives the same convolution without a stride.
     """
 
+    def reset_parameters(self) -> None:
+        """Draw no weights: a network is given those of ``initial_state_dict``, or of a file."""
+        torch.nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            torch.nn.init.zeros_(self.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         if self.kernel_size == (1, 1) and self.stride != (1, 1) and self.in_channels < 16:
             vertical, horizontal = self.stride

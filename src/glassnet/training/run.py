@@ -241,14 +241,14 @@ def _remaining_epochs(recipe: Recipe, checkpoint: Checkpoint | None, stop_after_
 
 
 def _dry_run(network: Network, task: TrainingTask) -> None:
-    """Compute gradients once, so that too small images or a too small last batch fail before anything is written."""
+    """Run a batch forward once, so that too small images or a too small last batch fail before anything is written."""
     count, batch_size = len(task.split), task.recipe.batch_size
     last_batch = count - batch_size * (count_batches(count, batch_size) - 1)
     shards = task.recipe.shards or 1
     n_images = min(2, max(1, min(batch_size, last_batch) // shards))
     images = task.split.pixels(range(n_images))
     try:
-        network.gradients(task.normalization.apply(images, network.dtype), task.split.labels[:n_images])
+        network.check_batch(task.normalization.apply(images, network.dtype))
     except GlassnetError as error:
         if shards == 1 or "per channel" not in str(error):
             raise

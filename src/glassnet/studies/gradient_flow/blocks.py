@@ -50,7 +50,7 @@ def block_gradients(network: Network, images: Array, labels: Array) -> tuple[Blo
     check_has_shortcuts(network)
     precise = clone_network(network, dtype="float64", device="cpu", precision=None)
     trace = precise.trace(np.asarray(images, np.float64), labels)
-    replica = build_uninitialized(network.spec).to(np.float64)
+    replica = build_uninitialized(network.spec, np.float64)
     replica.load_state_dict(precise.state_dict())
     layers, names = dict(replica.named_modules()), network.activation_names
     blocks = []
