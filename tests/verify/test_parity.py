@@ -73,14 +73,6 @@ def test_check_parity_passes_for_variants_in_float32(variant: gn.ResNetSpec) -> 
     assert max(required.values()) <= 1e-3  # networks this shallow amplify little, in training mode too
 
 
-def at_a_size(preset: str) -> gn.ResNetSpec:
-    """Return a preset at its own size, or, of the large ones but for one of each block, at 64 pixels: 12 times faster.
-
-    Every layer is at 224 pixels in resnet18 and resnet50; the others have more of the same.
-    """
-    return gn.spec(preset, **({"image_size": 64} if preset in ("resnet34", "resnet101", "resnet152") else {}))
-
-
 SMALL_PRESETS = [name for name, preset in PRESETS.items() if preset.stem == "3x3"]
 LARGE_PRESETS = [name for name in PRESETS if name not in SMALL_PRESETS]
 
@@ -89,7 +81,7 @@ LARGE_PRESETS = [name for name in PRESETS if name not in SMALL_PRESETS]
     "preset", [*SMALL_PRESETS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_PRESETS)]
 )
 def test_check_parity_passes_for_every_preset(preset: str) -> None:
-    report = check_parity(at_a_size(preset), steps=0)
+    report = check_parity(preset, steps=0)
     report.raise_if_failed()
     assert report.worst.required_tolerance <= 1e-12
 
@@ -107,7 +99,7 @@ def test_check_parity_passes_for_small_presets_in_float32(preset: str) -> None:
 @pytest.mark.parametrize("preset", LARGE_PRESETS)
 def test_logits_of_large_presets_agree_in_float32(preset: str) -> None:
     """Seen: 6e-7 at most. All layers, which ``check parity`` judges alike, would take minutes."""
-    case = GoldenCase(at_a_size(preset), "float32")
+    case = GoldenCase(gn.spec(preset), "float32")
     state, (images, _) = case.state(), case.batch()
     logits = []
     for engine in ("numpy", "torch"):
