@@ -127,7 +127,7 @@ function Effect() {
   };
   const count = (value) => `${(100 * value / total).toFixed(1)}% (${value} of ${total})`;
   return html`<h3>Effect</h3>
-    <p>Predicted class of ${original.title}: ${before && predicted(before)} before the changes, ${" "}
+    <p>Predicted class of ${original.title}: ${before && predicted(before)} before the changes, and${" "}
       ${predicted(trace)} now.</p>
     ${total > 0 && html`<p><button disabled=${accuracy?.isBusy} onClick=${measure}>Measure test accuracy</button></p>
     <p aria-live="polite">${accuracy?.isBusy ? "The test images are being classified …" : accuracy && !isOld &&
