@@ -99,3 +99,39 @@ def test_gradient_of_a_blocks_input_comes_by_two_paths(explore, digits_run) -> N
     parts = tab.locator(".why .sum .parts").first.inner_text().replace("−", "-").split()
     numbers = [float(part) for part in parts if part.lstrip("-")[:1].isdigit()]
     assert numbers == pytest.approx([shortcut, body], rel=1e-3, abs=1e-6)
+
+
+def test_bars_of_both_paths_have_one_scale(explore, digits_run) -> None:
+    tab = explore(digits_run)
+    tab.evaluate("store.set({direction: 'gradient'}); chooseNumber('relu', 200)")
+    bars = tab.evaluate("""[...document.querySelector(".why .terms").querySelectorAll("tr:has(.bar)")].map((row) => [
+      Number(row.lastElementChild.innerText.replace("−", "-").replace("−", "-")),
+      row.querySelector("b").getBoundingClientRect().width, row.querySelector(".bar").getBoundingClientRect().left])""")
+    assert len(bars) > 2
+    largest, width, left = max(bars, key=lambda bar: abs(bar[0]))
+    for value, length, start in bars:
+        assert length == pytest.approx(width * abs(value / largest), abs=0.1)
+        assert start == left
+
+
+def test_sum_says_which_path_carries_the_gradient(explore, digits_run) -> None:
+    tab = explore(digits_run)
+    tab.evaluate("store.set({direction: 'gradient'}); chooseNumber('layer1.0.sum', 200)")
+    sizes = tab.evaluate("""Object.fromEntries(Object.entries(store.state.trace.pathGradients['layer1.0'])
+      .map(([path, values]) => [path, Math.hypot(...values)]))""")
+    more, less = sorted(sizes, key=sizes.get, reverse=True)
+    text = tab.locator(".why").inner_text()
+    ratio = tab.evaluate("(ratio) => formatNumber(ratio, 2)", sizes[more] / sizes[less])
+    assert f"The {more} carries {ratio} times as much as the {less}: " in text
+    tab.evaluate("store.set({edits: {...NO_EDITS, skipsOff: new Set(['layer1.0'])}})")
+    wait_until(tab, "document.querySelector('.why').innerText.includes('All of it comes through the body.')")
+
+
+def test_flattened_number_has_its_place_in_the_map(explore, digits_run) -> None:
+    tab = explore(digits_run)
+    tab.evaluate("chooseLayer('fc')")
+    terms = tab.locator(".why .terms th").all_inner_texts()
+    name, place = terms[0].split("\n")[0].split(" = ")
+    index = int(name.removeprefix("flatten[").rstrip("]"))
+    channel, row, column = (int(number) for number in place.split("[")[1].split("]")[0].split(", "))
+    assert (channel * 4 + row) * 4 + column == index

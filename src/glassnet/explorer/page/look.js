@@ -30,7 +30,7 @@ function Look() {
   const { last, maps, channels, places } = logitDifference(first, second), bias = shownWeight(`${last.name}.bias`);
   const go = (channel) => store.set({ layer: maps.name, channel, hover: null });
   const terms = Array.from(channels, (value, channel) => ({ value, label: () => html`<button class="link"
-    onClick=${() => go(channel)}>${maps.name}, channel ${channel}</button>` }));
+    onClick=${() => go(channel)}>${maps.name}, channel index ${channel}</button>` }));
   const select = (label, value, onChange) => html`<${ClassSelect} ...${{ label, value, onChange }} />`;
   return html`<h2>Why ${select("this class", first, (place) => setPair([place, second]))} and not
       ${" "}${select("the other class", second, (place) => setPair([first, place]))}?</h2>

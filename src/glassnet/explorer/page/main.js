@@ -30,12 +30,12 @@ function Prediction() {
   const probabilities = trace.probabilities.subarray(0, classes.length), predicted = indexOfLargest(probabilities);
   const shown = range(classes.length), last = shownFlow().at(-1).name;
   if (classes.length > 12) shown.sort((one, other) => probabilities[other] - probabilities[one]).splice(12);
-  const label = image.label === null ? "without a label" : image.label === predicted ? "which is its label" :
-    html`whose label is <strong>${classes[image.label]}</strong>`;
+  const label = image.label === null ? ", without a label" : image.label === predicted ?
+    `; its label is ${classes[predicted]} too` : html`; its label is <strong>${classes[image.label]}</strong>`;
   return html`<section class="prediction" aria-labelledby="prediction-title">
     <${Photo} ...${image} white=${normalization.scale} />
     <div><h2 id="prediction-title">Predicted class: ${classes[predicted]}</h2>
-      <p class="quiet">${image.title}, ${label}</p></div>
+      <p class="quiet">${image.title}${label}</p></div>
     <table class="terms"><caption class="unseen">Probabilities</caption><tbody>${shown.map((place) => html`
       <tr key=${place}><th scope="row"><button class="link" onClick=${() => chooseNumber(last, place)}>${
           classes[place]}</button></th>

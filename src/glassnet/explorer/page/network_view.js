@@ -149,18 +149,27 @@ function paintBoxes(canvas, boxes, { trace, direction, channel }, width) {
 /** The size of a gradient: the square root of the sum of its squares. */
 const normOf = (values) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 
+/** The sizes {shortcut, body} of what each path of a block hands back to its input, for the image on screen. */
+function pathSizes(block) {
+  const { shortcut, body } = store.state.trace.pathGradients[block];
+  const { inputs: [name] } = shownFlow().find((step) => step.block === block), size = product(stepOf(name).shape);
+  const sizeOf = (values) => values ? normOf(values.subarray(0, size)) : 0;
+  return { shortcut: sizeOf(shortcut), body: sizeOf(body) };
+}
+
 /** A block: its frame, its shortcut as a line, and in gradients how much each path hands back to the block's input. */
 function BlockFrame({ block: { name, left, right, sum, upper }, boxes, trace, direction }) {
   const top = upper.length ? LANE.shortcut : 50, end = sum && boxes[sum].x, isOff = trace.of.edits.skipsOff.has(name);
-  const paths = direction === "gradient" ? trace.pathGradients[name] : null;
-  const size = (path) => paths[path] ? ` ‖${formatNumber(normOf(paths[path]), 2)}‖` : "";
+  const sizes = sum && direction === "gradient" ? pathSizes(name) : null;
+  const size = (path) => sizes[path] ? ` ‖${formatNumber(sizes[path], 2)}‖` : "";
   return html`<g class=${isOff ? "block off" : "block"}>
     <rect class="frame" x=${left} y="4" width=${right - left} height=${PICTURE_HEIGHT - 8} rx="8" />
     <text class="name" x=${left + 10} y="20">${name}</text>
     ${sum && html`<path class="shortcut" d="M${left + 2} ${LANE.body} q6 0 6 -8 V${top + 10} q0 -10 10 -10 H${end - 10}
         q10 0 10 10 V${LANE.body - 16}" />
-      <text x=${end - 16} y=${top - 6} class="skip-label">${isOff ? "off" : paths ? `g${size("shortcut")}` : "x"}</text>
-      <text x=${left + 16} y=${LANE.body - 37} class="body-label">${paths ? `F′(g)${size("body")}` : "F(x)"}</text>
+      <text x=${left + 16} y=${top - 6} class="skip-label">${isOff ? "off" : sizes ? `g${size("shortcut")}` :
+        "x"}</text>
+      <text x=${left + 16} y=${LANE.body - 37} class="body-label">${sizes ? `F′(g)${size("body")}` : "F(x)"}</text>
     `}</g>`;
 }
 
@@ -182,10 +191,10 @@ function LayerBoxes({ boxes, layer }) {
     const { name, kind, block, shape } = step, below = y + BOX_SIZE / 2;
     return html`<g key=${name} class="box" role="button" data-name=${name} tabindex=${name === layer ? 0 : -1}
         aria-pressed=${name === layer} aria-label="${name}, ${KINDS[kind].title}, ${shape.join("×")}"
-        onClick=${() => chooseLayer(name)}>
+        onClick=${() => chooseLayer(name)}><title>${name}</title>
       ${kind === "Sum" ? html`<circle cx=${x} cy=${y} r="15" /><text x=${x} y=${y + 6} class="plus">+</text>` :
         html`<rect x=${x - BOX_SIZE / 2} y=${y - BOX_SIZE / 2} width=${BOX_SIZE} height=${BOX_SIZE} rx="5" />`}
-      <text x=${x} y=${below + 14} class="title">${block ? name.slice(block.length + 1) : name}</text>
+      <text x=${x} y=${below + 14} class="title">${block ? name.slice(block.length) : name}</text>
       ${kind !== "Sum" && html`<text x=${x} y=${below + 27}>${shape.join("×")}</text>`}</g>`;
   })}</g>`;
 }
@@ -237,8 +246,8 @@ function LayerMaps() {
     ${channels > 1 && html`<${NumberMap} shape=${[channels, height, width]} ...${{ values, limit, describe }}
       label="All ${channels} maps of ${layer}: arrow keys move, page keys change the channel" maxCell=${10}
       selected=${[channel, ...pixel]} onHover=${hover} onPick=${(place) => pick(...place)} />`}
-    <h3>${channels > 1 ? `Channel ${channel} of ${channels}` : "Every number"}</h3>
-    <${Zoomed} ...${{ cell, limit, shape: [height, width], pixel, label: `${layer}, channel ${channel}` }}
+    <h3>${channels > 1 ? `Channel index ${channel} (0 to ${channels - 1})` : "Every number"}</h3>
+    <${Zoomed} ...${{ cell, limit, shape: [height, width], pixel, label: `${layer}, channel index ${channel}` }}
       values=${values.subarray(channel * size, (channel + 1) * size)}
       describe=${([, ...place], value) => describe([channel, ...place], value)}
       onPick=${([, ...place]) => pick(channel, ...place)}

@@ -1,29 +1,39 @@
 "use strict";
 // Why this number: the terms that it is the sum of, forward; what arrives at it from the loss and leaves, backward.
 
-/** A number of the network by name; it leads there. */
+/** A number of the network by name; it leads there. Of a flattened number the place in its map is shown too. */
 function NumberLink({ name, index }) {
-  return html`<button class="link number" onClick=${() => chooseNumber(name, index)}>${nameOf(name, index)}</button>`;
+  const { shape, kind } = stepOf(name), isFlat = shape.length === 1 && kind !== "Linear";
+  return html`<button class="link number" onClick=${() => chooseNumber(name, index)}>${nameOf(name, index)}</button>${
+    isFlat && html` <small>= ${nameOf(shownFlow().findLast((step) => step.shape.length === 3).name, index)}</small>`}`;
 }
 
+/** Terms of a sum as a table of bars around 0. */
+function Terms({ terms, first = 6 }) {
+  return html`<table class="terms"><${TermRows} ...${{ terms, first, limit: limitOfTerms(terms) }} /></table>`;
+}
+
+/** The largest size of the terms' values, never 0. */
+const limitOfTerms = (terms) => limitOf(terms.map(({ value }) => value));
+
 /**
- * Terms of a sum, the largest first, as bars around 0; those after the first are one row until they are opened.
+ * Rows of terms, the largest first; those after the first are one row until they are opened. `limit` is a full bar.
  *
  * A term is {label, text, value, colour}; label and text are functions, called only for terms that are shown.
  */
-function Terms({ terms, first = 6 }) {
+function TermRows({ title, terms, first, limit }) {
   const [isOpen, open] = useState(false);
   const sorted = [...terms].sort((one, other) => Math.abs(other.value) - Math.abs(one.value));
   const count = isOpen ? 200 : terms.length <= first + 2 ? terms.length : first, rest = sorted.slice(count);
-  const limit = Math.abs(sorted[0]?.value) || 1;
   const bar = (value, colour = value < 0 ? "diverging-0" : "diverging-4") => html`<b style=${`
     background: var(--${colour}); width: ${50 * Math.abs(value) / limit}%; ${value < 0 ? "right" : "left"}: 50%`}></b>`;
-  return html`<table class="terms"><tbody>${sorted.slice(0, count).map(({ label, text, value, colour }, row) => html`
+  return html`<tbody>${title && html`<tr><th scope="rowgroup" colspan="3"><h4>${title}</h4></th></tr>`}
+    ${sorted.slice(0, count).map(({ label, text, value, colour }, row) => html`
     <tr key=${row}><th scope="row">${label()} <span class="factors">${text?.()}</span></th>
       <td><i class="bar">${bar(value, colour)}</i></td><td class="number">${formatNumber(value)}</td></tr>`)}
     ${rest.length > 0 && html`<tr><th scope="row" colspan="2"><button class="link" disabled=${isOpen}
       onClick=${() => open(true)}>${rest.length} smaller ones</button></th>
-      <td class="number">${formatNumber(sumOfTerms(rest))}</td></tr>`}</tbody></table>`;
+      <td class="number">${formatNumber(sumOfTerms(rest))}</td></tr>`}</tbody>`;
 }
 
 const times = (one, other) => html`<span class="number">${formatNumber(one, 3)} × ${formatNumber(other, 3)}</span>`;
@@ -76,10 +86,11 @@ function KernelProducts({ step, index, reads }) {
   };
   const chooseWeight = ([, y, x]) => store.set({ weight: { key: `${name}.weight`, index: start + y * size + x } });
   const map = (title, numbers, onPick) => html`<div><h4>${title}</h4><${NumberMap} values=${numbers} onPick=${onPick}
-    shape=${[size, size]} cell=${innerWidth < 480 ? 30 : 40} label="${title}, input channel ${channel}" /></div>`;
+    shape=${[size, size]} cell=${innerWidth < 480 ? 30 : 40} label="${title}, input channel index ${channel}" /></div>`;
   const terms = order.map((input) => ({ value: sums[input], label: () => html`<button class="link"
-    aria-pressed=${input === channel} onClick=${() => choose(input)}>channel ${input}</button>` }));
-  return html`<h3>${count > 1 && `Input channel ${channel} of ${count} adds ${formatNumber(sums[channel])}: `}
+    aria-pressed=${input === channel} onClick=${() => choose(input)}>channel index ${input}</button>` }));
+  const title = `Input channel index ${channel} (0 to ${count - 1}) adds ${formatNumber(sums[channel])}: `;
+  return html`<h3>${count > 1 && title}
       ${count > 1 ? "window" : "Window"} × kernel</h3>
     <div class="products">${map(`window of ${source}`, window, follow)}<span>×</span>
       ${map("kernel", kernel, chooseWeight)}<span>=</span>
@@ -120,8 +131,13 @@ function BlockSum({ step, index, engine }) {
 
 /** What the loss makes of the chosen number: what arrives there, and what it hands back. */
 function Backward({ step, index }) {
-  const { name, kind, inputs } = step, gradient = gradientOf(name)[index], groups = arrivals(name, index);
-  const paths = groups.length === 2 && store.state.trace.pathGradients[groups[0].block];
+  const { name, kind, inputs } = step, gradient = gradientOf(name)[index];
+  const groups = arrivals(name, index).map(({ title, path, block, reader, factors }) => {
+    const terms = productTerms(reader, gradientOf(reader), factors), colour = PATHS[path]?.colour;
+    return { title, block, terms: terms.map((term) => ({ ...term, colour })) };
+  });
+  const block = groups.length === 2 ? groups[0].block : kind === "Sum" && step.block;
+  const limit = limitOfTerms(groups.flatMap(({ terms }) => terms));
   const reads = inputs.length ? KINDS[kind].reads(step, index) : [];
   const leaving = reads.map((term) => ({ value: gradient * term.factor, text: () => times(gradient, term.factor),
     label: () => inputs.map((source) => html`<${NumberLink} key=${source} name=${source} index=${term.index} /> `) }));
@@ -130,16 +146,14 @@ function Backward({ step, index }) {
       `${gradient > 0 ? "grow" : "fall"} by about ${formatNumber(Math.abs(gradient) / 100, 2)}`}.</p>
     ${!groups.length && html`<${LogitGradient} ...${{ name, index }} />`}
     ${groups.length > 0 && html`<h3>What arrives: gradient × factor of each number that was computed from this one</h3>
-      ${groups.map(({ title, path, reader, factors }) => html`<div key=${title}>
-        ${groups.length > 1 && html`<h4>${title}</h4>`}
-        ${factors.length ? html`<${Terms} first=${4} terms=${productTerms(reader, gradientOf(reader), factors)
-          .map((term) => ({ ...term, colour: PATHS[path]?.colour }))} />` :
-          html`<p class="quiet">Nothing: no number on this path was computed from this one.</p>`}</div>`)}
-      <${SumCheck} engine=${gradient} parts=${groups.map(({ title, reader, factors }) =>
-        ({ label: title, value: sumOfTerms(productTerms(reader, gradientOf(reader), factors)) }))} />`}
-    ${paths && html`<${PathMaps} ...${{ step, index, paths }} />`}
+      <table class="terms">${groups.map(({ title, terms }) => html`<${TermRows} key=${title} ...${{ terms, limit }}
+        first=${4} title=${terms.length ? groups.length > 1 && title :
+          `${title}: nothing, no number there was computed from this one`} />`)}</table>
+      <${SumCheck} engine=${gradient} parts=${groups.map(({ title, terms }) =>
+        ({ label: title, value: sumOfTerms(terms) }))} />`}
     ${reads.length > 0 && html`<h3>What leaves to ${inputs.length > 1 ? "both inputs" : "the input"}</h3>
       <${Terms} terms=${leaving} first=${4} />`}
+    ${block && html`<${PathMaps} ...${{ step, index, block }} />`}
     <${WeightGradient} key=${name} ...${{ step, index }} />`;
 }
 
@@ -154,23 +168,37 @@ function LogitGradient({ name, index }) {
     <${SumCheck} engine=${gradientOf(name)[index]} parts=${parts} />`;
 }
 
-/** A block's gradient as two maps: what reaches its input through the shortcut, and through the body. */
-function PathMaps({ step, index, paths }) {
-  const [channels, height, width] = mapShape(step.shape), [channel, ...pixel] = placeOf(index, step.shape);
-  const size = height * width, cell = Math.max(2, Math.floor(108 / Math.max(height, width)));
+/** Which path carries the gradient: what reaches a block's input through the shortcut, and through the body. */
+function PathMaps({ step, index, block }) {
+  const { inputs: [name] } = shownFlow().find((other) => other.block === block), { shape } = stepOf(name);
+  const [channels, height, width] = mapShape(shape), [chosen, ...pixel] = placeOf(index, step.shape);
+  const channel = Math.min(chosen, channels - 1), size = height * width;
+  const cell = Math.max(2, Math.floor(108 / Math.max(height, width)));
   const part = (values) => values ? values.subarray(channel * size, (channel + 1) * size) : new Float64Array(size);
+  const paths = store.state.trace.pathGradients[block], sizes = pathSizes(block);
   const maps = [...Object.entries(PATHS).map(([path, looks]) => ({ ...looks, values: paths[path] })),
-    { title: "g + F′(g)", values: gradientOf(step.name) }];
+    { title: "g + F′(g)", values: gradientOf(name) }];
   const limit = Math.max(...maps.map(({ values }) => limitOf(part(values))));
-  const sizes = maps.slice(0, 2).map(({ title, values, colour }) => ({ colour, label: () => title,
-    value: values ? normOf(values.subarray(0, channels * size)) : 0 }));
-  return html`<h3>Channel ${channel} of this gradient, by path</h3>
+  const terms = Object.entries(PATHS).map(([path, { title, colour }]) =>
+    ({ colour, label: () => title, value: sizes[path] }));
+  return html`<h3>Which path carries the gradient to ${name}, the input of ${block}?</h3>
+    <p>${comparison(sizes)} The size ‖ ‖ is the root of the sum of squares, over all channels.</p>
+    <${Terms} terms=${terms} />
+    <h4>Channel index ${channel} of each part</h4>
     <div class="products">${maps.map(({ title, values, colour }) => html`<div key=${title}>
       <h4 class=${colour}>${title}</h4>
-      <${NumberMap} label="${title}, channel ${channel}" ...${{ limit, cell }} values=${part(values)}
-        shape=${[height, width]} selected=${[0, ...pixel]} /></div>`)}</div>
-    <h4>Size ‖ ‖ of the gradient on each path, over all channels: the root of the sum of squares</h4>
-    <${Terms} terms=${sizes} />`;
+      <${NumberMap} label="${title}, channel index ${channel}" ...${{ limit, cell }} values=${part(values)}
+        shape=${[height, width]} selected=${name === step.name && [0, ...pixel]} /></div>`)}</div>`;
+}
+
+/** In a sentence, which path hands back more. */
+function comparison({ shortcut, body }) {
+  if (!shortcut && !body) return "No gradient comes by either path.";
+  const [more, less] = shortcut > body ? ["shortcut", "body"] : ["body", "shortcut"];
+  const [high, low] = [Math.max(shortcut, body), Math.min(shortcut, body)];
+  if (!low) return `All of it comes through the ${more}.`;
+  return `The ${more} carries ${formatNumber(high / low, 2)} times as much as the ${less}: ${formatNumber(high, 2)} ` +
+    `against ${formatNumber(low, 2)}.`;
 }
 
 /** The gradients of a layer's weights for the chosen output, and one of them as the sum that it is. */
