@@ -35,7 +35,7 @@ def test_notes_of_a_float64_run_are_none(trained: Model, whole: PageImages) -> N
 def test_notes_of_a_float32_run_name_rounding(trained: Model, whole: PageImages) -> None:
     assert notes(trained, whole, config={"dtype": "float32"}) == [
         "The run computed in float32. The page computes in float64, so numbers differ in rounding.",
-        "Rounding grows in a training: one in the page ends with other weights than the run's.",
+        "Rounding grows in a training: the weights of one in the page equal the run's to some decimal places.",
     ]
 
 
@@ -81,7 +81,7 @@ def test_notes_name_the_epoch_that_validation_chose(run: Model, whole: PageImage
 @pytest.mark.parametrize(
     ("seeds", "recipe", "expected"),
     [
-        ({3: 2, 0: 2}, {}, "The page has 2 seeds instead of 5: orders of 2 epochs take much room."),
+        ({3: 2, 0: 2}, {}, "The page has 2 seeds instead of 5: initial weights and orders of 2 epochs take much room."),
         (
             {3: 2},
             {"validation_fraction": 0.1},

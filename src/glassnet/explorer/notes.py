@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from glassnet.explorer.images import PageImages
 from glassnet.explorer.seeds import N_SEEDS
+from glassnet.formats import pluralize
 from glassnet.recipe import Recipe
 from glassnet.training import Model
 from glassnet.training.config import RunConfig
@@ -47,7 +48,7 @@ def _of_the_images(model: Model, config: RunConfig, images: PageImages) -> Itera
         yield (
             f"The page has {count:,} of {images.n_data:,} test images, of which up to half are misclassified ones. A "
             "training here starts from the run's weights and uses these images alone, so it shows how a step works and "
-            "not how well a network learns."
+            "not how well a network learns. Other networks and seeds would need all images, so there are none."
         )
     if contaminated := model.images.count_trained(images.test):
         were = "was" if contaminated == 1 else "were"
@@ -61,7 +62,7 @@ def _of_the_images(model: Model, config: RunConfig, images: PageImages) -> Itera
 
 def _of_the_training(config: RunConfig, recipe: Recipe) -> Iterator[str]:
     if config.dtype == "float32":
-        yield "Rounding grows in a training: one in the page ends with other weights than the run's."
+        yield "Rounding grows in a training: the weights of one in the page equal the run's to some decimal places."
     if recipe_augmentation(recipe):
         yield "The run trained on randomly changed images (augmentation). The page trains on the images as they are."
     if config.spec.dropout:
@@ -93,4 +94,5 @@ def _of_the_seeds(recipe: Recipe, seeds: dict[int, int]) -> Iterator[str]:
     if recipe.validation_fraction:
         yield "The page has one seed: with another one, other images would be held out."
     elif len(seeds) < N_SEEDS:
-        yield f"The page has {len(seeds)} seeds instead of {N_SEEDS}: orders of {recipe.epochs} epochs take much room."
+        count, length = pluralize(len(seeds), "seed"), pluralize(recipe.epochs, "epoch")
+        yield f"The page has {count} instead of {N_SEEDS}: initial weights and orders of {length} take much room."

@@ -35,3 +35,20 @@ def test_network_without_a_layer_cannot_have_its_bug(explore, digits_run) -> Non
         "flipped kernel",
         "forgotten mask",
     ]
+
+
+def test_reveal_keeps_what_the_check_found(explore, digits_run) -> None:
+    tab = explore(digits_run)
+    tab.get_by_role("tab", name="Break").click()
+    tab.get_by_text("A hidden one").click()
+    tab.get_by_role("button", name="Plant, train and check").click()
+    wait_until(tab, "store.state.breaking.rows.length > 0")
+    first = tab.evaluate("store.state.breaking.rows[0]")
+    tab.get_by_role("button", name="Reveal").click()
+    wait_until(tab, "!store.state.breaking.isRunning")
+    assert tab.evaluate("store.state.breaking.rows[0]") == first
+    keys = tab.evaluate("[...new Set(store.state.breaking.rows.map(({key}) => key))]")
+    assert keys == tab.evaluate("Object.keys(store.state.weights).reverse()")
+    panel = tab.get_by_role("tabpanel")
+    assert tab.evaluate("store.state.breaking.bugs[store.state.breaking.bug].sentence") in panel.inner_text()
+    assert panel.locator(".sum").count() == 1

@@ -115,3 +115,33 @@ def test_numbers_on_screen_add_up_while_the_network_trains(explore, digits_run) 
         assert "✗" not in tab.locator(".why").inner_text()
     tab.get_by_role("button", name="Pause").click()
     wait_until(tab, READY)
+
+
+def test_networks_that_died_are_said_with_a_remedy(explore, digits_run) -> None:
+    tab = open_panel(explore, digits_run)
+    tab.get_by_label("Train its plain twin").check()
+    wait_until(tab, "store.state.training.hasTwin && store.state.training.isReset")
+    tab.evaluate("setSetting('lr', 30)")
+    tab.get_by_role("button", name="One epoch").click()
+    wait_until(tab, f"{READY} && store.state.training.records.twin.length === 1")
+    text = tab.get_by_role("tabpanel").inner_text()
+    assert "No gradient reaches the first layer of the residual and the plain network" in text
+    assert "try a lower learning rate" in text
+    assert "Gradient norm" not in text  # a logarithm cannot show zeros
+    assert tab.get_by_role("img", name="Accuracy on the test images").locator("circle").count() == 2  # one epoch: dots
+
+
+def test_training_says_what_becomes_of_changes_and_the_trained_network_comes_back(explore, digits_run) -> None:
+    tab = open_panel(explore, digits_run)
+    tab.evaluate("toggleSkip('layer1.0')")
+    status = tab.locator(".panel p[role=status]")
+    assert "A training starts from the initial weights of seed 3, without your changes." in status.inner_text()
+    tab.get_by_role("button", name="One step").first.click()
+    wait_until(tab, READY)
+    assert "hold from the next step on" in status.inner_text()
+    assert tab.get_by_role("button", name="Continue").is_enabled()
+    tab.get_by_role("button", name="Restore the trained network").click()
+    wait_until(tab, "store.state.origin.kind === 'trained'")
+    trained = digits_run.network.state_dict()["fc.bias"][0]
+    assert tab.evaluate("store.state.weights['fc.bias'].data[0]") == trained
+    assert tab.get_by_role("button", name="Run").is_enabled()

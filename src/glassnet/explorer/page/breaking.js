@@ -97,11 +97,11 @@ function Break() {
   const series = [{ title: "without a bug", colour: "accent", points: losses.correct },
     { title: isHidden ? "with the hidden bug" : "with the bug", colour: "second", points: losses.broken }];
   return html`<h2>Plant a bug in the backward pass</h2>
-    <${Choice} label="Bug" value=${choice} onChange=${chooseBug} options=${options} />
+    <${Choice} label="Bug" value=${choice} onChange=${chooseBug} options=${options} disabled=${isRunning} />
     <p>${isHidden ? "One of these bugs, drawn at random. Where do the gradients begin to be wrong?" : sentence}</p>
     <div class="buttons">${isRunning ? html`<button class="main" onClick=${() => session.call("pause")}>Stop</button>`
       : html`<button class="main" onClick=${() => attempt(plantBug)}>Plant, train and check</button>`}
-      ${isHidden && html`<button onClick=${() => chooseBug(bug)}>Reveal</button>`}</div>
+      ${isHidden && html`<button onClick=${() => setBreaking({ choice: bug })}>Reveal</button>`}</div>
     <${Verdict} parameters=${parameters} isRunning=${isRunning} />
     <div class="columns halves">
       ${parameters.length > 0 && html`<div><h3>Each gradient against a central difference</h3>

@@ -181,17 +181,18 @@ function Slider({ label, value, min, max, step = 1, text = formatNumber, onInput
 }
 
 /** A few options, of which one is chosen: [{value, title}]. */
-function Choice({ label, options, value, onChange }) {
+function Choice({ label, options, value, onChange, disabled = false }) {
   const name = useMemo(() => `choice-${Choice.count = (Choice.count ?? 0) + 1}`, []);
-  return html`<fieldset class="choice"><legend>${label}</legend>${options.map((option) => html`
+  return html`<fieldset class="choice" disabled=${disabled}><legend>${label}</legend>${options.map((option) => html`
     <label key=${option.value}><input type="radio" name=${name} checked=${option.value === value}
       onChange=${() => onChange(option.value)} /><span>${option.title}</span></label>`)}</fieldset>`;
 }
 
 /** Lines over a common axis as SVG: series [{title, colour (a variable, such as "accent"), points: [[x, y], ...]}]. */
 function LineChart({ title, series, xLabel, yLabel, log = false, width = 420, height = 220 }) {
-  const chart = useRef(), left = 52, bottom = 34, top = 12, right = 12;
-  const points = series.flatMap((line) => line.points).filter(([, y]) => Number.isFinite(y) && (!log || y > 0));
+  const chart = useRef(), left = 66, bottom = 34, top = 12, right = 12;
+  const drawn = (line) => line.points.filter(([, y]) => Number.isFinite(y) && (!log || y > 0));
+  const points = series.flatMap(drawn);
   const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
   const range = (values, zero) => values.length ? [zero ? Math.min(0, ...values) : Math.min(...values),
     Math.max(...values)] : [0, 1];
@@ -199,22 +200,28 @@ function LineChart({ title, series, xLabel, yLabel, log = false, width = 420, he
   const [x0, x1] = range(xs), [y0, y1] = range(ys.map(level), !log);
   const x = (value) => left + (value - x0) / (x1 - x0 || 1) * (width - left - right);
   const y = (value) => height - bottom - (level(value) - y0) / (y1 - y0 || 1) * (height - bottom - top);
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => y0 + part * (y1 - y0)).map((value) => log ? 10 ** value : value);
+  const parts = y0 < y1 ? [0, 0.25, 0.5, 0.75, 1] : [0];
+  const ticks = parts.map((part) => y0 + part * (y1 - y0)).map((value) => log ? 10 ** value : value);
+  const zeros = ({ points: all }) => {  // a logarithm cannot show them
+    const count = log ? all.filter(([, value]) => value === 0).length : 0;
+    return count ? `: ${count} of ${all.length} are 0` : "";
+  };
   return html`<figure class="chart"><figcaption>${title}</figcaption>
     <svg ref=${chart} viewBox="0 0 ${width} ${height}" role="img" aria-label=${`${title}. ${series.map((line) =>
       `${line.title}: ${formatNumber(line.points.at(-1)?.[1])}`).join("; ")}`}>
     ${ticks.map((value) => html`<line class="rule" x1=${left} x2=${width - right} y1=${y(value)} y2=${y(value)} />
       <text x=${left - 6} y=${y(value) + 4} text-anchor="end">${formatNumber(value, 2)}</text>`)}
-    ${[x0, x1].map((value, end) => html`<text x=${x(value)} y=${height - bottom + 16}
+    ${[...new Set([x0, x1])].map((value, end) => html`<text x=${x(value)} y=${height - bottom + 16}
       text-anchor=${end ? "end" : "start"}>${formatNumber(value)}</text>`)}
     <text x=${(left + width - right) / 2} y=${height - 4} text-anchor="middle">${xLabel}</text>
     <text x="12" y=${(height - bottom + top) / 2} text-anchor="middle"
       transform="rotate(-90 12 ${(height - bottom + top) / 2})">${yLabel}</text>
-    ${series.map((line) => html`<polyline key=${line.title} fill="none" style="stroke: var(--${line.colour})"
-      points=${line.points.filter(([, value]) => Number.isFinite(value) && (!log || value > 0))
-        .map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ")} />`)}</svg>
+    ${series.map((line) => drawn(line).length === 1
+      ? drawn(line).map(([a, b]) => html`<circle cx=${x(a)} cy=${y(b)} r="4" style="fill: var(--${line.colour})" />`)
+      : html`<polyline key=${line.title} fill="none" style="stroke: var(--${line.colour})"
+        points=${drawn(line).map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ")} />`)}</svg>
     <p class="legend">${series.map((line) => html`<span key=${line.title}><i style="background: var(--${line.colour})">
-      </i>${line.title}</span>`)}</p><${SaveButtons} name=${title} target=${chart} /></figure>`;
+      </i>${line.title}${zeros(line)}</span>`)}</p><${SaveButtons} name=${title} target=${chart} /></figure>`;
 }
 
 /** Save what is inside a frame, an SVG or a canvas, as a file in the colours that it has now. */

@@ -80,9 +80,18 @@ async function attempt(action) {
   }
 }
 
+/** Show the run's own network with its trained weights again, as when the page was opened. */
+async function restoreRun() {
+  await session.call("pause");
+  setTraining({ ...NEW_TRAINING, hasTwin: false });
+  await chooseNetwork({ variant: 0, seed: store.state.config.seeds[0], weights: "trained" });
+}
+
+const isTrained = ({ training } = store.state) => training.records.main.length >= trainingRecipe().epochs;
+
 /** Take steps with each network: a number of them, to the end of an "epoch", or all. */
 async function trainFor(steps) {
-  if (!store.state.training.isReset) await resetTraining();
+  if (!store.state.training.isReset) await resetTraining({ isRunning: true });
   const { training: { settings, isPure }, weight } = store.state;
   setTraining({ isRunning: true, isPure: isPure && !isChangedByHand(), problem: null });
   store.replace({ origin: { kind: "other" } });
@@ -95,8 +104,7 @@ async function trainFor(steps) {
   } finally {
     setTraining({ isRunning: false });
     await refreshWeights({ origin: trainedOrigin() });
-    const isDone = store.state.training.records.main.length >= trainingRecipe().epochs;
-    if (isDone && isRunsOwn()) setTraining({ difference: await session.call("compare", {}) });
+    if (isTrained() && isRunsOwn()) setTraining({ difference: await session.call("compare", {}) });
   }
 }
 
@@ -180,30 +188,49 @@ function TrainingSettings() {
 }
 
 function TrainingButtons() {
-  const { training, config, seed, variant } = useStore("training", "seed", "variant");
-  const { isRunning, numbers, records, isReset, start, problem } = training;
+  const { training, config, seed, variant, origin } =
+    useStore("training", "seed", "variant", "origin", "edits", "changedWeights");
+  const { isRunning, numbers, isReset, start, problem } = training;
   const { epochs, optimizer, schedule } = trainingRecipe();
-  const isDone = records.main.length >= epochs, hasSeeds = config.variants[variant].seeds.length > 0;
+  const isDone = isTrained(), hasSeeds = config.variants[variant].seeds.length > 0;
   const button = (title, steps, kind) => html`<button class=${kind} disabled=${isRunning || isDone}
     onClick=${() => attempt(() => trainFor(steps))}>${title}</button>`;
   const from = hasSeeds && start === "initial" ? `the initial weights of seed ${seed}` : "the run's weights";
+  const changes = isChangedByHand() ? `, ${isReset ? "with" : "without"} your changes` : "";
   return html`<div class="buttons">
       ${isRunning ? html`<button class="main" onClick=${() => session.call("pause")}>Pause</button>`
-        : button("Run", Infinity, "main")}
+        : button(numbers && !isDone ? "Continue" : "Run", Infinity, "main")}
       ${button("One epoch", "epoch")}${button("One step", 1)}
-      <button disabled=${isRunning} onClick=${() => attempt(() => resetTraining())}>Reset</button></div>
+      <button disabled=${isRunning} onClick=${() => attempt(() => resetTraining())}>Reset</button>
+      ${origin.kind !== "trained" && html`<button disabled=${isRunning} onClick=${() => attempt(restoreRun)}>
+        Restore the trained network</button>`}</div>
     ${problem && html`<p class="problem" role="alert">${problem}</p>`}
     <p class="quiet" role="status">${numbers
       ? `Epoch ${numbers.epoch} of ${epochs}, step ${numbers.step} of ${numbers.stepsPerEpoch}: loss ` +
         `${formatNumber(numbers.loss)} at a learning rate of ${formatNumber(numbers.lr, 3)}.` +
-        `${isDone ? " Reset to train anew." : ""}`
-      : `${isReset ? "The network has" : "A training starts from"} ${from}. Optimizer ${optimizer}, schedule ` +
-        `${schedule}.`}</p>`;
+        (isDone ? " Reset to train anew." : " Settings that you change now hold from the next step on.")
+      : isRunning ? "The first step is being computed …"
+      : `${isReset ? "The network has" : "A training starts from"} ${from}${changes}. ` +
+        `Optimizer ${optimizer}, schedule ${schedule}.`}</p>`;
+}
+
+/** The kinds of the networks that train. */
+function kindsOfNetworks({ config, variant } = store.state) {
+  return config.variants[variant].skip ? ["residual", "plain"] : ["plain", "residual"];
+}
+
+/** Say which networks no longer learn: no gradient reaches their first layer. */
+function DeadNetworks() {
+  const { training: { norms } } = useStore("training", "variant"), networks = Object.keys(LEARNERS);
+  const dead = kindsOfNetworks().filter((_, index) => Object.values(norms[networks[index]] ?? {})[0] === 0);
+  return dead.length > 0 && html`<p class="problem" role="status">No gradient reaches the first layer of the
+    ${" "}${dead.join(" and the ")} network: the numbers behind a ReLU are all 0, and nothing more is learned. Reset,
+    and try a lower learning rate.</p>`;
 }
 
 function TrainingCharts() {
-  const { training: { losses, records, norms, hasTwin }, config, variant } = useStore("training", "variant");
-  const { skip } = config.variants[variant], kinds = skip ? ["residual", "plain"] : ["plain", "residual"];
+  const { training: { losses, records, norms, hasTwin }, config } = useStore("training", "variant");
+  const kinds = kindsOfNetworks();
   const line = (of) => Object.entries(LEARNERS).slice(0, hasTwin ? 2 : 1).map(([network, colour], index) =>
     ({ title: `${kinds[index]} network`, colour, points: of(network) }));
   const layers = Object.keys(norms.main ?? {}).filter((key) => store.state.weights[key]?.shape.length > 1);
@@ -211,12 +238,13 @@ function TrainingCharts() {
   const python = { title: "the Python run", colour: "shadow", points: accuracies(config.history) };
   const accuracy = line((network) => accuracies(records[network]));
   const profile = (network) => layers.map((key, index) => [index + 1, norms[network]?.[key]]);
+  const hasNorms = line(profile).some(({ points }) => points.some(([, norm]) => norm > 0));
   if (!losses.main.length) return null;
   return html`<div class="charts">
     <${LineChart} title="Loss" xLabel="step" yLabel="loss" series=${line((network) => losses[network])} />
     ${records.main.length > 0 && html`<${LineChart} title="Accuracy on the test images" xLabel="epoch" yLabel="accuracy"
       series=${isRunsOwn() ? [python, ...accuracy] : accuracy} />`}
-    ${layers.length > 0 && html`<${LineChart} title="Gradient norm of each layer's weights" log=${true}
+    ${hasNorms && html`<${LineChart} title="Gradient norm of each layer's weights" log=${true}
       xLabel="layer, from the first to the last" yLabel="norm" series=${line(profile)} />`}</div>`;
 }
 
@@ -231,7 +259,8 @@ function WeightUpdate() {
       onChange=${({ target }) => choose({ key: target.value, index: 0 })}>
       ${keys.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>
     <label>number <input type="number" min="0" max=${last} value=${index} onChange=${chooseIndex} /></label>
-    <button disabled=${isRunning} onClick=${() => attempt(() => trainFor(1))}>One step</button></p>
+    <button disabled=${isRunning || isTrained()} onClick=${() => attempt(() => trainFor(1))}>Train one step</button>
+    </p>
     ${update && html`<${UpdateTerms} update=${update} lr=${numbers.lr} />`}`;
 }
 
@@ -281,7 +310,7 @@ function Train() {
     if (!listenToTraining.done) listenToTraining();
   }, []);
   return html`<h2>Train it here</h2><${TrainedNetwork} /><${TrainingSettings} /><${TrainingButtons} />
-    <${SameAsPython} /><${TrainingCharts} /><${WeightUpdate} />`;
+    <${SameAsPython} /><${DeadNetworks} /><${TrainingCharts} /><${WeightUpdate} />`;
 }
 
 PANELS.push({ key: "train", title: "Train", component: Train });
