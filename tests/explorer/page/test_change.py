@@ -27,7 +27,7 @@ def test_changes_are_listed_undone_and_taken_back(explore, digits_run) -> None:
     seen = [before]
     tab.get_by_label("layer1.0", exact=True).click()
     seen.append(logits(tab))
-    tab.get_by_label("channel 1 of conv1", exact=True).click()
+    tab.get_by_label("channel index 1 of conv1", exact=True).click()
     seen.append(logits(tab))
     number = tab.locator("#panel input[type=number]")
     number.fill("16")
@@ -38,7 +38,7 @@ def test_changes_are_listed_undone_and_taken_back(explore, digits_run) -> None:
     seen.append(logits(tab))
     assert [text.partition(":")[0] for text in listed(tab)] == [
         "Skip connection of layer1.0",
-        "Channel 1 of conv1",
+        "Channel index 1 of conv1",
         "layer1.0.conv2.weight[0, 0, 0, 0]",
         "pixels[0, 0, 0]",
     ]
@@ -50,7 +50,7 @@ def test_changes_are_listed_undone_and_taken_back(explore, digits_run) -> None:
     for expected in seen[1:]:
         tab.get_by_text("Redo", exact=True).click()
         assert logits(tab) == expected
-    tab.get_by_label("Take back: Channel 1 of conv1: muted").click()
+    tab.get_by_label("Take back: Channel index 1 of conv1: muted").click()
     assert len(listed(tab)) == 3
     tab.get_by_text("Take all back").click()
     assert listed(tab) == []

@@ -121,7 +121,7 @@ def test_sum_says_which_path_carries_the_gradient(explore, digits_run) -> None:
       .map(([path, values]) => [path, Math.hypot(...values)]))""")
     more, less = sorted(sizes, key=sizes.get, reverse=True)
     text = tab.locator(".why").inner_text()
-    ratio = tab.evaluate("(ratio) => formatNumber(ratio, 2)", sizes[more] / sizes[less])
+    ratio = tab.evaluate("(ratio) => formatNumber(ratio, 3)", sizes[more] / sizes[less])
     assert f"The {more} carries {ratio} times as much as the {less}: " in text
     tab.evaluate("store.set({edits: {...NO_EDITS, skipsOff: new Set(['layer1.0'])}})")
     wait_until(tab, "document.querySelector('.why').innerText.includes('All of it comes through the body.')")

@@ -63,7 +63,7 @@ function listChanges({ edits, changedWeights, weights, image } = store.state) {
   const skips = [...edits.skipsOff].map((block) =>
     ({ text: `Skip connection of ${block}: off`, takeBack: () => toggleSkip(block) }));
   const channels = [...edits.muted].flatMap(([layer, muted]) => [...muted].map((channel) =>
-    ({ text: `Channel ${channel} of ${layer}: muted`, takeBack: () => toggleChannel(layer, channel) })));
+    ({ text: `Channel index ${channel} of ${layer}: muted`, takeBack: () => toggleChannel(layer, channel) })));
   const pixels = image.original ? [[PIXELS, image.tensor.data, image.original.tensor]] : [];
   const parameters = [...changedWeights].map(([key, values]) => [key, values, weights[key]]);
   const numbers = [...parameters, ...pixels].flatMap(([target, values, { shape, data }]) =>
@@ -145,12 +145,12 @@ function Switches() {
     ${!blocks.length && html`<p class="quiet">This network is plain: it has none.</p>`}
     <p class="buttons">${blocks.map((block) => html`<label key=${block} class="switch"><input type="checkbox"
       checked=${!edits.skipsOff.has(block)} onChange=${() => toggleSkip(block)} />${block}</label>`)}</p>
-    <h3>Channels</h3>
+    <h3>Channels, by index</h3>
     <p><label>Layer <select value=${name} onChange=${(event) => chooseLayer(event.target.value)}>
       ${steps.map((step) => html`<option key=${step.name} value=${step.name}>${step.name}</option>`)}
       </select></label></p>
     <p class="buttons">${range(count).map((channel) => html`<label key=${channel} class="switch"><input type="checkbox"
-      checked=${!muted.has(channel)} aria-label="channel ${channel} of ${name}"
+      checked=${!muted.has(channel)} aria-label="channel index ${channel} of ${name}"
       onChange=${() => toggleChannel(name, channel)} />${channel}</label>`)}</p>
     <p class="quiet">A channel without its mark is muted: all its numbers are 0.</p>`;
 }

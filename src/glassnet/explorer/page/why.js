@@ -197,8 +197,8 @@ function comparison({ shortcut, body }) {
   const [more, less] = shortcut > body ? ["shortcut", "body"] : ["body", "shortcut"];
   const [high, low] = [Math.max(shortcut, body), Math.min(shortcut, body)];
   if (!low) return `All of it comes through the ${more}.`;
-  return `The ${more} carries ${formatNumber(high / low, 2)} times as much as the ${less}: ${formatNumber(high, 2)} ` +
-    `against ${formatNumber(low, 2)}.`;
+  return `The ${more} carries ${formatNumber(high / low, 3)} times as much as the ${less}: ${formatNumber(high, 3)} ` +
+    `against ${formatNumber(low, 3)}.`;
 }
 
 /** The gradients of a layer's weights for the chosen output, and one of them as the sum that it is. */
