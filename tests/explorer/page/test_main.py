@@ -28,6 +28,19 @@ def test_click_on_a_map_explains_that_number(explore, digits_run) -> None:
     assert tab.locator("#why-title").inner_text().startswith(f"Why is layer1.0.sum[{channel}, 2, 5] = ")
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_class_names_stay_on_one_line(explore, photos_run, width: int) -> None:
+    tab = explore(photos_run, width)
+    tab.evaluate("""store.replace({config: {...store.state.config, classes: ["cat", "green-square", "n".repeat(60)]},
+      trace: {...store.state.trace}})""")
+    wait_until(tab, "document.querySelector('.prediction').innerText.includes('green-square')")
+    low, hyphen, long = tab.evaluate(
+        "[...document.querySelectorAll('.prediction th')].map((name) => name.offsetHeight)"
+    )
+    assert low == hyphen < long  # a name without end is broken
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_hover_explains_without_choosing(explore, digits_run) -> None:
     tab = explore(digits_run)
     chosen = tab.locator("#why-title").inner_text()
