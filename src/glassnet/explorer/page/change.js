@@ -127,8 +127,8 @@ function Effect() {
   };
   const count = (value) => `${(100 * value / total).toFixed(1)}% (${value} of ${total})`;
   return html`<h3>Effect</h3>
-    <p>Predicted class of ${original.title}: ${before && predicted(before)} before the changes, and${" "}
-      ${predicted(trace)} now.</p>
+    ${before && html`<p>Predicted class of ${original.title}: ${predicted(before)} before the changes, and${" "}
+      ${predicted(trace)} now.</p>`}
     ${total > 0 && html`<p><button disabled=${accuracy?.isBusy} onClick=${measure}>Measure test accuracy</button></p>
     <p aria-live="polite">${accuracy?.isBusy ? "The test images are being classified …" : accuracy && !isOld &&
       `Test accuracy: ${count(accuracy.counts[0])} before the changes, ${count(accuracy.counts[1])} now.`}</p>`}`;

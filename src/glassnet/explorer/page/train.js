@@ -148,6 +148,8 @@ function TrainedNetwork() {
   const blocks = depths.filter((text) => has({ blocks: JSON.parse(text) }));
   const norms = ["batch", "none"].filter((norm) => has({ norm }));
   const hasOther = has({ skip: !current.skip }) && current.seeds.length > 0;
+  // Most pages have 5; `variants` in Python leaves out those with too many weights.
+  const isShort = blocks.length > 1 && blocks.length < 5;
   return html`<div class="columns">
     ${hasOther && html`<${Choice} label="Connections" value=${current.skip} onChange=${(skip) => choose({ skip })}
       options=${[{ value: true, title: "residual" }, { value: false, title: "plain" }]} />`}
@@ -164,6 +166,7 @@ function TrainedNetwork() {
       onChange=${(value) => reset({ start: value, hasTwin: hasTwin && value === "initial" })}
       options=${[{ value: "initial", title: "initial weights" }, { value: "trained", title: "trained weights" }]} />`}
   </div>
+  ${isShort && html`<p class="quiet">Initial weights of networks with more blocks would make the page too large.</p>`}
   ${hasOther && html`<div class="buttons"><label class="switch"><input type="checkbox" checked=${hasTwin}
     disabled=${isRunning} onChange=${(event) => reset({ hasTwin: event.target.checked, start: "initial" })} />
     Train its ${current.skip ? "plain" : "residual"} twin beside it, from the same weights</label>
