@@ -61,8 +61,12 @@ def test_write_explorer_names_missing_data(run: Model) -> None:
     config = run.path / "config.json"
     text = config.read_text(encoding="utf-8").replace('"source": "digits"', '"source": "/nowhere/photos"')
     config.write_text(text, encoding="utf-8")
-    page, tensors = read_page(write_explorer(gn.load(run.path)).path)
-    assert page["run"]["notes"][0].startswith(f"The page has no images of the run. The data of {run.path} cannot be")
+    written = write_explorer(gn.load(run.path))
+    page, tensors = read_page(written.path)
+    assert written.missing == page["run"]["notes"][0]
+    assert written.missing == (
+        "The page has no images: /nowhere/photos is not there any more. Pass the data from where it is now (--data)."
+    )
     assert page["data"] == {"complete": False, "n_train": 0, "n_test": 0, "source": "photos"}
     assert page["seeds"] == []
     assert tensors["images.test"].shape == (0, 1, 8, 8)
@@ -143,6 +147,8 @@ def test_write_explorer_keeps_the_old_page_where_it_cannot_write(run: Model, tmp
     with pytest.raises(gn.GlassnetError, match=f"The page {tmp_path / 'folder'} cannot be written: Is a directory."):
         write_explorer(run, output=tmp_path / "folder")
     assert not [*tmp_path.glob("*.tmp"), *tmp_path.glob(".*.tmp")]
+    with pytest.raises(gn.GlassnetError, match="none must be a folder to write the page into. Got no such folder."):
+        write_explorer(run, output=tmp_path / "none/page.html")
 
 
 def test_explore_of_a_run_without_an_epoch_is_an_error(run: Model, tmp_path: Path) -> None:

@@ -20,6 +20,12 @@ def explore(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a live page of a run: one HTML file in which its network computes and learns, offline."""
-    path = gn.explore(run, data, output).path
+    """Write a live page of a run: one HTML file in which its network computes and learns, offline.
+
+    Networks of more than 1,000,000 parameters, and images of more than 64×64 pixels, are refused.
+    """
+    written = gn.explore(run, data, output)
+    path = written.path
+    if written.missing:
+        typer.echo(written.missing, err=True)
     show({"run": str(run), "page": str(path), "bytes": path.stat().st_size}, f"Page {path}", as_json)

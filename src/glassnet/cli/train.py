@@ -132,14 +132,15 @@ def train(
 
 
 def _page_lines(run: Path, report: str | None) -> list[str]:
-    """Return the lines about the report, and the command of the live page where the network fits into one."""
+    """Return the lines about the report, and the command of the live page, or why there is none."""
     from glassnet.measures.live_page import fits_live_page
     from glassnet.training.run_folder import RunFolder
 
     if report is None:
         return []
     fits = fits_live_page(ResNetSpec.from_dict(RunFolder(run).read_config()["spec"]))
-    return [f"Report {report}", *([f"Live   glassnet explore {shlex.quote(str(run))}"] if fits else [])]
+    live = f"glassnet explore {shlex.quote(str(run))}" if fits else "no page: the network or its images are too large"
+    return [f"Report {report}", f"Live   {live}"]
 
 
 def _check_network(network: Network, data: Dataset) -> None:

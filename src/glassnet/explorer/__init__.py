@@ -22,10 +22,11 @@ __all__ = ["Explorer", "write_explorer"]
 
 @dataclass(frozen=True, repr=False)
 class Explorer:
-    """The live page of a run, written at ``path``."""
+    """The live page of a run, written at ``path``; ``missing`` says why it has no images, empty if it has some."""
 
     path: Path
     title: str
+    missing: str = ""
 
     def __repr__(self) -> str:
         return f"Explorer({self.title}: {self.path})"
@@ -43,22 +44,31 @@ def write_explorer(model: Model, dataset: Dataset | None = None, output: Path | 
     :raises RunError: if the file cannot be written.
     """
     _check_size(model)
+    path = model.path / LIVE_PAGE if output is None else output
+    if not path.parent.is_dir():
+        raise RunError(f"{path.parent} must be a folder to write the page into. Got no such folder.")
     missing = ""
     if dataset is None:
         try:
             dataset = model.load_dataset()
         except GlassnetError as error:
-            missing = f"The page has no images of the run. {error}"
+            missing = _why_no_images(model, error)
     elif dataset.classes != model.classes:
         raise class_error(model.classes, dataset.classes)
-    path = model.path / LIVE_PAGE if output is None else output
     title = _title(model)
     html = render_page(title, build_payload(model, dataset, missing)).encode("utf-8", errors="replace")
     try:
         write_atomically(path, html)
     except OSError as error:
         raise RunError(f"The page {path} cannot be written: {error.strerror or error}.") from error
-    return Explorer(path, title)
+    return Explorer(path, title, missing)
+
+
+def _why_no_images(model: Model, error: GlassnetError) -> str:
+    source = Path(model.config["data"]["source"])
+    if source.is_absolute() and not source.exists():
+        return f"The page has no images: {source} is not there any more. Pass the data from where it is now (--data)."
+    return f"The page has no images of the run. {error}"
 
 
 def _title(model: Model) -> str:

@@ -121,7 +121,9 @@ class RunFiles:
         """
         if not self.config_path.is_file():
             received = "a path without config.json" if self.path.exists() else "nothing there"
-            raise RunError(f"{self.path} must be a run folder. Got {received}.")
+            inside = sorted(str(config.parent) for config in self.path.glob("*/config.json"))
+            remedy = f" Choose one of the runs inside: {', '.join(inside)}." if inside else ""
+            raise RunError(f"{self.path} must be a run folder. Got {received}.{remedy}")
         try:
             config = json.loads(self.config_path.read_text(encoding="utf-8"))
         except ValueError as error:

@@ -83,3 +83,25 @@ def test_edits_of_a_number_around_another_change_are_undone_apart(explore, digit
     tab = open_change(explore, digits_run)
     tab.evaluate("setNumber('fc.bias', 0, 1); toggleSkip('layer1.0'); setNumber('fc.bias', 0, 2); store.undo()")
     assert [text.rpartition(" ")[2] for text in listed(tab)] == ["off", "1"]
+
+
+def test_numbers_that_are_not_allowed_are_refused_in_words(explore, digits_run) -> None:
+    tab = open_change(explore, digits_run)
+    number = tab.locator("#panel input[type=number]")
+    for text, received in (("-99", "-99"), ("17", "17"), ("", "none")):
+        number.fill(text)
+        number.blur()
+        expected = f"pixels[0, 0, 0] must be a number from 0 to 16. Got {received}."
+        wait_until(tab, f"document.querySelector('[role=alert]')?.textContent === '{expected}'")
+    number.fill("16")
+    wait_until(tab, "document.querySelector('[role=alert]') === null")
+    assert listed(tab) == ["pixels[0, 0, 0]: 0 → 16"]
+
+
+def test_keys_undo_and_redo_changes(explore, digits_run) -> None:
+    tab = open_change(explore, digits_run)
+    tab.get_by_label("layer1.0", exact=True).click()
+    assert len(listed(tab)) == 1
+    for key, count in (("Control+z", 0), ("Control+y", 1), ("Control+z", 0), ("Control+Shift+z", 1)):
+        tab.keyboard.press(key)
+        wait_until(tab, f"listChanges().length === {count}")

@@ -58,15 +58,18 @@ def test_transparent_files_with_white_ink_are_read(explore, digits_run) -> None:
 
 def test_unreadable_file_is_one_sentence(explore, digits_run) -> None:
     tab = explore(digits_run)
+    tab.click("#tab-change")
     tab.evaluate(
         """const dataTransfer = new DataTransfer();
         dataTransfer.items.add(new File(["no image"], "note.png", {type: "image/png"}));
         document.body.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true}))"""
     )
     wait_until(tab, "document.querySelector('[role=alert]') !== null")
-    expected = "note.png must be an image that this browser can read. Got image/png."
-    assert tab.inner_text("[role=alert]") == expected
+    expected = "note.png must be an image that this browser can read. Got 8 bytes that it cannot decode."
+    assert tab.inner_text("#panel [role=alert]") == expected  # beside the button that opens files
     assert tab.evaluate("store.state.image.title") == "test image 0"
+    tab.evaluate("store.set({image: dataImage('test', 1)})")
+    wait_until(tab, "document.querySelector('[role=alert]') === null")
 
 
 def test_drawing_by_mouse_and_by_keyboard(explore, digits_run) -> None:
@@ -85,6 +88,7 @@ def test_drawing_by_mouse_and_by_keyboard(explore, digits_run) -> None:
     assert tab.evaluate("store.state.trace.probabilities.length") == 10
     tab.get_by_text("Undo stroke").click()
     assert tab.evaluate("store.state.image.problem") == "no ink was found"
+    wait_until(tab, "!document.body.innerText.includes('Predicted class')")  # of an empty field
     tab.focus(".field")
     for key in (" ", *["ArrowDown"] * 9, " ", "ArrowLeft"):
         tab.keyboard.press(key)
@@ -102,6 +106,11 @@ def test_images_of_the_run_come_with_errors_first(explore, digits_run) -> None:
     shown = [item for item in tab.locator(".images span").all_inner_texts() if "→" in item]
     assert shown == titles[: len(shown)]
     assert shown
+    tab.get_by_label("Class", exact=True).select_option(label="3")
+    wait_until(tab, "[...document.querySelectorAll('.images span')].every((item) => item.textContent.startsWith('3'))")
+    assert tab.locator(".images li").count() == min(40, (outcome.labels == 3).sum())
+    tab.get_by_label("Class", exact=True).select_option(label="all")
+    wait_until(tab, "document.querySelectorAll('.images li').length === 40")
     tab.locator(".images button").first.click()
     assert tab.evaluate("[store.state.image.split, store.state.image.index]") == ["test", int(wrong[0])]
     assert np.array_equal(np.rint(16 * seen_pixels(tab)), data.test.images[wrong[0]])

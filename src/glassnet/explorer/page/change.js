@@ -16,9 +16,16 @@ function editable(target, { image, weights, config } = store.state) {
   return { shape: weights[target].shape, values, limit: Math.max(1, 2 * limitOf(values)) };
 }
 
+/** Why a number cannot be set, or null: pixels have a range, weights need to be finite. */
+function refusalOf(target, index, text) {
+  const { shape, limit } = editable(target), value = text === "" ? NaN : Number(text), isPixel = target === PIXELS;
+  if (Number.isFinite(value) && (!isPixel || (value >= 0 && value <= limit))) return null;
+  const allowed = isPixel ? `a number from 0 to ${limit}` : "a finite number";
+  return `${target}${indicesOf(index, shape)} must be ${allowed}. Got ${text === "" ? "none" : text}.`;
+}
+
 /** Set one number of the image or of a parameter; edits of the same number in a row are one step to undo. */
 function setNumber(target, index, value) {
-  if (!Number.isFinite(value)) return;
   const values = Float64Array.from(editable(target).values);
   values[index] = value;
   const field = target === PIXELS ? "image" : "changedWeights", before = store.state[field];
@@ -35,7 +42,8 @@ function editedImage(image, data) {
   const original = image.original ?? image;
   if (original.tensor.data.every((value, index) => value === data[index])) return original;
   const { shape } = original.tensor;
-  return { ...original, tensor: { shape, data }, title: `${original.title}, edited`, index: null, original };
+  const title = `${original.title}, edited`;
+  return { ...original, tensor: { shape, data }, title, index: null, isEmpty: false, original };
 }
 
 function toggleSkip(block) {
@@ -127,8 +135,8 @@ function Effect() {
   };
   const count = (value) => `${(100 * value / total).toFixed(1)}% (${value} of ${total})`;
   return html`<h3>Effect</h3>
-    ${before && html`<p>Predicted class of ${original.title}: ${predicted(before)} before the changes, and${" "}
-      ${predicted(trace)} now.</p>`}
+    ${before && !original.isEmpty && html`<p>Predicted class of ${original.title}: ${" "}
+      ${predicted(before)} before the changes, and ${predicted(trace)} now.</p>`}
     ${total > 0 && html`<p><button disabled=${accuracy?.isBusy} onClick=${measure}>Measure test accuracy</button></p>
     <p aria-live="polite">${accuracy?.isBusy ? "The test images are being classified …" : accuracy && !isOld &&
       `Test accuracy: ${count(accuracy.counts[0])} before the changes, ${count(accuracy.counts[1])} now.`}</p>`}`;
@@ -155,6 +163,19 @@ function Switches() {
     <p class="quiet">A channel without its mark is muted: all its numbers are 0.</p>`;
 }
 
+/** A field for one number; what it refuses is said below it until the number changes. */
+function NumberField({ name, value, refuse, onInput }) {
+  const [refused, setRefused] = useState(null);
+  const input = ({ target }) => {
+    if (refuse(target.value)) return;  // perhaps the rest is still being typed
+    setRefused(null);
+    onInput(Number(target.value));
+  };
+  return html`<p class="buttons"><label>${name} <input type="number" step="any" value=${value} onInput=${input}
+      onChange=${({ target }) => setRefused({ text: refuse(target.value), value })} /></label></p>
+    ${refused?.text && refused.value === value && html`<p class="problem" role="alert">${refused.text}</p>`}`;
+}
+
 /** A pixel or a weight, chosen on its maps and set by a field or a slider. */
 function NumberEditor() {
   const { weights, weight, image } = useStore("weights", "changedWeights", "weight", "image");
@@ -179,11 +200,20 @@ function NumberEditor() {
     <${NumberMap} label="${target}: arrow keys choose a number" values=${values.subarray(start, start + group)}
       shape=${[shown, height, width]} limit=${limitOf(values)} selected=${place} maxCell=${36} maxHeight=${320}
       onPick=${([map, row, column]) => choose(start + (map * height + row) * width + column)} />
-    <p class="buttons"><label>${name} <input type="number" step="any" value=${values[index]}
-      onInput=${(event) => event.target.value !== "" && set(Number(event.target.value))} /></label></p>
+    <${NumberField} key=${name} name=${name} value=${values[index]} onInput=${set}
+      refuse=${(text) => refusalOf(target, index, text)} />
     <${Slider} label="Value" min=${target === PIXELS ? 0 : -limit} max=${limit} step=${limit / 200}
       value=${values[index]} onInput=${set} />`;
 }
+
+addEventListener("keydown", (event) => {  // Ctrl+Z and Ctrl+Y, outside fields that undo their own letters
+  const key = event.key.toLowerCase(), isRedo = key === "y" || (key === "z" && event.shiftKey);
+  const isOwn = event.defaultPrevented || event.target.matches?.("input[type=number], input[type=text]");
+  if (isOwn || !(event.ctrlKey || event.metaKey) || (key !== "z" && !isRedo)) return;
+  event.preventDefault();
+  if (isRedo) store.redo();
+  else store.undo();
+});
 
 function ChangePanel() {
   return html`<p>Every later number and the prediction follow a change at once.</p>

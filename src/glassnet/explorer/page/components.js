@@ -226,7 +226,8 @@ function LineChart({ title, series, xLabel, yLabel, log = false, width = 420, he
 
 /** Save what is inside a frame, an SVG or a canvas, as a file in the colours that it has now. */
 function SaveButtons({ name, target }) {
-  const file = (format) => `${name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "")}.${format}`;
+  const words = `${store.state.config.run.name} ${name}`.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-");
+  const file = (format) => `${words.replace(/^-|-$/g, "")}.${format}`;
   return html`<p class="save">${["SVG", "PNG"].map((format) => html`<button key=${format} class="link"
     aria-label="Save ${name} as ${format}" onClick=${async () => download(file(format.toLowerCase()),
       format === "SVG" ? asSvg(target.current) : await asPng(target.current))}>Save as ${format}</button>`)}</p>`;

@@ -19,7 +19,8 @@ function readImage(image, title) {
     data[(index % channels) * width * height + Math.floor(index / channels)] = level * scale / 255;
   });
   const steps = ink?.steps ?? `${image.width}×${image.height} pixels brought to ${width}×${height} (${input.fit})`;
-  return { tensor: { shape: [1, channels, height, width], data }, label: null, title, steps, problem: ink?.problem };
+  const tensor = { shape: [1, channels, height, width], data }, problem = ink?.problem;
+  return { tensor, label: null, title, steps, problem, isEmpty: problem === NO_INK };
 }
 
 /** Decode an image file without colour profiles, turned upright, and read it; transparent parts are paper. */
@@ -33,14 +34,15 @@ async function readFile(file) {
   return image.problem === NO_INK && isTransparent() ? readImage(onPaper(pixels, 0), file.name) : image;  // white ink
 }
 
-/** Show an image file that the reader chose or dropped. */
+/** Show an image file that the reader chose or dropped, or beside the button say why it cannot be shown. */
 async function openFile(file) {
-  if (!file) return;
+  if (!file || !store.state.config) return;
   try {
-    store.set({ image: await readFile(file), problem: null });
+    store.set({ image: await readFile(file) });
   } catch {
-    const kind = file.type || "a file of another kind";
-    store.set({ problem: `${file.name} must be an image that this browser can read. Got ${kind}.` });
+    const size = file.size === 1 ? "1 byte" : `${file.size.toLocaleString("en")} bytes`;
+    const text = `${file.name} must be an image that this browser can read. Got ${size} that it cannot decode.`;
+    store.replace({ panel: "draw", refusedFile: { text, image: store.state.image } });
   }
 }
 
@@ -111,6 +113,11 @@ function DrawingField() {
     const events = event.getCoalescedEvents?.() ?? [];
     extend((events.length ? events : [event]).map(place));
   };
+  const remove = (count) => {
+    drawing.strokes.splice(-count, count);
+    drawing.isDown = false;
+    update(true);
+  };
   const key = (event) => {
     const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (by) {
@@ -120,19 +127,18 @@ function DrawingField() {
       drawing.isDown = !drawing.isDown;
       if (drawing.isDown) begin(drawing.cursor);
       announce(drawing.isDown ? "Pen down" : "Pen up");
+    } else if (event.key === "z" && (event.ctrlKey || event.metaKey)) {
+      if (drawing.strokes.length) remove(1);
     } else return;
     event.preventDefault();
     setCursor(true);
     paint(true);
   };
-  const remove = (count) => {
-    drawing.strokes.splice(-count, count);
-    drawing.isDown = false;
-    update(true);
-  };
   return html`<div><canvas ref=${canvas} class="field" width=${FIELD} height=${FIELD} tabindex="0"
       role="application" aria-label="Drawing field. Arrow keys move the pen, the space bar puts it down and lifts it."
       onPointerDown=${down} onPointerMove=${move} onKeyDown=${key} onFocusOut=${() => setCursor(false)}></canvas>
+    <p class="quiet">Draw here with the mouse or a finger. By keyboard: arrow keys move the pen, the space bar puts it
+      down and lifts it.</p>
     <p class="buttons"><button onClick=${() => remove(1)}>Undo stroke</button>
       <button onClick=${() => remove(drawing.strokes.length)}>Clear</button></p></div>`;
 }
@@ -145,15 +151,32 @@ function SeenImage() {
     <${NumberMap} label="${image.title} as the network sees it" values=${data} shape=${shape.slice(1)}
       limit=${config.normalization.scale} maxCell=${30} minCell=${1} maxHeight=${240} />
     <p class="quiet">${image.title}${image.steps ? `: ${image.steps}` : ""}.</p>
-    <p>Predicted class: <strong>${config.classes[best]}</strong> (${(100 * probabilities[best]).toFixed(1)}%)</p>
+    ${!image.isEmpty && html`<p>Predicted class: <strong>${config.classes[best]}</strong> ${" "}
+      (${(100 * probabilities[best]).toFixed(1)}%)</p>`}
     ${image.problem && html`<p class="problem">This may not be one digit: ${image.problem}.</p>`}</div>`;
 }
 
-/** The images of a split with label and prediction, mistakes first. */
+/** A button that opens an image file; below it, the file that could not be read, until another image is shown. */
+function FileChooser() {
+  const { image, refusedFile } = useStore("image", "refusedFile"), input = useRef(), refusal = useRef();
+  const isRefused = refusedFile?.image === image;
+  useEffect(() => refusal.current?.scrollIntoView({ block: "nearest" }), [refusedFile]);
+  const choose = ({ target }) => {
+    openFile(target.files[0]);
+    target.value = "";  // the same file can be chosen again
+  };
+  return html`<p class="buttons"><button onClick=${() => input.current.click()}>Open an image file</button>
+      <input ref=${input} type="file" accept="image/*" hidden onChange=${choose} />
+      <span>or drop one anywhere on the page.</span></p>
+    ${isRefused && html`<p ref=${refusal} class="problem" role="alert">${refusedFile.text}</p>`}`;
+}
+
+/** The images of a split with label and prediction, mistakes first, of all classes or of one. */
 function ImageList() {
   const { image, config, weights, edits, changedWeights } = useStore("image", "weights", "edits", "changedWeights");
   const splits = ["test", "train"].filter((split) => dataset.labels[split].data.length);
   const [split, setSplit] = useState(splits[0]), [count, setCount] = useState(SHOWN_AT_ONCE);
+  const [shownClass, setClass] = useState(-1);  // -1: all
   const [, draw] = useState(0), key = [split, weights, edits, changedWeights];
   const isKnown = classified.key?.every((value, index) => value === key[index]);
   useEffect(() => {
@@ -166,11 +189,16 @@ function ImageList() {
   if (!split) return html`<p>This page has no images of the run's data.</p>`;
   const labels = dataset.labels[split].data, predicted = isKnown ? classified.predictions : null;
   const isWrong = (index) => Boolean(predicted) && predicted[index] !== labels[index];
-  const indices = [...labels.keys()].sort((a, b) => isWrong(b) - isWrong(a) || a - b);
-  const wrong = indices.filter(isWrong).length, name = (index) => config.classes[index];
+  const wrong = [...labels.keys()].filter(isWrong).length, name = (index) => config.classes[index];
+  const indices = [...labels.keys()].filter((index) => shownClass < 0 || labels[index] === shownClass)
+    .sort((a, b) => isWrong(b) - isWrong(a) || a - b);
   return html`<h3>Images of the run's data</h3>
     ${splits.length > 1 && html`<${Choice} label="Set" value=${split} onChange=${setSplit}
       options=${splits.map((value) => ({ value, title: value }))} />`}
+    <p><label>Class <select value=${shownClass} onChange=${(event) => setClass(Number(event.target.value))}>
+      <option value=${-1}>all</option>
+      ${config.classes.map((title, value) => html`<option key=${value} value=${value}>${title}</option>`)}
+      </select></label></p>
     <p>${predicted ? `The network classifies ${labels.length - wrong} of ${labels.length} images correctly.
       Errors come first, with label → predicted class.` : "The images are being classified …"}</p>
     <ul class="images">${indices.slice(0, count).map((index) => {
@@ -180,17 +208,18 @@ function ImageList() {
         onClick=${() => store.set({ image: dataImage(split, index) })}><${Photo} ...${dataImage(split, index)}
           white=${config.normalization.scale} size=${40} /><span>${title}</span></button></li>`;
     })}</ul>
+    ${!indices.length && html`<p class="quiet">This set has no image of this class.</p>`}
     ${count < indices.length &&
       html`<p><button onClick=${() => setCount(count + SHOWN_AT_ONCE)}>Show more</button></p>`}`;
 }
 
 function DrawPanel() {
   const { config } = useStore("config"), isDigits = config.input.kind === "digits";
-  return html`<p>${isDigits ? "Draw a digit, open an image file, or choose an image of the run's data." :
-      "Open an image file, or choose an image of the run's data."} Every number on this page follows.</p>
+  const ways = [...(isDigits ? ["draw a digit"] : []), "open an image file",
+    ...(config.data.n_test ? ["choose an image of the run's data"] : [])].join(", or ");
+  return html`<p>${ways[0].toUpperCase()}${ways.slice(1)}. Every number on this page follows.</p>
     <div class="columns">${isDigits && html`<${DrawingField} />`}<${SeenImage} /></div>
-    <p><label>Image file, chosen or dropped anywhere on the page: <input type="file" accept="image/*"
-      onChange=${(event) => openFile(event.target.files[0])} /></label></p>
+    <${FileChooser} />
     <p class="quiet">Nothing leaves this page. A file is read as glassnet predict reads it; only the pixels of JPEG
       files differ slightly, since the browser decodes them.</p>
     <${ImageList} />`;

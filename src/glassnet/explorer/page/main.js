@@ -32,6 +32,8 @@ function Prediction() {
   if (classes.length > 12) shown.sort((one, other) => probabilities[other] - probabilities[one]).splice(12);
   const label = image.label === null ? ", without a label" : image.label === predicted ?
     `; its label is ${classes[predicted]} too` : html`; its label is <strong>${classes[image.label]}</strong>`;
+  if (image.isEmpty) return html`<section class="prediction"><h2>Nothing to classify yet</h2>
+    <p class="quiet">Draw, or open an image file, under Draw.</p></section>`;
   return html`<section class="prediction" aria-labelledby="prediction-title">
     <${Photo} ...${image} white=${normalization.scale} />
     <div><h2 id="prediction-title">Predicted class: ${classes[predicted]}</h2>
@@ -71,7 +73,7 @@ function App() {
 /** An image of zeros, for a page without images. */
 function blankImage({ input: { size, channels } }) {
   const tensor = { shape: [1, channels, ...size], data: new Float64Array(channels * product(size)) };
-  return { tensor, label: null, title: "blank image" };
+  return { tensor, label: null, title: "blank image", isEmpty: true };
 }
 
 /** Unpack the data, start the worker, and show the first test image. */

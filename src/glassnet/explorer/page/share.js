@@ -123,7 +123,13 @@ function toSafetensors(state) {
   return new Blob([start, ...parts], { type: "application/octet-stream" });
 }
 
-const PICTURES = [["The network", ".picture > div"], ["The maps", ".maps .map"], ["The image", ".photo"]];
+/** The parts of the page that can be saved, [title, selector]; the titles say what is shown and name the files. */
+function pictures({ config, variant, layer, direction, image, edits, changedWeights }) {
+  const changed = edits.skipsOff.size + edits.muted.size + changedWeights.size ? ", changed" : "";
+  const maps = `${direction === "gradient" ? "Gradients" : "Maps"} of ${layer} for ${image.title}${changed}`;
+  return [[`Network: ${config.variants[variant].title}${changed}`, ".picture > div"], [maps, ".maps .map"],
+    ...(image.isEmpty ? [] : [[`Image: ${image.title}`, ".photo"]])];
+}
 
 /** A part of the page that is looked up when it is saved. */
 const partOfPage = (selector) => ({ get current() { return document.querySelector(selector); } });
@@ -149,7 +155,7 @@ function SharePanel() {
       <span aria-live="polite">${copied === text ? "Copied." : ""}</span></p>
     <pre class="code" tabindex="0" aria-label="Python" ref=${code}>${text}</pre>
     <h3>Pictures</h3>
-    ${PICTURES.map(([name, selector]) => html`<div class="buttons" key=${name}><span>${name}</span>
+    ${pictures(state).map(([name, selector]) => html`<div class="buttons" key=${name}><span>${name}</span>
       <${SaveButtons} name=${name} target=${partOfPage(selector)} /></div>`)}`;
 }
 

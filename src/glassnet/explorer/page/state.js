@@ -107,7 +107,7 @@ const store = new Store({
   variant: 0,  // its place in config.variants
   seed: null,
   network: "main",
-  image: null,  // {tensor: {shape: [1, C, H, W], data: 0..255}, label, title, edited}
+  image: null,  // {tensor: {shape: [1, C, H, W], data: 0..255}, label, title, isEmpty: nothing is on it}
   batch: [],  // more images of the same kind, whose gradients are added to the image's
   edits: NO_EDITS,
   changedWeights: new Map(),  // key -> Float64Array, where it differs from the network's own
@@ -123,6 +123,7 @@ const store = new Store({
   panel: "look",
   dark: darkScheme.matches,
   problem: null,  // a sentence for the reader
+  refusedFile: null,  // {text, image}: an image file that could not be read, and the image shown then
 });
 
 /** The fields of the store that a component shows; it is drawn again when one of them changes. */
