@@ -106,10 +106,10 @@ def test_images_of_the_run_come_with_errors_first(explore, digits_run) -> None:
     shown = [item for item in tab.locator(".images span").all_inner_texts() if "→" in item]
     assert shown == titles[: len(shown)]
     assert shown
-    tab.get_by_label("Class", exact=True).select_option(label="3")
+    tab.locator("#panel select").select_option(label="3")
     wait_until(tab, "[...document.querySelectorAll('.images span')].every((item) => item.textContent.startsWith('3'))")
     assert tab.locator(".images li").count() == min(40, (outcome.labels == 3).sum())
-    tab.get_by_label("Class", exact=True).select_option(label="all")
+    tab.locator("#panel select").select_option(label="all")
     wait_until(tab, "document.querySelectorAll('.images li').length === 40")
     tab.locator(".images button").first.click()
     assert tab.evaluate("[store.state.image.split, store.state.image.index]") == ["test", int(wrong[0])]
