@@ -103,7 +103,8 @@ def test_gradient_of_a_blocks_input_comes_by_two_paths(explore, digits_run) -> N
 
 def test_bars_of_both_paths_have_one_scale(explore, digits_run) -> None:
     tab = explore(digits_run)
-    tab.evaluate("store.set({direction: 'gradient'}); chooseNumber('relu', 200)")
+    tab.evaluate("""store.set({direction: 'gradient'}); chooseNumber('relu',
+      indexOfLargest(store.state.trace.pathGradients['layer1.0'].shortcut))""")
     bars = tab.evaluate("""[...document.querySelector(".why .terms").querySelectorAll("tr:has(.bar)")].map((row) => [
       Number(row.lastElementChild.innerText.replace("−", "-").replace("−", "-")),
       row.querySelector("b").getBoundingClientRect().width, row.querySelector(".bar").getBoundingClientRect().left])""")
