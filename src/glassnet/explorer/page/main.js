@@ -32,8 +32,8 @@ function Prediction() {
   if (classes.length > 12) shown.sort((one, other) => probabilities[other] - probabilities[one]).splice(12);
   const label = image.label === null ? ", without a label" : image.label === predicted ?
     `; its label is ${classes[predicted]} too` : html`; its label is <strong>${classes[image.label]}</strong>`;
-  if (image.isEmpty) return html`<section class="prediction"><h2>Nothing to classify yet</h2>
-    <p class="quiet">Draw, or open an image file, under Draw.</p></section>`;
+  if (image.isEmpty) return html`<section class="prediction"><div><h2>Nothing to classify yet</h2>
+    <p class="quiet">The tab Draw takes an image.</p></div></section>`;
   return html`<section class="prediction" aria-labelledby="prediction-title">
     <${Photo} ...${image} white=${normalization.scale} />
     <div><h2 id="prediction-title">Predicted class: ${classes[predicted]}</h2>
