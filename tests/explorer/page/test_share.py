@@ -94,10 +94,15 @@ def test_python_of_a_training_on_the_page(explore, digits_run, tmp_path, monkeyp
 
 def test_pictures_are_saved_as_svg_and_png(explore, digits_run, tmp_path) -> None:
     tab = open_share(explore, digits_run)
-    for name in ("network", "maps", "image"):
+    titles = {
+        "Network: residual, 1 block, without normalization": "digits-network-residual-1-block-without-normalization",
+        "Maps of conv1 for test image 0": "digits-maps-of-conv1-for-test-image-0",
+        "Image: test image 0": "digits-image-test-image-0",
+    }
+    for title, name in titles.items():
         for kind, start in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
             with tab.expect_download() as download:
-                tab.get_by_label(f"Save The {name} as {kind}").click()
+                tab.get_by_label(f"Save {title} as {kind}").click()
             download.value.save_as(tmp_path / "picture")
-            assert download.value.suggested_filename == f"the-{name}.{kind.lower()}"
+            assert download.value.suggested_filename == f"{name}.{kind.lower()}"
             assert (tmp_path / "picture").read_bytes().startswith(start)
