@@ -61,6 +61,13 @@ def test_the_recipe_for_fine_tuning_has_many_small_batches() -> None:
     assert get_recipe("resnet20", "finetune") == default.replace(lr=0.05, batch_size=16, epochs=30)
 
 
+def test_the_recipes_of_8_and_26_epochs_differ_from_the_default_as_measured() -> None:
+    tuned = get_recipe("resnet20").replace(batch_size=64, weight_decay=5e-4, schedule="cosine", warmup=1)
+    quick = tuned.replace(epochs=8, augment="flip", translate=0.0625, label_smoothing=0.1)
+    assert get_recipe("resnet20", "quick") == quick
+    assert get_recipe("resnet20", "best") == tuned.replace(epochs=26)
+
+
 def test_every_preset_has_recipes_that_can_be_made() -> None:
     assert list(RECIPES) == list(PRESETS)
     for preset, named in RECIPES.items():
