@@ -84,7 +84,7 @@ def test_apply_takes_strided_images():
 
 def test_apply_raises_for_other_channels_dtypes_and_shapes():
     measured = Normalization(255.0, (0.5,), (0.5,))
-    with pytest.raises(DataError, match=r"images must have 1 channel\(s\), as the normalization has\. Got 3\."):
+    with pytest.raises(DataError, match=r"images must have 1 channel, as the normalization has\. Got 3\."):
         measured.apply(make_images())
     with pytest.raises(DataError, match=r"images must be uint8 \(N, H, W, C\)\. Got float64 of shape \(2, 2, 2, 1\)\."):
         measured.apply(np.zeros((2, 2, 2, 1)))

@@ -116,7 +116,7 @@ def test_summary_compares_the_parameters(compare_fakes):
 
 def test_summary_names_an_unfinished_run(compare_fakes):
     summary = text(compare_fakes(fake_run("a", seconds=(1.0,)), fake_run("b")))
-    assert "“a” is not finished: 1 of 2 epochs are recorded." in summary
+    assert "“a” is not finished: 1 of 2 epochs is recorded." in summary
     assert "“b” is not finished" not in summary
 
 

@@ -214,7 +214,7 @@ def test_summary_says_that_a_run_is_not_finished(run, digits_data):
     run.history[:] = run.history[:1]
     page = build_page(run, digits_data)
     assert "for 1 epoch on" in page.summary[0]
-    assert "The run is not finished: 1 of 2 epochs are recorded." in page.summary
+    assert "The run is not finished: 1 of 2 epochs is recorded." in page.summary
     render(page)
 
 

@@ -130,6 +130,6 @@ class TestEvaluationData:
 
     def test_a_size_that_is_not_the_runs(self, model: gn.Model) -> None:
         with pytest.raises(
-            ConfigError, match=r"run takes images of 8×8, 3 channel\(s\): channels must be 1, as the images"
+            ConfigError, match=r"run takes images of 8×8, 3 channels: channels must be 1, as the images"
         ):
             evaluation_data(model, "digits")

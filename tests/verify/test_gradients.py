@@ -337,7 +337,7 @@ def test_check_network_counts_redraws_and_raises_for_too_many() -> None:
     report = check_network(network, images, labels, eps=1e-2)  # so wide a difference crosses some
     assert report.redraws > 0
     assert {row.tensor for row in report.rows} == {"input", *(name for name, _ in network.named_parameters())}
-    with pytest.raises(GlassnetError, match=r"must compare 1 points of .* Got 0 in 10 draws\. .* an eps below 10\."):
+    with pytest.raises(GlassnetError, match=r"must compare 1 point of .* Got 0 in 10 draws\. .* an eps below 10\."):
         check_network(network, images, labels, eps=10)
 
 
@@ -417,7 +417,7 @@ def test_check_network_raises_for_too_few_directions() -> None:
 
 
 def test_check_layer_raises_for_a_tensor_without_entries() -> None:
-    with pytest.raises(GlassnetError, match=r"must compare 1 points of input .* Got 0 in 0 draws"):
+    with pytest.raises(GlassnetError, match=r"must compare 1 point of input .* Got 0 in 0 draws"):
         check_layer(nn.ReLU(), (0, 3))
 
 

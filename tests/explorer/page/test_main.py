@@ -83,7 +83,7 @@ def test_page_without_images_starts_with_a_blank_one(explore, photos_run, tmp_pa
     tab = explore(tmp_path / "page.html")
     text = tab.locator("main").inner_text()
     assert "The page has no images of the run." in text
-    assert "blank image, without a label" in text
+    assert "Nothing to classify yet" in text
     assert tab.evaluate("store.state.trace.outputs.input.shape") == [1, 3, 16, 24]
 
 

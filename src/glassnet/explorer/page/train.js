@@ -62,13 +62,15 @@ function trainedOrigin({ training, config, seed } = store.state) {
 async function resetTraining({ variant = store.state.variant, seed = store.state.seed, ...changes } = {}) {
   await session.call("pause");
   const { seeds } = store.state.config.variants[variant], chosen = seeds.includes(seed) ? seed : seeds[0] ?? seed;
-  setTraining({ ...NEW_TRAINING, ...changes, isReset: true });
+  setTraining({ ...NEW_TRAINING, ...changes });
   const start = seeds.length && (variant || store.state.training.start === "initial") ? "initial" : "trained";
   setTraining({ start });
   await chooseNetwork({ variant, seed: chosen, weights: start });
-  const twin = variantWith({ skip: !store.state.config.variants[variant].skip });
-  if (!store.state.training.hasTwin) return;
-  await session.call("choose", { network: "twin", variant: twin, seed: chosen, weights: "initial" });
+  if (store.state.training.hasTwin) {
+    const twin = variantWith({ skip: !store.state.config.variants[variant].skip });
+    await session.call("choose", { network: "twin", variant: twin, seed: chosen, weights: "initial" });
+  }
+  setTraining({ isReset: true });
 }
 
 /** Run a reaction to the reader's hand; what fails is shown. */
