@@ -24,6 +24,14 @@ def test_select_images_takes_all_digits(trained: Model, digits_data: gn.Dataset)
     assert (len(images.train), len(images.test), images.n_data) == (1347, 450, 450)
 
 
+def test_select_images_takes_a_sample_where_the_network_is_large(
+    trained: Model, digits_data: gn.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glassnet.explorer.images.MAX_PARAMETERS", trained.network.parameter_count - 1)
+    images = select_images(trained, digits_data, gn.Recipe())
+    assert (len(images.train), len(images.test), images.is_complete) == (0, N_SAMPLED, False)
+
+
 def test_select_images_leaves_out_those_held_out_for_validation(trained: Model, digits_data: gn.Dataset) -> None:
     recipe = gn.Recipe(validation_fraction=0.2, seed=5)
     images = select_images(trained, digits_data, recipe)
