@@ -1,5 +1,5 @@
 "use strict";
-// What is on screen, to take along: as Python that computes the same numbers, as pictures, as weights, and as a link.
+// What is on screen, to take along: as Python that computes the same numbers, as pictures, and as weights.
 
 const LITERALS = 256;  // numbers that are written out in Python; more are written in base64
 
