@@ -27,7 +27,7 @@ def test_select_images_takes_all_digits(trained: Model, digits_data: gn.Dataset)
 def test_select_images_takes_a_sample_where_the_network_is_large(
     trained: Model, digits_data: gn.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glassnet.explorer.images.MAX_PARAMETERS", trained.network.parameter_count - 1)
+    monkeypatch.setattr("glassnet.explorer.images.MAX_TRAINED", trained.network.parameter_count - 1)
     images = select_images(trained, digits_data, gn.Recipe())
     assert (len(images.train), len(images.test), images.is_complete) == (0, N_SAMPLED, False)
 

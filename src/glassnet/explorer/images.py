@@ -14,7 +14,8 @@ from glassnet.recipe import Recipe
 from glassnet.training import Model
 from glassnet.training.loop import split_validation
 
-MAX_PIXEL_BYTES, MAX_PARAMETERS = 300_000, 58_000  # of data that travels whole, and of the network that it trains
+MAX_PIXEL_BYTES = 300_000  # of data that travels whole
+MAX_TRAINED = 58_000  # parameters of a network that such data trains
 N_SAMPLED, N_CLASSIFIED = 64, 2048  # test images of larger data, and how many are classified to find errors among them
 
 
@@ -41,7 +42,7 @@ class PageImages:
 def select_images(model: Model, dataset: Dataset | None, recipe: Recipe) -> PageImages:
     """Return the images of the page.
 
-    Data of at most ``MAX_PIXEL_BYTES`` travels whole with a network of at most ``MAX_PARAMETERS``, since its initial
+    Data of at most ``MAX_PIXEL_BYTES`` travels whole with a network of at most ``MAX_TRAINED``, since its initial
     weights then travel, too: the images that the run's steps used, without those held out for validation, and all test
     images. Of other data, and of data that is not the run's, the page has ``N_SAMPLED`` test images. Half of them are
     misclassified, if there are as many: the most confident errors, which come first.
@@ -54,7 +55,7 @@ def select_images(model: Model, dataset: Dataset | None, recipe: Recipe) -> Page
     is_other = dataset.fingerprint != model.config["data"]["fingerprint"]
     n_data, scale = len(dataset.test), dataset.scale
     is_small = dataset.train.nbytes + dataset.test.nbytes <= MAX_PIXEL_BYTES
-    if not is_other and is_small and model.network.parameter_count <= MAX_PARAMETERS:
+    if not is_other and is_small and model.network.parameter_count <= MAX_TRAINED:
         return PageImages(split_validation(dataset, recipe)[0], dataset.test, n_data, scale, is_complete=True)
     sample = _errors_first(model, dataset)
     return PageImages(none, sample, n_data, scale, is_complete=False, is_other=is_other)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from glassnet.explorer.images import PageImages
 from glassnet.explorer.seeds import N_SEEDS
-from glassnet.formats import pluralize
+from glassnet.formats import agree, pluralize
 from glassnet.recipe import Recipe
 from glassnet.training import Model
 from glassnet.training.config import RunConfig
@@ -51,10 +51,9 @@ def _of_the_images(model: Model, config: RunConfig, images: PageImages) -> Itera
             "not how well a network learns. Other networks and seeds would need all images, so there are none."
         )
     if contaminated := model.images.count_trained(images.test):
-        were = "was" if contaminated == 1 else "were"
         yield (
-            f"{contaminated:,} of the {count:,} test images {were} trained on, by this run or by one that its weights "
-            "come from, so the accuracy on them is no test accuracy."
+            f"{contaminated:,} of the {count:,} test images {agree(contaminated, 'was', 'were')} trained on, by this "
+            "run or by one that its weights come from, so the accuracy on them is no test accuracy."
         )
     if config.recipe is None:
         yield "The weights were imported. The page trains with the default recipe of the preset."
