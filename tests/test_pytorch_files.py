@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 
 from glassnet.errors import DataError
-from glassnet.progress import Progress, show_progress
+from glassnet.progress import show_progress
 from glassnet.pytorch_files import load_state_dict
+from tests.recorded_log import Log
 
 torch = pytest.importorskip("torch")
 STATE = {"conv1.weight": torch.arange(3.0)}
-
-
-class Log(Progress):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log(self, line: str) -> None:
-        self.lines.append(line)
 
 
 def read(path: Path, content: Any, **options: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from glassnet.errors import ConfigError, DataError, GlassnetError, RunError
 from glassnet.progress import Progress
 from glassnet.training import RunFolder
 from glassnet.weights import save_tensors
+from tests.recorded_log import Log
 from tests.training.runs import train
 
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -98,14 +99,6 @@ def test_refusals_write_nothing(
     with pytest.raises(error, match=message):
         gn.import_weights(weights, run=tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
-
-
-class Log(Progress):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log(self, line: str) -> None:
-        self.lines.append(line)
 
 
 def test_import_weights_recognizes_the_model(weights: Path, tmp_path: Path) -> None:

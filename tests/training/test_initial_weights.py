@@ -12,6 +12,7 @@ from glassnet.errors import ConfigError, DataError, RunError
 from glassnet.progress import Progress
 from glassnet.training.config import RunConfig
 from glassnet.weights import save_tensors
+from tests.recorded_log import Log
 from tests.training.runs import train, untimed
 
 
@@ -28,14 +29,6 @@ def odd(digits: gn.Dataset) -> gn.Dataset:
     images, labels = digits.train.images * 15, digits.train.labels % 2
     test_images, test_labels = digits.test.images * 15, digits.test.labels % 2
     return gn.Dataset(images, labels, ["even", "odd"], test_images=test_images, test_labels=test_labels)
-
-
-class Log(Progress):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log(self, line: str) -> None:
-        self.lines.append(line)
 
 
 def tune(data: gn.Dataset, run: Path, **changes: Any) -> gn.Run:

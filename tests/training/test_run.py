@@ -9,19 +9,9 @@ import pytest
 
 import glassnet as gn
 from glassnet.errors import ConfigError
-from glassnet.progress import Progress
 from glassnet.training.run_folder import RunFolder
+from tests.recorded_log import Log
 from tests.training.runs import dataset, pool, train
-
-
-class Log(Progress):
-    """Keeps the log lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log(self, message: str) -> None:
-        self.lines.append(message)
 
 
 def table_of(run: Path) -> dict[str, list[str]]:

@@ -23,7 +23,8 @@ from glassnet.data.cache.stored_images import StoredImages
 from glassnet.data.files import image_file
 from glassnet.data.images import decode_processes
 from glassnet.errors import DataError
-from glassnet.progress import Progress, show_progress
+from glassnet.progress import show_progress
+from tests.recorded_log import Log
 
 OPTIONS = {"image_size": 8, "max_unreadable": 0.5}
 
@@ -93,14 +94,6 @@ def load_from_memory(source, monkeypatch, **options):
     with monkeypatch.context() as patch:
         patch.setattr(decoding, "CACHED_FILES", 10**9)
         return parts(load_data(source, **OPTIONS | options))
-
-
-class Log(Progress):
-    def __init__(self):
-        self.lines = []
-
-    def log(self, line):
-        self.lines.append(line)
 
 
 def load(source, **options):

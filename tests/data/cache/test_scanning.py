@@ -6,16 +6,9 @@ from glassnet.data.cache.record_file import RecordFile
 from glassnet.data.cache.scan_store import ScanStore
 from glassnet.data.cache.scanning import Scanning
 from glassnet.data.images.scan import scan_images
-from glassnet.progress import Progress, show_progress
+from glassnet.progress import show_progress
 from tests.data.cache.filled_store import fill_store
-
-
-class Log(Progress):
-    def __init__(self):
-        self.lines = []
-
-    def log(self, line):
-        self.lines.append(line)
+from tests.recorded_log import Log
 
 
 @pytest.fixture

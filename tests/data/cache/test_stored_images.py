@@ -4,16 +4,9 @@ import pytest
 from glassnet.data.cache.pixel_writer import sum_pixels
 from glassnet.data.cache.stored_images import StoredImages
 from glassnet.errors import DataError
-from glassnet.progress import Progress, show_progress
+from glassnet.progress import show_progress
 from tests.data.cache.filled_store import PIXELS, damage, fill_store
-
-
-class Log(Progress):
-    def __init__(self):
-        self.lines = []
-
-    def log(self, line):
-        self.lines.append(line)
+from tests.recorded_log import Log
 
 
 @pytest.fixture
