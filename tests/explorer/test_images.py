@@ -24,10 +24,13 @@ def test_select_images_takes_all_digits(trained: Model, digits_data: gn.Dataset)
     assert (len(images.train), len(images.test), images.n_data) == (1347, 450, 450)
 
 
-def test_select_images_takes_a_sample_where_the_network_is_large(
-    trained: Model, digits_data: gn.Dataset, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("limit", "most"), [("MAX_TRAINED", 2538), ("MAX_PIXEL_BYTES", 1797 * 64)])
+def test_select_images_takes_a_sample_where_the_network_or_the_data_is_large(
+    trained: Model, digits_data: gn.Dataset, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:
-    monkeypatch.setattr("glassnet.explorer.images.MAX_TRAINED", trained.network.parameter_count - 1)
+    monkeypatch.setattr(f"glassnet.explorer.images.{limit}", most)
+    assert select_images(trained, digits_data, gn.Recipe()).is_complete
+    monkeypatch.setattr(f"glassnet.explorer.images.{limit}", most - 1)
     images = select_images(trained, digits_data, gn.Recipe())
     assert (len(images.train), len(images.test), images.is_complete) == (0, N_SAMPLED, False)
 

@@ -24,6 +24,15 @@ def opened(javascript, tmp_path_factory):
     return javascript
 
 
+def test_central_difference_of_two_widths_is_exact_for_a_cubic(javascript):
+    """One width alone would be wrong by its square."""
+    difference = javascript(
+        """const data = Float64Array.of(0.1);
+        return centralDifference({activationPattern: () => []}, data, 0, () => data[0] ** 3);"""
+    )
+    assert difference == pytest.approx(3 * 0.1**2, rel=1e-10)
+
+
 def test_check_passes_right_gradients(opened):
     rows = opened("session.choose({}); return session.check({count: 2});")
     assert {row["key"] for row in rows} == set(opened("return Object.keys(session.entries.main.network.parameters);"))

@@ -52,6 +52,8 @@ def test_changes_are_listed_undone_and_taken_back(explore, digits_run) -> None:
         assert logits(tab) == expected
     tab.get_by_label("Take back: Channel index 1 of conv1: muted").click()
     assert len(listed(tab)) == 3
+    tab.get_by_label("layer1.0", exact=True).click()  # on again
+    assert len(listed(tab)) == 2
     tab.get_by_text("Take all back").click()
     assert listed(tab) == []
     assert logits(tab) == before
