@@ -94,8 +94,8 @@ const isTrained = ({ training } = store.state) => training.records.main.length >
 /** Take steps with each network: a number of them, to the end of an "epoch", or all. */
 async function trainFor(steps) {
   if (!store.state.training.isReset) await resetTraining({ isRunning: true });
-  const { training: { settings, isPure }, weight } = store.state;
-  setTraining({ isRunning: true, isPure: isPure && !isChangedByHand(), problem: null });
+  const { training: { settings }, weight } = store.state;
+  setTraining({ isRunning: true, problem: null });
   store.replace({ origin: { kind: "other" } });
   const watch = steps === 1 ? weight ?? firstWeight() : null;
   try {
@@ -300,7 +300,7 @@ function SameAsPython() {
     ${run.twin && html` The run computed in ${run.dtype}. This makes it in float64: <code>${run.twin}</code>`}</p>`;
 }
 
-/** Hear of the worker's steps, and of changes by hand after the first step. */
+/** Hear of the worker's steps, and of changes by hand with which steps are taken. */
 function listenToTraining() {
   listenToTraining.done = true;
   session.on("step", receiveStep);
