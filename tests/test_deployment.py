@@ -18,7 +18,7 @@ from PIL import Image
 import glassnet as gn
 from glassnet.data import decode_image, decode_ink
 from glassnet.data.images.image_form import ImageForm
-from glassnet.verify.golden import GoldenCase
+from glassnet.verify.golden.cases import GoldenCase
 from glassnet.weights import save_tensors
 from tests.data.images.drawn_digits import STROKES, write
 from tests.training.runs import train

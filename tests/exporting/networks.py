@@ -14,7 +14,7 @@ import glassnet as gn
 from glassnet.data import Normalization
 from glassnet.exporting.onnx_graph import OPSET, onnx_graph
 from glassnet.exporting.verification import Verification, verify
-from glassnet.verify.golden import GoldenCase
+from glassnet.verify.golden.cases import GoldenCase
 
 
 def network(spec: gn.ResNetSpec, dtype: str = "float32") -> gn.Network:

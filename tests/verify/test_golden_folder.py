@@ -14,7 +14,7 @@ import pytest
 import glassnet as gn
 from glassnet.errors import DataError, GlassnetError, RunError
 from glassnet.verify import check_parity, golden_folder
-from glassnet.verify.golden import GoldenCase, compute_groups
+from glassnet.verify.golden.cases import GoldenCase, compute_groups
 from glassnet.verify.golden_folder import dump_groups
 from tests.without_torch import BLOCK_TORCH
 

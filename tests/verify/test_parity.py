@@ -19,7 +19,7 @@ from glassnet.architecture import PRESETS
 from glassnet.engines import torch_engine, torch_layers, torch_optimizer, torch_trainer
 from glassnet.errors import ConfigError, GlassnetError, RunError
 from glassnet.recipe import Recipe
-from glassnet.verify.golden import GoldenCase
+from glassnet.verify.golden.cases import GoldenCase
 from glassnet.verify.parity import ParityReport, TensorDifference, check_parity
 
 torch.set_num_threads(1)
@@ -441,7 +441,7 @@ def test_parity_report_counts_only_rows_with_tolerance() -> None:
 
 
 def test_difference_is_absolute_relative_and_in_units_of_the_scale() -> None:
-    from glassnet.verify.golden import TensorGroup
+    from glassnet.verify.golden.cases import TensorGroup
     from glassnet.verify.parity import _difference
 
     expected = {"large": np.array([4.0, -100.0]), "small": np.array([1e-7, 0.0]), "zero": np.zeros(2)}

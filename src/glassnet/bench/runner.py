@@ -19,7 +19,7 @@ from glassnet.bench.workloads import WORKLOADS, Workload
 from glassnet.errors import GlassnetError, choice_error
 from glassnet.nn.checks import check_int
 from glassnet.progress import Progress
-from glassnet.verify.golden import FLOOR, TOLERANCES, max_abs
+from glassnet.verify.golden.cases import FLOOR, TOLERANCES, max_abs
 
 
 def run_bench(

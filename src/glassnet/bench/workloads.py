@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec, spec
-from glassnet.verify.golden import GoldenCase
+from glassnet.verify.golden.cases import GoldenCase
 
 Array = NDArray[Any]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from glassnet.errors import DataError, RunError, choice_error, did_you_mean
 from glassnet.files import write_atomically
-from glassnet.verify.golden import GoldenCase, TensorGroup
+from glassnet.verify.golden.cases import GoldenCase, TensorGroup
 
 Array = NDArray[Any]
 

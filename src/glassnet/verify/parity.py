@@ -26,7 +26,7 @@ from glassnet.engines import build
 from glassnet.errors import GlassnetError
 from glassnet.formats import agree, pluralize
 from glassnet.recipe import Recipe
-from glassnet.verify.golden import GoldenCase, TensorGroup, compute_groups, max_abs
+from glassnet.verify.golden.cases import GoldenCase, TensorGroup, compute_groups, max_abs
 from glassnet.verify.golden_folder import GoldenFolder, dump_groups
 
 Array = NDArray[Any]

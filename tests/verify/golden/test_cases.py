@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet.verify.golden import GoldenCase, TensorGroup, compute_groups, max_abs
+from glassnet.verify.golden.cases import GoldenCase, TensorGroup, compute_groups, max_abs
 
 
 def test_compute_groups_computes_no_tensor_that_is_zero_or_one_throughout() -> None:

@@ -1,0 +1,182 @@
+"""A pass through a network in which every operation is computed on the port's own numbers.
+
+Where the port has a tensor, the operations that read it read the port's; where it has none, the reference computes the
+tensor from the nearest ones that it has. So errors do not spread: each tensor is compared with what the operation
+before it should have made of the port's own inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.verify.golden.operations import IMAGES, LOSS, Operation, consumers
+from glassnet.verify.golden.reference import Computed, Gradients, Site, compute
+
+Array = NDArray[Any]
+Compute = Callable[[Site], Computed]
+
+
+@dataclass(frozen=True)
+class PassInputs:
+    """What a pass starts from, and how: the batch, the weights, the masks and the settings of the loss."""
+
+    images: Array
+    labels: Array
+    state: Mapping[str, Array]  # parameters and buffers by key
+    training: bool = True
+    masks: Mapping[str, Array] = field(default_factory=dict)  # of dropout layers, by name
+    label_smoothing: float = 0.0
+    class_weights: Array | None = None
+
+
+@dataclass(frozen=True)
+class PortTensors:
+    """The tensors of a pass that the port has, by the names of operations."""
+
+    outputs: Mapping[str, Array] = field(default_factory=dict)
+    gradients: Mapping[str, Array] = field(default_factory=dict)  # of the loss wrt outputs
+
+
+class PassEvaluation:
+    """What every operation of a pass should return on the port's own numbers, forward and backward.
+
+    :param operations: in forward order, the loss last.
+    :param dtype: the dtype of the computation; float32 beside float64 shows how much rounding there is.
+    :param alternatives: functions that compute some operations, by name, in place of the reference.
+    """
+
+    def __init__(
+        self,
+        operations: tuple[Operation, ...],
+        given: PassInputs,
+        port: PortTensors,
+        dtype: str = "float64",
+        alternatives: Mapping[str, Compute] | None = None,
+    ) -> None:
+        self.operations, self.given, self.port, self.dtype = operations, given, port, np.dtype(dtype)
+        self.alternatives = alternatives or {}
+        self._by_name = {operation.name: operation for operation in operations}
+        self._computed: dict[str, Computed] = {}
+        self._backward: dict[str, Gradients] = {}
+
+    def with_alternatives(self, alternatives: Mapping[str, Compute]) -> PassEvaluation:
+        """Return the same pass with other functions for some operations."""
+        return PassEvaluation(self.operations, self.given, self.port, self.dtype.name, alternatives)
+
+    @cached_property
+    def in_float32(self) -> PassEvaluation:
+        """The same pass, computed in float32."""
+        return PassEvaluation(self.operations, self.given, self.port, "float32", self.alternatives)
+
+    @cached_property
+    def readers(self) -> dict[str, list[Operation]]:
+        """The operations that read each tensor."""
+        return consumers(self.operations)
+
+    # Forward.
+
+    def expected(self, name: str) -> Array:
+        """Return what the operation should output for the inputs that the port has."""
+        return self._forward(name).output
+
+    def expected_buffers(self, name: str) -> Mapping[str, Array]:
+        """Return BatchNorm's buffers after the pass, by key."""
+        return self._forward(name).buffers
+
+    def value(self, name: str) -> Array:
+        """Return a tensor: the port's own, or the reference's where the port has none."""
+        if name == IMAGES:
+            return self._cast(self.given.images)
+        if name in self.port.outputs:
+            return self._cast(self.port.outputs[name])
+        return self.expected(name)
+
+    def site(self, name: str) -> Site:
+        """Return the operation with all that it reads."""
+        operation, given = self._by_name[name], self.given
+        keys = (*operation.parameters, *operation.buffers)
+        return Site(
+            operation,
+            tuple(self.value(source) for source in operation.inputs),
+            {key: self._cast(given.state[key]) for key in keys if key in given.state},
+            given.training,
+            self._cast(given.masks[name]) if name in given.masks else None,
+            given.labels,
+            given.label_smoothing,
+            given.class_weights,
+        )
+
+    def _forward(self, name: str) -> Computed:
+        for needed in reversed(self.forward_sources(name)):  # in order, so that each finds its inputs
+            if needed not in self._computed:
+                self._computed[needed] = self.alternatives.get(needed, compute)(self.site(needed))
+        return self._computed[name]
+
+    # Backward.
+
+    def expected_gradient(self, name: str) -> Array:
+        """Return the gradient wrt a tensor, from those wrt the outputs of the operations that read it."""
+        handed_back = (
+            gradient
+            for reader in self.readers[name]
+            for source, gradient in zip(reader.inputs, self.backward(reader.name).inputs, strict=True)
+            if source == name
+        )
+        return cast(Array, sum(handed_back))
+
+    def gradient(self, name: str) -> Array:
+        """Return the gradient wrt a tensor: the port's own, or the reference's where the port has none."""
+        if name == LOSS:
+            return np.ones((), self.dtype)
+        if name in self.port.gradients:
+            return self._cast(self.port.gradients[name])
+        return self.expected_gradient(name)
+
+    def backward(self, name: str) -> Gradients:
+        """Return what an operation should hand back for the gradient that the port has at its output."""
+        for needed in reversed(self.backward_sources(name)):
+            if needed not in self._backward:
+                self._backward[needed] = self._forward(needed).backward(self.gradient(needed))
+        return self._backward[name]
+
+    # Where numbers come from.
+
+    def forward_sources(self, name: str) -> tuple[str, ...]:
+        """Return the operations from the nearest tensors that the port has to an output, the last one first."""
+
+        def before(operation: Operation) -> list[str]:
+            return [source for source in operation.inputs if source != IMAGES and source not in self.port.outputs]
+
+        return self._reachable(name, before)
+
+    def backward_sources(self, name: str) -> tuple[str, ...]:
+        """Return the operations whose backward passes lie between the nearest gradients of the port and an operation's.
+
+        The first is the operation itself, the last that nearest to the loss.
+        """
+
+        def after(operation: Operation) -> list[str]:
+            if operation.name in self.port.gradients:
+                return []
+            return [reader.name for reader in self.readers.get(operation.name, [])]
+
+        return self._reachable(name, after)[::-1]
+
+    def _reachable(self, name: str, neighbours: Callable[[Operation], list[str]]) -> tuple[str, ...]:
+        """Return the operations that are reached from one, from the last to the first in forward order."""
+        found, waiting = {name}, [name]
+        while waiting:
+            for neighbour in neighbours(self._by_name[waiting.pop()]):
+                if neighbour not in found:
+                    found.add(neighbour)
+                    waiting.append(neighbour)
+        return tuple(operation.name for operation in reversed(self.operations) if operation.name in found)
+
+    def _cast(self, array: Array) -> Array:
+        return array.astype(self.dtype, copy=False) if array.dtype.kind == "f" else array
