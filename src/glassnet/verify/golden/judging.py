@@ -37,6 +37,7 @@ class GoldenRow:
     scale: float
     pattern: Pattern | None = None  # how the error looks
     not_judged: str = ""  # why the tensor has no verdict
+    sentence: str = ""  # what is wrong, where the numbers do not say it
 
     @property
     def passed(self) -> bool:
@@ -68,7 +69,7 @@ class Judgement:
         nearest = self.sources[0]
         row = GoldenRow(nearest.name, nearest.kind, self.direction, self.tensor, np.inf, 0.0, largest(expected))
         if self.port.size != expected.size:
-            return row
+            return replace(row, sentence=f"its shape must be {expected.shape}, and is {self.port.shape}")
         tolerance = tolerance_of(expected, self.expect(evaluation.in_float32), self.dtype)
         difference = differences(self.port.reshape(expected.shape), expected)
         if self.is_decided is not None:
@@ -92,15 +93,18 @@ class PassTensors:
     buffers: Mapping[str, Array]
 
 
-def judge_pass(evaluation: PassEvaluation, port: PassTensors, dtype_of: Callable[[Array], str]) -> Iterator[Judgement]:
-    """Yield the judgements of a pass in the order in which the network computes."""
+def judge_pass(evaluation: PassEvaluation, port: PassTensors, dtype_of: Callable[[str], str]) -> Iterator[Judgement]:
+    """Yield the judgements of a pass in the order in which the network computes.
+
+    :param dtype_of: returns the dtype, one of ``rounding.EPS``, in which the port computed a tensor, by its full name.
+    """
     judged = _PassJudging(evaluation, port, dtype_of)
     yield from judged.forward()
     yield from judged.backward()
 
 
 class _PassJudging:
-    def __init__(self, evaluation: PassEvaluation, port: PassTensors, dtype_of: Callable[[Array], str]) -> None:
+    def __init__(self, evaluation: PassEvaluation, port: PassTensors, dtype_of: Callable[[str], str]) -> None:
         self.evaluation, self.port, self.dtype_of = evaluation, port, dtype_of
         self.by_name = {operation.name: operation for operation in evaluation.operations}
 
@@ -114,12 +118,13 @@ class _PassJudging:
         is_decided: Array | None = None,
     ) -> Judgement:
         candidates = tuple(self.by_name[name] for name in sources)
+        full_name = f"{self.port.prefix}/{tensor}"
         return Judgement(
             self.evaluation,
             direction,
-            f"{self.port.prefix}/{tensor}",
+            full_name,
             port,
-            self.dtype_of(port),
+            self.dtype_of(full_name),
             expect,
             tuple(sorted(candidates, key=lambda operation: operation.kind in TRIVIAL)),
             is_decided,
