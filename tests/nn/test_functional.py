@@ -173,8 +173,11 @@ def test_relu_is_torchs_at_zero_and_nan() -> None:
     st.sampled_from([None, 1, (2, 3)]),
     st.integers(0, 1),
     st.sampled_from([1, (1, 2)]),
+    st.booleans(),
 )
-def test_pools_are_torchs(x: Array, kernel_size: Any, stride: Any, padding: int, dilation: Any) -> None:
+def test_pools_are_torchs(
+    x: Array, kernel_size: Any, stride: Any, padding: int, dilation: Any, count_include_pad: bool
+) -> None:
     compare_with_torch(
         lambda x: functional.max_pool2d(x, kernel_size, stride, padding, dilation),
         functional.max_pool2d_backward,
@@ -182,9 +185,9 @@ def test_pools_are_torchs(x: Array, kernel_size: Any, stride: Any, padding: int,
         x,
     )
     compare_with_torch(
-        lambda x: functional.avg_pool2d(x, kernel_size, stride, padding),
+        lambda x: functional.avg_pool2d(x, kernel_size, stride, padding, count_include_pad),
         functional.avg_pool2d_backward,
-        lambda x: TF.avg_pool2d(x, kernel_size, stride, padding),
+        lambda x: TF.avg_pool2d(x, kernel_size, stride, padding, count_include_pad=count_include_pad),
         x,
     )
     compare_with_torch(

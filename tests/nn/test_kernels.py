@@ -67,6 +67,7 @@ CASES = [
     Case("avg_pool2d", {"kernel_size": 2}, smallest=(2, 2)),
     Case("avg_pool2d", {"kernel_size": 3, "stride": 2, "padding": 1}),
     Case("avg_pool2d", {"kernel_size": (1, 3), "stride": (2, 1), "padding": (0, 1)}),
+    Case("avg_pool2d", {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
     Case("adaptive_avg_pool2d"),
     Case("zero_pad_shortcut", {"out_channels": 21, "stride": 2}),
     Case("zero_pad_shortcut", {"out_channels": 16}),

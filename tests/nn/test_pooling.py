@@ -39,9 +39,10 @@ def test_max_pool2d_is_torchs(case: tuple[dict[str, Any], Array]) -> None:
 
 
 @examples
-@given(pools(dilated=False))
-def test_avg_pool2d_is_torchs(case: tuple[dict[str, Any], Array]) -> None:
+@given(pools(dilated=False), st.booleans())
+def test_avg_pool2d_is_torchs(case: tuple[dict[str, Any], Array], count_include_pad: bool) -> None:
     arguments, x = case
+    arguments["count_include_pad"] = count_include_pad
     parity(nn.AvgPool2d(**arguments), torch.nn.AvgPool2d(**arguments), x)
 
 

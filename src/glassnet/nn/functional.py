@@ -329,24 +329,31 @@ def max_pool2d_winner(saved: Saved) -> Array:
 
 
 def avg_pool2d(
-    x: Array, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: Padding = 0
+    x: Array,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
 ) -> tuple[Array, Saved]:
-    """Return the mean of each window, (N, C, H, W) -> (N, C, Ho, Wo), with x padded by zeros, which count, to x̃::
+    """Return the mean of each window, (N, C, H, W) -> (N, C, Ho, Wo), with x padded by zeros to x̃::
 
-        y[n,c,i,j] = Σ_{u,v} x̃[n, c, s·i + u, s·j + v] / (kh·kw)
+        y[n,c,i,j] = Σ_{u,v} x̃[n, c, s·i + u, s·j + v] / count[i,j]
 
-    ``stride`` None is ``kernel_size``.
+    The count is kh·kw: zeros of the padding count as pixels. Without ``count_include_pad`` it is the number of x's own
+    pixels in the window. ``stride`` None is ``kernel_size``.
     """
     stride = kernel_size if stride is None else stride
     windows = windows_of(x, kernel_size, stride, padding, dilation=1)  # (N, C, kh, kw, Ho, Wo)
-    return windows.mean(axis=(2, 3)), (x.shape, windows.shape, stride, padding)  # (N, C, Ho, Wo)
+    ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
+    counted = windows_of(ones, kernel_size, stride, padding, dilation=1, border=float(count_include_pad))
+    count = counted.sum(axis=(2, 3))  # (1, 1, kh, kw, Ho, Wo) -> (1, 1, Ho, Wo)
+    return windows.sum(axis=(2, 3)) / count, (x.shape, windows.shape, stride, padding, count)  # (N, C, Ho, Wo)
 
 
 def avg_pool2d_backward(dy: Array, saved: Saved) -> Array:
-    """Return dx (N, C, H, W): each window gives dy / (kh·kw) to every one of its pixels."""
-    shape, windows_shape, stride, padding = saved
-    kh, kw = windows_shape[2:4]
-    dy_share = dy[:, :, np.newaxis, np.newaxis] / (kh * kw)  # (N, C, Ho, Wo) -> (N, C, 1, 1, Ho, Wo)
+    """Return dx (N, C, H, W): each window gives dy / count to every one of its pixels."""
+    shape, windows_shape, stride, padding, count = saved
+    dy_share = (dy / count)[:, :, np.newaxis, np.newaxis]  # (N, C, Ho, Wo) -> (N, C, 1, 1, Ho, Wo)
     dwindows = np.broadcast_to(dy_share, windows_shape)  # (N, C, kh, kw, Ho, Wo)
     return add_windows(dwindows, shape, stride, padding, dilation=1)  # (N, C, H, W)
 

@@ -75,19 +75,31 @@ class MaxPool2d(_WindowPool2d):
 
 
 class AvgPool2d(_WindowPool2d):
-    """The mean of each window, with torch.nn.AvgPool2d's arguments. With x padded by zeros, which count, to x̃::
+    """The mean of each window, with torch.nn.AvgPool2d's arguments. With x padded by zeros to x̃::
 
-        y[n,c,i,j] = Σ_{u,v} x̃[n, c, s·i + u, s·j + v] / (kh·kw)        dx = Σ over windows of dy / (kh·kw)
+        y[n,c,i,j] = Σ_{u,v} x̃[n, c, s·i + u, s·j + v] / count[i,j]        dx = Σ over windows of dy / count
+
+    The count is kh·kw, or without ``count_include_pad`` the number of the image's own pixels in the window.
 
     :raises ShapeError: if x is not (N, C, H, W) or is too small for one window.
     """
 
-    def __init__(self, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0) -> None:
+    def __init__(
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: IntOrPair = 0,
+        *,
+        count_include_pad: bool = True,
+    ) -> None:
         super().__init__(kernel_size=kernel_size, stride=stride, padding=padding)
+        self.count_include_pad = count_include_pad
 
     def forward(self, x: Array) -> Array:
         self._check(x)
-        y, saved = self.kernels.avg_pool2d(x, self.window.kernel_size, self.window.stride, self.window.padding)
+        window = self.window
+        settings = window.kernel_size, window.stride, window.padding, self.count_include_pad
+        y, saved = self.kernels.avg_pool2d(x, *settings)
         self.save_for_backward(saved, y.shape)
         return y
 

@@ -75,6 +75,7 @@ CASES: dict[str, LayerCase] = {
     "AvgPool2d": (partial(nn.AvgPool2d, 2), (2, 3, 5, 4)),
     "AvgPool2d, overlapping": (partial(nn.AvgPool2d, 3, 2, 1), (2, 3, 6, 5)),
     "AvgPool2d, rectangular": (partial(nn.AvgPool2d, (1, 3), (2, 1), (0, 1)), (2, 2, 5, 4)),
+    "AvgPool2d, padding not counted": (partial(nn.AvgPool2d, 3, 2, 1, count_include_pad=False), (2, 3, 6, 5)),
     "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d, (2, 3, 4, 5)),
     "Flatten": (nn.Flatten, (2, 3, 4, 2)),
     "Flatten, one channel": (nn.Flatten, (2, 1, 4, 2)),

@@ -90,20 +90,29 @@ def avg_pool2d(
     kernel_size: IntOrPair,
     stride: IntOrPair | None = None,
     padding: Padding = 0,
+    count_include_pad: bool = True,
 ) -> tuple[Array, Saved]:
-    """``functional.avg_pool2d``, on the caller's thread alone; ``saved`` is x's shape and the window."""
+    """``functional.avg_pool2d``, on the caller's thread alone.
+
+    ``saved`` is x's shape, the window, and the number of pixels of each window.
+    """
     window = sliding_window(kernel_size, kernel_size if stride is None else stride, padding)
+    size = window.output_size(x.shape[2:])
     padded = np.ascontiguousarray(window.pad(layout.nhwc(x), 0, executor.workspaces[0]))
-    y = window.unfold(padded, window.output_size(x.shape[2:])).sum(axis=(0, 1))
-    y /= window.area
-    return layout.nchw(y), (x.shape, window)
+    y = window.unfold(padded, size).sum(axis=(0, 1))
+    count: int | Array = window.area
+    if not count_include_pad:
+        ones = window.pad(np.ones((1, *x.shape[2:], 1), x.dtype), 0, executor.workspaces[0])
+        count = window.unfold(np.ascontiguousarray(ones), size).sum(axis=(0, 1))  # (1, Ho, Wo, 1)
+    y /= count
+    return layout.nchw(y), (x.shape, window, count)
 
 
 def avg_pool2d_backward(executor: BlockExecutor, dy: Array, saved: Saved) -> Array:
     """``functional.avg_pool2d_backward``."""
-    (N, C, H, W), window = saved
+    (N, C, H, W), window, count = saved
     dx = window.padded_zeros((N, H, W, C), dy.dtype)
-    dy_share = layout.nhwc(dy) / window.area
+    dy_share = layout.nhwc(dy) / count
     under = window.unfold(dx, dy.shape[2:])
     for u, v in np.ndindex(window.kernel_size):
         under[u, v] += dy_share

@@ -11,7 +11,7 @@ The second term stands for results that float32 happens to round exactly.
 
 from __future__ import annotations
 
-from math import inf, isfinite, isnan
+from math import inf, isnan
 from typing import Any, Literal
 
 import numpy as np
@@ -30,9 +30,9 @@ NEAR = 64.0  # times the tolerance: as far as an error looks like rounding
 def tolerance_of(in_float64: Array, in_float32: Array, dtype: str) -> float:
     """Return the largest absolute difference that rounding in ``dtype`` explains."""
     with np.errstate(invalid="ignore", over="ignore"):
-        deviation = largest(in_float64 - in_float32.astype(np.float64))
-    scale = largest(in_float64[np.isfinite(in_float64)])
-    return EPS[dtype] * (FACTOR * (deviation if isfinite(deviation) else 0.0) / EPS["float32"] + ULPS * scale)
+        deviation = in_float64 - in_float32.astype(np.float64)
+    measured, scale = (largest(array[np.isfinite(array)]) for array in (deviation, in_float64))
+    return EPS[dtype] * (FACTOR * measured / EPS["float32"] + ULPS * scale)
 
 
 def largest(array: Array) -> float:
