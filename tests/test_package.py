@@ -46,6 +46,11 @@ def test_import_loads_only_what_every_use_needs() -> None:
     assert not set(LOADED_ON_DEMAND) & set(loaded)
 
 
+def test_help_needs_no_numpy() -> None:
+    loaded = python("import sys, glassnet.cli; print(*sys.modules)").split()
+    assert not {"numpy", "PIL", "safetensors", "glassnet.data", "glassnet.nn"} & set(loaded)
+
+
 def test_every_public_name_is_exported_and_can_be_had() -> None:
     public = {"Dataset", "GlassnetError", "Recipe", "ResNetSpec"}
     public |= {"build", "compare", "diagnose", "graph", "load", "load_data", "load_weights", "report", "spec", "train"}

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glassnet.cli.app import ImageSize, Json, MaxPixels, MaxUnreadable, app, show, table
-from glassnet.data.images.image_form import MAX_PIXELS
-from glassnet.data.load_options import MAX_UNREADABLE
 
 if TYPE_CHECKING:
     from glassnet.doctor import DoctorReport
@@ -42,6 +40,8 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Find faults of a run or its images, with evidence and what to do next. Exits with 0 even if there are faults."""
+    from glassnet.data.images.image_form import MAX_PIXELS
+    from glassnet.data.load_options import MAX_UNREADABLE
     from glassnet.doctor import diagnose, write_doctor_report
     from glassnet.progress import current_progress
 
