@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -195,6 +196,7 @@ def quiet_pillow(max_pixels: int) -> Any:
     return _settings.changed(max_pixels)
 
 
+@cache  # a library that is loaded again is a class more, which only a full garbage collection frees
 def _libtiff_setters() -> list[Callable[[int | None], int | None]]:
     """Return libtiff's functions that set what prints its messages; none if Pillow hides them (on Windows)."""
     import ctypes
