@@ -1,9 +1,9 @@
 """The causes that the checker knows: what others get wrong, tried on the reference's own numbers."""
 
-from glassnet.verify.golden.causes.alternative import Alternative
+from glassnet.verify.golden.causes.alternative import AnyAlternative
 from glassnet.verify.golden.causes.convolution import ALTERNATIVES as CONVOLUTION
 
-ALTERNATIVES: tuple[Alternative, ...] = (*CONVOLUTION,)
+ALTERNATIVES: tuple[AnyAlternative, ...] = (*CONVOLUTION,)
 UNKNOWN = "unknown"
 
 # What each key means, as the checker says it after "likely cause: KEY, ".

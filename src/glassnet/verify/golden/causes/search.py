@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from glassnet.errors import GlassnetError
 from glassnet.verify.golden.causes import ALTERNATIVES, UNKNOWN
-from glassnet.verify.golden.causes.alternative import Alternative, InapplicableError
+from glassnet.verify.golden.causes.alternative import AnyAlternative, InapplicableError
 from glassnet.verify.golden.judging import Judgement
 from glassnet.verify.golden.operations import Operation
 
@@ -27,19 +27,25 @@ def find_cause(fault: Judgement, judgements: Sequence[Judgement]) -> Cause:
     """
     best, most = Cause(UNKNOWN, fault.sources[0]), 0
     for operation in fault.sources:
-        others = [j for j in judgements if j is not fault and not j.row.passed and j.sources[0] == operation]
+        others = [j for j in judgements if j is not fault and not j.row.passed and operation in j.sources]
         for alternative in ALTERNATIVES:
-            if operation.kind not in alternative.kinds or alternative.direction != fault.direction:
+            if alternative.direction != fault.direction or not _fits(alternative, operation):
                 continue
             if _explains(alternative, operation, fault):
                 count = 1 + sum(_explains(alternative, operation, other) for other in others)
                 if count > most:
                     best, most = Cause(alternative.key, operation), count
+                if count > len(others):  # it explains all
+                    return best
     return best
 
 
-def _explains(alternative: Alternative, operation: Operation, judgement: Judgement) -> bool:
+def _fits(alternative: AnyAlternative, operation: Operation) -> bool:
+    return not alternative.kinds or operation.kind in alternative.kinds
+
+
+def _explains(alternative: AnyAlternative, operation: Operation, judgement: Judgement) -> bool:
     try:
-        return judgement.agrees_with({operation.name: alternative.compute})
+        return alternative.explains(judgement, operation)
     except (InapplicableError, GlassnetError):  # other shapes do not fit the operations after it
         return False
