@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from glassnet.verify.golden.causes.search import find_cause
 from glassnet.verify.golden.evaluation import PassEvaluation, PassInputs, PortTensors
 from glassnet.verify.golden.judging import GoldenRow, Judgement, PassTensors
-from glassnet.verify.golden.operations import LOSS, Operation
+from glassnet.verify.golden.operations import IMAGES, LOSS, Operation
 
 Array = NDArray[Any]
 
@@ -33,7 +33,8 @@ class GoldenReport:
 
 def evaluate_pass(listed: tuple[Operation, ...], given: PassInputs, port: PassTensors) -> PassEvaluation:
     """Return the evaluation of a pass on those of the port's tensors that have their operation's size."""
-    shapes = {operation.name: (len(given.images), *operation.output_shape) for operation in listed} | {LOSS: ()}
+    shapes = {operation.name: (len(given.images), *operation.output_shape) for operation in listed}
+    shapes |= {name: array.shape for name, array in {IMAGES: given.images, **given.added}.items()} | {LOSS: ()}
 
     def fitting(tensors: Mapping[str, Array]) -> dict[str, Array]:
         return {key: array.reshape(shapes[key]) for key, array in tensors.items() if array.size == prod(shapes[key])}

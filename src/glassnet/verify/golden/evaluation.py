@@ -33,6 +33,8 @@ class PassInputs:
     masks: Mapping[str, Array] = field(default_factory=dict)  # of dropout layers, by name
     label_smoothing: float = 0.0
     class_weights: Array | None = None
+    added: Mapping[str, Array] = field(default_factory=dict)  # inputs beside the images, of a single operation
+    output_gradients: Mapping[str, Array] = field(default_factory=dict)  # of outputs that no loss follows
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class PassEvaluation:
     ) -> None:
         self.operations, self.given, self.port, self.dtype = operations, given, port, np.dtype(dtype)
         self.alternatives = alternatives or {}
+        self._inputs = {IMAGES: given.images, **given.added}
         self._by_name = {operation.name: operation for operation in operations}
         self._computed: dict[str, Computed] = {}
         self._backward: dict[str, Gradients] = {}
@@ -91,8 +94,8 @@ class PassEvaluation:
 
     def value(self, name: str) -> Array:
         """Return a tensor: the port's own, or the reference's where the port has none."""
-        if name == IMAGES:
-            return self._cast(self.given.images)
+        if name in self._inputs:
+            return self._cast(self._inputs[name])
         if name in self.port.outputs:
             return self._cast(self.port.outputs[name])
         return self.expected(name)
@@ -134,6 +137,8 @@ class PassEvaluation:
         """Return the gradient wrt a tensor: the port's own, or the reference's where the port has none."""
         if name == LOSS:
             return np.ones((), self.dtype)
+        if name in self.given.output_gradients:
+            return self._cast(self.given.output_gradients[name])
         if name in self.port.gradients:
             return self._cast(self.port.gradients[name])
         return self.expected_gradient(name)
@@ -151,7 +156,9 @@ class PassEvaluation:
         """Return the operations from the nearest tensors that the port has to an output, the last one first."""
 
         def before(operation: Operation) -> list[str]:
-            return [source for source in operation.inputs if source != IMAGES and source not in self.port.outputs]
+            return [
+                source for source in operation.inputs if source not in self._inputs and source not in self.port.outputs
+            ]
 
         return self._reachable(name, before)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.verify.golden.evaluation import Compute, PassEvaluation
-from glassnet.verify.golden.operations import IMAGES, LOSS, Operation
+from glassnet.verify.golden.operations import LOSS, Operation
 from glassnet.verify.golden.rounding import Pattern, differences, largest, pattern_of, tolerance_of
 from glassnet.verify.golden.undecided import undecided
 
@@ -155,7 +155,7 @@ class _PassJudging:
             yield from self.parameter_gradients(operation)
             for source in operation.inputs:
                 waiting[source] -= 1
-                if source in self.port.gradients and source != IMAGES and not waiting[source]:
+                if source in self.port.gradients and not waiting[source]:
                     yield self.gradient(source)
 
     def parameter_gradients(self, operation: Operation) -> Iterator[Judgement]:
