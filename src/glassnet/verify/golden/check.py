@@ -35,11 +35,12 @@ def evaluate_pass(listed: tuple[Operation, ...], given: PassInputs, port: PassTe
     """Return the evaluation of a pass on those of the port's tensors that have their operation's size."""
     shapes = {operation.name: (len(given.images), *operation.output_shape) for operation in listed}
     shapes |= {name: array.shape for name, array in {IMAGES: given.images, **given.added}.items()} | {LOSS: ()}
+    shapes |= {key: shape for operation in listed for key, shape in operation.buffers.items()}
 
     def fitting(tensors: Mapping[str, Array]) -> dict[str, Array]:
         return {key: array.reshape(shapes[key]) for key, array in tensors.items() if array.size == prod(shapes[key])}
 
-    return PassEvaluation(listed, given, PortTensors(fitting(port.outputs), fitting(port.gradients)))
+    return PassEvaluation(listed, given, PortTensors(*map(fitting, (port.outputs, port.gradients, port.buffers))))
 
 
 def report_of(judgements: Sequence[Judgement]) -> GoldenReport:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from glassnet.verify.golden.reference import Computed, Gradients, Site, compute
 
 Array = NDArray[Any]
 Compute = Callable[[Site], Computed]
+KINKED = ("ReLU", "MaxPool2d")  # operations whose gradients jump where their inputs cross
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class PortTensors:
 
     outputs: Mapping[str, Array] = field(default_factory=dict)
     gradients: Mapping[str, Array] = field(default_factory=dict)  # of the loss wrt outputs
+    buffers: Mapping[str, Array] = field(default_factory=dict)  # BatchNorm's after the pass, by key
 
 
 class PassEvaluation:
@@ -51,6 +54,7 @@ class PassEvaluation:
     :param operations: in forward order, the loss last.
     :param dtype: the dtype of the computation; float32 beside float64 shows how much rounding there is.
     :param alternatives: functions that compute some operations, by name, in place of the reference.
+    :param deciding: the evaluation whose numbers decide at kinks and ties; this one by default.
     """
 
     def __init__(
@@ -60,9 +64,11 @@ class PassEvaluation:
         port: PortTensors,
         dtype: str = "float64",
         alternatives: Mapping[str, Compute] | None = None,
+        deciding: PassEvaluation | None = None,
     ) -> None:
         self.operations, self.given, self.port, self.dtype = operations, given, port, np.dtype(dtype)
         self.alternatives = alternatives or {}
+        self.deciding = deciding or self
         self._inputs = {IMAGES: given.images, **given.added}
         self._by_name = {operation.name: operation for operation in operations}
         self._computed: dict[str, Computed] = {}
@@ -75,7 +81,7 @@ class PassEvaluation:
     @cached_property
     def in_float32(self) -> PassEvaluation:
         """The same pass, computed in float32."""
-        return PassEvaluation(self.operations, self.given, self.port, "float32", self.alternatives)
+        return PassEvaluation(self.operations, self.given, self.port, "float32", self.alternatives, self)
 
     @cached_property
     def readers(self) -> dict[str, list[Operation]]:
@@ -113,7 +119,16 @@ class PassEvaluation:
             given.labels,
             given.label_smoothing,
             given.class_weights,
+            self._cast(self.port.outputs[name]) if name in self.port.outputs else None,
+            {key: self._cast(self.port.buffers[key]) for key in operation.buffers if key in self.port.buffers},
+            lambda: self._earlier(name),
         )
+
+    def _earlier(self, name: str) -> dict[str, Array]:
+        """Return the tensors that the port has computed before the output of an operation, in forward order."""
+        before = takewhile(lambda operation: operation.name != name, self.operations)
+        names = [operation.name for operation in before if operation.name in self.port.outputs]
+        return {source: self.value(source) for source in (IMAGES, *names)}
 
     def _forward(self, name: str) -> Computed:
         for needed in reversed(self.forward_sources(name)):  # in order, so that each finds its inputs
@@ -147,8 +162,23 @@ class PassEvaluation:
         """Return what an operation should hand back for the gradient that the port has at its output."""
         for needed in reversed(self.backward_sources(name)):
             if needed not in self._backward:
-                self._backward[needed] = self._forward(needed).backward(self.gradient(needed))
+                right = self._chosen(needed).backward(self.gradient(needed))
+                self._backward[needed] = Gradients(tuple(map(self._cast, right.inputs)), right.parameters)
         return self._backward[name]
+
+    def _chosen(self, name: str) -> Computed:
+        """Return the forward pass that an operation's backward pass follows.
+
+        Which inputs of a ReLU are above 0, and which pixels are the maxima, is decided in float64 for all dtypes, and
+        where the port has a ReLU's output but not its input, by that output.
+        """
+        operation = self._by_name[name]
+        if operation.kind not in KINKED:
+            return self._forward(name)
+        site = self.deciding.site(name)
+        if operation.kind == "ReLU" and site.port is not None and operation.inputs[0] not in self.port.outputs:
+            site = site.with_inputs(site.port)
+        return self.alternatives.get(name, compute)(site)
 
     # Where numbers come from.
 

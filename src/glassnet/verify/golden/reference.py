@@ -27,6 +27,9 @@ class Site:
     labels: Array | None = None  # those of the loss, (N,)
     label_smoothing: float = 0.0
     class_weights: Array | None = None
+    port: Array | None = None  # the port's own output, by which an alternative solves for a constant
+    port_buffers: Mapping[str, Array] = field(default_factory=dict)  # the port's own after the pass, by their keys
+    earlier: Callable[[], Mapping[str, Array]] = dict  # the port's tensors before the operation's output, by name
 
     @property
     def kind(self) -> str:
