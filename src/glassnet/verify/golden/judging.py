@@ -71,11 +71,22 @@ class Judgement:
         if self.port.size != expected.size:
             return replace(row, sentence=f"its shape must be {expected.shape}, and is {self.port.shape}")
         tolerance = tolerance_of(expected, self.expect(evaluation.in_float32), self.dtype)
-        difference = differences(self.port.reshape(expected.shape), expected)
-        if self.is_decided is not None:
-            difference = np.where(self.is_decided, difference, 0.0)
+        difference = self._difference(expected)
         pattern = pattern_of(difference, tolerance)
         return replace(row, error=largest(difference), tolerance=tolerance, pattern=pattern)
+
+    @property
+    def expected(self) -> Array:
+        """What the tensor should be."""
+        return self.expect(self.evaluation)
+
+    def difference(self) -> Array:
+        """Return |port − expected|, 0 where two answers are right; the sizes must be the same."""
+        return self._difference(self.expected)
+
+    def _difference(self, expected: Array) -> Array:
+        difference = differences(self.port.reshape(expected.shape), expected)
+        return difference if self.is_decided is None else np.where(self.is_decided, difference, 0.0)
 
     def agrees_with(self, alternatives: Mapping[str, Compute]) -> bool:
         """Whether the port's tensor is right if some operations are computed in another way."""
