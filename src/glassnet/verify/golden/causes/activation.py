@@ -1,0 +1,122 @@
+"""Causes in ReLU and dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.verify.golden.causes.alternative import Alternative, InapplicableError, only_backward
+from glassnet.verify.golden.reference import Computed, Gradients, Site
+
+Array = NDArray[Any]
+
+USUAL_SLOPES = (0.01, 0.1, 0.2, 0.3)
+
+
+def _times(x: Array, factor: Array | float) -> Computed:
+    """Return the operation that multiplies by a constant of each value."""
+    return Computed(np.asarray(x * factor), lambda dy: Gradients((np.asarray(dy * factor),)))
+
+
+# ReLU.
+
+
+def _missing(site: Site) -> Computed:
+    return _times(site.x, 1.0)
+
+
+def _leaky(site: Site) -> Computed:
+    """Scale negative inputs by the slope that explains the port's output, or by a usual one if it is near."""
+    if site.port is None:
+        raise InapplicableError
+    negative = np.minimum(site.x, 0)
+    slope = float((negative * site.port).sum() / max(float((negative**2).sum()), np.finfo(site.x.dtype).tiny))
+    nearest = min(USUAL_SLOPES, key=lambda usual: abs(usual - slope))
+    slope = nearest if abs(nearest - slope) < 1e-3 * nearest else slope
+    if not 0 < abs(slope) < 1:
+        raise InapplicableError
+    return _times(site.x, np.where(site.x > 0, 1, slope).astype(site.x.dtype))
+
+
+def _relu6(site: Site) -> Computed:
+    is_between = ((site.x > 0) & (site.x < 6)).astype(site.x.dtype)
+    return Computed(np.clip(site.x, 0, 6), lambda dy: Gradients((dy * is_between,)))
+
+
+def _mask_of_gradient(site: Site) -> Computed:
+    return Computed(np.maximum(site.x, 0), lambda dy: Gradients((np.maximum(dy, 0),)))
+
+
+def _both_masks(site: Site) -> Computed:
+    return Computed(np.maximum(site.x, 0), lambda dy: Gradients((np.maximum(dy, 0) * (site.x > 0),)))
+
+
+# Dropout. The mask holds 0 or 1/(1 − p).
+
+
+def _mask(site: Site) -> Array:
+    if site.mask is None or not site.training:
+        raise InapplicableError
+    return site.mask
+
+
+def _keep_probability(site: Site) -> float:
+    return 1 - float(site.operation.attributes["p"])
+
+
+def _not_scaled(site: Site) -> Computed:
+    """Scale in evaluation mode in place of training mode, as in 2014's paper."""
+    if not site.training:
+        return _times(site.x, _keep_probability(site))
+    return _times(site.x, (_mask(site) > 0).astype(site.x.dtype))
+
+
+def _scaled_by_p(site: Site) -> Computed:
+    p = 1 - _keep_probability(site)
+    if p == 0:
+        raise InapplicableError
+    return _times(site.x, (_mask(site) > 0).astype(site.x.dtype) / site.x.dtype.type(p))
+
+
+def _without_mask(site: Site) -> Computed:
+    _mask(site)
+    return _times(site.x, 1.0)
+
+
+def _masked_by_another(site: Site) -> Computed:
+    """Drop what the port drops."""
+    if site.port is None or not ((site.port == 0) & (site.x != 0)).any():
+        raise InapplicableError
+    return _times(site.x, (site.port != 0).astype(site.x.dtype) / site.x.dtype.type(_keep_probability(site)))
+
+
+def _another_mask(site: Site) -> Computed:
+    _mask(site)
+    return _masked_by_another(site)
+
+
+def _masked_in_evaluation(site: Site) -> Computed:
+    if site.training:
+        raise InapplicableError
+    return _masked_by_another(site)
+
+
+RELU, DROPOUT = ("ReLU",), ("Dropout",)
+ALTERNATIVES = (
+    Alternative("missing ReLU", RELU, "forward", _missing),
+    Alternative("leaky ReLU", RELU, "forward", _leaky),
+    Alternative("ReLU6", RELU, "forward", _relu6),
+    Alternative("missing ReLU mask", RELU, "backward", only_backward(_missing)),
+    Alternative("ReLU mask of output gradient", RELU, "backward", _mask_of_gradient),
+    Alternative("ReLU mask of output gradient", RELU, "backward", _both_masks),
+    Alternative("evaluation mode", DROPOUT, "forward", _without_mask),
+    Alternative("dropout not scaled", DROPOUT, "forward", _not_scaled),
+    Alternative("dropout scaled by p", DROPOUT, "forward", _scaled_by_p),
+    Alternative("dropout mask", DROPOUT, "forward", _another_mask),
+    Alternative("training mode", DROPOUT, "forward", _masked_in_evaluation),
+    Alternative("missing dropout mask", DROPOUT, "backward", only_backward(_without_mask)),
+    Alternative("dropout not scaled", DROPOUT, "backward", only_backward(_not_scaled)),
+    Alternative("dropout scaled by p", DROPOUT, "backward", only_backward(_scaled_by_p)),
+)
