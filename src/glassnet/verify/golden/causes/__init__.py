@@ -1,13 +1,124 @@
 """The causes that the checker knows: what others get wrong, tried on the reference's own numbers."""
 
+from glassnet.verify.golden.causes.activation import ALTERNATIVES as ACTIVATION
 from glassnet.verify.golden.causes.alternative import AnyAlternative
 from glassnet.verify.golden.causes.convolution import ALTERNATIVES as CONVOLUTION
+from glassnet.verify.golden.causes.head_and_loss import ALTERNATIVES as HEAD_AND_LOSS
+from glassnet.verify.golden.causes.normalization import ALTERNATIVES as NORMALIZATION
+from glassnet.verify.golden.causes.pooling import ALTERNATIVES as POOLING
+from glassnet.verify.golden.causes.residual import ALTERNATIVES as RESIDUAL
+from glassnet.verify.golden.causes.running_statistics import ALTERNATIVES as RUNNING_STATISTICS
 
-ALTERNATIVES: tuple[AnyAlternative, ...] = (*CONVOLUTION,)
+ALTERNATIVES: tuple[AnyAlternative, ...] = (
+    *CONVOLUTION,
+    *RUNNING_STATISTICS,
+    *NORMALIZATION,
+    *ACTIVATION,
+    *POOLING,
+    *HEAD_AND_LOSS,
+    *RESIDUAL,
+)
 UNKNOWN = "unknown"
 
 # What each key means, as the checker says it after "likely cause: KEY, ".
 KEYS: dict[str, str] = {
     "flipped kernel": "the kernel is rotated by 180°, as in a true convolution; deep learning correlates",
+    "eps outside": "the port divides by σ + eps; the reference by √(σ² + eps)",
+    "eps value": "the port's BatchNorm adds another eps to the variance than the manifest's",
+    "no eps": "the port's BatchNorm adds no eps to the variance, or one too small to be seen",
+    "biased variance": "the port's running_var takes the variance Σ(x − μ)²/M; the reference's takes Σ(x − μ)²/(M − 1)",
+    "unbiased variance": "the port normalizes by Σ(x − μ)²/(M − 1); the reference by Σ(x − μ)²/M",
+    "momentum convention": (
+        "the port's running statistics keep momentum·old + (1 − momentum)·new; the reference's keep (1 − "
+        "momentum)·old + momentum·new"
+    ),
+    "momentum value": (
+        "the port's running statistics take another fraction of the new ones than the manifest's momentum"
+    ),
+    "running statistics not updated": "the port's running statistics are those of before the pass in training mode",
+    "training mode": (
+        "the port computes as in training: by the batch's statistics, or with dropout; this pass is one in "
+        "evaluation mode"
+    ),
+    "evaluation mode": (
+        "the port computes as in evaluation: by running statistics, or without dropout; this pass is one in "
+        "training mode"
+    ),
+    "statistics over other axes": (
+        "the port's mean and variance are not those of a channel over batch, height and width: they are those of "
+        "each image, of each pixel or of each feature"
+    ),
+    "missing BatchNorm": "the port leaves this BatchNorm out",
+    "missing gamma": "the port does not multiply by the scale γ",
+    "missing beta": "the port does not add the shift β",
+    "swapped gamma and beta": "the port has taken scale and shift for each other",
+    "one plus gamma": "the port multiplies by 1 + γ; the reference by γ",
+    "missing mean terms": (
+        "the port's gradient takes the batch's mean, its variance or both for constants; the reference's "
+        "subtracts dβ/M and x̂·dγ/M"
+    ),
+    "unnormalized dgamma": "the port's dγ is Σ dy·x; the reference's is Σ dy·x̂, of the normalized input",
+    "averaged dgamma": "the port divides dγ and dβ by the number of values; the reference sums",
+    "missing ReLU": "the port leaves this ReLU out",
+    "leaky ReLU": "the port's ReLU lets a part of negative inputs pass; the reference's is max(x, 0)",
+    "ReLU6": "the port's ReLU ends at 6; the reference's has no upper end",
+    "missing ReLU mask": (
+        "the port hands the output's gradient on unchanged; it is 0 where the ReLU's input was not above 0"
+    ),
+    "ReLU mask of output gradient": (
+        "the port's gradient is 0 where the output's gradient is negative; it must be where the ReLU's input was"
+    ),
+    "dropout not scaled": (
+        "the port does not divide by 1 − p in training (it may scale in evaluation); the reference does"
+    ),
+    "dropout scaled by p": "the port divides by p what it keeps; the reference by 1 − p",
+    "dropout mask": "the port drops other values than the bundle's mask",
+    "missing dropout mask": "the port hands back the gradient of values that were dropped",
+    "average instead of maximum": "the port takes the mean of each window; the reference its maximum",
+    "maximum instead of average": "the port takes the maximum; the reference the mean",
+    "sum instead of mean": "the port does not divide by the number of pixels",
+    "ceil mode": "the port rounds the number of windows up; the reference rounds it down",
+    "maximum padded with zeros": "the port's border counts as 0; the reference's as −∞",
+    "padding counted": "the port's mean counts pixels of the padding; the reference's does not",
+    "padding not counted": (
+        "the port's mean leaves pixels of the padding out; the reference's counts them, as torch does"
+    ),
+    "pooling gradient to all ties": (
+        "the port hands the gradient to every pixel that is the maximum; in all, they must get it once"
+    ),
+    "pooling gradient spread": "the port hands the gradient to all pixels of the window; the maximum alone must get it",
+    "pooling gradient overwritten": (
+        "the port's gradient of a pixel is that of the last window only; overlapping windows add up"
+    ),
+    "softmax twice": "the port's cross-entropy reads probabilities; it must read logits, for it has a softmax itself",
+    "summed loss": "the port's loss is the sum over the images; the reference's is the mean",
+    "missing mean": "the port does not divide the gradient of the logits by the number of images",
+    "missing target": "the port's gradient of the logits is the softmax alone; the targets must be subtracted",
+    "label smoothing": (
+        "the port leaves label smoothing out, adds it, or shares ε among K − 1 classes; the reference shares it "
+        "among all K"
+    ),
+    "one-hot off by one": "the port takes each label for the class after or before it",
+    "class weights": (
+        "the port leaves the class weights out, or divides by the number of images; the reference divides by the "
+        "sum of the labels' weights"
+    ),
+    "mean over classes": "the port divides by the number of classes too; the reference by that of images only",
+    "logarithm base": "the port's logarithm is not the natural one",
+    "missing log-softmax": "the port's loss is that of raw logits; the logarithm of their softmax is missing",
+    "missing logarithm": "the port's loss is that of probabilities; their logarithm is missing",
+    "missing shortcut": "the port does not add the shortcut",
+    "missing body": "the port adds nothing to the shortcut",
+    "ReLU before addition": "the port rectifies before the sum; the reference after it",
+    "scaled sum": "the port scales the sum of shortcut and body",
+    "missing shortcut gradient": (
+        "the port hands no gradient back through the shortcut; the gradients of both paths add up"
+    ),
+    "missing body gradient": "the port hands no gradient back through the body; the gradients of both paths add up",
+    "zero-pad side": "the port has all of the shortcut's new channels on one side; the reference has half on each",
+    "subsampling phase": "the port's shortcut starts at another pixel than the first",
+    "average instead of subsampling": "the port's shortcut averages pixels; the reference takes every stride-th",
+    "maximum instead of subsampling": "the port's shortcut takes maxima of pixels; the reference takes every stride-th",
+    "wrong tensor": "the port reads another tensor than this operation's input",
     UNKNOWN: "none of the causes that the checker tries explains these numbers",
 }

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.verify.golden.causes.alternative import Alternative, InapplicableError, only_backward
+from glassnet.verify.golden.causes.alternative import (
+    Alternative,
+    AnyAlternative,
+    InapplicableError,
+    TensorAlternative,
+    only_backward,
+    solved,
+)
 from glassnet.verify.golden.reference import Computed, Gradients, Site
 
 Array = NDArray[Any]
 
 USUAL_SLOPES = (0.01, 0.1, 0.2, 0.3)
+NEAR_USUAL = 1e-3  # a slope that differs by less from a usual one is that
 
 
 def _times(x: Array, factor: Array | float) -> Computed:
@@ -27,17 +37,18 @@ def _missing(site: Site) -> Computed:
     return _times(site.x, 1.0)
 
 
-def _leaky(site: Site) -> Computed:
-    """Scale negative inputs by the slope that explains the port's output, or by a usual one if it is near."""
-    if site.port is None:
-        raise InapplicableError
-    negative = np.minimum(site.x, 0)
-    slope = float((negative * site.port).sum() / max(float((negative**2).sum()), np.finfo(site.x.dtype).tiny))
-    nearest = min(USUAL_SLOPES, key=lambda usual: abs(usual - slope))
-    slope = nearest if abs(nearest - slope) < 1e-3 * nearest else slope
-    if not 0 < abs(slope) < 1:
-        raise InapplicableError
+def _sloped(site: Site, slope: float) -> Computed:
     return _times(site.x, np.where(site.x > 0, 1, slope).astype(site.x.dtype))
+
+
+def _find_slope(site: Site) -> Callable[[Site], Computed]:
+    """Return the leaky ReLU that explains the port's output best."""
+    negative = np.minimum(site.x, 0)
+    if site.port is None or not negative.any():
+        raise InapplicableError
+    slope = float((negative * site.port).sum() / (negative**2).sum())
+    usual = min(USUAL_SLOPES, key=lambda usual: abs(usual - slope))
+    return partial(_sloped, slope=usual if abs(usual - slope) < NEAR_USUAL * usual else slope)
 
 
 def _relu6(site: Site) -> Computed:
@@ -85,28 +96,21 @@ def _without_mask(site: Site) -> Computed:
     return _times(site.x, 1.0)
 
 
-def _masked_by_another(site: Site) -> Computed:
-    """Drop what the port drops."""
-    if site.port is None or not ((site.port == 0) & (site.x != 0)).any():
+def _masked(site: Site, mask: Array) -> Computed:
+    return _times(site.x, mask.astype(site.x.dtype))
+
+
+def _find_mask(site: Site, training: bool) -> Callable[[Site], Computed]:
+    """Return dropout that drops what the port drops, if that is anything, in a pass of one mode."""
+    if site.training != training or site.port is None or not ((site.port == 0) & (site.x != 0)).any():
         raise InapplicableError
-    return _times(site.x, (site.port != 0).astype(site.x.dtype) / site.x.dtype.type(_keep_probability(site)))
-
-
-def _another_mask(site: Site) -> Computed:
-    _mask(site)
-    return _masked_by_another(site)
-
-
-def _masked_in_evaluation(site: Site) -> Computed:
-    if site.training:
-        raise InapplicableError
-    return _masked_by_another(site)
+    return partial(_masked, mask=(site.port != 0) / _keep_probability(site))
 
 
 RELU, DROPOUT = ("ReLU",), ("Dropout",)
-ALTERNATIVES = (
+ALTERNATIVES: tuple[AnyAlternative, ...] = (
     Alternative("missing ReLU", RELU, "forward", _missing),
-    Alternative("leaky ReLU", RELU, "forward", _leaky),
+    TensorAlternative("leaky ReLU", RELU, "forward", solved(_find_slope)),
     Alternative("ReLU6", RELU, "forward", _relu6),
     Alternative("missing ReLU mask", RELU, "backward", only_backward(_missing)),
     Alternative("ReLU mask of output gradient", RELU, "backward", _mask_of_gradient),
@@ -114,8 +118,8 @@ ALTERNATIVES = (
     Alternative("evaluation mode", DROPOUT, "forward", _without_mask),
     Alternative("dropout not scaled", DROPOUT, "forward", _not_scaled),
     Alternative("dropout scaled by p", DROPOUT, "forward", _scaled_by_p),
-    Alternative("dropout mask", DROPOUT, "forward", _another_mask),
-    Alternative("training mode", DROPOUT, "forward", _masked_in_evaluation),
+    TensorAlternative("dropout mask", DROPOUT, "forward", solved(partial(_find_mask, training=True))),
+    TensorAlternative("training mode", DROPOUT, "forward", solved(partial(_find_mask, training=False))),
     Alternative("missing dropout mask", DROPOUT, "backward", only_backward(_without_mask)),
     Alternative("dropout not scaled", DROPOUT, "backward", only_backward(_not_scaled)),
     Alternative("dropout scaled by p", DROPOUT, "backward", only_backward(_scaled_by_p)),

@@ -47,6 +47,15 @@ class TensorAlternative:
     explains: Callable[[Judgement, Operation], bool]
 
 
+def solved(solve: Callable[[Site], Callable[[Site], Computed]]) -> Callable[[Judgement, Operation], bool]:
+    """Return ``explains`` of an alternative whose constants ``solve`` reads from what the port has."""
+
+    def explains(judgement: Judgement, operation: Operation) -> bool:
+        return judgement.agrees_with({operation.name: solve(judgement.evaluation.site(operation.name))})
+
+    return explains
+
+
 AnyAlternative = Alternative | TensorAlternative
 
 

@@ -10,16 +10,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.verify.golden.causes.alternative import Alternative, InapplicableError, with_backward, with_output
+from glassnet.verify.golden.causes.alternative import (
+    Alternative,
+    AnyAlternative,
+    InapplicableError,
+    TensorAlternative,
+    solved,
+    with_backward,
+    with_output,
+)
 from glassnet.verify.golden.reference import Computed, Gradients, Site, compute
 
 Array = NDArray[Any]
+Divisor = tuple[float, float]  # what is added to σ, and to σ² before its root
 
+BATCH_NORM = ("BatchNorm2d",)
 BATCH = (0, 2, 3)  # the axes of a batch's statistics
 OTHER_AXES = ((2, 3), (1, 2, 3), (1,), (0,))  # per image and channel, per image, per pixel, over the batch only
 USUAL_EPS = (1e-3, 1e-5, 1e-6, 1e-8, 2e-5, 1.001e-5)  # of Keras, torch, JAX and those who write by hand
-TINY = float(np.finfo(np.float64).tiny)
 BETTER = 0.5  # an eps that is solved for must leave less than this fraction of the best usual form's error
+
+
+def unchanged_buffers(site: Site) -> Mapping[str, Array]:
+    """Return the running statistics as they were, by key."""
+    prefix = f"{site.operation.name}."
+    return {key: array for key, array in site.state.items() if key.removeprefix(prefix) not in ("weight", "bias")}
+
+
+def by_key(site: Site, **arrays: Array) -> dict[str, Array]:
+    """Return parameters or buffers of the operation under their keys."""
+    return {f"{site.operation.name}.{name}": array for name, array in arrays.items()}
 
 
 def _per_channel(array: Array) -> Array:
@@ -28,14 +48,14 @@ def _per_channel(array: Array) -> Array:
 
 def _count(site: Site) -> int:
     """Return M, the number of values of a channel."""
-    return site.x.size // site.x.shape[1]
+    return int(site.x.size // site.x.shape[1])
 
 
-def _argument(site: Site, name: str, default: float) -> float:
-    return float(site.operation.attributes.get(name, default))
+def _eps(site: Site) -> float:
+    return float(site.operation.attributes.get("eps", 1e-5))
 
 
-def _parameter(site: Site, name: str) -> Array:
+def parameter(site: Site, name: str) -> Array:
     """Return γ, β or a running statistic, to be broadcast over the images."""
     array = site.parameter(name)
     if array is None:
@@ -46,66 +66,68 @@ def _parameter(site: Site, name: str) -> Array:
 def _statistics(site: Site) -> tuple[Array, Array]:
     """Return the mean and the variance by which the pass normalizes."""
     if not site.training:
-        return _parameter(site, "running_mean"), _parameter(site, "running_var")
+        return parameter(site, "running_mean"), parameter(site, "running_var")
     return site.x.mean(BATCH, keepdims=True), site.x.var(BATCH, keepdims=True)
 
 
 def _normalized(site: Site, mean: Array, deviation: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        normalized: Array = _parameter(site, "weight") * ((site.x - mean) / deviation) + _parameter(site, "bias")
+        normalized: Array = parameter(site, "weight") * ((site.x - mean) / deviation) + parameter(site, "bias")
     return normalized
 
 
 def _deviation(site: Site, variance: Array) -> Array:
-    deviation: Array = np.sqrt(variance + site.x.dtype.type(_argument(site, "eps", 1e-5)))
+    deviation: Array = np.sqrt(variance + site.x.dtype.type(_eps(site)))
     return deviation
 
 
 # eps.
 
 
-def _deviations(site: Site) -> Iterator[tuple[str, Array]]:
+def _divided(site: Site, divisor: Divisor) -> Computed:
+    mean, variance = _statistics(site)
+    (outside, inside), real = divisor, site.x.dtype.type
+    return with_output(site, _normalized(site, mean, np.sqrt(variance + real(inside)) + real(outside)))
+
+
+def _usual_divisors(site: Site) -> Iterator[tuple[str, Divisor]]:
     """Yield what others divide by, under the key of the cause."""
-    variance, eps = _statistics(site)[1], _argument(site, "eps", 1e-5)
-    real = site.x.dtype.type
-    yield "eps outside", np.sqrt(variance) + real(eps)
-    yield "no eps", np.sqrt(variance)
+    eps = _eps(site)
+    yield "eps outside", (eps, 0.0)
+    yield "no eps", (0.0, 0.0)
     for usual in USUAL_EPS:
         if usual != eps:
-            yield "eps value", np.sqrt(variance + real(usual))
+            yield "eps value", (0.0, usual)
 
 
-def _solved_deviation(site: Site) -> Array | None:
-    """Return √(σ² + eps) for the one eps that explains all channels of the port's output best."""
+def _solved_eps(site: Site) -> float:
+    """Return the eps that explains the port's output in the channel where it counts most, 0 if there is none."""
     if site.port is None or site.x.shape[1] < 2:  # the eps of one channel explains any error of its scale
-        return None
+        return 0.0
     mean, variance = _statistics(site)
-    weighted = _parameter(site, "weight") * (site.x - mean)  # what the port divides
-    of_channel = (weighted**2).sum(BATCH), (weighted * (site.port - _parameter(site, "bias"))).sum(BATCH)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        each = (of_channel[0] / of_channel[1]) ** 2 - variance.ravel()
+    divided = parameter(site, "weight") * (site.x - mean)
+    quotient = site.port - parameter(site, "bias")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = ((divided**2).sum(BATCH) / (divided * quotient).sum(BATCH)) ** 2 - variance.ravel()
     if not (usable := np.isfinite(each)).any():
-        return None
-    eps = each[usable][variance.ravel()[usable].argmin()]  # where it counts most, it is known best
-    return np.sqrt(variance + eps) if eps > 0 else None
+        return 0.0
+    return float(each[usable][variance.ravel()[usable].argmin()])
 
 
-def _divided_otherwise(site: Site, key: str) -> Computed:
-    """Return the output with the deviation of ``key``, if no other form is nearer to the port's output."""
-    mean = _statistics(site)[0]
-    forms = [(form, _normalized(site, mean, deviation)) for form, deviation in _deviations(site)]
+def _find_divisor(site: Site, key: str) -> Callable[[Site], Computed]:
+    """Return the layer with a divisor of ``key``, if no other is nearer to the port's output."""
     if site.port is None:
-        return with_output(site, next(output for form, output in forms if form == key))
-    distances = [_distance(output, site.port) for _, output in forms]
-    nearest, output = forms[int(np.argmin(distances))]
-    solved = _solved_deviation(site)
-    if solved is not None:
-        other = _normalized(site, mean, solved)
-        if _distance(other, site.port) < BETTER * min(distances):
-            nearest, output = "eps value", other
+        raise InapplicableError
+    divisors = list(_usual_divisors(site))
+    distances = [_distance(_divided(site, divisor).output, site.port) for _, divisor in divisors]
+    nearest, divisor = divisors[int(np.argmin(distances))]
+    if (eps := _solved_eps(site)) > 0:
+        other = (0.0, eps)
+        if _distance(_divided(site, other).output, site.port) < BETTER * min(distances):
+            nearest, divisor = "eps value", other
     if nearest != key:
         raise InapplicableError
-    return with_output(site, output)
+    return partial(_divided, divisor=divisor)
 
 
 def _distance(output: Array, port: Array) -> float:
@@ -134,15 +156,15 @@ def _by_running_statistics(site: Site) -> Computed:
     """Normalize a training batch by the running statistics, which are constants in the backward pass."""
     if not site.training:
         raise InapplicableError
-    mean, variance = _parameter(site, "running_mean"), _parameter(site, "running_var")
+    mean, variance = parameter(site, "running_mean"), parameter(site, "running_var")
     deviation = _deviation(site, variance)
     normalized = (site.x - mean) / deviation
 
     def backward(dy: Array) -> Gradients:
         dgamma, dbeta = (dy * normalized).sum(BATCH), dy.sum(BATCH)
-        return Gradients((_parameter(site, "weight") / deviation * dy,), _by_key(site, weight=dgamma, bias=dbeta))
+        return Gradients((parameter(site, "weight") / deviation * dy,), by_key(site, weight=dgamma, bias=dbeta))
 
-    return Computed(_normalized(site, mean, deviation), backward, _buffers(site))
+    return Computed(_normalized(site, mean, deviation), backward, unchanged_buffers(site))
 
 
 def _over(axes: tuple[int, ...], site: Site) -> Computed:
@@ -150,63 +172,11 @@ def _over(axes: tuple[int, ...], site: Site) -> Computed:
     return with_output(site, _normalized(site, mean, _deviation(site, variance)))
 
 
-# Running statistics.
-
-
-def _buffers(site: Site) -> Mapping[str, Array]:
-    prefix = f"{site.operation.name}."
-    return {key: array for key, array in site.state.items() if key.removeprefix(prefix) not in ("weight", "bias")}
-
-
-def _by_key(site: Site, **arrays: Array) -> dict[str, Array]:
-    return {f"{site.operation.name}.{name}": array for name, array in arrays.items()}
-
-
-def _momentum(site: Site) -> float:
-    momentum = site.operation.attributes.get("momentum", 0.1)
-    if momentum is None or not site.training:
-        raise InapplicableError
-    return float(momentum)
-
-
-def _not_updated(site: Site) -> Computed:
-    _momentum(site)
-    right = compute(site)
-    return Computed(right.output, right.backward, _buffers(site))
-
-
-def _biased_running_variance(site: Site) -> Computed:
-    momentum, right = _momentum(site), compute(site)
-    old, biased = _parameter(site, "running_var").ravel(), site.x.var(BATCH)
-    running = _by_key(site, running_var=(1 - momentum) * old + momentum * biased)
-    return Computed(right.output, right.backward, {**right.buffers, **running})
-
-
-def _turned_momentum(site: Site) -> Computed:
-    return compute(site.with_attributes(momentum=1 - _momentum(site)))
-
-
-def _other_momentum(site: Site) -> Computed:
-    """Return the layer with the one momentum that explains the port's running mean and variance best."""
-    _momentum(site)
-    new = compute(site.with_attributes(momentum=1.0)).buffers  # the batch's own
-    names = [name for name in ("running_mean", "running_var") if f"{site.operation.name}.{name}" in site.port_buffers]
-    if not names:
-        raise InapplicableError
-    key = f"{site.operation.name}.{{}}".format
-    old, batch, port = (
-        np.concatenate([source[key(name)] for name in names]) for source in (site.state, new, site.port_buffers)
-    )
-    if port.size < 2:  # a momentum explains any single number
-        raise InapplicableError
-    return compute(site.with_attributes(momentum=float((port - old) @ (batch - old) / ((batch - old) @ (batch - old)))))
-
-
 # γ and β.
 
 
 def _with(site: Site, change: Callable[[Array, Array], tuple[Array, Array]]) -> Computed:
-    gamma, beta = change(_parameter(site, "weight").ravel(), _parameter(site, "bias").ravel())
+    gamma, beta = change(parameter(site, "weight").ravel(), parameter(site, "bias").ravel())
     return compute(site.with_state(weight=gamma, bias=beta))
 
 
@@ -214,7 +184,7 @@ def _left_out(site: Site) -> Computed:
     def backward(dy: Array) -> Gradients:
         return Gradients((dy,), {key: np.zeros_like(site.state[key]) for key in site.operation.parameters})
 
-    return Computed(site.x, backward, _buffers(site))
+    return Computed(site.x, backward, unchanged_buffers(site))
 
 
 # The backward pass.
@@ -229,21 +199,21 @@ def _hold_constant(site: Site, mean: bool, variance: bool) -> Computed:
     def change(right: Gradients, dy: Array) -> Gradients:
         through_mean = 0.0 if mean else dy.mean(BATCH, keepdims=True)
         through_variance = 0.0 if variance else normalized * ((dy * normalized).sum(BATCH, keepdims=True) / M)
-        dx = _parameter(site, "weight") / deviation * (dy - through_mean - through_variance)
+        dx = parameter(site, "weight") / deviation * (dy - through_mean - through_variance)
         return replace(right, inputs=(dx,))
 
     return with_backward(site, change)
 
 
 def _without_gamma(site: Site) -> Computed:
-    other = compute(site.with_state(weight=np.ones_like(_parameter(site, "weight").ravel())))
+    other = compute(site.with_state(weight=np.ones_like(parameter(site, "weight").ravel())))
     return with_backward(site, lambda right, dy: replace(right, inputs=other.backward(dy).inputs))
 
 
 def _changed_parameters(site: Site, change: Callable[[Site, Array, Mapping[str, Array]], dict[str, Array]]) -> Computed:
     def changed(right: Gradients, dy: Array) -> Gradients:
         by_name = {key.rpartition(".")[2]: array for key, array in right.parameters.items()}
-        return replace(right, parameters={**right.parameters, **_by_key(site, **change(site, dy, by_name))})
+        return replace(right, parameters={**right.parameters, **by_key(site, **change(site, dy, by_name))})
 
     return with_backward(site, changed)
 
@@ -265,22 +235,21 @@ def _swapped(site: Site, dy: Array, right: Mapping[str, Array]) -> dict[str, Arr
 
 
 def _forward(key: str, function: Callable[[Site], Computed]) -> Alternative:
-    return Alternative(key, ("BatchNorm2d",), "forward", function)
+    return Alternative(key, BATCH_NORM, "forward", function)
 
 
 def _backward(key: str, function: Callable[[Site], Computed]) -> Alternative:
-    return Alternative(key, ("BatchNorm2d",), "backward", function)
+    return Alternative(key, BATCH_NORM, "backward", function)
 
 
-ALTERNATIVES = (
+ALTERNATIVES: tuple[AnyAlternative, ...] = (
     _forward("evaluation mode", _by_running_statistics),
     _forward("training mode", _of_batch),
     _forward("unbiased variance", _unbiased),
-    *(_forward(key, partial(_divided_otherwise, key=key)) for key in ("eps outside", "no eps", "eps value")),
-    _forward("running statistics not updated", _not_updated),
-    _forward("biased variance", _biased_running_variance),
-    _forward("momentum convention", _turned_momentum),
-    _forward("momentum value", _other_momentum),
+    *(
+        TensorAlternative(key, BATCH_NORM, "forward", solved(partial(_find_divisor, key=key)))
+        for key in ("eps outside", "no eps", "eps value")
+    ),
     _forward("missing BatchNorm", _left_out),
     _forward("missing gamma", partial(_with, change=lambda gamma, beta: (np.ones_like(gamma), beta))),
     _forward("missing beta", partial(_with, change=lambda gamma, beta: (gamma, np.zeros_like(beta)))),
@@ -293,7 +262,10 @@ ALTERNATIVES = (
         for mean, variance in ((True, True), (True, False), (False, True))
     ),
     _backward("missing gamma", _without_gamma),
-    *(_backward("unnormalized dgamma", partial(_changed_parameters, change=c)) for c in (_of_input, _of_centered_input)),
+    *(
+        _backward("unnormalized dgamma", partial(_changed_parameters, change=c))
+        for c in (_of_input, _of_centered_input)
+    ),
     _backward("averaged dgamma", partial(_changed_parameters, change=_averaged)),
     _backward("swapped gamma and beta", partial(_changed_parameters, change=_swapped)),
 )

@@ -16,6 +16,7 @@ from glassnet.verify.golden.causes.alternative import (
     InapplicableError,
     TensorAlternative,
     only_backward,
+    solved,
     with_backward,
     with_output,
 )
@@ -109,21 +110,24 @@ def _pooled(site: Site, kind: str) -> Computed:
 # Tensors that an operation does not read.
 
 
-def _reads_another(site: Site, index: int) -> Computed:
-    """Read, as one of the inputs, the earlier tensor of the port that explains its output best."""
+def _reading(site: Site, index: int, name: str) -> Computed:
+    tensor = site.earlier()[name]
+    return compute(site.with_inputs(*(tensor if i == index else x for i, x in enumerate(site.inputs))))
+
+
+def _find_tensor(site: Site, index: int) -> Callable[[Site], Computed]:
+    """Return the operation on the earlier tensor of the port, as one of its inputs, that explains its output best."""
     if site.port is None or index >= len(site.inputs) or site.kind == "CrossEntropyLoss":
         raise InapplicableError
-    nearest, shortest = None, np.inf
-    for tensor in site.earlier().values():
-        if tensor.shape != site.inputs[index].shape or np.array_equal(tensor, site.inputs[index]):
-            continue
-        other = compute(site.with_inputs(*(tensor if i == index else x for i, x in enumerate(site.inputs))))
-        distance = float(np.linalg.norm((other.output - site.port).ravel()))
-        if distance < shortest:
-            nearest, shortest = other, distance
-    if nearest is None:
+    own = site.inputs[index]
+    distances = {
+        name: float(np.linalg.norm((_reading(site, index, name).output - site.port).ravel()))
+        for name, tensor in site.earlier().items()
+        if tensor.shape == own.shape and not np.array_equal(tensor, own)
+    }
+    if not distances:
         raise InapplicableError
-    return nearest
+    return partial(_reading, index=index, name=min(distances, key=distances.__getitem__))
 
 
 # A ReLU before the sum in place of the one after it.
@@ -174,5 +178,5 @@ ALTERNATIVES: tuple[AnyAlternative, ...] = (
     *(Alternative("scaled sum", SUM, "backward", only_backward(function)) for function in _scaled),
     *(Alternative(key, OPTION_A, "forward", function) for key, function in _option_a),
     *(Alternative(key, OPTION_A, "backward", only_backward(function)) for key, function in _option_a),
-    *(Alternative("wrong tensor", (), "forward", partial(_reads_another, index=index)) for index in (0, 1)),
+    *(TensorAlternative("wrong tensor", (), "forward", solved(partial(_find_tensor, index=index))) for index in (0, 1)),
 )

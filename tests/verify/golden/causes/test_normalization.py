@@ -1,0 +1,133 @@
+"""Planted faults of batch normalization, in torch's functions."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+import glassnet as gn
+from tests.verify.golden.causes.torch_port import Port, batch_norm
+
+SPEC = gn.spec("tiny-bn")
+BN = "layer1.0.bn1"
+AXES = (0, 2, 3)
+
+
+def column(array):
+    return array.view(1, -1, 1, 1)
+
+
+def statistics(call, x):
+    """Track as torch does, and return the statistics by which the pass normalizes."""
+    batch_norm(call, x.detach())
+    if call.training:
+        return x.mean(AXES, keepdim=True), x.var(AXES, unbiased=False, keepdim=True)
+    return column(call.p["running_mean"]), column(call.p["running_var"])
+
+
+def affine(call, normalized):
+    return column(call.p["weight"]) * normalized + column(call.p["bias"])
+
+
+def normalizing(deviation):
+    """Return a BatchNorm that divides by ``deviation(variance, eps, count)``."""
+
+    def function(call, x):
+        mean, variance = statistics(call, x)
+        return affine(call, (x - mean) / deviation(variance, call.eps, x.numel() // x.shape[1]))
+
+    return function
+
+
+def over(*axes):
+    def function(call, x):
+        batch_norm(call, x.detach())
+        mean, variance = x.mean(axes, keepdim=True), x.var(axes, unbiased=False, keepdim=True)
+        return affine(call, (x - mean) / torch.sqrt(variance + call.eps))
+
+    return function
+
+
+def tracking(update):
+    """Return a BatchNorm whose running statistics are ``update(old, new, unbiased factor)``."""
+
+    def function(call, x):
+        p = call.p
+        if call.training:
+            M = x.numel() // x.shape[1]
+            p["num_batches_tracked"] += 1
+            mean, variance = x.detach().mean(AXES), x.detach().var(AXES, unbiased=False)
+            p["running_mean"][...], p["running_var"][...] = update(
+                (p["running_mean"].clone(), p["running_var"].clone()), (mean, variance), M / (M - 1)
+            )
+        return functional.batch_norm(x, None, None, p["weight"], p["bias"], True, 0.0, call.eps)
+
+    return function
+
+
+def mixed(old, new, momentum, factor):
+    return ((1 - momentum) * old[0] + momentum * new[0], (1 - momentum) * old[1] + momentum * factor * new[1])
+
+
+def with_parameters(change):
+    def function(call, x):
+        gamma, beta = change(call.p["weight"], call.p["bias"])
+        p = call.p
+        return functional.batch_norm(
+            x, p["running_mean"], p["running_var"], gamma, beta, call.training, call.momentum, call.eps
+        )
+
+    return function
+
+
+def untracked(call, x):
+    p = call.p
+    return functional.batch_norm(x, None, None, p["weight"], p["bias"], True, 0.0, call.eps)
+
+
+def by_running(call, x):
+    p = call.p
+    return functional.batch_norm(x, p["running_mean"], p["running_var"], p["weight"], p["bias"], False, 0.0, call.eps)
+
+
+FORWARD = {
+    "eps outside": (normalizing(lambda variance, eps, count: torch.sqrt(variance) + eps), "float64"),
+    "no eps": (normalizing(lambda variance, eps, count: torch.sqrt(variance)), "float64"),
+    "eps value": (normalizing(lambda variance, eps, count: torch.sqrt(variance + 1e-3)), "both"),
+    "eps value ": (normalizing(lambda variance, eps, count: torch.sqrt(variance + 1e-8)), "float64"),
+    "eps value  ": (normalizing(lambda variance, eps, count: torch.sqrt(variance + 3e-4)), "both"),
+    "unbiased variance": (
+        normalizing(lambda variance, eps, count: torch.sqrt(variance * count / (count - 1) + eps)),
+        "both",
+    ),
+    "statistics over other axes": (over(2, 3), "both"),
+    "statistics over other axes ": (over(1, 2, 3), "both"),
+    "statistics over other axes  ": (over(0), "both"),
+    "biased variance": (tracking(lambda old, new, factor: mixed(old, new, 0.1, 1)), "both"),
+    "momentum convention": (tracking(lambda old, new, factor: mixed(old, new, 0.9, factor)), "both"),
+    "momentum value": (tracking(lambda old, new, factor: mixed(old, new, 0.01, factor)), "both"),
+    "momentum value ": (tracking(lambda old, new, factor: mixed(old, new, 1.0, factor)), "both"),
+    "running statistics not updated": (untracked, "both"),
+    "evaluation mode": (by_running, "both"),
+    "missing BatchNorm": (lambda call, x: x * 1, "both"),
+    "missing gamma": (with_parameters(lambda gamma, beta: (torch.ones_like(gamma), beta)), "both"),
+    "missing beta": (with_parameters(lambda gamma, beta: (gamma, torch.zeros_like(beta))), "both"),
+    "missing gamma ": (
+        with_parameters(lambda gamma, beta: (torch.ones_like(gamma), torch.zeros_like(beta))),
+        "both",
+    ),
+    "swapped gamma and beta": (with_parameters(lambda gamma, beta: (beta, gamma)), "both"),
+    "one plus gamma": (with_parameters(lambda gamma, beta: (1 + gamma, beta)), "both"),
+}
+
+
+def cases(table):
+    return [
+        pytest.param(name.rstrip(), function, dtype, id=f"{name}-{dtype}")
+        for name, (function, dtypes) in table.items()
+        for dtype in (("float64", "float32") if dtypes == "both" else (dtypes,))
+    ]
+
+
+@pytest.mark.parametrize(("key", "function", "dtype"), cases(FORWARD))
+def test_forward_fault_is_found_with_its_cause(key, function, dtype):
+    assert Port(SPEC, dtype).diagnose({BN: function}) == (BN, key)
