@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from glassnet.training import Run as Run
     from glassnet.training import import_weights as import_weights
     from glassnet.training import load as load
+    from glassnet.verify import golden as golden
     from glassnet.weights import load_weights as load_weights
 
 _MODULE_OF_NAME = {
@@ -64,14 +65,14 @@ _MODULE_OF_NAME = {
     "train": "glassnet.api",
 }
 
-_PACKAGES = ("course",)  # used as gn.course.check
+_PACKAGES = {"course": "glassnet.course", "golden": "glassnet.verify.golden"}  # used as gn.course.check
 
 __all__ = sorted(_MODULE_OF_NAME)
 
 
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
-        return import_module(f"glassnet.{name}")
+        return import_module(_PACKAGES[name])
     if name not in _MODULE_OF_NAME:
         raise AttributeError(f"module 'glassnet' has no attribute {name!r}")
     value = getattr(import_module(_MODULE_OF_NAME[name]), name)

@@ -175,15 +175,18 @@ class NumpyTrainer(Trainer):
                 loss = self._compute(0, images, labels)
             else:
                 loss = self._compute_parts(self.part_sums, images, labels)
-            if self.recipe.clip_grad_norm is not None:
-                self._clip(self.recipe.clip_grad_norm)
-            rate = self.recipe.lr if lr is None else float(lr)  # np.float64 would compute in float64
-            for group, factor in zip(self.optimizer.param_groups, self.lr_factors, strict=True):
-                group["lr"] = rate * factor
-            self.optimizer.step()
-            if self.average is not None:
-                self.average.update()
+            self.update(self.recipe.lr if lr is None else lr)
         return loss
+
+    def update(self, lr: float) -> None:
+        """Update the weights, and their average, from the gradients of the parameters, which are clipped in place."""
+        if self.recipe.clip_grad_norm is not None:
+            self._clip(self.recipe.clip_grad_norm)
+        for group, factor in zip(self.optimizer.param_groups, self.lr_factors, strict=True):
+            group["lr"] = float(lr) * factor  # np.float64 would compute in float64
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
 
     def _compute(self, part: int, images: Array, labels: Array, total_weight: float | None = None) -> float:
         """Compute the loss of a part and its gradients, by the part's weight in a batch of ``total_weight``."""

@@ -26,7 +26,7 @@ from glassnet.engines import build
 from glassnet.errors import GlassnetError
 from glassnet.formats import agree, pluralize
 from glassnet.recipe import Recipe
-from glassnet.verify.golden.cases import GoldenCase, TensorGroup, compute_groups, max_abs
+from glassnet.verify.golden.cases import GoldenCase, TensorGroup, compute_groups, max_abs, with_small_images
 from glassnet.verify.golden_folder import GoldenFolder, dump_groups
 
 Array = NDArray[Any]
@@ -158,7 +158,7 @@ def check_parity(
     """
     if isinstance(optimizer, str):
         optimizer = Recipe().replace(optimizer=optimizer, lr=LR, weight_decay=WEIGHT_DECAY)
-    chosen = spec(model) if isinstance(model, str) else model
+    chosen = with_small_images(spec(model) if isinstance(model, str) else model)
     network = build(chosen, "numpy", seed, dtype)
     case = GoldenCase(chosen, network.dtype.name, batch_size, steps, optimizer, seed)
     groups = compute_groups(network, case)

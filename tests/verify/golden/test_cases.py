@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet.verify.golden.cases import GoldenCase, TensorGroup, compute_groups, max_abs
+from glassnet.verify.golden.cases import GoldenCase, TensorGroup, compute_groups, max_abs, with_small_images
 
 
 def test_compute_groups_computes_no_tensor_that_is_zero_or_one_throughout() -> None:
@@ -14,9 +14,11 @@ def test_compute_groups_computes_no_tensor_that_is_zero_or_one_throughout() -> N
                 assert not np.isin(array, (0, 1)).all(), f"{group.name}/{key}"
 
 
-def test_golden_case_draws_images_of_at_most_64_pixels_for_networks_of_any_size() -> None:
-    assert GoldenCase(gn.spec("resnet18"), batch_size=3).batch()[0].shape == (3, 3, 64, 64)
-    assert GoldenCase(gn.spec("tiny")).batch()[0].shape == (2, 1, 8, 8)
+def test_with_small_images_takes_at_most_64_pixels_for_networks_of_any_size() -> None:
+    assert with_small_images(gn.spec("resnet18")).size == (64, 64)
+    assert with_small_images(gn.spec("resnet18", image_size=(20, 100))).size == (20, 64)
+    flatten = gn.spec("resnet20", head="flatten", image_size=96)
+    assert with_small_images(flatten) == flatten
 
 
 def test_tensor_group_scales_gradients_by_a_millionth_of_the_largest_at_least() -> None:

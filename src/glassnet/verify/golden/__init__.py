@@ -1,1 +1,6 @@
 """Golden references: every number of a network and a training, and a checker that says what is wrong with a port."""
+
+from glassnet.verify.golden.bundle import Bundle
+from glassnet.verify.golden.writing import write
+
+__all__ = ["Bundle", "write"]

@@ -1,23 +1,25 @@
-"""Golden numbers: all that a network computes on one batch, in the order of the dataflow, with tolerances."""
+"""Golden cases: a network, a recipe and a batch, which follow from a seed; and what an engine computes of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
-from glassnet.data import make_rng
+from glassnet.data import Normalization, make_rng
 from glassnet.engines import Network
+from glassnet.engines.class_weights import class_weights
 from glassnet.errors import ConfigError
 from glassnet.initialization import initial_state_dict
 from glassnet.nn.checks import check_int
 from glassnet.recipe import Recipe
+from glassnet.verify.golden.operations import operations
 
 Array = NDArray[Any]
 
@@ -28,7 +30,7 @@ TOLERANCES = {"float64": 1e-9, "float32": 1e-4}  # relative to a tensor's scale
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """A network, a batch and a number of steps; weights and batch follow from ``seed``.
+    """A network, a batch and a number of steps; weights and batch follow from ``seed`` and ``draw``.
 
     :raises ConfigError: if batch_size or steps is too small.
     """
@@ -39,10 +41,18 @@ class GoldenCase:
     steps: int = 2  # steps of the recipe's optimizer, all on the same batch
     recipe: Recipe = field(default_factory=Recipe)  # class weights, if it has any, are those of the batch's labels
     seed: int = 0
+    draw: int = 0  # number of the drawing of pixels and weights
 
     def __post_init__(self) -> None:
         check_int("batch_size", self.batch_size)
         check_int("steps", self.steps, minimum=0)
+
+    def redrawn(self, draw: int) -> Self:
+        """Return the case with other pixels, weights and masks."""
+        return replace(self, draw=draw)
+
+    def _rng(self, stream: str) -> np.random.Generator:
+        return make_rng(self.seed, f"golden {stream}", self.draw)
 
     def state(self) -> dict[str, Array]:
         """Return initial weights, with random numbers added to those that start as 0 or 1, which would hide errors.
@@ -50,7 +60,7 @@ class GoldenCase:
         The last BatchNorm of a block is scaled down, so that the block adds little to its shortcut. Otherwise depth
         amplifies rounding: gradients of ResNet-152 agree to 3e-11 then, with it to 1e-13.
         """
-        rng = make_rng(self.seed, "golden state")
+        rng = self._rng("state")
         last = ".bn3.weight" if self.spec.block == "bottleneck" else ".bn2.weight"
         state = initial_state_dict(self.spec, self.seed)
         for key, array in state.items():
@@ -62,12 +72,54 @@ class GoldenCase:
                 array *= 0.1
         return state
 
+    def pixels(self) -> NDArray[np.uint8]:
+        """Return random pixels (N, H, W, C)."""
+        shape = (self.batch_size, *self.spec.size, self.spec.in_channels)
+        return self._rng("batch").integers(256, size=shape, dtype=np.uint8)
+
+    def labels(self) -> NDArray[np.int64]:
+        """Return random labels (N,)."""
+        return self._rng("labels").integers(self.spec.classes, size=self.batch_size, dtype=np.int64)
+
+    def normalization(self) -> Normalization:
+        """Return a normalization whose mean and standard deviation differ by channel, so that BGR images show."""
+        rng, channels = self._rng("normalization"), self.spec.in_channels
+        mean, std = (rng.uniform(low, high, channels).round(3).tolist() for low, high in ((0.35, 0.65), (0.2, 0.3)))
+        return Normalization(255.0, tuple(mean), tuple(std))
+
     def batch(self) -> tuple[Array, Array]:
-        """Return random images (N, C, H, W), at most 64×64 if the network takes any size, and labels (N,)."""
-        rng = make_rng(self.seed, "golden batch")
-        size = self.spec.size if self.spec.head == "flatten" else [min(64, length) for length in self.spec.size]
-        images = rng.standard_normal((self.batch_size, self.spec.in_channels, *size)).astype(self.dtype)
-        return images, rng.integers(self.spec.classes, size=self.batch_size, dtype=np.int64)
+        """Return the images, normalized (N, C, H, W), and their labels (N,)."""
+        return np.ascontiguousarray(self.normalization().apply(self.pixels(), self.dtype)), self.labels()
+
+    def mask(self, step: int, p: float, shape: tuple[int, ...]) -> Array:
+        """Return the factors of a dropout layer in a step: 0 with probability p, else 1 / (1 − p)."""
+        kept = make_rng(self.seed, f"golden dropout {step}", self.draw).random(shape) >= p
+        return (kept / (1 - p)).astype(self.dtype)
+
+    def class_weights(self) -> Array | None:
+        """Return the weight of each class (K,) in the loss, None if the recipe weighs none."""
+        return class_weights(self.recipe, self.labels(), self.spec.classes)
+
+
+def with_small_images(spec: ResNetSpec) -> ResNetSpec:
+    """Return the spec for images of at most 64×64, if the network takes any size."""
+    height, width = spec.size
+    return spec if spec.head == "flatten" else spec.replace(image_size=(min(64, height), min(64, width)))
+
+
+def check_values_per_channel(spec: ResNetSpec, batch_size: int) -> None:
+    """Check that a batch is large enough for every BatchNorm.
+
+    :raises ConfigError: if one gets fewer than 8 values per channel.
+    """
+    for operation in operations(spec):
+        if operation.kind == "BatchNorm2d":
+            _, height, width = operation.output_shape
+            if (values := batch_size * height * width) < MIN_VALUES_PER_CHANNEL:
+                raise ConfigError(
+                    f"Each BatchNorm2d must get at least {MIN_VALUES_PER_CHANNEL} values per channel, or it amplifies "
+                    f"rounding. Got {values} at {operation.name}. Use a larger batch_size or image_size."
+                )
 
 
 @dataclass(frozen=True)
@@ -106,6 +158,7 @@ def compute_groups(network: Network, case: GoldenCase) -> Iterator[TensorGroup]:
 
     :raises ConfigError: if the batch is so small that BatchNorm gets fewer than 8 values per channel.
     """
+    check_values_per_channel(case.spec, case.batch_size)
     images, labels = case.batch()
     network.load_state_dict(case.state())
     network.seed_dropout(make_rng(case.seed, "dropout"))
@@ -115,7 +168,6 @@ def compute_groups(network: Network, case: GoldenCase) -> Iterator[TensorGroup]:
     yield TensorGroup("eval/activations", "output in evaluation mode", activations)
 
     traced = network.trace(images, labels)
-    _check_values_per_channel(traced.activations, traced.buffers)
     yield TensorGroup("train/activations", "output in training mode", traced.activations)
     yield TensorGroup("train/buffers", "buffer after one pass in training mode", traced.buffers)
     yield TensorGroup("train", "mean cross-entropy", {"loss": np.array(traced.loss, case.dtype)})
@@ -141,13 +193,3 @@ def _train(network: Network, case: GoldenCase, images: Array, labels: Array) -> 
         buffers.setdefault(name, {})[key] = array
     for name, arrays in buffers.items():
         yield TensorGroup(f"steps/{name}", f"the optimizer's {name} after the last step", arrays, is_gradient=True)
-
-
-def _check_values_per_channel(activations: Mapping[str, Array], buffers: Mapping[str, Array]) -> None:
-    for key, mean in buffers.items():
-        layer, _, name = key.rpartition(".")
-        if name == "running_mean" and (values := activations[layer].size // mean.size) < MIN_VALUES_PER_CHANNEL:
-            raise ConfigError(
-                f"Each BatchNorm2d of a parity check must get at least {MIN_VALUES_PER_CHANNEL} values per channel, or "
-                f"it amplifies rounding. Got {values} at {layer}. Use a larger batch_size or image_size."
-            )

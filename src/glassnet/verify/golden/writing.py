@@ -1,0 +1,196 @@
+"""The writing of bundles: every tensor of a case, its tolerances, and a manifest that says what it means."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.architecture import ResNetSpec
+from glassnet.architecture import spec as get_spec
+from glassnet.errors import ConfigError, DivergedError, as_path, choice_error
+from glassnet.recipe import Recipe
+from glassnet.training.schedule import learning_rates
+from glassnet.verify.golden.bundle import Bundle
+from glassnet.verify.golden.bundle_files import finish_folder, needed_bytes, prepare_folder, write_tensors
+from glassnet.verify.golden.cases import GoldenCase, check_values_per_channel
+from glassnet.verify.golden.conventions import CONVENTIONS
+from glassnet.verify.golden.listing import GoldenTensor, listed_tensors
+from glassnet.verify.golden.manifest import FORMAT, KIND
+from glassnet.verify.golden.operations import operations
+from glassnet.verify.golden.recording import CaseRun, inputs_of
+from glassnet.verify.golden.rounding import EPS, FACTOR, ULPS, largest, tolerance_of
+
+Array = NDArray[Any]
+
+# Every setting shows in float32: the decay is a tenth of the weights in each gradient, the momentum and the halved
+# learning rate come in with the second step, and a step of 0.01 moves weights by thousands of their rounding.
+RECIPE = Recipe(lr=0.01, momentum=0.9, weight_decay=0.1, schedule="cosine")
+# Fields about data, and about when a training ends: they change nothing in steps on one given batch.
+WITHOUT_EFFECT = ("validation_fraction", "patience", "augment", "rotate", "translate", "jitter")
+
+
+def write(
+    spec: str | ResNetSpec,
+    folder: str | PathLike[str],
+    *,
+    steps: int = 2,
+    dtype: str = "float64",
+    batch_size: int | None = None,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    **fields: Any,
+) -> Bundle:
+    """Write a golden reference: every number of a network on one batch and of some training steps.
+
+    :param spec: a preset or a spec. Without ``image_size`` and with a head that takes any, the images are small, of
+        even height and odd width.
+    :param folder: a new or empty folder.
+    :param steps: number of steps of the recipe's optimizer, all on the same batch.
+    :param dtype: type of the numbers, float64 or float32.
+    :param batch_size: number of images. Default: a few, and neither the channels, the height nor the width.
+    :param seed: seed of weights, pixels, labels and dropout masks.
+    :param recipe: settings of the steps. Default: SGD with momentum, decay and a schedule that all show in float32.
+    :param fields: fields of the model and of the recipe that differ.
+    :raises ConfigError: if an argument or a field is unknown or out of its range, or shards above 1.
+    :raises DivergedError: if a number is not finite.
+    :raises RunError: if the folder has something in it, or its disk is too full.
+    """
+    path = as_path("folder", folder)
+    case = _case(spec, steps, dtype, batch_size, seed, recipe or RECIPE, fields)
+    tensors = listed_tensors(case)
+    prepare_folder(path, needed_bytes([tensor.size for tensor in tensors]))
+    inputs = inputs_of(case)
+    entries: dict[str, dict[str, Any]] = {}
+    shapes = {tensor.name: (tensor.shape, tensor.dtype) for tensor in tensors}
+    runs = CaseRun(case, inputs, "float64"), CaseRun(case, inputs, "float32")
+    files, together = write_tensors(path, shapes, _computed(*runs, tensors, entries))
+    listed = [{"name": name, **files[name], **entry} for name, entry in entries.items()]
+    finish_folder(path, _header(runs[0]) | {"safetensors": together, "tensors": listed})
+    return Bundle.read(path)
+
+
+def _case(
+    spec: str | ResNetSpec,
+    steps: int,
+    dtype: str,
+    batch_size: int | None,
+    seed: int,
+    recipe: Recipe,
+    fields: dict[str, Any],
+) -> GoldenCase:
+    if dtype not in ("float64", "float32"):
+        raise choice_error("dtype", ("float64", "float32"), dtype)
+    own = get_spec(spec) if not isinstance(spec, ResNetSpec) else spec
+    for name in fields:
+        if name not in ResNetSpec.types() and name not in Recipe.types():
+            raise choice_error("A field of golden.write", [*ResNetSpec.types(), *Recipe.types()], name)
+    own = own.replace(**{name: value for name, value in fields.items() if name in ResNetSpec.types()})
+    if isinstance(spec, str) and "image_size" not in fields:
+        own = with_golden_size(own)
+    recipe = recipe.replace(**{name: value for name, value in fields.items() if name in Recipe.types()})
+    if (recipe.shards or 1) > 1:
+        raise ConfigError(f"shards must be 1 in a golden reference. Got {recipe.shards}.")
+    neutral = {name: Recipe.defaults()[name] for name in WITHOUT_EFFECT}
+    count = golden_batch_size(own) if batch_size is None else batch_size
+    recipe = recipe.replace(**neutral, batch_size=count, seed=seed, shards=1)
+    check_values_per_channel(own, count)
+    return GoldenCase(own, dtype, count, steps, recipe, seed)
+
+
+def with_golden_size(spec: ResNetSpec) -> ResNetSpec:
+    """Return the spec with small images of even height and odd width, if the network takes any size.
+
+    The height stays even and the width odd at each halving, so windows of stride 2 end at the border and before it;
+    the last feature maps are 4×3, or 2×2 behind a 7×7 stem.
+    """
+    if spec.head == "flatten":
+        return spec
+    rounds_down = spec.stem == "3x3" and spec.pool in ("max", "avg")
+    halvings = len(spec.blocks) - 1 + (spec.stem == "7x7") + (spec.pool != "none")
+    if spec.stem == "7x7":
+        height, width = 2 * 2**halvings, 2**halvings + 1
+    else:
+        height, width = 4 * 2**halvings, 2 * 2**halvings + 1 + 2 * rounds_down
+    own_height, own_width = spec.size
+    return spec.replace(image_size=(min(height, own_height, 64), min(width, own_width, 63)))
+
+
+def golden_batch_size(spec: ResNetSpec) -> int:
+    """Return the smallest number of images from 3 on that is neither the channels, the height nor the width."""
+    return next(count for count in range(3, 8) if count not in (spec.in_channels, *spec.size))
+
+
+def _computed(
+    in_float64: CaseRun, in_float32: CaseRun, tensors: list[GoldenTensor], entries: dict[str, dict[str, Any]]
+) -> Iterator[tuple[str, Array]]:
+    """Yield the arrays, and enter what the manifest says of each."""
+    case = in_float64.case
+    for tensor in tensors:
+        exact, rounded = in_float64.tensor(tensor.name), in_float32.tensor(tensor.name)
+        array = np.asarray(exact if case.dtype == "float64" else rounded)
+        if not (np.isfinite(array).all() and np.isfinite(rounded).all()):
+            raise DivergedError(
+                f"Numbers of the golden reference must be finite. Got {largest(array)} in {tensor.name}. "
+                "Lower lr or steps."
+            )
+        entries[tensor.name] = {
+            "shape": list(tensor.shape),
+            "dtype": tensor.dtype.newbyteorder("<").str,
+            "operation": tensor.operation,
+            "direction": tensor.direction,
+            **_tolerances(exact, rounded, case.dtype),
+        }
+        yield tensor.name, array
+
+
+def _tolerances(exact: Array, rounded: Array, dtype: str) -> dict[str, Any]:
+    """Return scale and tolerances of a tensor for ports in float64 and float32."""
+    if exact.dtype.kind != "f":
+        return {"scale": largest(exact), "deviation": 0.0, "tolerance": {"float64": 0.0, "float32": 0.0}}
+    scale = largest(exact) or 1.0
+    precision = {"float64": dtype, "float32": "float32"}  # numbers of a float32 bundle are no better than float32
+    return {
+        "scale": scale,
+        "deviation": largest(exact - rounded.astype(np.float64)) / scale,
+        "tolerance": {of: tolerance_of(exact, rounded, precision[of]) / scale for of in ("float64", "float32")},
+    }
+
+
+def _header(run: CaseRun) -> dict[str, Any]:
+    case = run.case
+    rates = learning_rates(case.recipe, case.steps).tolist()
+    return {
+        "format": KIND,
+        "format_version": FORMAT,
+        "versions": {name: version(name) for name in ("glassnet", "numpy")} | {"python": platform.python_version()},
+        "spec": json.loads(json.dumps(case.spec.to_dict())),
+        "recipe": case.recipe.to_dict(),
+        "dtype": case.dtype,
+        "batch_size": case.batch_size,
+        "steps": case.steps,
+        "seed": case.seed,
+        "draw": case.draw,
+        "learning_rates": rates,
+        "optimizer": run.optimizer_settings(),
+        "updates": run.update_settings(),
+        "normalization": asdict(case.normalization()),
+        "conventions": CONVENTIONS,
+        "operations": [asdict(operation) for operation in operations(case.spec)],
+        "tolerance_rule": {
+            "text": "A direct comparison: a tensor agrees if max |port - bundle| <= tolerance * scale. scale is its "
+            "largest absolute number. deviation is the largest difference, in units of scale, between the whole case "
+            "in float64 and in float32: how much the operations up to there amplify rounding. tolerance = "
+            "eps * (factor * deviation / eps_float32 + ulps).",
+            "factor": FACTOR,
+            "ulps": ULPS,
+            "eps": {dtype: EPS[dtype] for dtype in ("float64", "float32")},
+        },
+    }
