@@ -9,17 +9,17 @@ function asImages(images) {
     const got = `${data.length} numbers of shape (${shape.join(", ")})`;
     throw new Error(`images must have shape (N, ${size.join(", ")}). Got ${got}.`);
   }
-  return { shape, data };
+  return {shape, data};
 }
 
 /** Tensors with their shapes: {key: {shape, data}}. */
 const withShapes = (gradients) => Object.fromEntries(
-  Object.entries(gradients).map(([key, data]) => [key, { shape: store.state.weights[key].shape, data }]));
+  Object.entries(gradients).map(([key, data]) => [key, {shape: store.state.weights[key].shape, data}]));
 
 window.glassnet = {
   /** Fulfilled when the network has computed for the first time; rejected with the reason why it cannot. */
   ready: new Promise((resolve, reject) => {
-    const stop = store.subscribe(({ trace, problem }) => {
+    const stop = store.subscribe(({trace, problem}) => {
       if (!trace && !problem) return;
       stop();
       if (trace) resolve();
@@ -38,10 +38,10 @@ window.glassnet = {
    */
   async gradients(images, labels) {
     await this.ready;
-    const given = { images: asImages(images), labels: [...labels], normalized: true };
-    const asked = { network: store.state.network, ...given, training: true };
-    const { loss, gradients } = await session.call("trace", asked);
-    return { loss, gradients: withShapes(gradients) };
+    const given = {images: asImages(images), labels: [...labels], normalized: true};
+    const asked = {network: store.state.network, ...given, training: true};
+    const {loss, gradients} = await session.call("trace", asked);
+    return {loss, gradients: withShapes(gradients)};
   },
 
   /**
@@ -51,23 +51,23 @@ window.glassnet = {
    * with `{from: "current"}` from the weights that it has. `steps` ends it early; other options are fields of the
    * recipe.
    */
-  async train({ from = "initial", seed = store.state.config.seeds[0], ...options } = {}) {
+  async train({from = "initial", seed = store.state.config.seeds[0], ...options} = {}) {
     await this.ready;
-    const answer = await session.call("train", { network: store.state.network, from, seed, ...options });
-    await refreshWeights(from === "initial" ? { seed, edits: NO_EDITS } : {});
+    const answer = await session.call("train", {network: store.state.network, from, seed, ...options});
+    await refreshWeights(from === "initial" ? {seed, edits: NO_EDITS} : {});
     return answer;
   },
 
   /** All parameters and buffers: {key: {shape, data}}. */
   async stateDict() {
     await this.ready;
-    return session.call("state", { network: store.state.network });
+    return session.call("state", {network: store.state.network});
   },
 
   /** Classify the images of a split, "test" or "train": {loss, accuracy, predictions, probabilities}. */
   async evaluate(split = "test") {
     await this.ready;
-    return session.call("evaluate", { network: store.state.network, split });
+    return session.call("evaluate", {network: store.state.network, split});
   },
 };
-window.glassnet.ready.catch(() => {});  // the page shows the reason itself
+window.glassnet.ready.catch(() => {}); // the page shows the reason itself

@@ -3,44 +3,44 @@
 
 const EPOCHS_BROKEN = 3;
 const HIDDEN = "hidden";
-const LARGE = 50_000;  // numbers of a network of which fewer gradients are compared, on fewer images
+const LARGE = 50_000; // numbers of a network of which fewer gradients are compared, on fewer images
 
-const NOTHING_CHECKED = { rows: [], losses: { correct: [], broken: [] } };  // of both networks [step, loss]
+const NOTHING_CHECKED = {rows: [], losses: {correct: [], broken: []}}; // of both networks [step, loss]
 
-store.replace({ breaking: { bugs: null, choice: null, bug: null, isRunning: false, ...NOTHING_CHECKED } });
+store.replace({breaking: {bugs: null, choice: null, bug: null, isRunning: false, ...NOTHING_CHECKED}});
 
 function setBreaking(changes) {
-  store.replace({ breaking: { ...store.state.breaking, ...changes } });
+  store.replace({breaking: {...store.state.breaking, ...changes}});
 }
 
 /** Choose a bug by its key, or one that only the check knows. */
 function chooseBug(choice) {
   const keys = Object.keys(store.state.breaking.bugs), drawn = keys[Math.floor(Math.random() * keys.length)];
-  setBreaking({ choice, bug: choice === HIDDEN ? drawn : choice, ...NOTHING_CHECKED });
+  setBreaking({choice, bug: choice === HIDDEN ? drawn : choice, ...NOTHING_CHECKED});
 }
 
 /** Train with and without the bug from the same weights, and check its gradients meanwhile. */
 async function plantBug() {
-  const { variant, seed, config, breaking: { bug } } = store.state;
+  const {variant, seed, config, breaking: {bug}} = store.state;
   const hasSeed = config.variants[variant].seeds.includes(seed);
-  setBreaking({ isRunning: true, ...NOTHING_CHECKED });
+  setBreaking({isRunning: true, ...NOTHING_CHECKED});
   try {
-    const start = { variant: hasSeed ? variant : 0, seed, weights: hasSeed ? "initial" : "trained" };
-    for (const network of ["correct", "broken"]) await session.call("choose", { network, ...start });
+    const start = {variant: hasSeed ? variant : 0, seed, weights: hasSeed ? "initial" : "trained"};
+    for (const network of ["correct", "broken"]) await session.call("choose", {network, ...start});
     const train = (network, planted) =>
-      session.call("train", { network, epochs: EPOCHS_BROKEN, warmup: 0, ...pageSettings(), bug: planted });
-    const size = Object.values(store.state.weights).reduce((sum, { data }) => sum + data.length, 0);
-    const amount = size < LARGE ? { count: 2, images: 4 } : { count: 1, images: 2 };
-    const check = session.call("check", { network: "broken", bug, ...amount });
+      session.call("train", {network, epochs: EPOCHS_BROKEN, warmup: 0, ...pageSettings(), bug: planted});
+    const size = Object.values(store.state.weights).reduce((sum, {data}) => sum + data.length, 0);
+    const amount = size < LARGE ? {count: 2, images: 4} : {count: 1, images: 2};
+    const check = session.call("check", {network: "broken", bug, ...amount});
     await Promise.all([check, train("correct", null), train("broken", bug)]);
   } finally {
-    setBreaking({ isRunning: false });
+    setBreaking({isRunning: false});
   }
 }
 
-function receiveLoss({ network, epoch, step, stepsPerEpoch, loss }) {
-  const { losses } = store.state.breaking, point = [(epoch - 1) * stepsPerEpoch + step, loss];
-  if (network in losses) setBreaking({ losses: { ...losses, [network]: [...losses[network], point] } });
+function receiveLoss({network, epoch, step, stepsPerEpoch, loss}) {
+  const {losses} = store.state.breaking, point = [(epoch - 1) * stepsPerEpoch + step, loss];
+  if (network in losses) setBreaking({losses: {...losses, [network]: [...losses[network], point]}});
 }
 
 /** The comparisons by parameter, as backward reaches them: {key, passed (null if all are at kinks), kinks, worst}. */
@@ -48,16 +48,16 @@ function checkedParameters(rows) {
   const byKey = new Map();
   for (const row of rows) byKey.set(row.key, [...(byKey.get(row.key) ?? []), row]);
   return [...byKey].map(([key, compared]) => {
-    const smooth = compared.filter(({ kink }) => !kink);
+    const smooth = compared.filter(({kink}) => !kink);
     const worst = smooth.reduce((one, other) => !one || other.error > one.error ? other : one, null);
     const passed = worst ? smooth.every((row) => row.passed) : null;
-    return { key, worst, kinks: compared.length - smooth.length, passed };
+    return {key, worst, kinks: compared.length - smooth.length, passed};
   });
 }
 
-function Verdict({ parameters, isRunning }) {
-  const wrong = parameters.find(({ passed }) => passed === false);
-  const right = parameters.slice(0, parameters.indexOf(wrong)).findLast(({ passed }) => passed);
+function Verdict({parameters, isRunning}) {
+  const wrong = parameters.find(({passed}) => passed === false);
+  const right = parameters.slice(0, parameters.indexOf(wrong)).findLast(({passed}) => passed);
   if (!wrong && (isRunning || !parameters.length)) return null;
   if (!wrong) return html`<p class="sum">All gradients agree with the central differences.</p>`;
   return html`<p class="sum" role="status">The gradient of <strong>${wrong.key}</strong> is wrong.
@@ -65,43 +65,43 @@ function Verdict({ parameters, isRunning }) {
       in what lies between them.`}</p>`;
 }
 
-function CheckTable({ parameters }) {
+function CheckTable({parameters}) {
   return html`<table class="terms"><caption class="unseen">Gradients and central differences</caption>
     <thead><tr>${["parameter", "backward", "difference", ""].map((title) => html`<th scope="col">${title}</th>`)}</tr>
     </thead>
-    <tbody>${parameters.map(({ key, worst, passed, kinks }) => html`<tr key=${key}><th scope="row">${key}</th>
+    <tbody>${parameters.map(({key, worst, passed, kinks}) => html`<tr key=${key}><th scope="row">${key}</th>
       <td class="number">${formatNumber(worst?.backward)}</td><td class="number">${formatNumber(worst?.difference)}</td>
       <td>${worst ? (passed ? "right" : html`<strong class="wrong">wrong</strong>`) : "kink"}
         ${worst && kinks > 0 && html`<small> and ${kinks} at a kink</small>`}</td></tr>`)}</tbody></table>
-    ${parameters.some(({ kinks }) => kinks) && html`<p class="quiet">At a kink, an input of ReLU changes its sign
+    ${parameters.some(({kinks}) => kinks) && html`<p class="quiet">At a kink, an input of ReLU changes its sign
       between both sides, or another pixel becomes the largest of its window. The loss has no derivative there, so
       nothing is compared.</p>`}`;
 }
 
 async function openBreaking() {
-  setBreaking({ bugs: await session.call("bugs", {}) });
+  setBreaking({bugs: await session.call("bugs", {})});
   chooseBug(Object.keys(store.state.breaking.bugs)[0]);
   session.on("step", receiveLoss);
-  session.on("check", (row) => setBreaking({ rows: [...store.state.breaking.rows, row] }));
+  session.on("check", (row) => setBreaking({rows: [...store.state.breaking.rows, row]}));
 }
 
 function Break() {
-  const { breaking: { bugs, choice, bug, isRunning, rows, losses } } = useStore("breaking");
+  const {breaking: {bugs, choice, bug, isRunning, rows, losses}} = useStore("breaking");
   useEffect(() => {
     if (!bugs) attempt(openBreaking);
   }, []);
   if (!bug) return null;
-  const parameters = checkedParameters(rows), isHidden = choice === HIDDEN, { sentence } = bugs[bug];
-  const options = [...Object.entries(bugs).map(([value, { title }]) => ({ value, title })),
-    { value: HIDDEN, title: "A hidden one" }];
-  const series = [{ title: "without a bug", colour: "accent", points: losses.correct },
-    { title: isHidden ? "with the hidden bug" : "with the bug", colour: "second", points: losses.broken }];
+  const parameters = checkedParameters(rows), isHidden = choice === HIDDEN, {sentence} = bugs[bug];
+  const options = [...Object.entries(bugs).map(([value, {title}]) => ({value, title})),
+    {value: HIDDEN, title: "A hidden one"}];
+  const series = [{title: "without a bug", colour: "accent", points: losses.correct},
+    {title: isHidden ? "with the hidden bug" : "with the bug", colour: "second", points: losses.broken}];
   return html`<h2>Plant a bug in the backward pass</h2>
     <${Choice} label="Bug" value=${choice} onChange=${chooseBug} options=${options} disabled=${isRunning} />
     <p>${isHidden ? "One of these bugs, drawn at random. Where do the gradients begin to be wrong?" : sentence}</p>
     <div class="buttons">${isRunning ? html`<button class="main" onClick=${() => session.call("pause")}>Stop</button>`
       : html`<button class="main" onClick=${() => attempt(plantBug)}>Plant, train and check</button>`}
-      ${isHidden && html`<button onClick=${() => setBreaking({ choice: bug })}>Reveal</button>`}</div>
+      ${isHidden && html`<button onClick=${() => setBreaking({choice: bug})}>Reveal</button>`}</div>
     <${Verdict} parameters=${parameters} isRunning=${isRunning} />
     <div class="columns halves">
       ${parameters.length > 0 && html`<div><h3>Each gradient against a central difference</h3>
@@ -110,4 +110,4 @@ function Break() {
         yLabel="loss" series=${series} />`}</div>`;
 }
 
-PANELS.push({ key: "break", title: "Break", component: Break });
+PANELS.push({key: "break", title: "Break", component: Break});

@@ -1,8 +1,8 @@
 "use strict";
 // Parts that several panels use: maps of numbers, sliders, choices, line charts, and buttons that save them.
 
-const { html, render, useState, useEffect, useRef, useMemo } = htmPreact;
-const PANELS = [];  // {key, title, component}; each panel's script adds its own
+const {html, render, useState, useEffect, useRef, useMemo} = htmPreact;
+const PANELS = []; // {key, title, component}; each panel's script adds its own
 
 /** A number with 4 significant digits, short enough for a cell: 0.02187, −1.5, 3.2e−7. */
 function formatNumber(value, digits = 4) {
@@ -47,10 +47,10 @@ const css = ([red, green, blue]) => `rgb(${red} ${green} ${blue})`;
 
 /** The colours that canvases use, {text, diverging}; read again when the scheme changes. */
 function palette() {
-  const { dark } = store.state;
+  const {dark} = store.state;
   if (palette.dark !== dark) {
     const stops = [0, 1, 2, 3, 4].map((index) => colour(`diverging-${index}`));
-    palette.diverging = Array.from({ length: 257 }, (_, index) => {  // number 128 stands for 0
+    palette.diverging = Array.from({length: 257}, (_, index) => { // number 128 stands for 0
       const low = Math.min(3, index >> 6), part = index / 64 - low;
       return [...stops[low].map((value, channel) => value + part * (stops[low + 1][channel] - value)), 255];
     });
@@ -64,20 +64,20 @@ function palette() {
 const shade = (value) => Math.round(128 + 128 * Math.max(-1, Math.min(1, value || 0)));
 
 /** Places of `count` tiles of height × width numbers in a width of `room` pixels: the largest cells that fit. */
-function arrange(count, height, width, room, { cell: fixed, maxCell = 40, minCell = 2, maxHeight = 300 }) {
+function arrange(count, height, width, room, {cell: fixed, maxCell = 40, minCell = 2, maxHeight = 300}) {
   const gap = 6;
   for (let cell = fixed ?? maxCell; ; cell--) {
     const stepX = width * cell + gap, stepY = height * cell + gap;
     const rows = Math.ceil(count / Math.max(1, Math.floor((room + gap) / stepX))), columns = Math.ceil(count / rows);
     const size = [columns * stepX - gap, rows * stepY - gap];
     const fits = size[0] <= room && size[1] <= maxHeight;
-    if (fixed || fits || cell <= minCell) return { cell, columns, stepX, stepY, size };
+    if (fixed || fits || cell <= minCell) return {cell, columns, stepX, stepY, size};
   }
 }
 
 /** Draw maps on a canvas: a pixel for each number, each map enlarged into its tile, and numbers where they fit. */
 function paintMaps(canvas, values, [channels, height, width], grid, selected, limit = limitOf(values)) {
-  const { cell, columns, stepX, stepY, size } = grid, colours = palette(), scale = devicePixelRatio || 1;
+  const {cell, columns, stepX, stepY, size} = grid, colours = palette(), scale = devicePixelRatio || 1;
   [canvas.width, canvas.height] = size.map((length) => length * scale);
   [canvas.style.width, canvas.style.height] = size.map((length) => `${length}px`);
   const context = canvas.getContext("2d"), small = mapImage(values, width, height * channels, limit);
@@ -86,14 +86,14 @@ function paintMaps(canvas, values, [channels, height, width], grid, selected, li
   const corner = (channel) => [(channel % columns) * stepX, Math.floor(channel / columns) * stepY];
   const frame = (channel, row, column, tall, wide, line) => {
     const [left, top] = corner(channel), x = left + column * cell + line / 2, y = top + row * cell + line / 2;
-    Object.assign(context, { strokeStyle: colours.text, lineWidth: line });
+    Object.assign(context, {strokeStyle: colours.text, lineWidth: line});
     context.strokeRect(x, y, wide * cell - line, tall * cell - line);
   };
   for (let channel = 0; channel < channels; channel++) {
     context.drawImage(small, 0, channel * height, width, height, ...corner(channel), width * cell, height * cell);
   }
   if (cell >= 30) {
-    Object.assign(context, { fillStyle: colours.text, textAlign: "center", textBaseline: "middle" });
+    Object.assign(context, {fillStyle: colours.text, textAlign: "center", textBaseline: "middle"});
     context.font = `${cell / 3.6}px system-ui, sans-serif`;
     values.forEach((value, index) => {
       const [left, top] = corner(Math.floor(index / (height * width))), row = Math.floor(index / width) % height;
@@ -108,7 +108,7 @@ function paintMaps(canvas, values, [channels, height, width], grid, selected, li
 function mapImage(values, width, height, limit) {
   const canvas = new OffscreenCanvas(width, height), pixels = new ImageData(width, height);
   const colours = palette().diverging;
-  for (let index = 0; index < Math.min(values.length, width * height); index++) {  // a vector may end within a row
+  for (let index = 0; index < Math.min(values.length, width * height); index++) { // a vector may end within a row
     const place = Math.round(128 + 128 * Math.max(-1, Math.min(1, values[index] / limit || 0)));
     pixels.data.set(colours[place], 4 * index);
   }
@@ -128,7 +128,7 @@ const KEY_MOVES = {
  * `onHover` receive, is [channel, row, column]; `describe` tells the number to a screen reader. `cell` is the size of a
  * number in pixels; without it, it is the largest up to `maxCell` with which the maps are at most `maxHeight` high.
  */
-function NumberMap({ values, shape, label, selected, limit, onPick, onHover, describe, ...sizes }) {
+function NumberMap({values, shape, label, selected, limit, onPick, onHover, describe, ...sizes}) {
   useStore("dark");
   const canvas = useRef(), frame = useRef(), [room, setRoom] = useState(0);
   const [channels, height, width] = shape.length === 2 ? [1, ...shape] : shape;
@@ -141,7 +141,7 @@ function NumberMap({ values, shape, label, selected, limit, onPick, onHover, des
   useEffect(() => paintMaps(canvas.current, values, [channels, height, width], grid, selected, limit));
 
   const valueAt = ([channel, row, column]) => values[(channel * height + row) * width + column];
-  const placeAt = ({ offsetX, offsetY }) => {
+  const placeAt = ({offsetX, offsetY}) => {
     const channel = Math.floor(offsetY / grid.stepY) * grid.columns + Math.floor(offsetX / grid.stepX);
     const row = Math.floor((offsetY % grid.stepY) / grid.cell), column = Math.floor((offsetX % grid.stepX) / grid.cell);
     const place = [channel, row, column], isInside = channel < channels && row < height && column < width;
@@ -159,29 +159,29 @@ function NumberMap({ values, shape, label, selected, limit, onPick, onHover, des
     event.preventDefault();
     pick((selected ?? [0, 0, 0]).map((value, axis) => Math.max(0, Math.min(sizes[axis] - 1, value + by[axis]))));
   };
-  const choice = onPick && { tabindex: 0, role: "application", class: "live", onKeyDown: move,
-    onClick: (event) => pick(placeAt(event)) };
-  const hover = onHover && { onPointerMove: (event) => event.pointerType === "mouse" && onHover(placeAt(event)),
-    onPointerLeave: () => onHover(null) };
+  const choice = onPick && {tabindex: 0, role: "application", class: "live", onKeyDown: move,
+    onClick: (event) => pick(placeAt(event))};
+  const hover = onHover && {onPointerMove: (event) => event.pointerType === "mouse" && onHover(placeAt(event)),
+    onPointerLeave: () => onHover(null)};
   return html`<div class="map" ref=${frame}><canvas ref=${canvas} role="img" aria-label=${label} ...${choice}
     ...${hover}></canvas></div>`;
 }
 
 /** The colours of a map with the numbers at their ends. */
-function Scale({ limit }) {
+function Scale({limit}) {
   const [low, high] = [-limit, limit].map((value) => formatNumber(value, 3));
   return html`<span class="scale" role="img" aria-label="colours from ${low} to ${high}">${low}<i></i>${high}</span>`;
 }
 
 /** A number that the reader sets by a slider. `text` shows the value. */
-function Slider({ label, value, min, max, step = 1, text = formatNumber, onInput }) {
+function Slider({label, value, min, max, step = 1, text = formatNumber, onInput}) {
   return html`<label class="slider"><span>${label}</span>
     <input type="range" value=${value} min=${min} max=${max} step=${step} aria-valuetext=${text(value)}
       onInput=${(event) => onInput(Number(event.target.value))} /><output>${text(value)}</output></label>`;
 }
 
 /** A few options, of which one is chosen: [{value, title}]. */
-function Choice({ label, options, value, onChange, disabled = false }) {
+function Choice({label, options, value, onChange, disabled = false}) {
   const name = useMemo(() => `choice-${Choice.count = (Choice.count ?? 0) + 1}`, []);
   return html`<fieldset class="choice" disabled=${disabled}><legend>${label}</legend>${options.map((option) => html`
     <label key=${option.value}><input type="radio" name=${name} checked=${option.value === value}
@@ -189,7 +189,7 @@ function Choice({ label, options, value, onChange, disabled = false }) {
 }
 
 /** Lines over a common axis as SVG: series [{title, colour (a variable, such as "accent"), points: [[x, y], ...]}]. */
-function LineChart({ title, series, xLabel, yLabel, log = false, width = 420, height = 220 }) {
+function LineChart({title, series, xLabel, yLabel, log = false, width = 420, height = 220}) {
   const chart = useRef(), left = 66, bottom = 34, top = 12, right = 12;
   const drawn = (line) => line.points.filter(([, y]) => Number.isFinite(y) && (!log || y > 0));
   const points = series.flatMap(drawn);
@@ -202,7 +202,7 @@ function LineChart({ title, series, xLabel, yLabel, log = false, width = 420, he
   const y = (value) => height - bottom - (level(value) - y0) / (y1 - y0 || 1) * (height - bottom - top);
   const parts = y0 < y1 ? [0, 0.25, 0.5, 0.75, 1] : [0];
   const ticks = parts.map((part) => y0 + part * (y1 - y0)).map((value) => log ? 10 ** value : value);
-  const zeros = ({ points: all }) => {  // a logarithm cannot show them
+  const zeros = ({points: all}) => { // a logarithm cannot show them
     const count = log ? all.filter(([, value]) => value === 0).length : 0;
     return count ? `: ${count} of ${all.length} are 0` : "";
   };
@@ -225,7 +225,7 @@ function LineChart({ title, series, xLabel, yLabel, log = false, width = 420, he
 }
 
 /** Save what is inside a frame, an SVG or a canvas, as a file in the colours that it has now. */
-function SaveButtons({ name, target }) {
+function SaveButtons({name, target}) {
   const words = `${store.state.config.run.name} ${name}`.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-");
   const file = (format) => `${words.replace(/^-|-$/g, "")}.${format}`;
   return html`<p class="save">${["SVG", "PNG"].map((format) => html`<button key=${format} class="link"
@@ -246,20 +246,20 @@ const DRAWN = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font", "te
 
 /** An SVG, a canvas, or all of them inside an element, as an SVG file that needs no style sheet. */
 function asSvg(element) {
-  const xmlns = "http://www.w3.org/2000/svg", { left, top, width, height } = element.getBoundingClientRect();
+  const xmlns = "http://www.w3.org/2000/svg", {left, top, width, height} = element.getBoundingClientRect();
   const place = (part, attributes) => {
     for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value);
     return part;
   };
   const make = (kind, attributes) => place(document.createElementNS(xmlns, kind), attributes);
-  const file = make("svg", { width, height }), fill = getComputedStyle(document.body).backgroundColor;
-  file.append(make("rect", { width, height, fill }));
+  const file = make("svg", {width, height}), fill = getComputedStyle(document.body).backgroundColor;
+  file.append(make("rect", {width, height, fill}));
   for (const part of element.matches("canvas, svg") ? [element] : element.querySelectorAll("canvas, svg")) {
     const box = part.getBoundingClientRect();
-    file.append(place(part.matches("canvas") ? make("image", { href: part.toDataURL() }) : styledCopy(part),
-      { x: box.left - left, y: box.top - top, width: box.width, height: box.height }));
+    file.append(place(part.matches("canvas") ? make("image", {href: part.toDataURL()}) : styledCopy(part),
+      {x: box.left - left, y: box.top - top, width: box.width, height: box.height}));
   }
-  return new Blob([new XMLSerializer().serializeToString(file)], { type: "image/svg+xml" });
+  return new Blob([new XMLSerializer().serializeToString(file)], {type: "image/svg+xml"});
 }
 
 /** A copy of an SVG element whose parts have their computed looks as attributes. */

@@ -9,24 +9,24 @@ async function inflate(base64) {
 
 /** The panels under their tabs; arrow keys go from tab to tab. */
 function Tabs() {
-  const { panel } = useStore("panel"), index = Math.max(0, PANELS.findIndex(({ key }) => key === panel));
+  const {panel} = useStore("panel"), index = Math.max(0, PANELS.findIndex(({key}) => key === panel));
   const current = PANELS[index], move = (event) => {
-    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const by = {ArrowRight: 1, ArrowLeft: -1}[event.key];
     if (!by) return;
     const next = PANELS[(index + by + PANELS.length) % PANELS.length];
-    store.set({ panel: next.key });
+    store.set({panel: next.key});
     document.getElementById(`tab-${next.key}`).focus();
   };
-  return html`<div role="tablist" aria-label="What to do" onKeyDown=${move}>${PANELS.map(({ key, title }) => html`
+  return html`<div role="tablist" aria-label="What to do" onKeyDown=${move}>${PANELS.map(({key, title}) => html`
       <button key=${key} role="tab" id="tab-${key}" aria-selected=${key === current.key} aria-controls="panel"
-        tabindex=${key === current.key ? 0 : -1} onClick=${() => store.set({ panel: key })}>${title}</button>`)}</div>
+        tabindex=${key === current.key ? 0 : -1} onClick=${() => store.set({panel: key})}>${title}</button>`)}</div>
     <div role="tabpanel" id="panel" aria-labelledby="tab-${current.key}">
       <${current.component} key=${current.key} /></div>`;
 }
 
 /** The image, the class that the network predicts for it, and the probabilities: of 12 classes at most. */
 function Prediction() {
-  const { trace, config: { classes, normalization } } = useStore("trace"), { image } = trace.of;
+  const {trace, config: {classes, normalization}} = useStore("trace"), {image} = trace.of;
   const probabilities = trace.probabilities.subarray(0, classes.length), predicted = indexOfLargest(probabilities);
   const shown = range(classes.length), last = shownFlow().at(-1).name;
   if (classes.length > 12) shown.sort((one, other) => probabilities[other] - probabilities[one]).splice(12);
@@ -46,7 +46,7 @@ function Prediction() {
 }
 
 /** The pixels of an image, enlarged; white is the largest number. */
-function Photo({ tensor: { shape: [, channels, height, width], data }, white, title, size = 112 }) {
+function Photo({tensor: {shape: [, channels, height, width], data}, white, title, size = 112}) {
   const canvas = useRef();
   useEffect(() => {
     const pixels = new ImageData(width, height), count = height * width;
@@ -62,7 +62,7 @@ function Photo({ tensor: { shape: [, channels, height, width], data }, white, ti
 }
 
 function App() {
-  const { trace, problem, config } = useStore("trace", "problem", "config");
+  const {trace, problem, config} = useStore("trace", "problem", "config");
   return html`${problem && html`<p class="problem" role="alert">${problem}</p>`}
     ${config?.run.notes.map((note) => html`<p key=${note} class="quiet">${note}</p>`)}
     ${!trace && !problem && html`<p class="quiet" role="status">The network is being unpacked …</p>`}
@@ -71,9 +71,9 @@ function App() {
 }
 
 /** An image of zeros, for a page without images. */
-function blankImage({ input: { size, channels } }) {
-  const tensor = { shape: [1, channels, ...size], data: new Float64Array(channels * product(size)) };
-  return { tensor, label: null, title: "blank image", isEmpty: true };
+function blankImage({input: {size, channels}}) {
+  const tensor = {shape: [1, channels, ...size], data: new Float64Array(channels * product(size))};
+  return {tensor, label: null, title: "blank image", isEmpty: true};
 }
 
 /** Unpack the data, start the worker, and show the first test image. */
@@ -83,18 +83,18 @@ async function start() {
   const bytes = await inflate(JSON.parse(text("payload")));
   session = new Session(text("engine"));
   dataset = openPayload(bytes);
-  const { config } = await session.call("open", bytes);
+  const {config} = await session.call("open", bytes);
   const image = config.data.n_test ? dataImage("test", 0) : blankImage(config);
-  darkScheme.addEventListener("change", () => store.replace({ dark: darkScheme.matches }));
-  const { graph } = config.variants[0];
-  store.replace({ config, seed: config.seeds[0], graph, layer: flowOf(graph)[1].name, image });
-  const stop = store.subscribe(({ trace, layer }) => {  // the first number to explain is the layer's largest
+  darkScheme.addEventListener("change", () => store.replace({dark: darkScheme.matches}));
+  const {graph} = config.variants[0];
+  store.replace({config, seed: config.seeds[0], graph, layer: flowOf(graph)[1].name, image});
+  const stop = store.subscribe(({trace, layer}) => { // the first number to explain is the layer's largest
     if (!trace) return;
     stop();
     chooseNumber(layer, indexOfLargest(valuesOf(layer)));
   });
-  await refreshWeights({ origin: { kind: "trained" } });
+  await refreshWeights({origin: {kind: "trained"}});
 }
 
 const tracer = new Tracer();
-start().catch((error) => store.replace({ problem: error.message }));
+start().catch((error) => store.replace({problem: error.message}));

@@ -1,7 +1,7 @@
 "use strict";
 // What is on screen, to take along: as Python that computes the same numbers, as pictures, and as weights.
 
-const LITERALS = 256;  // numbers that are written out in Python; more are written in base64
+const LITERALS = 256; // numbers that are written out in Python; more are written in base64
 
 /** A value of JSON as Python writes it. */
 function toPython(value) {
@@ -19,7 +19,7 @@ function differences(fields, others) {
 }
 
 /** Images as an array in Python: their numbers row by row, or in base64. */
-function arrayInPython({ shape, data }) {
+function arrayInPython({shape, data}) {
   if (data.length > LITERALS) {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
@@ -32,14 +32,14 @@ function arrayInPython({ shape, data }) {
 }
 
 /** The lines that make the network on screen, before the changes by hand. */
-function networkInPython({ config, variant, seed, origin }) {
+function networkInPython({config, variant, seed, origin}) {
   const lines = [`model = gn.load(${toPython(config.run.path)}, dtype="float64")`];
   const fields = differences(config.variants[variant].graph.spec, config.spec);
   const spec = `model.network.spec${Object.keys(fields).length ? `.replace(${toArguments(fields)})` : ""}`;
   if (origin.kind === "trained") return [...lines, "network = model.network"];
   if (origin.kind === "initial") return [...lines, `network = gn.build(${spec}, seed=${seed}, dtype="float64")`];
   if (origin.kind === "training") {
-    const settings = { ...origin.settings, seed, run: "explored", report: false, overwrite: true };
+    const settings = {...origin.settings, seed, run: "explored", report: false, overwrite: true};
     return [...lines, "run = gn.train(", `    ${spec}, model.load_dataset(), dtype="float64",`,
       `    recipe=gn.Recipe(**model.config["recipe"]), ${toArguments(settings)},`, ")",
       'network = gn.load(run.path, weights="last").network'];
@@ -55,10 +55,10 @@ function findNode(node, name) {
 }
 
 /** The lines that change the network as it was changed by hand. */
-function changesInPython({ edits, graph, weights }, changes) {
-  const lines = [], numbers = changes.filter(({ target }) => target && target !== PIXELS);
+function changesInPython({edits, graph, weights}, changes) {
+  const lines = [], numbers = changes.filter(({target}) => target && target !== PIXELS);
   if (numbers.length) {
-    lines.push("weights = network.state_dict()", ...numbers.map(({ target, index, value }) =>
+    lines.push("weights = network.state_dict()", ...numbers.map(({target, index, value}) =>
       `weights[${toPython(target)}]${indicesOf(index, weights[target].shape)} = ${value}`),
     "network.load_state_dict(weights)");
   }
@@ -80,7 +80,7 @@ function changesInPython({ edits, graph, weights }, changes) {
 
 /** The lines that print the chosen number, or the gradient of the loss with respect to it. */
 function numberInPython(state) {
-  const { layer, direction, graph, image, batch, edits } = state, { shape } = stepOf(layer);
+  const {layer, direction, graph, image, batch, edits} = state, {shape} = stepOf(layer);
   const place = indicesOf(chosenNumber(state), shape).replace("[", "[0, ");
   if (direction === "forward") {
     const values = layer === "input" ? "x" : `network.activations(x, [${toPython(layer)}])[${toPython(layer)}]`;
@@ -88,15 +88,15 @@ function numberInPython(state) {
   }
   const isTrainedAlike = graph.spec.norm === "none" && !graph.spec.dropout && !edits.muted.size && layer !== "input";
   if (!isTrainedAlike) return ["# The page's gradients are of evaluation mode; network.trace has training mode's."];
-  const labels = [traceLabel(state), ...batch.map(({ label }) => label)];
+  const labels = [traceLabel(state), ...batch.map(({label}) => label)];
   return [`trace = network.trace(x, np.array(${JSON.stringify(labels)}))`,
     `print(${toPython(`gradient of ${layer}${place} =`)}, trace.activation_gradients[${toPython(layer)}]${place})`];
 }
 
 /** The Python that reproduces what is on screen: the network, what was changed, the image, and the chosen number. */
 function stateInPython(state = store.state) {
-  const { config, image, batch, direction } = state, { normalization: { scale, mean, std } } = config;
-  const shown = direction === "gradient" ? [image, ...batch] : [image], { images } = stacked(shown);
+  const {config, image, batch, direction} = state, {normalization: {scale, mean, std}} = config;
+  const shown = direction === "gradient" ? [image, ...batch] : [image], {images} = stacked(shown);
   const column = (values) =>
     values.length === 1 ? values[0] : `np.array(${JSON.stringify(values)})[:, np.newaxis, np.newaxis]`;
   const imports = images.data.length > LITERALS ? ["import base64", ""] : [];
@@ -112,19 +112,19 @@ function stateInPython(state = store.state) {
 function toSafetensors(state) {
   const header = {}, parts = [];
   let begin = 0;
-  for (const [key, { shape, data }] of Object.entries(state)) {
-    header[key] = { dtype: "F64", shape, data_offsets: [begin, begin += data.byteLength] };
+  for (const [key, {shape, data}] of Object.entries(state)) {
+    header[key] = {dtype: "F64", shape, data_offsets: [begin, begin += data.byteLength]};
     parts.push(data);
   }
   const text = new TextEncoder().encode(JSON.stringify(header)), length = 8 * Math.ceil(text.length / 8);
-  const start = new Uint8Array(8 + length).fill(32);  // padded with spaces
+  const start = new Uint8Array(8 + length).fill(32); // padded with spaces
   new DataView(start.buffer).setBigUint64(0, BigInt(length), true);
   start.set(text, 8);
-  return new Blob([start, ...parts], { type: "application/octet-stream" });
+  return new Blob([start, ...parts], {type: "application/octet-stream"});
 }
 
 /** The parts of the page that can be saved, [title, selector]; the titles say what is shown and name the files. */
-function pictures({ config, variant, layer, direction, image, edits, changedWeights }) {
+function pictures({config, variant, layer, direction, image, edits, changedWeights}) {
   const changed = edits.skipsOff.size + edits.muted.size + changedWeights.size ? ", changed" : "";
   const maps = `${direction === "gradient" ? "Gradients" : "Maps"} of ${layer} for ${image.title}${changed}`;
   return [[`Network: ${config.variants[variant].title}${changed}`, ".picture > div"], [maps, ".maps .map"],
@@ -132,7 +132,7 @@ function pictures({ config, variant, layer, direction, image, edits, changedWeig
 }
 
 /** A part of the page that is looked up when it is saved. */
-const partOfPage = (selector) => ({ get current() { return document.querySelector(selector); } });
+const partOfPage = (selector) => ({get current() { return document.querySelector(selector); }});
 
 function SharePanel() {
   const state = useStore("config", "image", "batch", "edits", "changedWeights", "weights", "layer", "channel", "pixel",
@@ -140,11 +140,11 @@ function SharePanel() {
   const [copied, setCopied] = useState(null), code = useRef(), text = stateInPython(state);
   const copy = async () => {
     getSelection().selectAllChildren(code.current);
-    await navigator.clipboard.writeText(text).catch(() => document.execCommand("copy"));  // where it is not allowed
+    await navigator.clipboard.writeText(text).catch(() => document.execCommand("copy")); // where it is not allowed
     setCopied(text);
   };
   const save = async () => {
-    const weights = await session.call("state", { network: state.network });
+    const weights = await session.call("state", {network: state.network});
     download("weights.safetensors", toSafetensors(weights));
   };
   return html`<h3>Python</h3>
@@ -159,4 +159,4 @@ function SharePanel() {
       <${SaveButtons} name=${name} target=${partOfPage(selector)} /></div>`)}`;
 }
 
-PANELS.push({ key: "share", title: "Share", component: SharePanel });
+PANELS.push({key: "share", title: "Share", component: SharePanel});

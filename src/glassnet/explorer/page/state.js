@@ -4,19 +4,19 @@
 /** The worker that holds the networks. `call` answers with a promise; `on` subscribes to events such as "step". */
 class Session {
   constructor(source) {
-    this.worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+    this.worker = new Worker(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
     this.waiting = new Map();
     this.listeners = new Map();
     this.calls = 0;
-    this.worker.onmessage = ({ data }) => this.receive(data);
-    this.worker.onerror = (event) => store.set({ problem: event.message });
+    this.worker.onmessage = ({data}) => this.receive(data);
+    this.worker.onerror = (event) => store.set({problem: event.message});
   }
 
   call(method, ...args) {
     const id = ++this.calls;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
-      this.worker.postMessage({ id, method, arguments: args });
+      this.waiting.set(id, {resolve, reject});
+      this.worker.postMessage({id, method, arguments: args});
     });
   }
 
@@ -24,10 +24,10 @@ class Session {
     this.listeners.set(event, [...(this.listeners.get(event) ?? []), callback]);
   }
 
-  receive({ id, event, result, error }) {
+  receive({id, event, result, error}) {
     if (event) for (const callback of this.listeners.get(event) ?? []) callback(result);
     else {
-      const { resolve, reject } = this.waiting.get(id);
+      const {resolve, reject} = this.waiting.get(id);
       this.waiting.delete(id);
       if (error) reject(new Error(error));
       else resolve(result);
@@ -35,17 +35,17 @@ class Session {
   }
 }
 
-let session = null;  // both opened by main.js
-let dataset = null;  // the payload: {config, images: {train, test}, labels: {train, test}, ...}
+let session = null; // both opened by main.js
+let dataset = null; // the payload: {config, images: {train, test}, labels: {train, test}, ...}
 
 /** An image of the data as the state holds it. */
 function dataImage(split, index) {
-  const { shape: [, ...size], data } = dataset.images[split], count = product(size);
-  const tensor = { shape: [1, ...size], data: Float64Array.from(data.subarray(index * count, (index + 1) * count)) };
-  return { tensor, label: dataset.labels[split].data[index], title: `${split} image ${index}`, split, index };
+  const {shape: [, ...size], data} = dataset.images[split], count = product(size);
+  const tensor = {shape: [1, ...size], data: Float64Array.from(data.subarray(index * count, (index + 1) * count))};
+  return {tensor, label: dataset.labels[split].data[index], title: `${split} image ${index}`, split, index};
 }
 
-const NO_EDITS = Object.freeze({ skipsOff: new Set(), muted: new Map() });
+const NO_EDITS = Object.freeze({skipsOff: new Set(), muted: new Map()});
 const UNDOABLE = ["image", "edits", "changedWeights"];
 
 /** Values by field, told to subscribers when they change. Changes of an image, a switch or a weight can be undone. */
@@ -90,7 +90,7 @@ class Store {
 
   replace(changes) {
     const before = this.state;
-    this.state = { ...before, ...changes };
+    this.state = {...before, ...changes};
     for (const subscriber of this.subscribers) subscriber(this.state, before);
   }
 
@@ -102,28 +102,28 @@ class Store {
 }
 
 const store = new Store({
-  config: null,  // what the payload says of the run
-  graph: null,  // the network on screen, as glassnet.graph gives it
-  variant: 0,  // its place in config.variants
+  config: null, // what the payload says of the run
+  graph: null, // the network on screen, as glassnet.graph gives it
+  variant: 0, // its place in config.variants
   seed: null,
   network: "main",
-  image: null,  // {tensor: {shape: [1, C, H, W], data: 0..255}, label, title, isEmpty: nothing is on it}
-  batch: [],  // more images of the same kind, whose gradients are added to the image's
+  image: null, // {tensor: {shape: [1, C, H, W], data: 0..255}, label, title, isEmpty: nothing is on it}
+  batch: [], // more images of the same kind, whose gradients are added to the image's
   edits: NO_EDITS,
-  changedWeights: new Map(),  // key -> Float64Array, where it differs from the network's own
-  weights: null,  // {key: {shape, data}}: the network's own
-  origin: { kind: "trained" },  // of the weights: "trained", "initial", "training" with gn.train's settings, "other"
-  trace: null,  // {loss, logits, probabilities, outputs, outputGradients, pathGradients, gradients, of: what it is of}
-  layer: "conv1",  // the tensor on screen
+  changedWeights: new Map(), // key -> Float64Array, where it differs from the network's own
+  weights: null, // {key: {shape, data}}: the network's own
+  origin: {kind: "trained"}, // of the weights: "trained", "initial", "training" with gn.train's settings, "other"
+  trace: null, // {loss, logits, probabilities, outputs, outputGradients, pathGradients, gradients, of: what it is of}
+  layer: "conv1", // the tensor on screen
   channel: 0,
-  pixel: [0, 0],  // row and column
-  hover: null,  // {layer, index} of the number under the mouse
-  weight: null,  // {key, index} of the weight on screen
-  direction: "forward",  // or "gradient"
+  pixel: [0, 0], // row and column
+  hover: null, // {layer, index} of the number under the mouse
+  weight: null, // {key, index} of the weight on screen
+  direction: "forward", // or "gradient"
   panel: "look",
   dark: darkScheme.matches,
-  problem: null,  // a sentence for the reader
-  refusedFile: null,  // {text, image}: an image file that could not be read, and the image shown then
+  problem: null, // a sentence for the reader
+  refusedFile: null, // {text, image}: an image file that could not be read, and the image shown then
 });
 
 /** The fields of the store that a component shows; it is drawn again when one of them changes. */
@@ -167,31 +167,31 @@ class Tracer {
         await this.update(store.state);
       }
     } catch (error) {
-      store.replace({ problem: error.message });
+      store.replace({problem: error.message});
     } finally {
       this.busy = false;
     }
   }
 
-  async update({ network, graph, edits, changedWeights, weights, image, batch }) {
-    if (edits !== this.edits) await session.call("setEdits", { network, edits });
+  async update({network, graph, edits, changedWeights, weights, image, batch}) {
+    if (edits !== this.edits) await session.call("setEdits", {network, edits});
     this.edits = edits;
     for (const key of new Set([...this.sent.keys(), ...changedWeights.keys()])) {
       const values = changedWeights.get(key) ?? weights[key].data;
-      if (this.sent.get(key) !== values) await session.call("setWeights", { network, key, values });
+      if (this.sent.get(key) !== values) await session.call("setWeights", {network, key, values});
     }
     this.sent = new Map(changedWeights);
-    const ask = (label) => session.call("trace", { network, ...stacked([{ ...image, label }, ...batch]) });
+    const ask = (label) => session.call("trace", {network, ...stacked([{...image, label}, ...batch])});
     let trace = await ask(image.label);
     if (!trace.outputGradients) trace = await ask(indexOfLargest(trace.logits.subarray(0, graph.output_shape[0])));
-    const flow = flowOf(graph), isKnown = flow.some(({ name }) => name === store.state.layer);
-    const of = { graph, edits, weights: trace.weights, image };  // a training may have changed them since
-    store.replace({ trace: { ...trace, of }, problem: null, ...(isKnown ? {} : { layer: flow[1].name, hover: null }) });
+    const flow = flowOf(graph), isKnown = flow.some(({name}) => name === store.state.layer);
+    const of = {graph, edits, weights: trace.weights, image}; // a training may have changed them since
+    store.replace({trace: {...trace, of}, problem: null, ...(isKnown ? {} : {layer: flow[1].name, hover: null})});
   }
 }
 
 /** The class whose loss the gradients are of: the label, or without one the predicted class. */
-function traceLabel({ trace, config } = store.state) {
+function traceLabel({trace, config} = store.state) {
   return trace.of.image.label ?? indexOfLargest(trace.logits.subarray(0, config.classes.length));
 }
 
@@ -203,19 +203,19 @@ function stacked(images) {
   const [, ...shape] = images[0].tensor.shape, size = images[0].tensor.data.length;
   const data = new Float64Array(images.length * size);
   images.forEach((image, index) => data.set(image.tensor.data, index * size));
-  return { images: { shape: [images.length, ...shape], data }, labels: images.map((image) => image.label) };
+  return {images: {shape: [images.length, ...shape], data}, labels: images.map((image) => image.label)};
 }
 
 /** Read the network's weights again, after a training or a change of network; changes by hand end. */
 async function refreshWeights(changes = {}) {
-  const weights = await session.call("state", { network: store.state.network });
+  const weights = await session.call("state", {network: store.state.network});
   store.forget();
-  store.replace({ origin: { kind: "other" }, ...changes, weights, changedWeights: new Map() });
+  store.replace({origin: {kind: "other"}, ...changes, weights, changedWeights: new Map()});
 }
 
 /** Show another of config.variants, from the initial weights of a seed or from the trained ones. */
-async function chooseNetwork({ variant, seed, weights }) {
-  await session.call("choose", { network: store.state.network, variant, seed, weights });
-  const { graph } = store.state.config.variants[variant];
-  await refreshWeights({ variant, seed, graph, edits: NO_EDITS, origin: { kind: weights } });
+async function chooseNetwork({variant, seed, weights}) {
+  await session.call("choose", {network: store.state.network, variant, seed, weights});
+  const {graph} = store.state.config.variants[variant];
+  await refreshWeights({variant, seed, graph, edits: NO_EDITS, origin: {kind: weights}});
 }
