@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
@@ -94,6 +95,8 @@ class Bundle:
         :param of: "eval", "train", or the number of a step.
         :raises ConfigError: if the bundle has no such step.
         """
+        if self.spec is None:
+            return self._operation_inputs(training=of != "eval")
         step = {"eval": 0, "train": 1}[of] if of in ("eval", "train") else check_int("step", of, minimum=1)
         if of != "train" and step > self.steps:
             raise ConfigError(f"step must be at most {self.steps}, the steps of {self.folder}. Got {step}.")
@@ -104,6 +107,22 @@ class Bundle:
         weights = self.tensor("inputs/class_weights") if "inputs/class_weights" in self.entries else None
         smoothing = self.recipe.label_smoothing if self.recipe else 0.0
         return PassInputs(images, labels, state, True, self.masks(step), smoothing, weights)
+
+    def _operation_inputs(self, training: bool) -> PassInputs:
+        """Return what a single operation starts from."""
+        (operation,) = self.operations
+        x, *added = (self.tensor(f"inputs/{name}") for name in operation.inputs)
+        return PassInputs(
+            x,
+            self.tensor("inputs/labels") if "inputs/labels" in self.entries else np.zeros(0, np.int64),
+            self.tensors("inputs/state"),
+            training,
+            self.masks(1),
+            operation.attributes.get("label_smoothing", 0.0),
+            self.tensor("inputs/class_weights") if "inputs/class_weights" in self.entries else None,
+            dict(zip(operation.inputs[1:], added, strict=True)),
+            {operation.name: self.tensor("inputs/output_gradient")},
+        )
 
     def masks(self, step: int) -> dict[str, Array]:
         """Return the factors of the dropout layers in a step, by name."""

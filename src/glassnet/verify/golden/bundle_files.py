@@ -36,16 +36,17 @@ def needed_bytes(sizes: Sequence[int]) -> int:
     return sum(2 * size + _HEADER_BYTES + _ENTRY_BYTES for size in sizes)
 
 
-def prepare_folder(folder: Path, needed: int) -> None:
+def prepare_folder(folder: Path, needed: int, parts: Iterable[str] = ()) -> None:
     """Check that a bundle may be written to a folder and fits on its disk, and remove what a killed write left there.
 
+    :param parts: names of bundles in the folder, if it is one of several.
     :raises RunError: if the folder has other files in it, or the disk is too full. Nothing is changed then.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} must be a new or empty folder. Got a file.")
     names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     is_leftover = UNFINISHED in names and MANIFEST not in names
-    known = {UNFINISHED, SAFETENSORS, f".{MANIFEST}.tmp", *_FOLDERS} if is_leftover else set()
+    known = {UNFINISHED, SAFETENSORS, f".{MANIFEST}.tmp", *_FOLDERS, *parts} if is_leftover else set()
     if unexpected := [name for name in names if name not in known]:
         raise RunError(f"{folder} must be a new or empty folder. Got a folder that contains {unexpected[0]!r}.")
     free = available_disk(folder)

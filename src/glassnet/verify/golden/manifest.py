@@ -12,7 +12,7 @@ from glassnet import nn
 from glassnet.architecture import ResNetSpec
 from glassnet.errors import ConfigError, DataError
 from glassnet.recipe import Recipe
-from glassnet.verify.golden.operations import IMAGES, Operation, operations
+from glassnet.verify.golden.operations import ADDED, IMAGES, Operation, operations
 
 KIND = "glassnet golden bundle"
 FORMAT = 1
@@ -87,24 +87,19 @@ class Manifest:
             if listed != json.loads(json.dumps([asdict(operation) for operation in expected])):
                 raise self.error("operations", f"those of its spec, {len(expected)} of them", listed)
             return expected
-        if not isinstance(listed, list) or not listed:
-            raise self.error("operations", "a list of at least one operation", listed)
-        known = {IMAGES}
-        found = []
-        for entry in listed:
-            found.append(self._operation(entry, known))
-            known.add(found[-1].name)
-        return tuple(found)
+        if not isinstance(listed, list) or len(listed) != 1:
+            raise self.error("operations", "a list of one operation where there is no spec", listed)
+        return (self._operation(listed[0], {IMAGES, ADDED}),)
 
     def _operation(self, entry: Any, known: set[str]) -> Operation:
-        """Return an operation that reads ``known`` ones; where there is no spec, it may be any."""
+        """Return an operation that reads ``known`` tensors; where there is no spec, it may be any."""
         part = entry if isinstance(entry, dict) else {}
         name: Any = part.get("name")
         inputs, attributes = part.get("inputs"), part.get("attributes")
         if not (_is_name(name) and name not in known and part.get("kind") in KINDS and isinstance(attributes, dict)):
             raise self.error("An operation", "an object with a new name, a kind and attributes", entry)
         if not (isinstance(inputs, list) and inputs and all(isinstance(i, str) and i in known for i in inputs)):
-            raise self.error(f"inputs of {_short(name)}", "names of operations before it", inputs)
+            raise self.error(f"inputs of {_short(name)}", "names of its inputs", inputs)
         shapes: dict[str, Any] = {of: part.get(of) for of in ("parameters", "buffers")}
         for of, value in shapes.items():
             if not (isinstance(value, dict) and all(map(_is_name, value)) and all(map(_is_shape, value.values()))):
@@ -112,9 +107,8 @@ class Manifest:
         if not _is_shape(part.get("output_shape")):
             raise self.error(f"output_shape of {_short(name)}", "a list of integers", part.get("output_shape"))
         parameters, buffers = ({key: tuple(shape) for key, shape in value.items()} for value in shapes.values())
-        return Operation(
-            name, part["kind"], tuple(inputs), tuple(part["output_shape"]), attributes, parameters, buffers
-        )
+        pairs = {key: _as_tuples(value) for key, value in attributes.items()}
+        return Operation(name, part["kind"], tuple(inputs), tuple(part["output_shape"]), pairs, parameters, buffers)
 
     def _entries(self) -> dict[str, Mapping[str, Any]]:
         listed = self.content.get("tensors")
@@ -150,6 +144,11 @@ class Manifest:
         for field, (is_valid, allowed) in rules.items():
             if not is_valid:
                 raise self.error(f"{field} of {_short(name)}", allowed, entry.get(field))
+
+
+def _as_tuples(value: Any) -> Any:
+    """Return pairs as the layers take them; JSON has lists alone."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def _short(value: Any) -> str:

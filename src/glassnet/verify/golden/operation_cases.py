@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from glassnet import nn
 from glassnet.data import make_rng
 from glassnet.verify import layers
-from glassnet.verify.golden.operations import IMAGES, LOSS, Operation
+from glassnet.verify.golden.operations import ADDED, IMAGES, LOSS, Operation
 from glassnet.verify.golden.reference import Site, compute
 
 Array = NDArray[Any]
 NAME = "layer"  # of the operation in its bundle, but for the loss
-_ADDED = "added"  # the second input of a sum
 _NOT_ARGUMENTS = ("dtype", "rng", "generator")
 
 
@@ -45,6 +44,21 @@ class OperationCase:
         loss = self.labels, self.label_smoothing, self.class_weights
         return Site(self.operation, inputs, self.state, training, self.mask, *loss)
 
+    def cast(self, dtype: np.dtype[Any]) -> Self:
+        """Return the case in another float dtype, its inputs rounded to it."""
+
+        def convert(array: Any) -> Any:
+            return array.astype(dtype) if isinstance(array, np.ndarray) and array.dtype.kind == "f" else array
+
+        return replace(
+            self,
+            inputs={name: convert(array) for name, array in self.inputs.items()},
+            state={key: convert(array) for key, array in self.state.items()},
+            output_gradient=convert(self.output_gradient),
+            mask=convert(self.mask),
+            class_weights=convert(self.class_weights),
+        )
+
 
 def operation_cases(seed: int = 0) -> dict[str, OperationCase]:
     """Return all cases by name; their inputs, weights and gradients are random but for those that a name describes."""
@@ -56,8 +70,8 @@ def operation_cases(seed: int = 0) -> dict[str, OperationCase]:
         for name, (nn_class, given, make) in _SPECIAL.items()
     }
     shortcut, body = rng.standard_normal((2, 2, 3, 4, 5))
-    total = Operation(NAME, "Sum", (IMAGES, _ADDED), shortcut.shape[1:])
-    special["Sum"] = OperationCase(total, {IMAGES: shortcut, _ADDED: body}, rng.standard_normal(shortcut.shape))
+    total = Operation(NAME, "Sum", (IMAGES, ADDED), shortcut.shape[1:])
+    special["Sum"] = OperationCase(total, {IMAGES: shortcut, ADDED: body}, rng.standard_normal(shortcut.shape))
     large = cases["CrossEntropyLoss"]
     logits = {name: 400 * x for name, x in large.inputs.items()}
     special["CrossEntropyLoss, large logits"] = OperationCase(
@@ -155,8 +169,8 @@ def _loss_case(name: str, seed: int) -> OperationCase:
     layer = make()
     assert isinstance(layer, layers.LossOfLogits)
     logits = make_rng(seed, f"golden operation {name}").standard_normal(shape)
-    operation = Operation(LOSS, "CrossEntropyLoss", (IMAGES,), ())
     loss = layer.loss
+    operation = Operation(LOSS, "CrossEntropyLoss", (IMAGES,), (), {"label_smoothing": loss.label_smoothing})
     return OperationCase(
         operation,
         {IMAGES: logits},

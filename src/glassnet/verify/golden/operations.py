@@ -14,6 +14,7 @@ from glassnet.architecture import ResNetSpec
 from glassnet.layer_graph import Node, graph
 
 IMAGES = "input"
+ADDED = "added"  # the second input of a sum that is no part of a network
 LOSS = "loss"
 
 

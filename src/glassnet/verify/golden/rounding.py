@@ -35,6 +35,25 @@ def tolerance_of(in_float64: Array, in_float32: Array, dtype: str) -> float:
     return EPS[dtype] * (FACTOR * measured / EPS["float32"] + ULPS * scale)
 
 
+def direct_tolerances(exact: Array, rounded: Array, dtype: str) -> dict[str, Any]:
+    """Return scale and tolerances of a tensor of a bundle, for ports in float64 and float32 that compare directly.
+
+    :param exact: in float64.
+    :param rounded: the same, computed in float32.
+    :param dtype: of the bundle; numbers of a float32 bundle are no better than float32.
+    """
+    if exact.dtype.kind != "f":
+        return {"scale": largest(exact), "deviation": 0.0, "tolerance": {"float64": 0.0, "float32": 0.0}}
+    finite = np.isfinite(exact)
+    scale = largest(exact[finite]) or 1.0
+    precision = {"float64": dtype, "float32": "float32"}
+    return {
+        "scale": scale,
+        "deviation": largest(exact[finite] - rounded[finite]) / scale,
+        "tolerance": {of: tolerance_of(exact, rounded, precision[of]) / scale for of in ("float64", "float32")},
+    }
+
+
 def largest(array: Array) -> float:
     """Return the largest absolute value, 0 of an empty array, infinity if one is not a number."""
     if not array.size:

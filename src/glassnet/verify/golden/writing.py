@@ -26,13 +26,22 @@ from glassnet.verify.golden.listing import GoldenTensor, listed_tensors
 from glassnet.verify.golden.manifest import FORMAT, KIND
 from glassnet.verify.golden.operations import operations
 from glassnet.verify.golden.recording import CaseRun, inputs_of
-from glassnet.verify.golden.rounding import EPS, FACTOR, ULPS, largest, tolerance_of
+from glassnet.verify.golden.rounding import EPS, FACTOR, ULPS, direct_tolerances, largest
 
 Array = NDArray[Any]
 
 # Every setting shows in float32: the decay is a tenth of the weights in each gradient, the momentum and the halved
 # learning rate come in with the second step, and a step of 0.01 moves weights by thousands of their rounding.
 RECIPE = Recipe(lr=0.01, momentum=0.9, weight_decay=0.1, schedule="cosine")
+TOLERANCE_RULE = {
+    "text": "A direct comparison: a tensor agrees if max |port - bundle| <= tolerance * scale. scale is its largest "
+    "absolute number. deviation is the largest difference, in units of scale, between the whole case in float64 and in "
+    "float32: how much the operations up to there amplify rounding. tolerance = eps * (factor * deviation / "
+    "eps_float32 + ulps).",
+    "factor": FACTOR,
+    "ulps": ULPS,
+    "eps": {dtype: EPS[dtype] for dtype in ("float64", "float32")},
+}
 # Fields about data, and about when a training ends: they change nothing in steps on one given batch.
 WITHOUT_EFFECT = ("validation_fraction", "patience", "augment", "rotate", "translate", "jitter")
 
@@ -146,31 +155,16 @@ def _computed(
             "dtype": tensor.dtype.newbyteorder("<").str,
             "operation": tensor.operation,
             "direction": tensor.direction,
-            **_tolerances(exact, rounded, case.dtype),
+            **direct_tolerances(exact, rounded, case.dtype),
         }
         yield tensor.name, array
-
-
-def _tolerances(exact: Array, rounded: Array, dtype: str) -> dict[str, Any]:
-    """Return scale and tolerances of a tensor for ports in float64 and float32."""
-    if exact.dtype.kind != "f":
-        return {"scale": largest(exact), "deviation": 0.0, "tolerance": {"float64": 0.0, "float32": 0.0}}
-    scale = largest(exact) or 1.0
-    precision = {"float64": dtype, "float32": "float32"}  # numbers of a float32 bundle are no better than float32
-    return {
-        "scale": scale,
-        "deviation": largest(exact - rounded.astype(np.float64)) / scale,
-        "tolerance": {of: tolerance_of(exact, rounded, precision[of]) / scale for of in ("float64", "float32")},
-    }
 
 
 def _header(run: CaseRun) -> dict[str, Any]:
     case = run.case
     rates = learning_rates(case.recipe, case.steps).tolist()
     return {
-        "format": KIND,
-        "format_version": FORMAT,
-        "versions": {name: version(name) for name in ("glassnet", "numpy")} | {"python": platform.python_version()},
+        **manifest_start(),
         "spec": json.loads(json.dumps(case.spec.to_dict())),
         "recipe": case.recipe.to_dict(),
         "dtype": case.dtype,
@@ -184,13 +178,11 @@ def _header(run: CaseRun) -> dict[str, Any]:
         "normalization": asdict(case.normalization()),
         "conventions": CONVENTIONS,
         "operations": [asdict(operation) for operation in operations(case.spec)],
-        "tolerance_rule": {
-            "text": "A direct comparison: a tensor agrees if max |port - bundle| <= tolerance * scale. scale is its "
-            "largest absolute number. deviation is the largest difference, in units of scale, between the whole case "
-            "in float64 and in float32: how much the operations up to there amplify rounding. tolerance = "
-            "eps * (factor * deviation / eps_float32 + ulps).",
-            "factor": FACTOR,
-            "ulps": ULPS,
-            "eps": {dtype: EPS[dtype] for dtype in ("float64", "float32")},
-        },
+        "tolerance_rule": TOLERANCE_RULE,
     }
+
+
+def manifest_start() -> dict[str, Any]:
+    """Return what every manifest begins with."""
+    versions = {name: version(name) for name in ("glassnet", "numpy")} | {"python": platform.python_version()}
+    return {"format": KIND, "format_version": FORMAT, "versions": versions}
