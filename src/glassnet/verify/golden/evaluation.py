@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.data import Normalization
 from glassnet.verify.golden.operations import IMAGES, LOSS, Operation, consumers
 from glassnet.verify.golden.reference import Computed, Gradients, Site, compute
 
@@ -37,6 +38,7 @@ class PassInputs:
     class_weights: Array | None = None
     added: Mapping[str, Array] = field(default_factory=dict)  # inputs beside the images, of a single operation
     output_gradients: Mapping[str, Array] = field(default_factory=dict)  # of outputs that no loss follows
+    normalization: Normalization | None = None  # that made the images of pixels
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class PassEvaluation:
             self._cast(self.port.outputs[name]) if name in self.port.outputs else None,
             {key: self._cast(self.port.buffers[key]) for key in operation.buffers if key in self.port.buffers},
             lambda: self._earlier(name),
+            given.normalization,
         )
 
     def _earlier(self, name: str) -> dict[str, Array]:

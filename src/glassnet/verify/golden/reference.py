@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet import nn
+from glassnet.data import Normalization
 from glassnet.verify.golden.operations import Operation
 
 Array = NDArray[Any]
@@ -30,6 +31,7 @@ class Site:
     port: Array | None = None  # the port's own output, by which an alternative solves for a constant
     port_buffers: Mapping[str, Array] = field(default_factory=dict)  # the port's own after the pass, by their keys
     earlier: Callable[[], Mapping[str, Array]] = dict  # the port's tensors before the operation's output, by name
+    normalization: Normalization | None = None  # that made the images of pixels
 
     @property
     def kind(self) -> str:
@@ -102,7 +104,7 @@ def _compute_loss(site: Site) -> Computed:
 
 
 def _compute_layer(site: Site) -> Computed:
-    layer: nn.Module = getattr(nn, site.kind)(**_arguments(site.operation)).to(site.x.dtype).train(site.training)
+    layer: nn.Module = getattr(nn, site.kind)(**arguments(site.operation)).to(site.x.dtype).train(site.training)
     prefix = f"{site.operation.name}."
     layer.load_state_dict({key.removeprefix(prefix): array for key, array in site.state.items()})
     output = layer(site.x)
@@ -115,5 +117,6 @@ def _compute_layer(site: Site) -> Computed:
     return Computed(output, backward, buffers)
 
 
-def _arguments(operation: Operation) -> dict[str, Any]:
+def arguments(operation: Operation) -> dict[str, Any]:
+    """Return what the layer of an operation is made with."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in operation.attributes.items()}

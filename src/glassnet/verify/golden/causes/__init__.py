@@ -2,27 +2,58 @@
 
 from glassnet.verify.golden.causes.activation import ALTERNATIVES as ACTIVATION
 from glassnet.verify.golden.causes.alternative import AnyAlternative
+from glassnet.verify.golden.causes.arithmetic import ALTERNATIVES as ARITHMETIC
 from glassnet.verify.golden.causes.convolution import ALTERNATIVES as CONVOLUTION
 from glassnet.verify.golden.causes.head_and_loss import ALTERNATIVES as HEAD_AND_LOSS
+from glassnet.verify.golden.causes.inputs import ALTERNATIVES as INPUTS
+from glassnet.verify.golden.causes.inputs import FITTED
+from glassnet.verify.golden.causes.layout import ALTERNATIVES as LAYOUT
+from glassnet.verify.golden.causes.linear import ALTERNATIVES as LINEAR
 from glassnet.verify.golden.causes.normalization import ALTERNATIVES as NORMALIZATION
 from glassnet.verify.golden.causes.pooling import ALTERNATIVES as POOLING
 from glassnet.verify.golden.causes.residual import ALTERNATIVES as RESIDUAL
 from glassnet.verify.golden.causes.running_statistics import ALTERNATIVES as RUNNING_STATISTICS
 
+# Of causes that explain as much, the first is named: exact and common ones first, those that are solved for last.
 ALTERNATIVES: tuple[AnyAlternative, ...] = (
+    *LAYOUT,
+    *INPUTS,
     *CONVOLUTION,
+    *LINEAR,
     *RUNNING_STATISTICS,
     *NORMALIZATION,
     *ACTIVATION,
     *POOLING,
     *HEAD_AND_LOSS,
     *RESIDUAL,
+    *ARITHMETIC,
+    *FITTED,
 )
 UNKNOWN = "unknown"
 
 # What each key means, as the checker says it after "likely cause: KEY, ".
 KEYS: dict[str, str] = {
+    "NHWC": "the port has images in the order N, H, W, C; the reference in N, C, H, W",
+    "flatten order": "the port flattens features in another order than C, H, W, or reads the last layer's weights so",
+    "HWIO": "the port has the axes of a kernel, or its memory, in another order than O, I, H, W, such as H, W, I, O",
+    "transposed linear": "the port has the matrix of the linear layer as (in, out); the reference as (out, in)",
     "flipped kernel": "the kernel is rotated by 180°, as in a true convolution; deep learning correlates",
+    "padding side": "the port's windows start at another pixel of the border, as with TensorFlow's padding of strided"
+    " windows, which adds more at the bottom and right; the reference adds as much on all sides",
+    "stride phase": "the port's strided windows start at another pixel than the first",
+    "no padding": "the port does not pad the image with zeros before the windows slide over it",
+    "padding mode": "the port's border repeats or mirrors the image; the reference pads with zeros",
+    "stride ignored": "the port's windows slide with another stride",
+    "dilation": "the pixels of the port's windows have another distance",
+    "channel order": "the port has channels in another order",
+    "groups": "each output channel of the port reads a part of the input channels; the reference reads all",
+    "cropped gradient": "the port's gradient of the input is 0 at the border, as if the windows there were left out",
+    "missing bias": "the port does not add the bias",
+    "bias twice": "the port adds the bias twice",
+    "missing bias gradient": "the port leaves the gradient of the bias at 0; it is the sum of the output's gradient",
+    "some images only": "the port's gradient of the parameters lacks some images of the batch; the sum is over all",
+    "mean over the batch": "the port divides the parameters' gradient by the number of images; the loss did so already",
+    "accumulated gradients": "the port adds the parameters' gradients to those of an earlier pass; they start from 0",
     "eps outside": "the port divides by σ + eps; the reference by √(σ² + eps)",
     "eps value": "the port's BatchNorm adds another eps to the variance than the manifest's",
     "no eps": "the port's BatchNorm adds no eps to the variance, or one too small to be seen",
@@ -120,5 +151,17 @@ KEYS: dict[str, str] = {
     "average instead of subsampling": "the port's shortcut averages pixels; the reference takes every stride-th",
     "maximum instead of subsampling": "the port's shortcut takes maxima of pixels; the reference takes every stride-th",
     "wrong tensor": "the port reads another tensor than this operation's input",
+    "not normalized": "the port's first layer reads pixels that are not normalized by the manifest's mean and std",
+    "scaled twice": "the port scales or normalizes the pixels twice",
+    "mean and std": "the port normalizes the pixels by another mean and std than the manifest's",
+    "BGR": "the port reads the channels of images as blue, green, red; the reference as red, green, blue",
+    "turned images": "the port's images are mirrored, upside down, or have height and width exchanged",
+    "other inputs": "the port's first layer reads other images than the bundle's",
+    "other weights": "the port has other weights: of another seed, of another layer, or before or after an update",
+    "other labels": "the port's loss is that of other labels, such as labels that are off by one",
+    "bfloat16 arithmetic": "the port rounds to bfloat16, of 8 bits of mantissa",
+    "float16 arithmetic": "the port rounds to float16, of 11 bits of mantissa",
+    "TF32 arithmetic": "the port multiplies in TensorFloat-32, of 11 bits of mantissa",
+    "float32 arithmetic": "the port rounds to float32; its file, or the request, is float64",
     UNKNOWN: "none of the causes that the checker tries explains these numbers",
 }

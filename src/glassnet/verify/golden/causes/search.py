@@ -47,5 +47,5 @@ def _fits(alternative: AnyAlternative, operation: Operation) -> bool:
 def _explains(alternative: AnyAlternative, operation: Operation, judgement: Judgement) -> bool:
     try:
         return alternative.explains(judgement, operation)
-    except (InapplicableError, GlassnetError):  # other shapes do not fit the operations after it
+    except (InapplicableError, GlassnetError, ValueError):  # other shapes do not fit the operations after it
         return False
