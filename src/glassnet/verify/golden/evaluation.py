@@ -75,6 +75,9 @@ class PassEvaluation:
         self._by_name = {operation.name: operation for operation in operations}
         self._computed: dict[str, Computed] = {}
         self._backward: dict[str, Gradients] = {}
+        self.otherwise: dict[
+            str, PassEvaluation
+        ] = {}  # with other choices at kinks, by the dtype that leaves them open
 
     def with_alternatives(self, alternatives: Mapping[str, Compute]) -> PassEvaluation:
         """Return the same pass with other functions for some operations."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from glassnet.verify.golden.evaluation import Compute, PassEvaluation
 from glassnet.verify.golden.operations import LOSS, Operation
 from glassnet.verify.golden.rounding import Pattern, differences, largest, pattern_of, tolerance_of
-from glassnet.verify.golden.undecided import undecided
+from glassnet.verify.golden.undecided import Leeway, leeway, open_choices
 
 Array = NDArray[Any]
 Direction = Literal["input", "forward", "backward", "update"]
@@ -56,12 +56,17 @@ class Judgement:
     dtype: str
     expect: Callable[[PassEvaluation], Array]
     sources: tuple[Operation, ...]  # operations that may be at fault, the nearest first
-    is_decided: Array | None = None  # False where two answers are right: at ties and at kinks
+    leeway: Leeway | None = None  # at ties and at kinks, where several answers are right
 
     @cached_property
     def row(self) -> GoldenRow:
         """The verdict."""
-        return self.judge(self.evaluation)
+        row = self.judge(self.evaluation)
+        if row.passed or self.direction != "backward" or not np.isfinite(row.error):
+            return row
+        judged = self.leeway.readers if self.leeway else ()
+        before = [operation for operation in self.sources if operation.name not in judged]
+        return replace(row, not_judged=open_choices(self.evaluation, before, self.expect, row.error, self.dtype))
 
     def judge(self, evaluation: PassEvaluation) -> GoldenRow:
         """Compare the port with what an evaluation expects."""
@@ -85,8 +90,9 @@ class Judgement:
         return self._difference(self.expected)
 
     def _difference(self, expected: Array) -> Array:
-        difference = differences(self.port.reshape(expected.shape), expected)
-        return difference if self.is_decided is None else np.where(self.is_decided, difference, 0.0)
+        port = self.port.reshape(expected.shape)
+        difference = differences(port, expected)
+        return difference if self.leeway is None else self.leeway.beyond(port, expected, difference)
 
     def agrees_with(self, alternatives: Mapping[str, Compute]) -> bool:
         """Whether the port's tensor is right if some operations are computed in another way."""
@@ -126,7 +132,7 @@ class _PassJudging:
         port: Array,
         expect: Callable[[PassEvaluation], Array],
         sources: tuple[str, ...],
-        is_decided: Array | None = None,
+        leeway: Leeway | None = None,
     ) -> Judgement:
         candidates = tuple(self.by_name[name] for name in sources)
         full_name = f"{self.port.prefix}/{tensor}"
@@ -138,7 +144,7 @@ class _PassJudging:
             self.dtype_of(full_name),
             expect,
             tuple(sorted(candidates, key=lambda operation: operation.kind in TRIVIAL)),
-            is_decided,
+            leeway,
         )
 
     def forward(self) -> Iterator[Judgement]:
@@ -185,12 +191,12 @@ class _PassJudging:
         readers = [reader.name for reader in self.evaluation.readers[name]]
         sources = dict.fromkeys(source for reader in readers for source in self.evaluation.backward_sources(reader))
         port = self.port.gradients[name]
-        is_decided = undecided(self.evaluation, name)
+        tensor = f"activation_gradients/{name}"
         return self.judgement(
             "backward",
-            f"activation_gradients/{name}",
+            tensor,
             port,
             lambda evaluation: evaluation.expected_gradient(name),
             tuple(sources),
-            None if is_decided is None else ~is_decided,
+            leeway(self.evaluation, name, self.dtype_of(f"{self.port.prefix}/{tensor}")),
         )

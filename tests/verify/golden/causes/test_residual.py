@@ -10,9 +10,7 @@ from tests.verify.golden.causes.torch_port import FUNCTIONS, Port, with_gradient
 SPECS = {
     "basic": gn.spec("resnet20", blocks=1, width=4, image_size=8),
     "projection": gn.spec("resnet20", blocks=1, width=4, image_size=8, shortcut="projection"),
-    "pre-activation": gn.spec(
-        "resnet20", blocks=1, width=4, image_size=8, preactivation=True, shortcut="projection"
-    ),
+    "pre-activation": gn.spec("resnet20", blocks=1, width=4, image_size=8, preactivation=True, shortcut="projection"),
     "bottleneck": gn.spec("resnet50", blocks=1, width=4, image_size=32, classes=5),
 }
 DTYPES = ("float64", "float32")
