@@ -27,6 +27,7 @@ from glassnet.cli import models
 from glassnet.cli import study
 from glassnet.cli import training_studies
 from glassnet.cli import check
+from glassnet.cli import golden_check
 from glassnet.cli import bench
 from glassnet.cli import cache
 # isort: on
@@ -40,6 +41,7 @@ __all__ = [
     "evaluate",
     "explore",
     "export",
+    "golden_check",
     "main",
     "models",
     "predict",

@@ -33,6 +33,12 @@ check = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(check, name="check")
+golden = typer.Typer(
+    help="Golden references: every number of a network and a training, and what is wrong with a port.",
+    epilog="Example: glassnet golden check reference my-port.npz",
+    no_args_is_help=True,
+)
+app.add_typer(golden, name="golden")
 study = typer.Typer(
     help="Why residual networks work, shown and measured: one page each.",
     epilog="Example: glassnet study parameters resnet20",

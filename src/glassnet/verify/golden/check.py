@@ -2,17 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
+from os import PathLike
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.errors import DataError, as_path, choice_error
+from glassnet.verify.golden.bundle import Bundle
+from glassnet.verify.golden.dump import Dump, Expected
 from glassnet.verify.golden.evaluation import PassEvaluation, PassInputs, PortTensors
-from glassnet.verify.golden.judging import PassTensors
+from glassnet.verify.golden.fault import AnyJudgement
+from glassnet.verify.golden.inputs import judge_inputs, with_inputs_of
+from glassnet.verify.golden.judging import PassTensors, judge_pass
+from glassnet.verify.golden.mapping import Mapped
 from glassnet.verify.golden.operations import IMAGES, LOSS, Operation
+from glassnet.verify.golden.report import GoldenReport, NotJudged, report_of
+from glassnet.verify.golden.rounding import EPS
 
 Array = NDArray[Any]
+
+
+def check(
+    folder: str | PathLike[str],
+    dump: str | PathLike[str],
+    *,
+    mapping: Mapped | None = None,
+    dtype: str | None = None,
+) -> GoldenReport:
+    """Judge the tensors of a port: each operation on the port's own inputs, in the order of the dataflow.
+
+    :param folder: the bundle, written by ``golden.write``.
+    :param dump: a folder of .npy files, an .npz or a .safetensors file with any of the bundle's tensors, of any float
+        type. A tensor that it lacks is computed from the nearest ones that it has.
+    :param mapping: names of the bundle to names of the dump, or a JSON file with such an object; ``{name}`` in both
+        stands for any text.
+    :param dtype: the type in which the port computed: float64, float32, float16 or bfloat16. Default: that of each
+        tensor.
+    :raises ConfigError: if the dtype is unknown.
+    :raises DataError: if the bundle, the dump or the mapping cannot be read, or no result of the port can be judged.
+    """
+    if dtype is not None and dtype not in EPS:
+        raise choice_error("dtype", EPS, dtype)
+    bundle = Bundle.read(folder)
+    port = Dump.read(as_path("A dump", dump), _expected(bundle), mapping)
+    with np.errstate(all="ignore"):  # a port's numbers may be anything
+        judgements = list(_judgements(bundle, port, dtype))
+        rows = [judgement.row for judgement in judgements]
+        if all(row.direction == "input" or row.not_judged for row in rows):
+            raise DataError(
+                f"{port.path} must have a tensor that can be judged. Got inputs and such without a verdict alone. "
+                "Dump outputs or gradients of operations, too."
+            )
+        reasons = _not_judged(bundle, port, {row.tensor for row in rows})
+        reasons += [NotJudged(row.tensor, row.not_judged) for row in rows if row.not_judged]
+        return report_of(judgements, bundle.operations, tuple(reasons), port.notes())
+
+
+def _expected(bundle: Bundle) -> dict[str, Expected]:
+    return {
+        name: Expected(tuple(entry["shape"]), np.dtype(entry["dtype"]).kind in "iu")
+        for name, entry in bundle.entries.items()
+    }
+
+
+def _judgements(bundle: Bundle, port: Dump, dtype: str | None) -> Iterator[AnyJudgement]:
+    """Yield all judgements in the order of the dataflow."""
+
+    def dtype_of(name: str) -> str:
+        return dtype or port.dtype(name)
+
+    inputs = {judgement.tensor: judgement for judgement in judge_inputs(bundle, port, dtype_of)}
+    yield from inputs.values()
+    for prefix in ("eval", "train"):
+        tensors = _pass_tensors(bundle.operations, port, prefix)
+        if any((tensors.outputs, tensors.gradients, tensors.parameter_gradients, tensors.buffers)):
+            given = with_inputs_of(bundle.pass_inputs(prefix), inputs, _classes(bundle))
+            yield from judge_pass(evaluate_pass(bundle.operations, given, tensors), tensors, dtype_of)
+
+
+def _classes(bundle: Bundle) -> int:
+    last = bundle.operations[-1]
+    names = {operation.name: operation for operation in bundle.operations}
+    return names[last.inputs[0]].output_shape[0] if last.name == LOSS and last.inputs[0] in names else 1
+
+
+def _pass_tensors(operations: tuple[Operation, ...], port: Dump, prefix: str) -> PassTensors:
+    """Return all that a dump has of one pass."""
+
+    def tensors(folder: str, keys: Iterator[str]) -> dict[str, Array]:
+        found = ((key, port.get(f"{prefix}/{folder}{key}")) for key in keys)
+        return {key: array for key, array in found if array is not None}
+
+    outputs = tensors("activations/", (operation.name for operation in operations))
+    return PassTensors(
+        prefix,
+        outputs | tensors("", iter((LOSS,))),
+        tensors("activation_gradients/", (name for operation in operations for name in operation.inputs)),
+        tensors("gradients/", (key for operation in operations for key in operation.parameters)),
+        tensors("buffers/", (key for operation in operations for key in operation.buffers)),
+    )
+
+
+def _not_judged(bundle: Bundle, port: Dump, judged: set[str]) -> list[NotJudged]:
+    present = set(port.names)
+    return [
+        NotJudged(name, "the checker has no rule for it" if name in present else "not in the dump")
+        for name in bundle.names
+        if name not in judged
+    ]
 
 
 def evaluate_pass(listed: tuple[Operation, ...], given: PassInputs, port: PassTensors) -> PassEvaluation:

@@ -1,0 +1,151 @@
+"""The inputs of a port beside those of the bundle: pixels, images, labels, initial weights and dropout masks.
+
+The passes are judged on the port's own inputs, so a port with other images is told that, and not that every layer is
+wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.verify.golden.bundle import Bundle
+from glassnet.verify.golden.causes.search import Cause
+from glassnet.verify.golden.dump import Dump
+from glassnet.verify.golden.evaluation import PassInputs
+from glassnet.verify.golden.judging import GoldenRow
+from glassnet.verify.golden.operations import IMAGES, Operation
+from glassnet.verify.golden.rounding import differences, largest, pattern_of, tolerance_of
+
+Array = NDArray[Any]
+STATE, MASKS = "inputs/state/", "inputs/dropout/"
+LAYOUTS = ("NHWC", "HWIO", "transposed linear", "flipped kernel")  # causes that say in which order numbers are stored
+
+
+@dataclass(frozen=True)
+class InputJudgement:
+    """An input of the port and that of the bundle."""
+
+    operation: Operation
+    tensor: str
+    port: Array
+    expected: Array
+    dtype: str
+    alternatives: Callable[[], Iterator[tuple[str, Array]]]  # what others make of the bundle's tensor, by cause
+
+    @cached_property
+    def row(self) -> GoldenRow:
+        """The verdict."""
+        expected = self.expected.astype(np.float64)
+        row = GoldenRow(self.operation.name, self.operation.kind, "input", self.tensor, inf, 0.0, largest(expected))
+        if self.port.size != expected.size:
+            return replace(row, sentence=f"its shape must be {expected.shape}, and is {self.port.shape}")
+        difference = differences(self.port.reshape(expected.shape), expected)
+        tolerance = self.tolerance
+        return replace(row, error=largest(difference), tolerance=tolerance, pattern=pattern_of(difference, tolerance))
+
+    @property
+    def tolerance(self) -> float:
+        """What rounding explains; nothing for integers."""
+        if self.expected.dtype.kind in "iu":
+            return 0.0
+        return tolerance_of(self.expected.astype(np.float64), self.expected.astype(np.float32), self.dtype)
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong."""
+        if self.tensor.startswith(STATE):
+            return f"{self.operation.name} does not start from the bundle's {self.tensor.rpartition('.')[2]}"
+        if self.tensor.startswith(MASKS):
+            return f"{self.operation.name} does not have the bundle's dropout mask"
+        return f"The port's {self.tensor.rpartition('/')[2].replace('_', ' ')} are not those of the bundle"
+
+    def find_cause(self) -> Cause:
+        """Return why the input is another."""
+        for key, array in self.alternatives():
+            if array.size == self.port.size:
+                difference = differences(self.port.reshape(array.shape), array)
+                if largest(difference) <= self.tolerance:
+                    return Cause(key, self.operation)
+        return Cause(self._other, self.operation)
+
+    @property
+    def _other(self) -> str:
+        """The cause that no transformation of the bundle's tensor explains."""
+        if self.tensor.startswith(STATE):
+            return "other weights"
+        if self.tensor.startswith(MASKS):
+            return "dropout mask"
+        return "other labels" if self.tensor == "inputs/labels" else "other inputs"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the port can have computed with these numbers, in this order."""
+        return self.port.size == self.expected.size and (self.row.passed or self.find_cause().key not in LAYOUTS)
+
+
+def judge_inputs(bundle: Bundle, port: Dump, dtype_of: Callable[[str], str]) -> Iterator[InputJudgement]:
+    """Yield the judgements of the inputs that a dump has."""
+    named = {operation.name: operation for operation in bundle.operations}
+    start = Operation(IMAGES, "Input", (), ())
+    for name in port.names:
+        array = port.get(name) if name.startswith("inputs/") else None
+        if array is not None:
+            operation = named.get(bundle.entries[name]["operation"], start)
+            expected = bundle.tensor(name)
+            alternatives = partial(_alternatives, bundle, name, operation, expected)
+            yield InputJudgement(operation, name, array, expected, dtype_of(name), alternatives)
+
+
+def _alternatives(bundle: Bundle, name: str, operation: Operation, expected: Array) -> Iterator[tuple[str, Array]]:
+    if name == "inputs/images":
+        yield "NHWC", np.moveaxis(expected, 1, -1)
+        yield "BGR", expected[:, ::-1]
+        if "inputs/pixels" in bundle.entries:
+            yield from _other_normalizations(bundle)
+    elif name == "inputs/pixels":
+        yield "BGR", expected[..., ::-1]
+    elif name.startswith(STATE) and expected.ndim == 4:
+        yield "HWIO", expected.transpose(2, 3, 1, 0)
+        yield "HWIO", expected.transpose(0, 2, 3, 1)
+        yield "flipped kernel", expected[:, :, ::-1, ::-1]
+    elif name.startswith(STATE) and operation.kind == "Linear" and expected.ndim == 2:
+        yield "transposed linear", expected.T
+
+
+def _other_normalizations(bundle: Bundle) -> Iterator[tuple[str, Array]]:
+    pixels = bundle.tensor("inputs/pixels").transpose(0, 3, 1, 2).astype(np.float64)
+    given = bundle.normalization
+    mean, std = (np.reshape(values, (-1, 1, 1)) for values in (given.mean, given.std))
+    yield "not normalized", pixels
+    yield "not normalized", pixels / given.scale
+    yield "scaled twice", (pixels / given.scale**2 - mean) / std
+
+
+def with_inputs_of(given: PassInputs, judged: Mapping[str, InputJudgement], classes: int) -> PassInputs:
+    """Return what a pass starts from, with the port's own numbers where it can have computed with them.
+
+    :param judged: by the name of the tensor.
+    :param classes: number of the logits; other labels than 0 to classes - 1 cannot be computed with.
+    """
+
+    def own(name: str, array: Array) -> Array:
+        judgement = judged.get(name)
+        return judgement.port.reshape(array.shape) if judgement and judgement.is_usable else array
+
+    labels = own("inputs/labels", given.labels)
+    is_valid = labels.dtype.kind in "iu" and labels.min(initial=0) >= 0 and labels.max(initial=0) < classes
+    return replace(
+        given,
+        images=own("inputs/images", given.images),
+        labels=labels if is_valid else given.labels,
+        state={key: own(STATE + key, array) for key, array in given.state.items()},
+        class_weights=None if given.class_weights is None else own("inputs/class_weights", given.class_weights),
+        masks={name: own(MASKS + name, array) for name, array in given.masks.items()},
+    )
