@@ -37,6 +37,7 @@ def check(
             help="Type in which the port computed. Default: the type of each tensor in the dump.",
         ),
     ] = None,
+    page: Annotated[Path | None, typer.Option(help="HTML page to write. Default: none.")] = None,
     show_all: Annotated[
         bool, typer.Option("--all", help="List every tensor that was judged, and every other.")
     ] = False,
@@ -46,7 +47,12 @@ def check(
     from glassnet.verify import golden as verify_golden
 
     report = verify_golden.check(folder, dump, mapping=mapping, dtype=dtype)
-    show(report.to_dict(), "\n".join(_lines(report, show_all)), as_json)
+    lines = _lines(report, show_all)
+    if page:
+        from glassnet.reports.golden_page import write_golden_report
+
+        lines.append(f"Page {write_golden_report(report, page, dump.name)}")
+    show({**report.to_dict(), "page": page and str(page)}, "\n".join(lines), as_json)
     if not report.passed:
         raise typer.Exit(1)
 

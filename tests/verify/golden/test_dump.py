@@ -67,7 +67,7 @@ def test_dump_keeps_a_mapped_tensor_from_its_own_name(tmp_path: Path) -> None:
 
 def test_dump_raises_if_it_has_no_tensor_of_the_bundle(tmp_path: Path) -> None:
     told = (
-        "dump.npz must hold tensors under names of the bundle: train/loss, train/activations/conv1, inputs/labels. "
+        "dump.npz must hold tensors under names of the bundle: train/activations/conv1, train/loss. "
         "Got others: a, b. Rename them, or map the bundle's names to them (--map)."
     )
     with pytest.raises(DataError, match=re.escape(told)):

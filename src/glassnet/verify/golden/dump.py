@@ -58,8 +58,9 @@ class Dump:
         names = {name: other for name in expected if (other := mapped.get(name, unmapped.get(name))) is not None}
         if not names:
             received = f"others{examples(tuple(stored))}" if stored else "no .npy file"
+            computed = [name for name in expected if not name.startswith("inputs/")]
             raise DataError(
-                f"{path} must hold tensors under names of the bundle{examples(tuple(expected)[::-1])}. "
+                f"{path} must hold tensors under names of the bundle{examples(computed)}. "
                 f"Got {received}. Rename them, or map the bundle's names to them (--map)."
             )
         used = set(names.values())

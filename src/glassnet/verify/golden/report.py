@@ -77,7 +77,12 @@ class GoldenReport:
         more = f"By the port's own numbers {others} more {are} wrong." if others else ""
         return [
             line
-            for line in (self.first.sentence, f"{shape} {numbers}".strip(), f"{cause}: {self.explanation}.", more)
+            for line in (
+                self.first.sentence,
+                f"{shape} {numbers}".strip(),
+                f"{cause}: {self.explanation}." if self.explanation else f"{cause}.",
+                more,
+            )
             if line
         ]
 
