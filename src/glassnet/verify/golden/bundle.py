@@ -103,10 +103,11 @@ class Bundle:
         images, labels = self.tensor("inputs/images"), self.tensor("inputs/labels")
         state = self.tensors("inputs/state" if step < 2 else f"steps/{step - 1}/state")
         if step == 0:
-            return PassInputs(images, labels, state, training=False)
+            return PassInputs(images, labels, state, training=False, normalization=self.normalization)
         weights = self.tensor("inputs/class_weights") if "inputs/class_weights" in self.entries else None
         smoothing = self.recipe.label_smoothing if self.recipe else 0.0
-        return PassInputs(images, labels, state, True, self.masks(step), smoothing, weights)
+        masks = self.masks(step)
+        return PassInputs(images, labels, state, True, masks, smoothing, weights, normalization=self.normalization)
 
     def _operation_inputs(self, training: bool) -> PassInputs:
         """Return what a single operation starts from."""

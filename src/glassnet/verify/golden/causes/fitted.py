@@ -18,7 +18,7 @@ from glassnet.verify.golden.causes.convolution import window_of
 from glassnet.verify.golden.judging import Judgement
 from glassnet.verify.golden.operations import IMAGES, Operation
 from glassnet.verify.golden.reference import Computed, Site, compute
-from glassnet.verify.golden.rounding import largest
+from glassnet.verify.golden.rounding import EPS, FACTOR, largest
 
 Array = NDArray[Any]
 
@@ -30,6 +30,8 @@ MAX_STEPS = 600  # of the solver for images
 def is_of_other_weights(judgement: Judgement, operation: Operation) -> bool:
     """Whether other weights explain the output, other than those that only mix the channels of images."""
     site = _site(judgement, operation)
+    if site.kind == "Linear" and len(site.x) < MARGIN * site.x.shape[1]:
+        return _is_adjoint(judgement, site)
     w = _solve_weights(site)
     if operation.inputs == (IMAGES,) and _mixes_channels(w, site):
         return False
@@ -74,6 +76,23 @@ def _solve_weights(site: Site) -> dict[str, Array]:
     solution = np.linalg.lstsq(rows, outputs, rcond=None)[0].T
     weights = {"weight": solution[:, : prod(w.shape[1:])].reshape(w.shape)}
     return {**weights, "bias": solution[:, -1]} if has_bias else weights
+
+
+def _is_adjoint(judgement: Judgement, site: Site) -> bool:
+    """Whether a matrix can have made both the port's output, y = x wᵀ + b, and its gradient, dx = dy w.
+
+    A few images do not determine it, but for each pair of them ⟨dx, x⟩ is ⟨dy, y⟩: both are dy w xᵀ. The bias cancels
+    in differences of images.
+    """
+    evaluation, (source,) = judgement.evaluation, site.operation.inputs
+    dx = evaluation.port.gradients.get(source)
+    if dx is None or len(site.x) < 2 or len(evaluation.readers[source]) > 1:
+        raise InapplicableError
+    assert site.port is not None
+    dx, dy, x, y = dx.astype(np.float64), evaluation.gradient(site.operation.name), site.x, site.port
+    x, y = x[1:] - x[0], y[1:] - y[0]
+    scale = np.abs(dx) @ np.abs(x).T + np.abs(dy) @ np.abs(y).T
+    return bool((np.abs(dx @ x.T - dy @ y.T) <= FACTOR * EPS[judgement.dtype] * scale).all())
 
 
 def _mixes_channels(solved: dict[str, Array], site: Site) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.data import Normalization
-from glassnet.verify.golden.causes.alternative import AnyAlternative, InapplicableError, TensorAlternative
+from glassnet.verify.golden.causes.alternative import Alternative, AnyAlternative, InapplicableError, TensorAlternative
 from glassnet.verify.golden.causes.fitted import is_of_other_inputs, is_of_other_weights
 from glassnet.verify.golden.judging import Judgement
 from glassnet.verify.golden.operations import IMAGES, Operation
@@ -128,11 +128,20 @@ def _swapped_weights(judgement: Judgement, operation: Operation) -> bool:
     return False
 
 
+def _initial_statistics(site: Site) -> Computed:
+    """Return BatchNorm with the running statistics that it starts from, mean 0 and variance 1."""
+    mean, variance = site.parameter("running_mean"), site.parameter("running_var")
+    if mean is None or variance is None:
+        raise InapplicableError
+    return compute(site.with_state(running_mean=np.zeros_like(mean), running_var=np.ones_like(variance)))
+
+
 IMAGE_KEYS = ("BGR", "not normalized", "scaled twice", "mean and std", "turned images", "other inputs")
 
 ALTERNATIVES: tuple[AnyAlternative, ...] = (
     *(TensorAlternative(key, (), "forward", _reads(key)) for key in IMAGE_KEYS),
     TensorAlternative("other weights", (), "forward", _swapped_weights),
+    Alternative("other weights", ("BatchNorm2d",), "forward", _initial_statistics),
 )
 
 # Tried last: what is solved for explains the results of many other causes, too.

@@ -90,7 +90,8 @@ def _is_stored_as(judgement: Judgement, operation: Operation, orders: tuple[Orde
     if has_weight != is_weight or len(shape) != len(orders[0]) or judgement.port.size != np.prod(shape):
         raise InapplicableError
     port = judgement.port.reshape(shape)
-    readings = (read(port, order) for order in orders for read in (read_as, written_as))
+    reads = (read_as, written_as) if is_weight else (read_as,)  # a flatten in another order writes images so
+    readings = (read(port, order) for order in orders for read in reads)
     return any(replace(judgement, port=reading).row.passed for reading in readings)
 
 
@@ -122,7 +123,7 @@ def _flattened(judgement: Judgement, operation: Operation) -> Iterator[Array]:
     """Yield the features that other orders of flattening put in the places of 0, 1, 2, ..., before a linear layer."""
     by_name = {other.name: other for other in judgement.evaluation.operations}
     flatten = by_name.get(operation.inputs[0])
-    if flatten is None or flatten.kind != "Flatten":
+    if flatten is None or flatten.kind != "Flatten" or flatten.name not in judgement.evaluation.port.outputs:
         raise InapplicableError
     source = flatten.inputs[0]
     shape = judgement.evaluation.given.images.shape[1:] if source == IMAGES else by_name[source].output_shape
