@@ -131,3 +131,97 @@ def cases(table):
 @pytest.mark.parametrize(("key", "function", "dtype"), cases(FORWARD))
 def test_forward_fault_is_found_with_its_cause(key, function, dtype):
     assert Port(SPEC, dtype).diagnose({BN: function}) == (BN, key)
+
+
+# The backward pass.
+
+
+def right_input_gradient(gamma, inverse, xhat, dy, of_dy, of_product):
+    return gamma * inverse * (dy - of_dy - xhat * of_product)
+
+
+def right_parameter_gradients(dy, x, xhat, count):
+    return (dy * xhat).sum(AXES), dy.sum(AXES)
+
+
+def by_hand(input_gradient=right_input_gradient, parameter_gradients=right_parameter_gradients):
+    """Return a BatchNorm with gradients of x, of means of dy and dy·x̂ among others, and of γ and β."""
+
+    def function(call, x):
+        class ByHand(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, weight, bias):
+                ctx.save_for_backward(x, weight)
+                return batch_norm(call, x)
+
+            @staticmethod
+            def backward(ctx, dy):
+                x, weight = ctx.saved_tensors
+                mean, variance = x.mean(AXES, keepdim=True), x.var(AXES, unbiased=False, keepdim=True)
+                inverse = 1 / torch.sqrt(variance + call.eps)
+                xhat = (x - mean) * inverse
+                means = dy.mean(AXES, keepdim=True), (dy * xhat).mean(AXES, keepdim=True)
+                dx = input_gradient(column(weight), inverse, xhat, dy, *means)
+                return dx, *parameter_gradients(dy, x, xhat, x.numel() // x.shape[1])
+
+        return ByHand.apply(x, call.p["weight"], call.p["bias"])
+
+    return function
+
+
+INPUT = {
+    "missing mean terms": lambda gamma, inverse, xhat, dy, of_dy, of_product: gamma * inverse * dy,
+    "missing mean terms ": lambda gamma, inverse, xhat, dy, of_dy, of_product: gamma * inverse * (dy - of_dy),
+    "missing mean terms  ": lambda gamma, inverse, xhat, dy, of_dy, of_product: (
+        gamma * inverse * (dy - xhat * of_product)
+    ),
+    "missing gamma": lambda gamma, inverse, xhat, dy, of_dy, of_product: inverse * (dy - of_dy - xhat * of_product),
+}
+PARAMETERS = {
+    "unnormalized dgamma": lambda dy, x, xhat, count: ((dy * x).sum(AXES), dy.sum(AXES)),
+    "unnormalized dgamma ": lambda dy, x, xhat, count: (
+        (dy * (x - x.mean(AXES, keepdim=True))).sum(AXES),
+        dy.sum(AXES),
+    ),
+    "averaged dgamma": lambda dy, x, xhat, count: ((dy * xhat).sum(AXES) / count, dy.sum(AXES) / count),
+    "swapped gamma and beta": lambda dy, x, xhat, count: (dy.sum(AXES), (dy * xhat).sum(AXES)),
+}
+BACKWARD = {
+    **{key: (by_hand(input_gradient=change), "both") for key, change in INPUT.items()},
+    **{key: (by_hand(parameter_gradients=change), "both") for key, change in PARAMETERS.items()},
+}
+
+
+@pytest.mark.parametrize(("key", "function", "dtype"), cases(BACKWARD))
+def test_backward_fault_is_found_with_its_cause(key, function, dtype):
+    assert Port(SPEC, dtype).diagnose({BN: function}) == (BN, key)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_batch_statistics_in_evaluation_mode_are_found(dtype):
+    assert Port(SPEC, dtype, training=False).diagnose({BN: untracked}) == (BN, "training mode")
+
+
+# Healthy variants.
+
+
+def fused(call, x):
+    mean, variance = statistics(call, x)
+    scale = column(call.p["weight"]) / torch.sqrt(variance + call.eps)
+    return x * scale + (column(call.p["bias"]) - mean * scale)
+
+
+def one_pass(call, x):
+    batch_norm(call, x.detach())
+    if not call.training:
+        return batch_norm(call, x)
+    mean = x.mean(AXES, keepdim=True)
+    variance = (x * x).mean(AXES, keepdim=True) - mean**2
+    return affine(call, (x - mean) * torch.rsqrt(variance + call.eps))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("function", [batch_norm, fused, one_pass, by_hand()])
+def test_other_ways_to_compute_the_same_are_right(function, training, dtype):
+    assert Port(SPEC, dtype, training=training).diagnose({"BatchNorm2d": function}) is None
