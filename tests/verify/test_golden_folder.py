@@ -63,8 +63,9 @@ def test_dump_groups_writes_every_tensor_in_the_order_of_the_check(dumped: Path)
     report = check_parity(**CASE)
     index = index_of(dumped)
     assert index["format"] == 1
-    assert [entry["name"] for entry in index["tensors"]] == [row.tensor for row in report.rows]
-    for entry, row in zip(index["tensors"], report.rows, strict=True):
+    rows = [row for row in report.rows if not row.tensor.startswith(("initial/", "steps/learning_rates"))]
+    assert [entry["name"] for entry in index["tensors"]] == [row.tensor for row in rows]
+    for entry, row in zip(index["tensors"], rows, strict=True):
         array = np.load(dumped / entry["file"], allow_pickle=False)
         assert list(array.shape) == entry["shape"]
         assert array.dtype.str == entry["dtype"]

@@ -20,7 +20,8 @@ from glassnet.engines import torch_engine, torch_layers, torch_optimizer, torch_
 from glassnet.errors import ConfigError, GlassnetError, RunError
 from glassnet.recipe import Recipe
 from glassnet.verify.golden.cases import GoldenCase
-from glassnet.verify.parity import ParityReport, TensorDifference, check_parity
+from glassnet.verify.parity import check_parity
+from glassnet.verify.parity_report import ParityReport, TensorDifference
 
 torch.set_num_threads(1)
 
@@ -127,12 +128,13 @@ RECIPES = {
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 @pytest.mark.parametrize("model", ["tiny", "tiny-bn"])
 def test_check_parity_passes_after_ten_steps(model: str, recipe: Recipe) -> None:
-    report = check_parity(model, steps=10, optimizer=recipe, batch_size=16)
+    report = check_parity(model, steps=10, recipe=recipe, batch_size=16)
     assert max(row.required_tolerance for row in report.rows) <= 1e-10
     kept = {"adam": ["step", "exp_avg", "exp_avg_sq"], "adamw": ["step", "exp_avg", "exp_avg_sq"]}
     names = kept.get(recipe.optimizer, ["momentum_buffer"] if recipe.momentum else [])
     names = [*names, "average"] if recipe.ema else names
-    assert {row.tensor.split("/")[1] for row in report.rows if row.tensor.startswith("steps")} == {"state", *names}
+    steps = {row.tensor.split("/")[1] for row in report.rows if row.tensor.startswith("steps")}
+    assert steps == {"learning_rates", "1", "state", *names}
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
@@ -156,11 +158,15 @@ def test_check_parity_compares_every_tensor_in_the_order_of_the_dataflow() -> No
     assert group(report, "train/buffers") == [key for key in state if key not in parameters]
     assert group(report, "steps/state") == state
     assert group(report, "steps/momentum_buffer") == parameters
-    order = list(dict.fromkeys("/".join(row.tensor.split("/")[:2]) for row in report.rows))
+    assert group(report, "initial") == state
+    order = list(dict.fromkeys("/".join(row.tensor.split("/")[:2]) for row in report.rows))[len(state) :]
+    assert order.pop(0) == "steps/learning_rates"
     assert order[:5] == ["inputs/images", "inputs/labels", "inputs/state", "eval/activations", "train/activations"]
     assert order[5:8] == ["train/buffers", "train/loss", "train/activation_gradients"]
-    assert order[8:] == ["train/gradients", "steps/state", "steps/momentum_buffer"]
-    assert group(check_parity("tiny-bn", steps=0), "steps") == []
+    assert order[8:] == ["train/gradients", "steps/1", "steps/state", "steps/momentum_buffer"]
+    first = ["loss", *(f"gradients/{key}" for key in parameters), *(f"state/{key}" for key in state)]
+    assert group(report, "steps/1") == first
+    assert group(check_parity("tiny-bn", steps=0), "steps") == ["learning_rates"]
 
 
 # A difference is caught, and the first tensor that it shows in is named.
@@ -281,21 +287,32 @@ def test_check_parity_fails_for_a_planted_difference(
     assert all(row["passed"] for row in report.table()[: [row.tensor for row in report.rows].index(first)])
 
 
-OPTIMIZERS: list[tuple[str, Any]] = [
-    ("sgd", lambda *tensors, **options: sgd(*tensors, **options | {"dampening": 0.1})),
-    ("adam", lambda *tensors, **options: adam(*tensors, **options | {"eps": 1e-6})),
-    ("adamw", adam),  # whose weight decay goes through the moments
+AFTER_ONE, AFTER_TWO = "steps/1/state/conv1.weight", "steps/state/conv1.weight"
+OPTIMIZERS: list[tuple[str, Any, str, str]] = [
+    (
+        "sgd",
+        lambda *tensors, **options: sgd(*tensors, **options | {"dampening": 0.1}),
+        AFTER_TWO,  # the first step has no momentum to dampen
+        "sgd in PyTorch: steps/state/conv1.weight is wrong",
+    ),
+    (
+        "adam",
+        lambda *tensors, **options: adam(*tensors, **options | {"eps": 1e-6}),
+        AFTER_ONE,
+        "adam in PyTorch: the update is wrong",
+    ),
+    ("adamw", adam, AFTER_ONE, "weight decay in PyTorch: it is wrong in 4 of 8 parameters"),  # through the moments
 ]
 
 
-@pytest.mark.parametrize(("name", "wrong"), OPTIMIZERS)
+@pytest.mark.parametrize(("name", "wrong", "first", "fault"), OPTIMIZERS)
 def test_check_parity_fails_for_a_planted_difference_in_the_optimizer(
-    monkeypatch: pytest.MonkeyPatch, name: str, wrong: Any
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: Any, first: str, fault: str
 ) -> None:
     monkeypatch.setattr(torch_optimizer, name, wrong)
     report = check_parity("tiny", optimizer=name)
     assert report.first is not None
-    assert report.first.tensor == "steps/state/conv1.weight"
+    assert (report.first.tensor, str(report.fault)) == (first, fault)
 
 
 LOSSES: list[tuple[Recipe, Any]] = [
@@ -313,16 +330,24 @@ LOSSES: list[tuple[Recipe, Any]] = [
 def test_check_parity_fails_for_a_planted_difference_in_the_loss(
     monkeypatch: pytest.MonkeyPatch, recipe: Recipe, wrong: Any
 ) -> None:
-    check_parity("tiny", optimizer=recipe, batch_size=16).raise_if_failed()
+    check_parity("tiny", recipe=recipe, batch_size=16).raise_if_failed()
     monkeypatch.setattr(torch.nn.CrossEntropyLoss, "forward", wrong)
-    report = check_parity("tiny", optimizer=recipe, batch_size=16)
+    report = check_parity("tiny", recipe=recipe, batch_size=16)
     assert report.first is not None
-    assert report.first.tensor.startswith("steps/state/")
+    assert report.first.tensor == "steps/1/loss"
+    assert str(report.fault) == "loss (CrossEntropyLoss) in PyTorch: forward returns a wrong loss"
 
 
-@pytest.mark.parametrize("change", [{"body_lr": 0.1}, {"weight_decay_scope": "all"}, {"clip_grad_norm": None}])
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"body_lr": 0.1}, "sgd"),  # told from the tensors that differ; the recipe has no body_lr
+        ({"weight_decay_scope": "all"}, "weight decay"),
+        ({"clip_grad_norm": None}, "clipping"),
+    ],
+)
 def test_check_parity_fails_for_planted_groups_of_parameters(
-    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], fault: str
 ) -> None:
     recipe = Recipe(weight_decay=0.1, clip_grad_norm=0.5)
     plain = torch_engine.TorchNetwork._trainer
@@ -331,15 +356,15 @@ def test_check_parity_fails_for_planted_groups_of_parameters(
         return plain(network, own.replace(**change), *others)
 
     monkeypatch.setattr(torch_engine.TorchNetwork, "_trainer", with_change)
-    report = check_parity("tiny-bn", optimizer=recipe, batch_size=16)
-    assert report.first is not None
-    assert report.first.tensor.startswith("steps/state/")
+    report = check_parity("tiny-bn", recipe=recipe, batch_size=16)
+    assert report.fault is not None
+    assert (report.fault.operation, report.fault.engine) == (fault, "PyTorch")
 
 
 def test_check_parity_fails_for_a_planted_difference_in_the_average(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = torch_trainer.TensorAverage._move
     monkeypatch.setattr(torch_trainer.TensorAverage, "_move", lambda average, rate: plain(average, 0.99 * rate))
-    report = check_parity("tiny-bn", optimizer=Recipe(ema=0.9), batch_size=16)
+    report = check_parity("tiny-bn", recipe=Recipe(ema=0.9), batch_size=16)
     assert report.first is not None
     assert report.first.tensor == "steps/average/conv1.weight"
 
@@ -359,6 +384,7 @@ def test_check_parity_fails_for_nan(monkeypatch: pytest.MonkeyPatch) -> None:
         "tensor": "eval/activations/fc",
         **dict.fromkeys(("absolute", "relative", "required_tolerance")),
         "tolerance": 1e-4,
+        "wrong_in": "PyTorch",
         "passed": False,
         "has_tolerance": True,
     }
@@ -375,7 +401,8 @@ def test_check_parity_raises_for_a_tensor_that_one_engine_lacks(monkeypatch: pyt
     monkeypatch.setattr(torch_layers, "Residual", WithoutIdentity)
     with pytest.raises(
         GlassnetError,
-        match=r"Both engines must have eval/activations/layer1\.0\.shortcut\. Got it from one",
+        match=r"^PyTorch must have eval/activations/layer1\.0\.shortcut\. Got it from NumPy alone\. "
+        r"Fault: layer1\.0 \(Residual\) in PyTorch: forward of layer1\.0\.shortcut is never called\.$",
     ):
         check_parity("tiny")
 
@@ -388,7 +415,11 @@ def test_check_parity_names_a_layer_whose_backward_is_never_called(monkeypatch: 
         return dy
 
     monkeypatch.setattr(nn.Residual, "backward", without_the_shortcut)
-    with pytest.raises(GlassnetError, match=r"must have train/activation_gradients/layer1\.0\.s\w+\. Got it from one"):
+    with pytest.raises(
+        GlassnetError,
+        match=r"^NumPy must have train/activation_gradients/layer1\.0\.s\w+\. Got it from PyTorch alone\. "
+        r"Fault: layer1\.0 \(Residual\) in NumPy: backward of layer1\.0\.shortcut is never called\.$",
+    ):
         check_parity("tiny")
 
 
@@ -417,6 +448,7 @@ def test_parity_report_has_the_first_and_the_worst() -> None:
         "relative": 5.0,
         "required_tolerance": 5.0,
         "tolerance": None,
+        "wrong_in": None,
         "passed": True,
         "has_tolerance": False,
     }
@@ -502,7 +534,7 @@ def test_command_prints_every_tensor(monkeypatch: pytest.MonkeyPatch, capsys: py
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["tensor", "absolute", "relative", "required_tolerance", "tolerance", "passed"]
     assert any(line.split()[0] == "eval/activations/layer1.0.sum" and line.endswith("1e-09  yes") for line in lines)
-    assert re.match(r"Passed: 71 tensors, worst \S+, which requires a tolerance of \d\.\de-1\d$", lines[-1])
+    assert re.match(r"Passed: 97 tensors, worst \S+, which requires a tolerance of \d\.\de-1\d$", lines[-1])
 
 
 def test_command_marks_tensors_without_tolerance(

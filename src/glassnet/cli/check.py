@@ -82,7 +82,7 @@ def parity(
     ends = {name: row and row.tensor for name, row in (("first", checked.first), ("worst", worst))}
     lines = [{**row, "passed": row["passed"] if row["has_tolerance"] else "no tolerance"} for row in rows]
     for line in lines:
-        del line["has_tolerance"]
+        del line["has_tolerance"], line["wrong_in"]
     compared = len(checked.rows_with_tolerance)
     without = pluralize(len(rows) - compared, "tensor")
     others = f"\nNo tolerance: {without}, whose rounding in float32 has no bound; use float64"

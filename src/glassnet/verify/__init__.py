@@ -1,5 +1,6 @@
 """Proofs that the numbers are right: gradients against central differences, engine against engine."""
 
+from glassnet.verify.faults import Fault
 from glassnet.verify.finite_differences import GradientComparison
 from glassnet.verify.gradients import (
     GradientReport,
@@ -9,9 +10,11 @@ from glassnet.verify.gradients import (
     check_network,
     check_state,
 )
-from glassnet.verify.parity import ParityReport, TensorDifference, check_parity
+from glassnet.verify.parity import check_parity
+from glassnet.verify.parity_report import ParityReport, TensorDifference
 
 __all__ = [
+    "Fault",
     "GradientComparison",
     "GradientReport",
     "ParityReport",

@@ -1,18 +1,19 @@
-"""Parity: both engines are the same network, shown tensor by tensor.
+"""Parity: both engines are the same network, and the one that its papers define, shown tensor by tensor.
 
-The NumPy engine computes what is expected; the other side is the PyTorch engine, or a folder of golden numbers that
-another implementation wrote. For each tensor, with e expected and t the other side's::
+The NumPy engine is compared with the PyTorch engine and with ``definition``, which shares no code with either; or with
+a folder of golden numbers that another implementation wrote. For each tensor, with e expected and t another's::
 
     absolute = max |t − e|        relative = absolute / max |e|        required_tolerance = absolute / scale
 
 ``scale`` is max |e| too; of gradients, and of what an optimizer gathers from them, it is at least a millionth of the
-largest one in the network, because below that there is rounding alone. ``golden.py`` has the tolerances.
+largest one in the network, because below that there is rounding alone. ``cases.py`` has the tolerances. Where a tensor
+differs, ``faults.py`` finds the operation that is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from math import inf, isfinite
 from os import PathLike
 from pathlib import Path
@@ -21,175 +22,173 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.architecture import ResNetSpec, spec
+from glassnet.architecture import ResNetSpec
 from glassnet.engines import build
-from glassnet.errors import GlassnetError
-from glassnet.formats import agree, pluralize
+from glassnet.errors import ConfigError, DataError, GlassnetError, RunError
+from glassnet.initialization import initial_state_dict
 from glassnet.recipe import Recipe
+from glassnet.training.schedule import learning_rates
+from glassnet.verify.faults import Fault, fault_of_row, find_fault
 from glassnet.verify.golden.cases import GoldenCase, TensorGroup, compute_groups, max_abs, with_small_images
 from glassnet.verify.golden_folder import GoldenFolder, dump_groups
+from glassnet.verify.parity_report import ParityReport, TensorDifference
+from glassnet.verify.settings_of_checks import model_and_recipe
 
 Array = NDArray[Any]
-LR = 1e-4  # so small that the steps do not amplify the gradients' rounding, even on a tiny batch
-WEIGHT_DECAY = 0.1  # so large that it shows all the same
-
-
-@dataclass(frozen=True)
-class TensorDifference:
-    """The difference of one tensor from what is expected; infinite if a number is not finite."""
-
-    tensor: str
-    absolute: float
-    relative: float
-    required_tolerance: float  # the smallest tolerance with which the tensor would pass
-    tolerance: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether the difference is within the tolerance."""
-        return isfinite(self.required_tolerance) and self.required_tolerance <= self.tolerance
-
-    @property
-    def has_tolerance(self) -> bool:
-        """Whether the tensor counts; what is not finite is wrong without a tolerance, too."""
-        return isfinite(self.tolerance) or not self.passed
-
-
-@dataclass(frozen=True, repr=False)
-class ParityReport:
-    """All differences, in the order of the dataflow.
-
-    :raises GlassnetError: if nothing was compared, or nothing has a tolerance: a check of nothing must not pass.
-    """
-
-    name: str
-    other: str  # name of the other implementation
-    rows: tuple[TensorDifference, ...]
-
-    def __post_init__(self) -> None:
-        if not self.rows_with_tolerance:
-            raise GlassnetError(
-                f"The parity check of {self.name} must compare a tensor that has a tolerance. Got none among "
-                f"{len(self.rows)}. Use float64, in which gradients have one, or compare activations too."
-            )
-
-    @property
-    def rows_with_tolerance(self) -> tuple[TensorDifference, ...]:
-        """The rows that count."""
-        return tuple(row for row in self.rows if row.has_tolerance)
-
-    @property
-    def first(self) -> TensorDifference | None:
-        """The first tensor that exceeds its tolerance: the fault is there, or just before."""
-        return next((row for row in self.rows if not row.passed), None)
-
-    @property
-    def passed(self) -> bool:
-        """Whether no tensor exceeds its tolerance."""
-        return self.first is None
-
-    @property
-    def worst(self) -> TensorDifference:
-        """The tensor that requires most of its tolerance."""
-
-        def exhaustion(row: TensorDifference) -> float:
-            return row.required_tolerance / row.tolerance if isfinite(row.required_tolerance) else inf
-
-        return max(self.rows_with_tolerance, key=exhaustion)
-
-    def table(self) -> list[dict[str, Any]]:
-        """Return the rows as plain data; None stands for infinite.
-
-        The keys are tensor, absolute, relative, required_tolerance, tolerance, passed and has_tolerance.
-        """
-        rows = ({**asdict(row), "passed": row.passed, "has_tolerance": row.has_tolerance} for row in self.rows)
-        return [{name: None if value == inf else value for name, value in row.items()} for row in rows]
-
-    def raise_if_failed(self) -> None:
-        """Raise if a tensor exceeds its tolerance.
-
-        :raises GlassnetError: if one does; names the first in the order of the dataflow.
-        """
-        if (row := self.first) is not None:
-            failed = sum(not row.passed for row in self.rows)
-            tensors = pluralize(len(self.rows_with_tolerance), "tensor")
-            raise GlassnetError(
-                f"Different numbers of {self.name} in NumPy and in {self.other}: {failed} of {tensors} "
-                f"{agree(failed, 'differs', 'differ')}, first {row.tensor}, by {row.absolute:.3g}. "
-                f"It requires a tolerance of {row.required_tolerance:.1e} and has {row.tolerance:.0e}."
-            )
-
-    def __repr__(self) -> str:
-        return (
-            f"ParityReport({self.name} in NumPy and {self.other}: {'passed' if self.passed else 'FAILED'}, "
-            f"{pluralize(len(self.rows_with_tolerance), 'tensor')}, worst {self.worst.tensor}, "
-            f"which requires a tolerance of {self.worst.required_tolerance:.1e})"
-        )
+RECIPE = Recipe(
+    lr=1e-4,  # so small that the steps do not amplify the gradients' rounding, even on a tiny batch
+    weight_decay=0.1,  # so large that it shows all the same
+)
+STEPS_PER_EPOCH = 10  # of the schedule that is compared
+SMALL_WIDTH = 16  # of a network with a block per stage whose initial weights are compared
 
 
 def check_parity(
     model: str | ResNetSpec,
     *,
+    recipe: Recipe = RECIPE,
     dtype: str = "float64",
     batch_size: int = 2,
     steps: int = 2,
-    optimizer: str | Recipe = "sgd",
     seed: int = 0,
     device: str = "cpu",
+    kernels: str = "fast",
     dump: str | PathLike[str] | None = None,
     against: str | PathLike[str] | None = None,
+    **fields: Any,
 ) -> ParityReport:
-    """Compute the same case in both engines, and compare every tensor.
+    """Compute the same case in both engines and by definition, and compare every tensor.
 
     In evaluation mode all activations; in training mode all activations, BatchNorm's buffers, the loss, and the
-    gradients wrt all activations and parameters; after the steps all weights, buffers and optimizer buffers.
+    gradients wrt all activations and parameters; of the recipe the loss and the gradients of the first step, all
+    learning rates, and after the steps all weights, buffers and optimizer buffers.
 
     :param model: a preset or a spec.
+    :param recipe: the recipe of the steps. By default SGD with momentum 0.9, lr 1e-4 and weight decay 0.1.
     :param dtype: "float64", or "float32", in which gradients are shown but have no tolerance.
     :param steps: number of steps of the optimizer on the one batch.
-    :param optimizer: "sgd", "adam", "adamw" or a Recipe.
     :param device: the PyTorch engine's device.
+    :param kernels: the NumPy engine's, "fast" or "plain".
     :param dump: a new folder for the NumPy engine's numbers.
     :param against: a folder with another implementation's numbers, which replaces the PyTorch engine.
-    :raises ConfigError: if the model, dtype or optimizer is unknown, or a count too small.
+    :param fields: fields of the model and the recipe, such as ``dropout=0.5, optimizer="adam"``.
+    :raises ConfigError: if the model, dtype or a field is unknown, or a count too small.
     :raises DataError: if the folder ``against`` cannot be used.
     :raises RunError: if the folder ``dump`` is not empty.
-    :raises GlassnetError: if PyTorch is needed but not installed, or only one of the engines has a tensor.
+    :raises GlassnetError: if PyTorch is needed but not installed, or a tensor is missing or of another shape; names the
+        operation that is at fault, if one is found.
     """
-    if isinstance(optimizer, str):
-        optimizer = Recipe().replace(optimizer=optimizer, lr=LR, weight_decay=WEIGHT_DECAY)
-    chosen = with_small_images(spec(model) if isinstance(model, str) else model)
-    network = build(chosen, "numpy", seed, dtype)
-    case = GoldenCase(chosen, network.dtype.name, batch_size, steps, optimizer, seed)
-    groups = compute_groups(network, case)
+    chosen, recipe = model_and_recipe(model, recipe, fields)
+    chosen = with_small_images(chosen)
+    network = build(chosen, "numpy", seed, dtype, kernels=kernels)
+    case = GoldenCase(chosen, network.dtype.name, batch_size, steps, recipe, seed)
+    groups = _in_one_line("NumPy", compute_groups(network, case))
     if dump is not None:
         groups = dump_groups(groups, case, Path(dump))
-    other: GoldenFolder | _TorchTensors
-    other = _TorchTensors(case, device) if against is None else GoldenFolder(Path(against), case)
-    rows: list[TensorDifference] = []
+    if against is not None:
+        folder = GoldenFolder(Path(against), case)
+        return ParityReport(chosen.preset, str(against), tuple(_rows(groups, case, [folder])))
+    engines = {"NumPy": network, "PyTorch": build(chosen, "torch", seed, dtype, device=device)}
+    others = [_Other("PyTorch", compute_groups(engines["PyTorch"], case)), _defined(case)]
+    try:
+        rows = (*_shared_rows(case), *_rows(groups, case, others))
+    except (ConfigError, DataError, RunError):
+        raise
+    except GlassnetError as error:
+        fault = _find_fault(case, engines)
+        raise GlassnetError(f"{error} Fault: {fault}." if fault else str(error)) from error
+    report = ParityReport(chosen.preset, "PyTorch", rows)
+    if report.first is None:
+        return report
+    return replace(report, fault=_find_fault(case, engines) or fault_of_row(report.first, rows, case))
+
+
+def _find_fault(case: GoldenCase, engines: Mapping[str, Any]) -> Fault | None:
+    try:
+        return find_fault(case, engines)
+    except Exception:  # an engine that fails in one check may fail in another
+        return None
+
+
+def _shared_rows(case: GoldenCase) -> Iterator[TensorDifference]:
+    """Yield the differences of what the engines share, initial weights and learning rates, from their definition."""
+    from glassnet.verify.definition.network import initial_weights
+    from glassnet.verify.definition.training import defined_rates
+
+    small = case.spec.replace(blocks=1, width=min(case.spec.width, SMALL_WIDTH))
+    initial = initial_state_dict(small, case.seed)
+    steps = case.recipe.epochs * STEPS_PER_EPOCH
+    rates = {"learning_rates": learning_rates(case.recipe, steps)}
+    weights = initial_weights(small, initial, case.seed)
+    for name, computed, defined in (
+        ("initial", initial, weights),
+        ("steps", rates, {"learning_rates": np.array(defined_rates(case.recipe, steps))}),
+    ):
+        group = TensorGroup(name, "", computed)
+        for key, array in defined.items():
+            difference = _difference(group, key, array, group.tolerance("float64"))
+            yield difference if difference.passed else replace(difference, wrong_in="both engines")
+
+
+def _defined(case: GoldenCase) -> _Other:
+    from glassnet.verify.definition.tensors import compute_defined_groups
+
+    groups = compute_defined_groups(case)
+    return _Other("the definition", (TensorGroup(name, "", tensors) for name, tensors in groups))
+
+
+def _in_one_line(title: str, groups: Iterator[TensorGroup]) -> Iterator[TensorGroup]:
+    """Yield groups; an engine that fails with another error than glassnet's fails in one line."""
+    last = ""
+    while True:
+        try:
+            group = next(groups)
+        except StopIteration:
+            return
+        except GlassnetError:
+            raise
+        except Exception as error:  # a wrong layer may raise anything
+            reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            raise GlassnetError(f"{title} must compute all tensors{last}. Got {reason}.") from error
+        last = f" after {group.name}"
+        yield group
+
+
+def _rows(groups: Iterable[TensorGroup], case: GoldenCase, others: list[Any]) -> Iterator[TensorDifference]:
     known: list[str] = []
     for group in groups:
         known += [f"{group.name}/{key}" for key in group.tensors]
         tolerance = group.tolerance(case.dtype)
-        rows += [_difference(group, key, array, tolerance) for key, array in other.tensors_of(group).items()]
-    other.check_no_extra(known)
-    return ParityReport(chosen.preset, "PyTorch" if against is None else str(against), tuple(rows))
+        sides = [other.tensors_of(group) for other in others]
+        for key in sides[0]:
+            yield _worst(group, key, [side[key] for side in sides], tolerance)
+    for other in others:
+        other.check_no_extra(known)
 
 
-class _TorchTensors:
-    """The numbers of the PyTorch engine."""
+class _Other:
+    """The numbers of an engine, or of the definition, beside those of the NumPy engine.
 
-    def __init__(self, case: GoldenCase, device: str) -> None:
-        self.groups = compute_groups(build(case.spec, "torch", case.seed, case.dtype, device=device), case)
+    :param groups: in the NumPy engine's order.
+    """
+
+    def __init__(self, title: str, groups: Iterator[TensorGroup]) -> None:
+        self.title, self.groups = title, _in_one_line(title, groups)
 
     def tensors_of(self, group: TensorGroup) -> Mapping[str, Array]:
         """Return the tensors of the same group.
 
-        :raises GlassnetError: if only one of the engines has a tensor.
+        :raises GlassnetError: if only one of the two has a tensor.
         """
-        tensors = next(self.groups).tensors
-        if unpaired := group.tensors.keys() ^ tensors.keys():
-            raise GlassnetError(f"Both engines must have {group.name}/{min(unpaired)}. Got it from one alone.")
+        other = next(self.groups, None)
+        if other is None or other.name != group.name:
+            received = "nothing more" if other is None else other.name
+            raise GlassnetError(f"{self.title} must have {group.name}, as NumPy has. Got {received}.")
+        name, tensors = group.name, other.tensors
+        if missing := group.tensors.keys() - tensors.keys():
+            raise GlassnetError(f"{self.title} must have {name}/{min(missing)}. Got it from NumPy alone.")
+        if extra := tensors.keys() - group.tensors.keys():
+            raise GlassnetError(f"NumPy must have {name}/{min(extra)}. Got it from {self.title} alone.")
         return {key: tensors[key] for key in group.tensors}
 
     def check_no_extra(self, known: Iterable[str]) -> None:
@@ -198,7 +197,22 @@ class _TorchTensors:
         :raises GlassnetError: if there is one.
         """
         if (group := next(self.groups, None)) is not None:
-            raise GlassnetError(f"Both engines must have {group.name}. Got it from one alone.")
+            raise GlassnetError(f"NumPy must have {group.name}. Got it from {self.title} alone.")
+
+
+def _worst(group: TensorGroup, key: str, arrays: list[Array], tolerance: float) -> TensorDifference:
+    """Return the largest difference from NumPy's tensor, and who is alone with its numbers."""
+    differences = [_difference(group, key, array, tolerance) for array in arrays]
+    worst = max(differences, key=lambda difference: difference.required_tolerance)
+    if worst.passed or len(arrays) == 1:
+        return worst
+    agrees = [difference.passed for difference in differences]
+    if agrees == [True, False]:
+        return replace(worst, wrong_in="both engines")
+    if agrees == [False, True]:
+        return replace(worst, wrong_in="PyTorch")
+    others_agree = _difference(replace(group, tensors={key: arrays[0]}), key, arrays[1], tolerance).passed
+    return replace(worst, wrong_in="NumPy") if others_agree else worst
 
 
 def _difference(group: TensorGroup, key: str, array: Array, tolerance: float) -> TensorDifference:

@@ -19,6 +19,7 @@ from glassnet.errors import ConfigError
 from glassnet.initialization import initial_state_dict
 from glassnet.nn.checks import check_int
 from glassnet.recipe import Recipe
+from glassnet.training.schedule import learning_rates
 from glassnet.verify.golden.operations import operations
 
 Array = NDArray[Any]
@@ -183,9 +184,15 @@ def compute_groups(network: Network, case: GoldenCase) -> Iterator[TensorGroup]:
 
 def _train(network: Network, case: GoldenCase, images: Array, labels: Array) -> Iterator[TensorGroup]:
     """Take the case's steps."""
-    trainer = network.trainer(case.recipe, labels=labels)
-    for _ in range(case.steps):
-        trainer.step(images, labels)
+    trainer: Any = network.trainer(case.recipe, labels=labels)
+    for number, rate in enumerate(learning_rates(case.recipe, case.steps), start=1):
+        loss = float(trainer.step(images, labels, float(rate)))
+        if number == 1:
+            yield TensorGroup("steps/1", "of the recipe", {"loss": np.array(loss)})
+            gradients = {key: _to_array(parameter.grad) for key, parameter in trainer.parameters.items()}
+            meaning = "gradient of that loss wrt the parameter, clipped as the recipe says"
+            yield TensorGroup("steps/1/gradients", meaning, gradients, is_gradient=True)
+            yield TensorGroup("steps/1/state", "parameter or buffer after the first step", network.state_dict())
     yield TensorGroup("steps/state", "parameter or buffer after the last step", network.state_dict())
     buffers: dict[str, dict[str, Array]] = {}
     for path, array in trainer.state().items():
@@ -193,3 +200,10 @@ def _train(network: Network, case: GoldenCase, images: Array, labels: Array) -> 
         buffers.setdefault(name, {})[key] = array
     for name, arrays in buffers.items():
         yield TensorGroup(f"steps/{name}", f"the optimizer's {name} after the last step", arrays, is_gradient=True)
+
+
+def _to_array(gradient: Any) -> Array:
+    """Return a copy of an engine's gradient; NaN where there is none."""
+    if gradient is None:
+        return np.array(np.nan)
+    return np.array(gradient if isinstance(gradient, np.ndarray) else gradient.detach().cpu().numpy(), order="C")
