@@ -14,6 +14,7 @@ from glassnet.errors import ConfigError, DataError, GlassnetError
 from glassnet.verify.golden import Bundle, GoldenReport, check, write
 from glassnet.verify.golden.check import evaluate_pass
 from glassnet.verify.golden.judging import PassTensors
+from glassnet.verify.golden.operation_bundles import write_layers
 from tests.verify.golden.ports import Array, Tensors, compute_dump, save
 
 
@@ -295,12 +296,25 @@ def test_check_fails_for_numbers_that_are_not_finite(
 # Inputs.
 
 
+def mean(bundle: Bundle) -> Array:
+    return np.reshape(bundle.normalization.mean, (-1, 1, 1))
+
+
+def std(bundle: Bundle) -> Array:
+    return np.reshape(bundle.normalization.std, (-1, 1, 1))
+
+
 INPUT_FAULTS: dict[str, tuple[str, Callable[[Bundle, Array], Array], str]] = {
     "shifted": ("inputs/images", lambda bundle, x: x + 1, "other inputs"),
     "not normalized": (
         "inputs/images",
         lambda bundle, x: bundle.tensor("inputs/pixels").transpose(0, 3, 1, 2) / 255,
         "not normalized",
+    ),
+    "scaled twice": (
+        "inputs/images",
+        lambda bundle, x: (bundle.tensor("inputs/pixels").transpose(0, 3, 1, 2) / 255**2 - mean(bundle)) / std(bundle),
+        "scaled twice",
     ),
     "other labels": ("inputs/labels", lambda bundle, labels: (labels + 1) % 10, "other labels"),
     "impossible labels": ("inputs/labels", lambda bundle, labels: labels + 1000, "other labels"),
@@ -324,7 +338,8 @@ def test_check_compares_the_inputs_first(
     report = judge(healthy | {name: change(bundle, bundle.tensor(name))})
     assert report.first is not None
     assert (report.first.tensor, report.first.direction, report.cause) == (name, "input", cause)
-    assert len(report.sentences) >= 3
+    assert report.explanation
+    assert f"Likely cause: {cause}: {report.explanation}." in report.sentences
 
 
 def test_check_judges_the_passes_on_the_port_s_own_inputs(bundle: Bundle, judge: Callable[..., GoldenReport]) -> None:
@@ -344,6 +359,39 @@ def test_check_judges_in_the_order_of_the_dataflow(bundle: Bundle) -> None:
     train = [name for name in tensors if name.startswith("train")]
     assert train.index("train/activations/fc") < train.index("train/loss") < train.index("train/gradients/fc.weight")
     assert train[-1] == "train/gradients/conv1.weight"
+
+
+# Single operations.
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_layers(tmp_path_factory.mktemp("golden") / "layers")
+
+
+def test_check_judges_all_single_operations(layers: Path, tmp_path: Path) -> None:
+    right = check(layers, layers)
+    assert right.passed, right.sentences
+    assert not right.not_judged
+    names = [path.relative_to(layers).as_posix().removesuffix(".npy") for path in layers.rglob("*.npy")]
+    assert {row.tensor for row in right.rows} == set(names)
+    port = {name: np.load(layers / f"{name}.npy") for name in names if "/train/" in name}
+    port["relu/train/activation_gradients/input"] = np.load(layers / "relu" / "inputs" / "output_gradient.npy")
+    report = check(layers, save(tmp_path / "dump.npz", port))
+    assert report.first is not None
+    assert (report.first.operation, report.first.tensor) == ("relu", "relu/train/activation_gradients/input")
+    assert report.first.sentence.startswith("relu: layer.backward returned a wrong input gradient ")
+    assert report.cause == "missing ReLU mask"
+    assert report.judged == len(port)
+    assert len(report.not_judged) == len(names) - len(port)
+
+
+def test_check_judges_a_single_operation(layers: Path, tmp_path: Path) -> None:
+    y = np.load(layers / "conv2d-stride-2" / "train" / "activations" / "layer.npy")
+    assert check(layers / "conv2d-stride-2", save(tmp_path / "a.npz", {"train/activations/layer": y})).passed
+    report = check(layers / "conv2d-stride-2", save(tmp_path / "b.npz", {"train/activations/layer": -y}))
+    assert report.first is not None
+    assert report.first.operation == "layer"
 
 
 # What cannot be judged, and how the verdict is handed out.

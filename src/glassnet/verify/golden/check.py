@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from glassnet.verify.golden.fault import AnyJudgement
 from glassnet.verify.golden.inputs import judge_inputs, with_inputs_of
 from glassnet.verify.golden.judging import PassTensors, judge_pass
 from glassnet.verify.golden.mapping import Mapped
+from glassnet.verify.golden.operation_bundles import collection_names
 from glassnet.verify.golden.operations import IMAGES, LOSS, Operation
 from glassnet.verify.golden.report import GoldenReport, NotJudged, report_of
 from glassnet.verify.golden.rounding import EPS
@@ -34,7 +37,7 @@ def check(
 ) -> GoldenReport:
     """Judge the tensors of a port: each operation on the port's own inputs, in the order of the dataflow.
 
-    :param folder: the bundle, written by ``golden.write``.
+    :param folder: the bundle, written by ``golden.write``, or a folder of bundles of single operations.
     :param dump: a folder of .npy files, an .npz or a .safetensors file with any of the bundle's tensors, of any float
         type. A tensor that it lacks is computed from the nearest ones that it has.
     :param mapping: names of the bundle to names of the dump, or a JSON file with such an object; ``{name}`` in both
@@ -46,19 +49,46 @@ def check(
     """
     if dtype is not None and dtype not in EPS:
         raise choice_error("dtype", EPS, dtype)
-    bundle = Bundle.read(folder)
-    port = Dump.read(as_path("A dump", dump), _expected(bundle), mapping)
+    path, dump_path = as_path("A bundle", folder), as_path("A dump", dump)
+    names = collection_names(path)
+    if names is None:
+        bundle = Bundle.read(path)
+        report = _report(bundle, port := Dump.read(dump_path, _expected(bundle), mapping), dtype)
+        report = replace(report, notes=port.notes())
+    else:
+        report = _check_collection({name: Bundle.read(path / name) for name in names}, dump_path, mapping, dtype)
+    if all(row.direction == "input" or row.not_judged for row in report.rows):
+        raise DataError(
+            f"{dump_path} must have a tensor that can be judged. Got inputs and such without a verdict alone. "
+            "Dump outputs or gradients of operations, too."
+        )
+    return report
+
+
+def _check_collection(
+    bundles: Mapping[str, Bundle], dump: Path, mapping: Mapped | None, dtype: str | None
+) -> GoldenReport:
+    """Judge the dumps of single operations, whose names begin with that of their bundle."""
+    expected = {f"{of}/{name}": entry for of, bundle in bundles.items() for name, entry in _expected(bundle).items()}
+    port = Dump.read(dump, expected, mapping)
+    reports = [_report(bundle, port.within(of), dtype).within(of) for of, bundle in bundles.items()]
+    wrong = next((report for report in reports if report.first), GoldenReport(()))
+    return replace(
+        wrong,
+        rows=tuple(row for report in reports for row in report.rows),
+        operations=(),
+        not_judged=tuple(tensor for report in reports for tensor in report.not_judged),
+        notes=port.notes(),
+    )
+
+
+def _report(bundle: Bundle, port: Dump, dtype: str | None) -> GoldenReport:
     with np.errstate(all="ignore"):  # a port's numbers may be anything
         judgements = list(_judgements(bundle, port, dtype))
         rows = [judgement.row for judgement in judgements]
-        if all(row.direction == "input" or row.not_judged for row in rows):
-            raise DataError(
-                f"{port.path} must have a tensor that can be judged. Got inputs and such without a verdict alone. "
-                "Dump outputs or gradients of operations, too."
-            )
         reasons = _not_judged(bundle, port, {row.tensor for row in rows})
         reasons += [NotJudged(row.tensor, row.not_judged) for row in rows if row.not_judged]
-        return report_of(judgements, bundle.operations, tuple(reasons), port.notes())
+        return report_of(judgements, bundle.operations, tuple(reasons))
 
 
 def _expected(bundle: Bundle) -> dict[str, Expected]:

@@ -67,6 +67,15 @@ class Dump:
         unknown = tuple(name for name in stored if name not in used)
         return cls(path, {name: stored[other]() for name, other in names.items()}, unknown, expected)
 
+    def within(self, folder: str) -> Dump:
+        """Return the tensors whose names begin with a folder, without it."""
+        start = f"{folder}/"
+        tensors, expected = (
+            {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
+            for arrays in (self._tensors, self._expected)
+        )
+        return Dump(self.path, tensors, (), expected)  # type: ignore[arg-type]
+
     def get(self, name: str) -> Array | None:
         """Return a tensor, None if the dump lacks it.
 

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.verify.golden.bundle import Bundle
+from glassnet.verify.golden.causes.inputs import other_images, other_normalizations
+from glassnet.verify.golden.causes.layout import KERNEL_ORDERS
 from glassnet.verify.golden.causes.search import Cause
 from glassnet.verify.golden.dump import Dump
 from glassnet.verify.golden.evaluation import PassInputs
@@ -47,15 +49,8 @@ class InputJudgement:
         if self.port.size != expected.size:
             return replace(row, sentence=f"its shape must be {expected.shape}, and is {self.port.shape}")
         difference = differences(self.port.reshape(expected.shape), expected)
-        tolerance = self.tolerance
+        tolerance = _tolerance(self.expected, self.dtype)
         return replace(row, error=largest(difference), tolerance=tolerance, pattern=pattern_of(difference, tolerance))
-
-    @property
-    def tolerance(self) -> float:
-        """What rounding explains; nothing for integers."""
-        if self.expected.dtype.kind in "iu":
-            return 0.0
-        return tolerance_of(self.expected.astype(np.float64), self.expected.astype(np.float32), self.dtype)
 
     @property
     def sentence(self) -> str:
@@ -71,7 +66,7 @@ class InputJudgement:
         for key, array in self.alternatives():
             if array.size == self.port.size:
                 difference = differences(self.port.reshape(array.shape), array)
-                if largest(difference) <= self.tolerance:
+                if largest(difference) <= _tolerance(array, self.dtype):
                     return Cause(key, self.operation)
         return Cause(self._other, self.operation)
 
@@ -90,6 +85,13 @@ class InputJudgement:
         return self.port.size == self.expected.size and (self.row.passed or self.find_cause().key not in LAYOUTS)
 
 
+def _tolerance(expected: Array, dtype: str) -> float:
+    """Return what rounding explains; nothing for integers."""
+    if expected.dtype.kind in "iu":
+        return 0.0
+    return tolerance_of(expected.astype(np.float64), expected.astype(np.float32), dtype)
+
+
 def judge_inputs(bundle: Bundle, port: Dump, dtype_of: Callable[[str], str]) -> Iterator[InputJudgement]:
     """Yield the judgements of the inputs that a dump has."""
     named = {operation.name: operation for operation in bundle.operations}
@@ -105,27 +107,19 @@ def judge_inputs(bundle: Bundle, port: Dump, dtype_of: Callable[[str], str]) -> 
 
 def _alternatives(bundle: Bundle, name: str, operation: Operation, expected: Array) -> Iterator[tuple[str, Array]]:
     if name == "inputs/images":
-        yield "NHWC", np.moveaxis(expected, 1, -1)
-        yield "BGR", expected[:, ::-1]
-        if "inputs/pixels" in bundle.entries:
-            yield from _other_normalizations(bundle)
+        images = expected.astype(np.float64)
+        yield "NHWC", np.moveaxis(images, 1, -1)
+        yield from other_images(images)
+        yield from other_normalizations(images, bundle.normalization)
     elif name == "inputs/pixels":
         yield "BGR", expected[..., ::-1]
     elif name.startswith(STATE) and expected.ndim == 4:
-        yield "HWIO", expected.transpose(2, 3, 1, 0)
-        yield "HWIO", expected.transpose(0, 2, 3, 1)
+        yield from (("HWIO", expected.transpose(order)) for order in KERNEL_ORDERS)
         yield "flipped kernel", expected[:, :, ::-1, ::-1]
     elif name.startswith(STATE) and operation.kind == "Linear" and expected.ndim == 2:
         yield "transposed linear", expected.T
-
-
-def _other_normalizations(bundle: Bundle) -> Iterator[tuple[str, Array]]:
-    pixels = bundle.tensor("inputs/pixels").transpose(0, 3, 1, 2).astype(np.float64)
-    given = bundle.normalization
-    mean, std = (np.reshape(values, (-1, 1, 1)) for values in (given.mean, given.std))
-    yield "not normalized", pixels
-    yield "not normalized", pixels / given.scale
-    yield "scaled twice", (pixels / given.scale**2 - mean) / std
+    elif name.startswith(MASKS):
+        yield "dropout not scaled", (expected != 0).astype(np.float64)
 
 
 def with_inputs_of(given: PassInputs, judged: Mapping[str, InputJudgement], classes: int) -> PassInputs:

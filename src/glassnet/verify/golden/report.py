@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
-from typing import Any
+from typing import Any, Self
 
 from glassnet.errors import GlassnetError
 from glassnet.formats import agree, pluralize
@@ -69,22 +69,25 @@ class GoldenReport:
         others = len(self.failing) - 1
         shape = _LOOKS.get(self.first.pattern or "", "")
         numbers = self.statistics.sentence if self.statistics and self.statistics.count > 1 else ""
-        is_known = self.cause != UNKNOWN
-        cause = (
-            f"Likely cause: {self.cause}: {self.explanation}." if is_known else f"Cause unknown: {self.explanation}."
-        )
+        cause = "Cause unknown" if self.cause == UNKNOWN else f"Likely cause: {self.cause}"
         are = agree(others, "tensor is", "tensors are")
         more = f"By the port's own numbers {others} more {are} wrong." if others else ""
-        return [
-            line
-            for line in (
-                self.first.sentence,
-                f"{shape} {numbers}".strip(),
-                f"{cause}: {self.explanation}." if self.explanation else f"{cause}.",
-                more,
-            )
-            if line
-        ]
+        lines = (self.first.sentence, f"{shape} {numbers}".strip(), f"{cause}: {self.explanation}.", more)
+        return [line for line in lines if line]
+
+    def within(self, name: str) -> Self:
+        """Return the report as that of one bundle of several: rows are named after the bundle."""
+
+        def named(row: GoldenRow) -> GoldenRow:
+            sentence = f"{name}: {row.sentence}" if row.sentence else ""
+            return replace(row, operation=name, tensor=f"{name}/{row.tensor}", sentence=sentence)
+
+        return replace(
+            self,
+            rows=tuple(map(named, self.rows)),
+            first=self.first and named(self.first),
+            not_judged=tuple(NotJudged(f"{name}/{tensor.tensor}", tensor.reason) for tensor in self.not_judged),
+        )
 
     def table(self) -> list[dict[str, Any]]:
         """Return the rows as plain data; None stands for infinite."""
@@ -136,19 +139,18 @@ def report_of(
     judgements: Sequence[AnyJudgement],
     operations: tuple[Operation, ...] = (),
     not_judged: tuple[NotJudged, ...] = (),
-    notes: tuple[str, ...] = (),
 ) -> GoldenReport:
     """Return the verdict: the first fault in the order of the dataflow, and its likely cause."""
     rows = tuple(judgement.row for judgement in judgements)
     found = next((i for i, row in enumerate(rows) if not row.passed), None)
     if found is None:
-        return GoldenReport(rows, operations=operations, not_judged=not_judged, notes=notes)
+        return GoldenReport(rows, operations=operations, not_judged=not_judged)
     fault = judgements[found]
     cause = _cause_of(fault, judgements)
     judged_before = sum(not row.not_judged for row in rows[:found])
     sentence = sentence_of(fault, None if cause.key == UNKNOWN else cause.operation, judged_before)
     first = replace(rows[found], operation=cause.operation.name, kind=cause.operation.kind, sentence=sentence)
-    return GoldenReport(rows, first, cause.key, statistics_of(fault), operations, not_judged, notes)
+    return GoldenReport(rows, first, cause.key, statistics_of(fault), operations, not_judged)
 
 
 def _cause_of(fault: AnyJudgement, judgements: Sequence[AnyJudgement]) -> Cause:
