@@ -60,11 +60,17 @@ def _rounds_operands(site: Site, rounding: Rounding) -> Computed:
     rounded = compute(site.with_inputs(rounding(site.x)).with_state(weight=rounding(w)))
 
     def backward(dy: Array) -> Gradients:
-        exact, gradients = rounded.backward(dy), rounded.backward(rounding(dy))
-        biases = {key: db for key, db in exact.parameters.items() if key.endswith(".bias")}
+        gradients = rounded.backward(rounding(dy))
+        biases = {key: _sum(dy, db) for key, db in gradients.parameters.items() if key.endswith(".bias")}
         return replace(gradients, parameters={**gradients.parameters, **biases})
 
     return replace(rounded, backward=backward)
+
+
+def _sum(dy: Array, db: Array) -> Array:
+    """Return the gradient of a bias (O,): the sum of dy (N, O, ...) over all other axes."""
+    total: Array = dy.reshape(len(dy), len(db), -1).sum(axis=(0, 2))
+    return total
 
 
 def _rounds_parameters(site: Site, rounding: Rounding) -> Computed:
