@@ -48,7 +48,7 @@ def test_write_layers_refuses_a_folder_with_other_files_and_an_unknown_dtype(tmp
     (tmp_path / "mine.txt").touch()
     with pytest.raises(RunError, match=r"must be a new or empty folder\. Got a folder that contains 'mine\.txt'\."):
         write_layers(tmp_path)
-    with pytest.raises(ConfigError, match="dtype must be one of 'float64', 'float32'"):
+    with pytest.raises(ConfigError, match="dtype must be one of float64, float32"):
         write_layers(tmp_path / "new", dtype="float16")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
