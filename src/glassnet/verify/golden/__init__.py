@@ -2,7 +2,8 @@
 
 from glassnet.verify.golden.bundle import Bundle
 from glassnet.verify.golden.check import check
+from glassnet.verify.golden.operation_bundles import write_layers
 from glassnet.verify.golden.report import GoldenReport, NotJudged
 from glassnet.verify.golden.writing import write
 
-__all__ = ["Bundle", "GoldenReport", "NotJudged", "check", "write"]
+__all__ = ["Bundle", "GoldenReport", "NotJudged", "check", "write", "write_layers"]

@@ -45,8 +45,8 @@ def operations(spec: ResNetSpec) -> tuple[Operation, ...]:
 
 
 def consumers(listed: tuple[Operation, ...]) -> dict[str, list[Operation]]:
-    """Return the operations that read each tensor."""
-    readers: dict[str, list[Operation]] = {}
+    """Return the operations that read each tensor; none read the last one's output."""
+    readers: dict[str, list[Operation]] = {operation.name: [] for operation in listed}
     for operation in listed:
         for name in operation.inputs:
             readers.setdefault(name, []).append(operation)
