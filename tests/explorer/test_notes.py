@@ -35,7 +35,7 @@ def test_notes_of_a_float64_run_are_none(trained: Model, whole: PageImages) -> N
 def test_notes_of_a_float32_run_name_rounding(trained: Model, whole: PageImages) -> None:
     assert notes(trained, whole, config={"dtype": "float32"}) == [
         "The run computed in float32. The page computes in float64, so numbers differ in rounding.",
-        "Rounding grows in a training: the weights of one in the page equal the run's to some decimal places.",
+        "Rounding grows in a training: at the end of one, the page says how far its weights are from the run's.",
     ]
 
 

@@ -61,7 +61,7 @@ def _of_the_images(model: Model, config: RunConfig, images: PageImages) -> Itera
 
 def _of_the_training(config: RunConfig, recipe: Recipe) -> Iterator[str]:
     if config.dtype == "float32":
-        yield "Rounding grows in a training: the weights of one in the page equal the run's to some decimal places."
+        yield "Rounding grows in a training: at the end of one, the page says how far its weights are from the run's."
     if recipe_augmentation(recipe):
         yield "The run trained on randomly changed images (augmentation). The page trains on the images as they are."
     if config.spec.dropout:

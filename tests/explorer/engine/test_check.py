@@ -12,6 +12,7 @@ RIGHT = {
     "lost skip gradient": ["fc.weight", "fc.bias", "layer1.0.conv2.weight", "layer1.0.conv1.weight"],
     "flipped kernel": ["fc.weight", "fc.bias", "layer1.0.bn2.weight", "layer1.0.conv2.weight"],
     "missing mean term": ["fc.weight", "fc.bias", "layer1.0.bn2.weight", "layer1.0.bn2.bias"],
+    "missing mean of the loss": [],
     "forgotten mask": ["fc.weight", "fc.bias"],
 }
 

@@ -25,6 +25,22 @@ def test_check_finds_the_bug_while_the_loss_falls(explore, digits_run, title: st
     assert f"and to {right} all is right" in text
 
 
+def test_check_finds_a_loss_that_is_not_divided_by_the_number_of_images(explore, digits_run) -> None:
+    tab = explore(digits_run)
+    tab.get_by_role("tab", name="Break").click()
+    tab.get_by_text("Missing mean of the loss").click()
+    tab.get_by_role("button", name="Plant, train and check").click()
+    wait_until(tab, "store.state.breaking.rows.length > 0 && !store.state.breaking.isRunning")
+    text = tab.get_by_role("tabpanel").inner_text()
+    key = tab.evaluate("store.state.breaking.rows[0].key")
+    assert f"The gradient of {key} is wrong. Backward begins there" in text
+    assert "The gradient is 4 times the difference." in " ".join(text.split())  # of 4 images
+    losses = [loss for _, loss in tab.evaluate("store.state.breaking.losses.broken")]
+    assert ("The loss falls with the bug, too" in text) == (losses[-1] < 0.9 * losses[0])
+    failure = tab.evaluate("store.state.breaking.failure")
+    assert failure is None or failure in text
+
+
 def test_network_without_a_layer_cannot_have_its_bug(explore, digits_run) -> None:
     """The smallest network has no BatchNorm."""
     tab = explore(digits_run)
@@ -33,6 +49,7 @@ def test_network_without_a_layer_cannot_have_its_bug(explore, digits_run) -> Non
     assert tab.evaluate("Object.keys(store.state.breaking.bugs)") == [
         "lost skip gradient",
         "flipped kernel",
+        "missing mean of the loss",
         "forgotten mask",
     ]
 

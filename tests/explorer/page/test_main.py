@@ -84,6 +84,11 @@ def test_page_without_images_starts_with_a_blank_one(explore, photos_run, tmp_pa
     text = tab.locator("main").inner_text()
     assert "The page has no images of the run." in text
     assert "Nothing to classify yet" in text
+    for panel in ("Train", "Break"):
+        tab.get_by_role("tab", name=panel).click()
+        text = tab.get_by_role("tabpanel").inner_text()
+        assert text.startswith("This needs labelled images of the run's data, and the page has none."), panel
+        assert tab.get_by_role("tabpanel").get_by_role("button").count() == 0
     assert tab.evaluate("store.state.trace.outputs.input.shape") == [1, 3, 16, 24]
 
 

@@ -23,6 +23,22 @@ def test_run_gives_the_weights_of_the_python_run_and_says_so(explore, digits_run
     assert tab.get_by_role("button", name="One epoch").is_disabled()
 
 
+def test_difference_from_a_float32_run_is_said_with_its_cause(explore, digits_run) -> None:
+    tab = open_panel(explore, digits_run)
+    tab.evaluate("""store.replace({config: {...store.state.config,
+      run: {...store.state.config.run, dtype: "float32", twin: "glassnet train digits"}}})""")
+    said = tab.locator(".panel .sum")
+    for difference, start, written in (
+        (0.27, "The weights differ from those of the Python run", "0.27"),
+        (5.3e-7, "Same as the Python run to 6 decimal places", "5.3e−7"),
+    ):
+        tab.evaluate("(difference) => setTraining({difference: {key: 'fc.bias', difference}})", difference)
+        wait_until(tab, "document.querySelector('.panel .sum') !== null")
+        assert said.inner_text().startswith(f"{start}: the largest difference of a weight is {written}, in fc.bias.")
+        assert "The run computed in float32, the page in float64." in said.inner_text()
+        assert said.inner_text().endswith("The same training in float64: glassnet train digits")
+
+
 def test_other_settings_and_changes_by_hand_are_not_called_the_run(explore, digits_run) -> None:
     tab = open_panel(explore, digits_run)
     tab.evaluate("setSetting('batch_size', 64)")
@@ -67,6 +83,7 @@ def test_training_pauses_and_goes_on_with_another_learning_rate(explore, digits_
 
 def test_twins_train_from_the_same_weights(explore, digits_run) -> None:
     tab = open_panel(explore, digits_run, 390)
+    tab.locator("summary").click()  # settings are folded, so that a narrow screen has buttons and the loss first
     tab.get_by_label("Train its plain twin").check()
     wait_until(tab, "store.state.training.hasTwin && store.state.training.isReset")
     tab.get_by_role("button", name="One step").first.click()

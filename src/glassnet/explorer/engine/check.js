@@ -23,7 +23,7 @@ function* checkGradients(network, images, labels, {count = 3, bug = null, edits 
   const measure = () => {
     network.seedDropout(0);
     const logits = network.forward(images, labels.length, {training: true, updateStatistics: false, edits});
-    return crossEntropy(logits, labels, {classes});
+    return crossEntropy(logits, labels, {classes, bug});
   };
   network.backward(measure().gradient, {bug});
   for (const [key, gradient] of Object.entries(network.gradients).reverse()) {

@@ -1,7 +1,7 @@
 // The layers of a residual network, forward and backward. All numbers are float64, in the order (image, channel, row,
 // column). x is a layer's input, y its output; dy, dx, dw, ... are the gradients of the loss with respect to y, x, w.
 
-/** Mistakes that can be planted in the backward pass, by key, and the kind of layer that has them. */
+/** Mistakes that can be planted in the backward pass, by key, and the kind of layer that has them; all have a loss. */
 const BUGS = {
   "lost skip gradient": {
     kind: "Residual",
@@ -17,6 +17,11 @@ const BUGS = {
     kind: "BatchNorm2d",
     title: "Missing mean term",
     sentence: "BatchNorm's dx forgets that the mean of the batch depends on x, too: − dβ/M is missing.",
+  },
+  "missing mean of the loss": {
+    kind: "Loss",
+    title: "Missing mean of the loss",
+    sentence: "The loss is a mean over N images, but its dz is not divided by N: every gradient is N times as large.",
   },
   "forgotten mask": {
     kind: "ReLU",

@@ -47,13 +47,14 @@ function indexOfLargest(numbers) {
  *
  *   L = −1/W · Σ q·log softmax(z)        q = w·((1 − ε)·onehot(label) + ε/K)        dz = (softmax(z)·Σ_k q − q) / W
  *
- * @param {{classes: number, smoothing: number, classWeights: ?Float64Array}} options K, ε (Szegedy et al. 2016, sec. 7)
- *   and w; null weighs all classes 1
+ * @param {{classes: number, smoothing: number, classWeights: ?Float64Array, bug: ?string}} options K, ε (Szegedy et al.
+ *   2016, sec. 7) and w, null weighs all classes 1; a key of BUGS
  */
-function crossEntropy(logits, labels, {classes, smoothing = 0, classWeights = null}) {
+function crossEntropy(logits, labels, {classes, smoothing = 0, classWeights = null, bug = null}) {
   const probabilities = new Float64Array(logits.length), gradient = new Float64Array(logits.length);
   const weights = classWeights ?? new Float64Array(classes).fill(1), q = new Float64Array(classes);
   const weight = labels.reduce((sum, label) => sum + weights[label], 0);
+  const divisor = bug === "missing mean of the loss" ? 1 : weight;
   let loss = 0, correct = 0;
   for (let n = 0; n < labels.length; n++) {
     const begin = n * classes, z = logits.subarray(begin, begin + classes), best = indexOfLargest(z);
@@ -66,7 +67,7 @@ function crossEntropy(logits, labels, {classes, smoothing = 0, classWeights = nu
       const logProbability = z[k] - z[best] - Math.log(sum), p = Math.exp(logProbability);
       if (q[k]) loss -= q[k] * logProbability; // where q is 0, the logarithm may be −∞
       probabilities[begin + k] = p;
-      gradient[begin + k] = (p * total - q[k]) / weight;
+      gradient[begin + k] = (p * total - q[k]) / divisor;
     }
     if (best === labels[n]) correct++;
   }
@@ -249,14 +250,14 @@ class Trainer {
 
   /** Take one step. Return its numbers; after the last one of an epoch, `record` is its line of metrics.jsonl. */
   step() {
-    const {network, recipe, epoch, stepsPerEpoch, classes, classWeights, edits, sums} = this;
+    const {network, recipe, epoch, stepsPerEpoch, classes, classWeights, edits, bug, sums} = this;
     const {images, labels} = this.nextBatch();
     const step = Math.min(Math.ceil(this.seen / recipe.batch_size), stepsPerEpoch); // of this epoch, from 1
     const lr = this.rates[(epoch - 1) * stepsPerEpoch + step - 1];
     const logits = network.forward(images, labels.length, {training: true, edits});
     const smoothing = recipe.label_smoothing;
-    const {loss, gradient, correct, weight} = crossEntropy(logits, labels, {classes, smoothing, classWeights});
-    network.backward(gradient, {bug: this.bug, inputGradient: false});
+    const {loss, gradient, correct, weight} = crossEntropy(logits, labels, {classes, smoothing, classWeights, bug});
+    network.backward(gradient, {bug, inputGradient: false});
     this.optimizer.step(lr);
     this.average?.update();
     sums.loss += loss * weight;

@@ -192,7 +192,7 @@ class Session {
 
   /** Return the bugs of BUGS that a network can have. */
   bugs({network: name} = {}) {
-    const kinds = new Set(this.entry(name).network.layers().map((layer) => layer.node?.kind));
+    const kinds = new Set(["Loss", ...this.entry(name).network.layers().map((layer) => layer.node?.kind)]);
     return Object.fromEntries(Object.entries(BUGS).filter(([, {kind}]) => kinds.has(kind)));
   }
 

@@ -1,11 +1,12 @@
 "use strict";
-// The panel "Break": a bug is planted in the backward pass. The loss falls nevertheless; central differences find it.
+// The panel "Break": a bug is planted in the backward pass. The loss may fall nevertheless; differences find it.
 
 const EPOCHS_BROKEN = 3;
 const HIDDEN = "hidden";
 const LARGE = 50_000; // numbers of a network of which fewer gradients are compared, on fewer images
 
-const NOTHING_CHECKED = {rows: [], losses: {correct: [], broken: []}}; // of both networks [step, loss]
+// losses: of both networks [step, loss]; failure: why the training with the bug ended early
+const NOTHING_CHECKED = {rows: [], losses: {correct: [], broken: []}, failure: null};
 
 store.replace({breaking: {bugs: null, choice: null, bug: null, isRunning: false, ...NOTHING_CHECKED}});
 
@@ -32,7 +33,8 @@ async function plantBug() {
     const size = Object.values(store.state.weights).reduce((sum, {data}) => sum + data.length, 0);
     const amount = size < LARGE ? {count: 2, images: 4} : {count: 1, images: 2};
     const check = session.call("check", {network: "broken", bug, ...amount});
-    await Promise.all([check, train("correct", null), train("broken", bug)]);
+    const broken = train("broken", bug).catch(({message: failure}) => setBreaking({failure}));
+    await Promise.all([check, train("correct", null), broken]);
   } finally {
     setBreaking({isRunning: false});
   }
@@ -61,6 +63,8 @@ function Verdict({parameters, isRunning}) {
   if (!wrong && (isRunning || !parameters.length)) return null;
   if (!wrong) return html`<p class="sum">All gradients agree with the central differences.</p>`;
   return html`<p class="sum" role="status">The gradient of <strong>${wrong.key}</strong> is wrong.
+    ${wrong === parameters[0] && html` Backward begins there: the mistake is in the last layer, or in the loss. The
+      gradient is ${formatNumber(wrong.worst.backward / wrong.worst.difference)} times the difference.`}
     ${right && html` Backward runs from the last layer to the first, and to ${right.key} all is right: the mistake is
       in what lies between them.`}</p>`;
 }
@@ -86,7 +90,7 @@ async function openBreaking() {
 }
 
 function Break() {
-  const {breaking: {bugs, choice, bug, isRunning, rows, losses}} = useStore("breaking");
+  const {breaking: {bugs, choice, bug, isRunning, rows, losses, failure}} = useStore("breaking");
   useEffect(() => {
     if (!bugs) attempt(openBreaking);
   }, []);
@@ -94,6 +98,7 @@ function Break() {
   const parameters = checkedParameters(rows), isHidden = choice === HIDDEN, {sentence} = bugs[bug];
   const options = [...Object.entries(bugs).map(([value, {title}]) => ({value, title})),
     {value: HIDDEN, title: "A hidden one"}];
+  const falls = losses.broken.at(-1)?.[1] < 0.9 * losses.broken[0]?.[1];
   const series = [{title: "without a bug", colour: "accent", points: losses.correct},
     {title: isHidden ? "with the hidden bug" : "with the bug", colour: "second", points: losses.broken}];
   return html`<h2>Plant a bug in the backward pass</h2>
@@ -106,8 +111,9 @@ function Break() {
     <div class="columns halves">
       ${parameters.length > 0 && html`<div><h3>Each gradient against a central difference</h3>
         <${CheckTable} parameters=${parameters} /></div>`}
-      ${losses.broken.length > 0 && html`<${LineChart} title="The loss falls with the bug, too" xLabel="step"
-        yLabel="loss" series=${series} />`}</div>`;
+      ${losses.broken.length > 0 && html`<div><${LineChart} xLabel="step" yLabel="loss" series=${series}
+        title=${falls ? "The loss falls with the bug, too" : "The loss without and with the bug"} />
+        ${failure && html`<p class="quiet">With the bug: ${failure}</p>`}</div>`}</div>`;
 }
 
-PANELS.push({key: "break", title: "Break", component: Break});
+PANELS.push({key: "break", title: "Break", component: Break, needsImages: true});

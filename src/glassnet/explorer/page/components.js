@@ -2,7 +2,7 @@
 // Parts that several panels use: maps of numbers, sliders, choices, line charts, and buttons that save them.
 
 const {html, render, useState, useEffect, useRef, useMemo} = htmPreact;
-const PANELS = []; // {key, title, component}; each panel's script adds its own
+const PANELS = []; // {key, title, component, needsImages}; each panel's script adds its own
 
 /** A number with 4 significant digits, short enough for a cell: 0.02187, −1.5, 3.2e−7. */
 function formatNumber(value, digits = 4) {

@@ -9,7 +9,7 @@ async function inflate(base64) {
 
 /** The panels under their tabs; arrow keys go from tab to tab. */
 function Tabs() {
-  const {panel} = useStore("panel"), index = Math.max(0, PANELS.findIndex(({key}) => key === panel));
+  const {panel, config} = useStore("panel", "config"), index = Math.max(0, PANELS.findIndex(({key}) => key === panel));
   const current = PANELS[index], move = (event) => {
     const by = {ArrowRight: 1, ArrowLeft: -1}[event.key];
     if (!by) return;
@@ -21,7 +21,13 @@ function Tabs() {
       <button key=${key} role="tab" id="tab-${key}" aria-selected=${key === current.key} aria-controls="panel"
         tabindex=${key === current.key ? 0 : -1} onClick=${() => store.set({panel: key})}>${title}</button>`)}</div>
     <div role="tabpanel" id="panel" aria-labelledby="tab-${current.key}">
-      <${current.component} key=${current.key} /></div>`;
+      <${current.needsImages && !config.data.n_test ? WithoutImages : current.component} key=${current.key} /></div>`;
+}
+
+/** What a panel says that cannot do its work: it trains on images of the run's data. */
+function WithoutImages() {
+  return html`<p>This needs labelled images of the run's data, and the page has none. With
+    <code> glassnet explore ${store.state.config.run.path} --data FOLDER</code> it has those of a folder.</p>`;
 }
 
 /** The image, the class that the network predicts for it, and the probabilities: of 12 classes at most. */
@@ -38,7 +44,8 @@ function Prediction() {
     <${Photo} ...${image} white=${normalization.scale} />
     <div><h2 id="prediction-title">Predicted class: ${classes[predicted]}</h2>
       <p class="quiet">${image.title}${label}</p></div>
-    <table class="terms"><caption class="unseen">Probabilities</caption><tbody>${shown.map((place) => html`
+    <table class=${`terms${classes.every(({length}) => length < 3) ? " digits" : ""}`}>
+    <caption class="unseen">Probabilities</caption><tbody>${shown.map((place) => html`
       <tr key=${place}><th scope="row"><button class="link" onClick=${() => chooseNumber(last, place)}>${
           classes[place]}</button></th>
       <td><i class="bar whole"><b style="width: ${100 * probabilities[place]}%"></b></i></td>

@@ -177,6 +177,15 @@ function TrainedNetwork() {
 
 const sumOf = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
 
+/** Network and settings in a line, which opens; on a narrow screen it is closed, so that buttons and loss come first. */
+function Settings() {
+  const {config: {variants}, variant, seed} = useStore("variant", "seed", "training");
+  const {lr, epochs, batch_size} = trainingRecipe(), {title, seeds} = variants[variant];
+  return html`<details open=${innerWidth > 480}><summary>${title}${seeds.length > 0 && `; seed ${seed}`}; learning rate${
+    " "}${formatNumber(lr, 2)}, ${epochs} epoch${epochs > 1 ? "s" : ""}, batches of ${batch_size}</summary>
+    <${TrainedNetwork} /><${TrainingSettings} /></details>`;
+}
+
 function TrainingSettings() {
   const {config} = useStore("training"), {lr, momentum, batch_size, epochs, optimizer} = trainingRecipe();
   const sizes = [...new Set([16, 32, 64, 128, config.recipe.batch_size, batch_size])].sort((one, other) => one - other);
@@ -289,15 +298,19 @@ function UpdateTerms({update: {key, before, after, gradient, carried, carriedBef
     </tr>`)}</tbody></table>`;
 }
 
-/** To how many digits the training here gives the weights of the Python run. */
+/** How near the training here comes to the weights of the Python run. */
 function SameAsPython() {
   const {training: {difference}, config: {run}} = useStore("training");
   if (!difference) return null;
-  const {key, difference: size} = difference, digits = Math.floor(-Math.log10(size));
+  const {key, difference: size} = difference, digits = Math.floor(-Math.log10(size)), isSame = digits >= 3;
+  const largest = html`the largest difference of a weight is ${formatNumber(size, 3)}, in ${key}.`;
   return html`<p class="sum" role="status">${size === 0 ? "All weights are those of the Python run, to the last bit."
-    : html`Same as the Python run to ${digits} decimal places: the largest difference of a weight is
-      ${formatNumber(size, 3)}, in ${key}.`}
-    ${run.twin && html` The run computed in ${run.dtype}. This makes it in float64: <code>${run.twin}</code>`}</p>`;
+    : isSame ? html`Same as the Python run to ${digits} decimal places: ${largest}`
+    : html`The weights differ from those of the Python run: ${largest}`}
+    ${run.dtype !== "float64" && html` The run computed in ${run.dtype}, the page in float64. Each step adds to what
+      rounding has changed, most where numbers in max pooling are almost equal, or one is almost 0 in ReLU.
+      ${run.twin && html` The same training in float64: <code>${run.twin}</code>`}`}
+    ${run.dtype === "float64" && !isSame && " What this training leaves out is said at the head of the page."}</p>`;
 }
 
 /** Hear of the worker's steps, and of changes by hand with which steps are taken. */
@@ -314,8 +327,8 @@ function Train() {
   useEffect(() => {
     if (!listenToTraining.done) listenToTraining();
   }, []);
-  return html`<h2>Train it here</h2><${TrainedNetwork} /><${TrainingSettings} /><${TrainingButtons} />
+  return html`<h2>Train it here</h2><${Settings} /><${TrainingButtons} />
     <${SameAsPython} /><${DeadNetworks} /><${TrainingCharts} /><${WeightUpdate} />`;
 }
 
-PANELS.push({key: "train", title: "Train", component: Train});
+PANELS.push({key: "train", title: "Train", component: Train, needsImages: true});
