@@ -277,7 +277,10 @@ def test_checks_of_layer_and_network_fail_for_a_planted_bug(
     assert not passed(name)
     report = check_network(network, images, labels)
     assert not report.passed
-    with pytest.raises(GlassnetError, match=r"^Wrong gradient in the network at .*\. It must be below 1e-06\.$"):
+    assert report.fault is not None
+    assert report.fault.kind == layer.__name__
+    fault = re.escape(f" It must be below 1e-06. Fault: {report.fault}.")
+    with pytest.raises(GlassnetError, match=f"^Wrong gradient in the network at .*{fault}$"):
         report.raise_if_failed()
 
 

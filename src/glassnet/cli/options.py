@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from functools import wraps
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -18,14 +18,18 @@ Number = TypeVar("Number", int, float)
 Command = Callable[..., None]
 
 
-def with_settings(*classes: type[Settings], without: Collection[str] = ()) -> Callable[[Command], Command]:
+def with_settings(
+    *classes: type[Settings], without: Collection[str] = (), defaults: Mapping[type[Settings], str] | None = None
+) -> Callable[[Command], Command]:
     """Give a command an option for each field of the settings; it receives those that were given as ``settings``.
 
     :param classes: classes of settings; each has a panel of the help, titled by its ``title``.
     :param without: fields that get no option.
+    :param defaults: where the values come from that are not given, for classes with another source than their own.
     """
+    sources = {cls: (defaults or {}).get(cls, cls.default_source) for cls in classes}
     options = [
-        _option(cls, field.name, field.metadata["help"])
+        _option(cls, field.name, field.metadata["help"], sources[cls])
         for cls in classes
         for field in fields(cls)  # type: ignore[arg-type]
         if field.name not in without
@@ -49,12 +53,12 @@ def with_settings(*classes: type[Settings], without: Collection[str] = ()) -> Ca
     return decorate
 
 
-def _option(cls: type[Settings], name: str, help: str) -> inspect.Parameter:
+def _option(cls: type[Settings], name: str, help: str, default_source: str | None) -> inspect.Parameter:
     """Return the parameter of a command for one field; it is None where the option is not given."""
     kind, default = cls.types()[name], cls.defaults()[name]
     choices = "|".join(map(str, choices_of(kind)))
     members = set(get_args(kind) or (kind,))
-    source = f" (default: {cls.default_source})" if cls.default_source else ""
+    source = f" (default: {default_source})" if default_source else ""
     details: dict[str, Any] = {
         "help": help if default is None or source else f"{help} Default: {_to_text(default)}.",
         "rich_help_panel": f"{cls.title.capitalize()} settings{source}",

@@ -97,7 +97,7 @@ class GradientChecker:
         """Return the output, and the activation pattern that led to it."""
         for generator, state in self._rng_states:
             generator.state = state
-        y = self.module(self.tensors["input"])
+        y = self.module(self.tensors["input"]).copy()  # a plain function may return a view of the input, which moves
         return y, [choice for module in self.module.modules() for choice in module.activation_pattern()]
 
     def _renew(self) -> None:

@@ -10,8 +10,8 @@ error, not a pass. Checks work on a copy: the network that they are given is not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from math import prod
 from typing import Any
@@ -20,14 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet import nn
-from glassnet.architecture import ResNetSpec, assemble, spec
+from glassnet.architecture import ResNetSpec, assemble
+from glassnet.compute import Compute
 from glassnet.data import make_rng
+from glassnet.engines.class_weights import class_weights
 from glassnet.engines.threads import limit_blas_threads
-from glassnet.errors import GlassnetError
+from glassnet.errors import ConfigError, GlassnetError
 from glassnet.initialization import initial_state_dict
+from glassnet.nn import functional
 from glassnet.nn.checks import check_int
+from glassnet.recipe import Recipe
 from glassnet.verify import layers
+from glassnet.verify.faults import Fault
 from glassnet.verify.finite_differences import EPS, STEP_FACTORS, TOLERANCE, GradientChecker, GradientComparison
+from glassnet.verify.gradient_faults import find_gradient_fault
+from glassnet.verify.settings_of_checks import model_and_recipe
 
 Array = NDArray[Any]
 
@@ -42,6 +49,7 @@ class GradientReport:
     name: str
     rows: tuple[GradientComparison, ...]
     redraws: int
+    fault: Fault | None = None  # the operation whose backward pass is wrong, if one is
 
     def __post_init__(self) -> None:
         if not any(row.numerical or row.analytical for row in self.rows):
@@ -67,14 +75,14 @@ class GradientReport:
     def raise_if_failed(self) -> None:
         """Raise if a comparison failed.
 
-        :raises GlassnetError: if one did; names the worst.
+        :raises GlassnetError: if one did; names the worst, and the wrong operation.
         """
         if not self.passed:
             row = self.worst
             raise GlassnetError(
                 f"Wrong gradient in {self.name} at {row.tensor}, {row.position}: backward gives {row.analytical:.9g} "
                 f"and differences give {row.numerical:.9g}, an error of {row.error:.1e}. "
-                f"It must be below {TOLERANCE:.0e}."
+                f"It must be below {TOLERANCE:.0e}." + (f" Fault: {self.fault}." if self.fault else "")
             )
 
     def __repr__(self) -> str:
@@ -123,6 +131,7 @@ def check_network(
     images: Array,
     labels: Array,
     *,
+    loss: nn.CrossEntropyLoss | None = None,
     directions: int = 1,
     eps: float = EPS,
     seed: int = 0,
@@ -135,45 +144,100 @@ def check_network(
 
     :param images: (N, C, H, W).
     :param labels: integers (N,).
+    :param loss: by default the mean cross-entropy.
     :param directions: number of directions for each tensor.
     :param name: the network's name in the report.
     :raises ConfigError: if ``directions`` is below 1 or ``eps`` not above 0.
-    :raises GlassnetError: if the directions of a tensor cross kinks again and again.
+    :raises GlassnetError: if the directions of a tensor cross kinks again and again, or a pass fails; names the wrong
+        operation, if one is found.
     """
     check_int("directions", directions)
     rng = np.random.default_rng(seed)
     # Where a direction crosses a kink, the point moves too: a unit that close would be crossed in most directions.
     checker = GradientChecker(name, network, images, eps, rng=rng)
-    loss = nn.CrossEntropyLoss()
+    loss = loss or nn.CrossEntropyLoss()
 
     def upstream(logits: Array) -> Array:
         loss(logits, labels)
         return loss.backward()
 
+    try:
+        report = _check_directions(checker, loss, upstream, labels, directions, rng)
+    except ConfigError:
+        raise
+    except Exception as error:  # a wrong layer may raise anything
+        fault = _find_fault(checker, loss, upstream, labels)
+        if fault is None and isinstance(error, GlassnetError):
+            raise
+        reason = str(error) if isinstance(error, GlassnetError) else f"{type(error).__name__}: {error}."
+        raise GlassnetError(
+            f"Failure in the gradient check of {name}: {reason}" + (f" Fault: {fault}." if fault else "")
+        ) from error
+    return report if report.passed else replace(report, fault=_find_fault(checker, loss, upstream, labels))
+
+
+def _check_directions(
+    checker: GradientChecker,
+    loss: nn.CrossEntropyLoss,
+    upstream: Callable[[Array], Array],
+    labels: Array,
+    directions: int,
+    rng: np.random.Generator,
+) -> GradientReport:
     checker.set_loss(upstream, lambda after, before: loss(after, labels) - loss(before, labels))
     rows: list[GradientComparison] = []
     for key in checker.tensors:
         points = ((f"direction {number}", _steep_direction(checker.gradients[key], rng)) for number in count(1))
         rows += checker.compare(key, points, directions)
-    return GradientReport(name, tuple(rows), checker.redraws)
+    return GradientReport(checker.name, tuple(rows), checker.redraws)
+
+
+def _find_fault(
+    checker: GradientChecker, loss: nn.CrossEntropyLoss, upstream: Callable[[Array], Array], labels: Array
+) -> Fault | None:
+    """Return the loss if its gradient is wrong, else the layer whose is."""
+    try:
+        logits, _ = checker.forward()
+        weight = None if loss.weight is None else loss.weight.tolist()
+        layer = layers.LossOfLogits(loss.label_smoothing, labels.tolist(), weight)
+        if not check_layer(layer, logits, name="loss").passed:
+            return Fault("loss", "CrossEntropyLoss", "backward", "backward returns a wrong dlogits")
+    except Exception:  # the network's forward pass fails, or the loss' own, which the error says
+        return None
+    return find_gradient_fault(checker.module, checker.tensors["input"], upstream)
 
 
 def check_gradients(
-    model: str | ResNetSpec, *, batch_size: int = 2, directions: int = 1, eps: float = EPS, seed: int = 0
+    model: str | ResNetSpec,
+    *,
+    recipe: Recipe | None = None,
+    kernels: str = "fast",
+    batch_size: int = 2,
+    directions: int = 1,
+    eps: float = EPS,
+    seed: int = 0,
+    **fields: Any,
 ) -> GradientReport:
     """Check a preset or a spec with its initial weights on random images, as ``check_network`` does.
 
-    Networks that take any size of image are checked on images of at most 64×64.
+    Networks that take any size of image are checked on images of at most 64×64. The loss is the recipe's, with its
+    label smoothing and class weights; its other fields change no gradient of the loss, and are ``check_parity``'s.
 
-    :raises ConfigError: if the preset is unknown.
+    :param recipe: by default one of plain cross-entropy.
+    :param kernels: "fast" or "plain".
+    :param fields: fields of the model and the recipe, such as ``dropout=0.5, label_smoothing=0.1``.
+    :raises ConfigError: if the preset or a field is unknown, or a value is out of its range.
     """
-    chosen = spec(model) if isinstance(model, str) else model
+    chosen, recipe = model_and_recipe(model, recipe or Recipe(), fields)
     rng = np.random.default_rng(seed)
     size = chosen.size if chosen.head == "flatten" else [min(64, length) for length in chosen.size]
     images = rng.standard_normal((batch_size, chosen.in_channels, *size))
     labels = rng.integers(chosen.classes, size=batch_size)
-    state = initial_state_dict(chosen, seed)
-    return check_state(chosen, state, images, labels, directions=directions, eps=eps, seed=seed)
+    network = _with_kernels(assemble(chosen, nn).to(np.float64), kernels)
+    network.load_state_dict(initial_state_dict(chosen, seed))
+    loss = nn.CrossEntropyLoss(recipe.label_smoothing, class_weights(recipe, labels, chosen.classes))
+    options: dict[str, Any] = {"directions": directions, "eps": eps, "seed": seed, "name": chosen.preset}
+    return check_network(network, images, labels, loss=loss, **options)
 
 
 def check_state(
@@ -192,12 +256,20 @@ def check_state(
     return check_network(network, images, labels, directions=directions, eps=eps, seed=seed, name=model.preset)
 
 
-def check_all_layers(*, entries: int = 32, eps: float = EPS, seed: int = 0) -> list[GradientReport]:
+def check_all_layers(
+    *, entries: int = 32, eps: float = EPS, seed: int = 0, kernels: str = "fast"
+) -> list[GradientReport]:
     """Check every layer with its options and random parameters, as ``check_layer`` does."""
+    built = {name: _with_kernels(layers.build(name, seed), kernels) for name in layers.CASES}
     return [
-        check_layer(layers.build(name, seed), shape, entries=entries, eps=eps, seed=seed, name=name)
-        for name, (_, shape) in layers.CASES.items()
+        check_layer(layer, layers.CASES[name][1], entries=entries, eps=eps, seed=seed, name=name)
+        for name, layer in built.items()
     ]
+
+
+def _with_kernels(module: nn.Module, kernels: str) -> nn.Module:
+    Compute(kernels=kernels)  # type: ignore[arg-type]  # checks the name
+    return module.use_kernels(functional) if kernels == "plain" else module  # type: ignore[arg-type]
 
 
 def _entries(shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
