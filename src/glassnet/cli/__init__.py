@@ -27,8 +27,9 @@ from glassnet.cli import models
 from glassnet.cli import study
 from glassnet.cli import training_studies
 from glassnet.cli import check
-from glassnet.cli import golden_layers
+from glassnet.cli import golden
 from glassnet.cli import golden_check
+from glassnet.cli import golden_layers
 from glassnet.cli import bench
 from glassnet.cli import cache
 # isort: on
@@ -42,6 +43,7 @@ __all__ = [
     "evaluate",
     "explore",
     "export",
+    "golden",
     "golden_check",
     "golden_layers",
     "main",

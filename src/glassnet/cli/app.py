@@ -35,7 +35,7 @@ check = typer.Typer(
 app.add_typer(check, name="check")
 golden = typer.Typer(
     help="Golden references: every number of a network and a training, and what is wrong with a port.",
-    epilog="Example: glassnet golden check reference my-port.npz",
+    epilog="Example: glassnet golden write tiny-bn golden/tiny-bn",
     no_args_is_help=True,
 )
 app.add_typer(golden, name="golden")

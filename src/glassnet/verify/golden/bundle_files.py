@@ -44,9 +44,10 @@ def prepare_folder(folder: Path, needed: int, parts: Iterable[str] = ()) -> None
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} must be a new or empty folder. Got a file.")
+    if (folder / MANIFEST).exists():
+        raise RunError(f"{folder} must be a new or empty folder. Got a folder with a finished bundle.")
     names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    is_leftover = UNFINISHED in names and MANIFEST not in names
-    known = {UNFINISHED, SAFETENSORS, f".{MANIFEST}.tmp", *_FOLDERS, *parts} if is_leftover else set()
+    known = {UNFINISHED, SAFETENSORS, f".{MANIFEST}.tmp", *_FOLDERS, *parts} if UNFINISHED in names else set()
     if unexpected := [name for name in names if name not in known]:
         raise RunError(f"{folder} must be a new or empty folder. Got a folder that contains {unexpected[0]!r}.")
     free = available_disk(folder)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from glassnet.architecture import ResNetSpec
 from glassnet.architecture import spec as get_spec
 from glassnet.errors import ConfigError, DivergedError, as_path, choice_error
+from glassnet.formats import format_bytes
+from glassnet.progress import current_progress
 from glassnet.recipe import Recipe
 from glassnet.training.schedule import learning_rates
 from glassnet.verify.golden.bundle import Bundle
@@ -24,15 +26,17 @@ from glassnet.verify.golden.cases import GoldenCase, check_values_per_channel
 from glassnet.verify.golden.conventions import CONVENTIONS
 from glassnet.verify.golden.listing import GoldenTensor, listed_tensors
 from glassnet.verify.golden.manifest import FORMAT, KIND
+from glassnet.verify.golden.margins import TARGET, Margin, redraw_until_far
 from glassnet.verify.golden.operations import operations
 from glassnet.verify.golden.recording import CaseRun, inputs_of
 from glassnet.verify.golden.rounding import EPS, FACTOR, ULPS, direct_tolerances, largest
 
 Array = NDArray[Any]
 
-# Every setting shows in float32: the decay is a tenth of the weights in each gradient, the momentum and the halved
-# learning rate come in with the second step, and a step of 0.01 moves weights by thousands of their rounding.
+# Every setting shows in float32: the decay adds a tenth of each weight to its gradient, the momentum and the halved
+# learning rate come in with the second step, and steps move weights by thousands of times their rounding.
 RECIPE = Recipe(lr=0.01, momentum=0.9, weight_decay=0.1, schedule="cosine")
+ADAM_LR = 1e-3  # Adam moves every weight by about its learning rate, however small the gradient
 TOLERANCE_RULE = {
     "text": "A direct comparison: a tensor agrees if max |port - bundle| <= tolerance * scale. scale is its largest "
     "absolute number. deviation is the largest difference, in units of scale, between the whole case in float64 and in "
@@ -59,8 +63,8 @@ def write(
 ) -> Bundle:
     """Write a golden reference: every number of a network on one batch and of some training steps.
 
-    :param spec: a preset or a spec. Without ``image_size`` and with a head that takes any, the images are small, of
-        even height and odd width.
+    :param spec: a preset or a spec. If its head takes images of any size and ``image_size`` is not among the fields,
+        they are small, with an even height and an odd width.
     :param folder: a new or empty folder.
     :param steps: number of steps of the recipe's optimizer, all on the same batch.
     :param dtype: type of the numbers, float64 or float32.
@@ -73,16 +77,19 @@ def write(
     :raises RunError: if the folder has something in it, or its disk is too full.
     """
     path = as_path("folder", folder)
-    case = _case(spec, steps, dtype, batch_size, seed, recipe or RECIPE, fields)
+    case = _case(spec, steps, dtype, batch_size, seed, recipe, fields)
     tensors = listed_tensors(case)
-    prepare_folder(path, needed_bytes([tensor.size for tensor in tensors]))
+    needed = needed_bytes([tensor.size for tensor in tensors])
+    prepare_folder(path, needed)
+    current_progress().log(f"{path} needs about {format_bytes(needed)} on the disk")
+    case, margin = redraw_until_far(case)
     inputs = inputs_of(case)
     entries: dict[str, dict[str, Any]] = {}
     shapes = {tensor.name: (tensor.shape, tensor.dtype) for tensor in tensors}
     runs = CaseRun(case, inputs, "float64"), CaseRun(case, inputs, "float32")
     files, together = write_tensors(path, shapes, _computed(*runs, tensors, entries))
     listed = [{"name": name, **files[name], **entry} for name, entry in entries.items()]
-    finish_folder(path, _header(runs[0]) | {"safetensors": together, "tensors": listed})
+    finish_folder(path, _header(runs[0], margin) | {"safetensors": together, "tensors": listed})
     return Bundle.read(path)
 
 
@@ -92,7 +99,7 @@ def _case(
     dtype: str,
     batch_size: int | None,
     seed: int,
-    recipe: Recipe,
+    recipe: Recipe | None,
     fields: dict[str, Any],
 ) -> GoldenCase:
     if dtype not in ("float64", "float32"):
@@ -102,9 +109,12 @@ def _case(
         if name not in ResNetSpec.types() and name not in Recipe.types():
             raise choice_error("A field of golden.write", [*ResNetSpec.types(), *Recipe.types()], name)
     own = own.replace(**{name: value for name, value in fields.items() if name in ResNetSpec.types()})
-    if isinstance(spec, str) and "image_size" not in fields:
+    if "image_size" not in fields:
         own = with_golden_size(own)
-    recipe = recipe.replace(**{name: value for name, value in fields.items() if name in Recipe.types()})
+    changes = {name: value for name, value in fields.items() if name in Recipe.types()}
+    if recipe is None:
+        recipe = RECIPE.replace(lr=ADAM_LR) if "adam" in str(changes.get("optimizer")) else RECIPE
+    recipe = recipe.replace(**changes)
     if (recipe.shards or 1) > 1:
         raise ConfigError(f"shards must be 1 in a golden reference. Got {recipe.shards}.")
     neutral = {name: Recipe.defaults()[name] for name in WITHOUT_EFFECT}
@@ -129,7 +139,8 @@ def with_golden_size(spec: ResNetSpec) -> ResNetSpec:
     else:
         height, width = 4 * 2**halvings, 2 * 2**halvings + 1 + 2 * rounds_down
     own_height, own_width = spec.size
-    return spec.replace(image_size=(min(height, own_height, 64), min(width, own_width, 63)))
+    size = min(height, max(own_height // 2 * 2, 1)), min(width, (own_width - 1) // 2 * 2 + 1)
+    return spec.replace(image_size=size)
 
 
 def golden_batch_size(spec: ResNetSpec) -> int:
@@ -160,7 +171,7 @@ def _computed(
         yield tensor.name, array
 
 
-def _header(run: CaseRun) -> dict[str, Any]:
+def _header(run: CaseRun, margin: Margin) -> dict[str, Any]:
     case = run.case
     rates = learning_rates(case.recipe, case.steps).tolist()
     return {
@@ -172,6 +183,7 @@ def _header(run: CaseRun) -> dict[str, Any]:
         "steps": case.steps,
         "seed": case.seed,
         "draw": case.draw,
+        "margin": _margin_entry(margin),
         "learning_rates": rates,
         "optimizer": run.optimizer_settings(),
         "updates": run.update_settings(),
@@ -186,3 +198,13 @@ def manifest_start() -> dict[str, Any]:
     """Return what every manifest begins with."""
     versions = {name: version(name) for name in ("glassnet", "numpy")} | {"python": platform.python_version()}
     return {"format": KIND, "format_version": FORMAT, "versions": versions}
+
+
+def _margin_entry(margin: Margin) -> dict[str, Any]:
+    text = (
+        "Distances of ReLU inputs from 0, and half the differences between the two largest numbers of each pooling "
+        "window, in units of the tensor's rounding: the largest difference between the case in float64 and in float32. "
+        "smallest is the least of them, in the pass 'of' at 'operation'; near counts those below target, which more "
+        "draws did not avoid; ties are equal in any precision, such as zeros behind a ReLU."
+    )
+    return {"text": text, "target": TARGET, **asdict(margin), "smallest": min(margin.smallest, 1e300)}
