@@ -72,6 +72,7 @@ def with_parameters(change):
     def function(call, x):
         gamma, beta = change(call.p["weight"], call.p["bias"])
         p = call.p
+        p["num_batches_tracked"] += call.training
         return functional.batch_norm(
             x, p["running_mean"], p["running_var"], gamma, beta, call.training, call.momentum, call.eps
         )

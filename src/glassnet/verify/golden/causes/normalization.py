@@ -15,10 +15,11 @@ from glassnet.verify.golden.causes.alternative import (
     AnyAlternative,
     InapplicableError,
     TensorAlternative,
-    solved,
     with_backward,
     with_output,
 )
+from glassnet.verify.golden.judging import Judgement
+from glassnet.verify.golden.operations import Operation
 from glassnet.verify.golden.reference import Computed, Gradients, Site, compute
 
 Array = NDArray[Any]
@@ -28,7 +29,7 @@ BATCH_NORM = ("BatchNorm2d",)
 BATCH = (0, 2, 3)  # the axes of a batch's statistics
 OTHER_AXES = ((2, 3), (1, 2, 3), (1,), (0,))  # per image and channel, per image, per pixel, over the batch only
 USUAL_EPS = (1e-3, 1e-5, 1e-6, 1e-8, 2e-5, 1.001e-5)  # of Keras, torch, JAX and those who write by hand
-BETTER = 0.5  # an eps that is solved for must leave less than this fraction of the best usual form's error
+AS_NEAR = 2.0  # times the distance of the nearest divisor: rounding may put a wrong one nearer
 
 
 def unchanged_buffers(site: Site) -> Mapping[str, Array]:
@@ -114,25 +115,23 @@ def _solved_eps(site: Site) -> float:
     return float(each[usable][variance.ravel()[usable].argmin()])
 
 
-def _find_divisor(site: Site, key: str) -> Callable[[Site], Computed]:
-    """Return the layer with a divisor of ``key``, if no other is nearer to the port's output."""
-    if site.port is None:
-        raise InapplicableError
+def _has_divisor(judgement: Judgement, operation: Operation, key: str) -> bool:
+    """Whether the port divides otherwise, and the simplest divisor that comes as near as any has this key."""
+    site = judgement.evaluation.site(operation.name)
     divisors = list(_usual_divisors(site))
-    distances = [_distance(_divided(site, divisor).output, site.port) for _, divisor in divisors]
-    nearest, divisor = divisors[int(np.argmin(distances))]
     if (eps := _solved_eps(site)) > 0:
-        other = (0.0, eps)
-        if _distance(_divided(site, other).output, site.port) < BETTER * min(distances):
-            nearest, divisor = "eps value", other
-    if nearest != key:
-        raise InapplicableError
-    return partial(_divided, divisor=divisor)
+        divisors.append(("eps value", (0.0, eps)))
+    functions = [partial(_divided, divisor=divisor) for _, divisor in divisors]
+    distances = [_distance(judgement, operation, function) for function in functions]
+    nearest = next(i for i, distance in enumerate(distances) if distance <= AS_NEAR * min(distances))
+    return divisors[nearest][0] == key and judgement.agrees_with({operation.name: functions[nearest]})
 
 
-def _distance(output: Array, port: Array) -> float:
-    distance = float(np.linalg.norm((output - port).ravel()))
-    return distance if np.isfinite(distance) else np.inf
+def _distance(judgement: Judgement, operation: Operation, function: Callable[[Site], Computed]) -> float:
+    evaluation = judgement.evaluation.with_alternatives({operation.name: function})
+    return float(
+        np.linalg.norm((judgement.expect(evaluation) - judgement.port.reshape(judgement.expected.shape)).ravel())
+    )
 
 
 # Statistics.
@@ -247,7 +246,7 @@ ALTERNATIVES: tuple[AnyAlternative, ...] = (
     _forward("training mode", _of_batch),
     _forward("unbiased variance", _unbiased),
     *(
-        TensorAlternative(key, BATCH_NORM, "forward", solved(partial(_find_divisor, key=key)))
+        TensorAlternative(key, BATCH_NORM, "forward", partial(_has_divisor, key=key))
         for key in ("eps outside", "no eps", "eps value")
     ),
     _forward("missing BatchNorm", _left_out),

@@ -43,12 +43,11 @@ def _area(site: Site) -> int:
     return height * width
 
 
-def _pool(site: Site, x: Array, borders: Any, border: float | None = None) -> Array:
+def _pool(site: Site, x: Array, borders: Any) -> Array:
     """Return the maximum or the mean of windows of x with other borders, ((top, bottom), (left, right))."""
     kernel, stride, _, dilation = _window(site)
     is_max = site.kind == MAX
-    border = (-np.inf if is_max else 0.0) if border is None else border
-    windows = functional.windows_of(x, kernel, stride, borders, dilation, border)
+    windows = functional.windows_of(x, kernel, stride, borders, dilation, -np.inf if is_max else 0.0)
     pooled: Array = windows.max(axis=(2, 3)) if is_max else windows.mean(axis=(2, 3))
     return pooled
 
@@ -88,7 +87,16 @@ def _rounded_up(site: Site) -> Computed:
 
 
 def _padded_with_zeros(site: Site) -> Computed:
-    return with_output(site, _pool(site, site.x, [(p, p) for p in _window(site)[2]], border=0.0))
+    kernel, stride, (rows, columns), dilation = _window(site)
+    padded = np.pad(site.x, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
+    y, saved = functional.max_pool2d(padded, kernel, stride, 0, dilation)
+    height, width = site.x.shape[2:]
+
+    def backward(dy: Array) -> Gradients:
+        dx = functional.max_pool2d_backward(dy, saved)
+        return Gradients((dx[:, :, rows : rows + height, columns : columns + width],))
+
+    return Computed(y, backward)
 
 
 def _mean_of_window(site: Site) -> Computed:
@@ -164,6 +172,7 @@ def _alternatives() -> Iterator[Alternative]:
             yield Alternative(key, (MAX, MEAN), "forward", shifted)
     yield Alternative("ceil mode", (MAX, MEAN), "forward", _rounded_up)
     yield Alternative("maximum padded with zeros", (MAX,), "forward", _padded_with_zeros)
+    yield Alternative("maximum padded with zeros", (MAX,), "backward", only_backward(_padded_with_zeros))
     yield Alternative("average instead of maximum", (MAX,), "forward", _mean_of_window)
     yield Alternative("maximum instead of average", (MEAN, WHOLE), "forward", _maximum)
     yield Alternative("sum instead of mean", (MEAN, WHOLE), "forward", _sum)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from glassnet.errors import GlassnetError
 from glassnet.verify.golden.causes import ALTERNATIVES, UNKNOWN
-from glassnet.verify.golden.causes.alternative import AnyAlternative, InapplicableError
+from glassnet.verify.golden.causes.alternative import Alternative, AnyAlternative, InapplicableError
 from glassnet.verify.golden.judging import Judgement
 from glassnet.verify.golden.operations import Operation
 
@@ -23,29 +24,48 @@ class Cause:
 def find_cause(fault: Judgement, judgements: Sequence[Judgement]) -> Cause:
     """Return the cause that explains a fault, and of several the one that explains most other faults of its operation.
 
+    Of equals, the first alternative is named, at the nearest operation. Where no operation explains a fault alone, all
+    operations of a kind between the port's tensors may: the first of them in the order of the pass is named.
+
     :param judgements: all of the pass.
     """
+    candidates = [alternative for alternative in ALTERNATIVES if alternative.direction == fault.direction]
+    failing = [judgement for judgement in judgements if judgement is not fault and not judgement.row.passed]
     best, most = Cause(UNKNOWN, fault.sources[0]), 0
-    for operation in fault.sources:
-        others = [j for j in judgements if j is not fault and not j.row.passed and operation in j.sources]
-        for alternative in ALTERNATIVES:
-            if alternative.direction != fault.direction or not _fits(alternative, operation):
-                continue
+    for alternative in candidates:
+        for operation in _fitting(alternative, fault):
             if _explains(alternative, operation, fault):
+                others = [other for other in failing if operation in other.sources]
                 count = 1 + sum(_explains(alternative, operation, other) for other in others)
                 if count > most:
                     best, most = Cause(alternative.key, operation), count
                 if count > len(others):  # it explains all
                     return best
-    return best
+    return best if most else _repeated(candidates, fault) or best
 
 
-def _fits(alternative: AnyAlternative, operation: Operation) -> bool:
-    return not alternative.kinds or operation.kind in alternative.kinds
+def _repeated(candidates: Sequence[AnyAlternative], fault: Judgement) -> Cause | None:
+    """Return the cause that explains a fault if several operations have it."""
+    for alternative in candidates:
+        operations = _fitting(alternative, fault)
+        if not isinstance(alternative, Alternative) or not alternative.kinds or len(operations) < 2:
+            continue
+        functions = {operation.name: alternative.compute for operation in operations}
+        if _agrees(partial(fault.agrees_with, functions)):
+            return Cause(alternative.key, operations[-1])
+    return None
+
+
+def _fitting(alternative: AnyAlternative, fault: Judgement) -> list[Operation]:
+    return [operation for operation in fault.sources if not alternative.kinds or operation.kind in alternative.kinds]
 
 
 def _explains(alternative: AnyAlternative, operation: Operation, judgement: Judgement) -> bool:
+    return _agrees(partial(alternative.explains, judgement, operation))
+
+
+def _agrees(test: Callable[[], bool]) -> bool:
     try:
-        return alternative.explains(judgement, operation)
+        return test()
     except (InapplicableError, GlassnetError, ValueError):  # other shapes do not fit the operations after it
         return False
