@@ -163,5 +163,40 @@ KEYS: dict[str, str] = {
     "float16 arithmetic": "the port rounds to float16, of 11 bits of mantissa",
     "TF32 arithmetic": "the port multiplies in TensorFloat-32, of 11 bits of mantissa",
     "float32 arithmetic": "the port rounds to float32; its file, or the request, is float64",
+    "no decay": "the port leaves weight decay out",
+    "decay on BatchNorm": "the port decays BatchNorm's parameters; this recipe decays kernels and matrices only",
+    "decay on biases": "the port decays biases; this recipe decays kernels and matrices only",
+    "decay on nothing but weights": (
+        "the port leaves biases, BatchNorm's parameters or both out of the decay; this recipe decays all"
+    ),
+    "coupled decay": "the port adds decay·w to the gradient, as Adam; AdamW decays w by itself",
+    "decoupled decay": "the port decays w by itself, as AdamW; here decay·w is added to the gradient",
+    "decay before clipping": "the port clips the gradient with decay·w in it; the reference clips first, then decays",
+    "decay value": (
+        "the port's decay has another size: twice or half the recipe's, or, in AdamW, without the learning rate"
+    ),
+    "Nesterov form": (
+        "the port moves w otherwise: the reference by g + μ·v of the new v with Nesterov's momentum, by v without"
+    ),
+    "dampening": "the port adds (1 − μ)·g to the momentum buffer; the reference adds g",
+    "learning rate in momentum": (
+        "the port's momentum buffer has the learning rate in it, v = μ·v + lr·g; the reference's has not, and w − lr·v "
+        "follows each change of the rate at once"
+    ),
+    "no momentum": "the port leaves momentum out",
+    "no bias correction": "the port does not divide m by 1 − β₁ᵗ, or v by 1 − β₂ᵗ, or both",
+    "eps inside": "the port's Adam divides by √(v + eps); the reference by √v + eps",
+    "eps before bias correction": (
+        "the port's Adam adds eps to √v before the bias correction, as TensorFlow; the reference after it"
+    ),
+    "Adam's eps": "the port's Adam has another eps than 1e-8",
+    "late schedule": "the port takes the learning rate of the step before",
+    "early schedule": "the port takes the learning rate of the step after",
+    "constant rate": "the port's learning rate stays as it is; the recipe's schedule changes it",
+    "no body_lr": "the port has one learning rate for all layers; the recipe's body_lr is for those before the head",
+    "no clipping": "the port does not clip the gradient",
+    "clipping by parameter": "the port clips the gradient of each parameter by itself; the reference that of all",
+    "clipping by value": "the port clips each number of the gradient; the reference scales the gradient as a whole",
+    "clipping without eps": "the port scales by limit/norm; the reference, as torch, by limit/(norm + 1e-6)",
     UNKNOWN: "none of the causes that the checker tries explains these numbers",
 }
