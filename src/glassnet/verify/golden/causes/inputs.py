@@ -72,19 +72,18 @@ def _variants(site: Site) -> Iterator[tuple[str, Array]]:
             yield from other_normalizations(site.x, site.normalization)
 
 
+def _on(site: Site, images: Array) -> Computed:
+    return compute(site.with_inputs(images.astype(site.x.dtype)))
+
+
 def _reads(key: str) -> Callable[[Judgement, Operation], bool]:
     """Return whether the first operation agrees if it reads one of the variants of the images under a key."""
 
     def explains(judgement: Judgement, operation: Operation) -> bool:
         if operation.inputs != (IMAGES,):
             raise InapplicableError
-        count = sum(name == key for name, _ in _variants(judgement.evaluation.site(operation.name)))
-
-        def variant(site: Site, index: int) -> Computed:
-            images = [array for name, array in _variants(site) if name == key][index]
-            return compute(site.with_inputs(images))
-
-        return any(judgement.agrees_with({operation.name: partial(variant, index=index)}) for index in range(count))
+        variants = [images for name, images in _variants(judgement.evaluation.site(operation.name)) if name == key]
+        return any(judgement.agrees_with({operation.name: partial(_on, images=images)}) for images in variants)
 
     return explains
 
