@@ -1,6 +1,8 @@
 """glassnet golden check: the text, the JSON object, the page and the exit code."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from glassnet.verify.golden import Bundle, write
 from tests.calls import Call, caller
+from tests.without_torch import BLOCK_TORCH
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +111,11 @@ def test_golden_check_writes_a_page(judge: Call, wrong: dict[str, np.ndarray]) -
     page = Path("page.html").read_text(encoding="utf-8")
     assert "layer1.0.conv2 returned a wrong output" in page
     assert "dump.npz" in page
+
+
+def test_golden_check_needs_no_torch(bundle: Bundle) -> None:
+    program = f"{BLOCK_TORCH}from glassnet.cli import main; main()"
+    words = [sys.executable, "-c", program, "golden", "check", str(bundle.folder), str(bundle.folder)]
+    checked = subprocess.run(words, capture_output=True, encoding="utf-8")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout.startswith("Passed: ")

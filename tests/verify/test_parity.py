@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import glassnet as gn
 from glassnet import cli, nn
 from glassnet.architecture import PRESETS
 from glassnet.engines import torch_engine, torch_layers, torch_optimizer, torch_trainer
-from glassnet.errors import ConfigError, GlassnetError, RunError
+from glassnet.errors import ConfigError, GlassnetError
 from glassnet.recipe import Recipe
 from glassnet.verify.golden.cases import GoldenCase
 from glassnet.verify.parity import check_parity
@@ -562,16 +561,3 @@ def test_command_exits_with_1_for_a_difference(
     where, error = shown.err.splitlines()
     assert where == "NumPy and PyTorch, in float32 on cpu"
     assert error.startswith("Error: Different numbers of tiny in NumPy and in PyTorch: ")
-
-
-def test_command_dumps_and_compares(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    golden = tmp_path / "golden"
-    assert call(monkeypatch, "tiny", "--dump", golden) == 0
-    assert capsys.readouterr().out.endswith(f"Golden numbers {golden}\n")
-    assert call(monkeypatch, "tiny", "--against", golden) == 0
-    assert call(monkeypatch, "tiny", "--dump", golden) == 1
-    assert "A dump must be a new or empty folder." in capsys.readouterr().err
-    with pytest.raises(RunError, match="which holds index.json"):
-        check_parity("tiny", dump=golden)

@@ -1,7 +1,7 @@
 """Parity: both engines are the same network, and the one that its papers define, shown tensor by tensor.
 
-The NumPy engine is compared with the PyTorch engine and with ``definition``, which shares no code with either; or with
-a folder of golden numbers that another implementation wrote. For each tensor, with e expected and t another's::
+The NumPy engine is compared with the PyTorch engine and with ``definition``, which shares no code with either. For each
+tensor, with e expected and t another's::
 
     absolute = max |t − e|        relative = absolute / max |e|        required_tolerance = absolute / scale
 
@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import inf, isfinite
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,13 +22,12 @@ from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
 from glassnet.engines import build
-from glassnet.errors import ConfigError, DataError, GlassnetError, RunError
+from glassnet.errors import ConfigError, GlassnetError
 from glassnet.initialization import initial_state_dict
 from glassnet.recipe import Recipe
 from glassnet.training.schedule import learning_rates
 from glassnet.verify.faults import Fault, fault_of_row, find_fault
 from glassnet.verify.golden.cases import GoldenCase, TensorGroup, compute_groups, max_abs, with_small_images
-from glassnet.verify.golden_folder import GoldenFolder, dump_groups
 from glassnet.verify.parity_report import ParityReport, TensorDifference
 from glassnet.verify.settings_of_checks import model_and_recipe
 
@@ -53,8 +50,6 @@ def check_parity(
     seed: int = 0,
     device: str = "cpu",
     kernels: str = "fast",
-    dump: str | PathLike[str] | None = None,
-    against: str | PathLike[str] | None = None,
     **fields: Any,
 ) -> ParityReport:
     """Compute the same case in both engines and by definition, and compare every tensor.
@@ -69,12 +64,8 @@ def check_parity(
     :param steps: number of steps of the optimizer on the one batch.
     :param device: the PyTorch engine's device.
     :param kernels: the NumPy engine's, "fast" or "plain".
-    :param dump: a new folder for the NumPy engine's numbers.
-    :param against: a folder with another implementation's numbers, which replaces the PyTorch engine.
     :param fields: fields of the model and the recipe, such as ``dropout=0.5, optimizer="adam"``.
     :raises ConfigError: if the model, dtype or a field is unknown, or a count too small.
-    :raises DataError: if the folder ``against`` cannot be used.
-    :raises RunError: if the folder ``dump`` is not empty.
     :raises GlassnetError: if PyTorch is needed but not installed, or a tensor is missing or of another shape; names the
         operation that is at fault, if one is found.
     """
@@ -83,16 +74,11 @@ def check_parity(
     network = build(chosen, "numpy", seed, dtype, kernels=kernels)
     case = GoldenCase(chosen, network.dtype.name, batch_size, steps, recipe, seed)
     groups = _in_one_line("NumPy", compute_groups(network, case))
-    if dump is not None:
-        groups = dump_groups(groups, case, Path(dump))
-    if against is not None:
-        folder = GoldenFolder(Path(against), case)
-        return ParityReport(chosen.preset, str(against), tuple(_rows(groups, case, [folder])))
     engines = {"NumPy": network, "PyTorch": build(chosen, "torch", seed, dtype, device=device)}
     others = [_Other("PyTorch", compute_groups(engines["PyTorch"], case)), _defined(case)]
     try:
         rows = (*_shared_rows(case), *_rows(groups, case, others))
-    except (ConfigError, DataError, RunError):
+    except ConfigError:
         raise
     except GlassnetError as error:
         fault = _find_fault(case, engines)
@@ -154,16 +140,14 @@ def _in_one_line(title: str, groups: Iterator[TensorGroup]) -> Iterator[TensorGr
         yield group
 
 
-def _rows(groups: Iterable[TensorGroup], case: GoldenCase, others: list[Any]) -> Iterator[TensorDifference]:
-    known: list[str] = []
+def _rows(groups: Iterable[TensorGroup], case: GoldenCase, others: list[_Other]) -> Iterator[TensorDifference]:
     for group in groups:
-        known += [f"{group.name}/{key}" for key in group.tensors]
         tolerance = group.tolerance(case.dtype)
         sides = [other.tensors_of(group) for other in others]
         for key in sides[0]:
             yield _worst(group, key, [side[key] for side in sides], tolerance)
     for other in others:
-        other.check_no_extra(known)
+        other.check_no_extra()
 
 
 class _Other:
@@ -191,7 +175,7 @@ class _Other:
             raise GlassnetError(f"NumPy must have {name}/{min(extra)}. Got it from {self.title} alone.")
         return {key: tensors[key] for key in group.tensors}
 
-    def check_no_extra(self, known: Iterable[str]) -> None:
+    def check_no_extra(self) -> None:
         """Check that there is no other group.
 
         :raises GlassnetError: if there is one.
