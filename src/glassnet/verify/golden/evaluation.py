@@ -7,7 +7,7 @@ before it should have made of the port's own inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
@@ -73,6 +73,7 @@ class PassEvaluation:
         self.deciding = deciding or self
         self._inputs = {IMAGES: given.images, **given.added}
         self._by_name = {operation.name: operation for operation in operations}
+        self._positions = {operation.name: position for position, operation in enumerate(operations)}
         self._computed: dict[str, Computed] = {}
         self._backward: dict[str, Gradients] = {}
         self.otherwise: dict[
@@ -137,8 +138,8 @@ class PassEvaluation:
         return {source: self.value(source) for source in (IMAGES, *names)}
 
     def _forward(self, name: str) -> Computed:
-        for needed in reversed(self.forward_sources(name)):  # in order, so that each finds its inputs
-            if needed not in self._computed:
+        if name not in self._computed:
+            for needed in reversed(self._reachable(name, self._before, self._computed)):  # so each finds its inputs
                 self._computed[needed] = self.alternatives.get(needed, compute)(self.site(needed))
         return self._computed[name]
 
@@ -166,8 +167,8 @@ class PassEvaluation:
 
     def backward(self, name: str) -> Gradients:
         """Return what an operation should hand back for the gradient that the port has at its output."""
-        for needed in reversed(self.backward_sources(name)):
-            if needed not in self._backward:
+        if name not in self._backward:
+            for needed in self._reachable(name, self._after, self._backward):
                 right = self._chosen(needed).backward(self.gradient(needed))
                 self._backward[needed] = Gradients(tuple(map(self._cast, right.inputs)), right.parameters)
         return self._backward[name]
@@ -190,36 +191,39 @@ class PassEvaluation:
 
     def forward_sources(self, name: str) -> tuple[str, ...]:
         """Return the operations from the nearest tensors that the port has to an output, the last one first."""
-
-        def before(operation: Operation) -> list[str]:
-            return [
-                source for source in operation.inputs if source not in self._inputs and source not in self.port.outputs
-            ]
-
-        return self._reachable(name, before)
+        return self._reachable(name, self._before)
 
     def backward_sources(self, name: str) -> tuple[str, ...]:
         """Return the operations whose backward passes lie between the nearest gradients of the port and an operation's.
 
         The first is the operation itself, the last that nearest to the loss.
         """
+        return self._reachable(name, self._after)[::-1]
 
-        def after(operation: Operation) -> list[str]:
-            if operation.name in self.port.gradients:
-                return []
-            return [reader.name for reader in self.readers.get(operation.name, [])]
+    def _before(self, operation: Operation) -> list[str]:
+        """Return the operations whose outputs an operation reads and the port lacks."""
+        return [name for name in operation.inputs if name not in self._inputs and name not in self.port.outputs]
 
-        return self._reachable(name, after)[::-1]
+    def _after(self, operation: Operation) -> list[str]:
+        """Return the operations that hand back the gradient of an operation's output, if the port lacks it."""
+        if operation.name in self.port.gradients:
+            return []
+        return [reader.name for reader in self.readers.get(operation.name, [])]
 
-    def _reachable(self, name: str, neighbours: Callable[[Operation], list[str]]) -> tuple[str, ...]:
-        """Return the operations that are reached from one, from the last to the first in forward order."""
+    def _reachable(
+        self, name: str, neighbours: Callable[[Operation], list[str]], known: Container[str] = ()
+    ) -> tuple[str, ...]:
+        """Return the operations that are reached from one, from the last to the first in forward order.
+
+        :param known: operations that are not entered.
+        """
         found, waiting = {name}, [name]
         while waiting:
             for neighbour in neighbours(self._by_name[waiting.pop()]):
-                if neighbour not in found:
+                if neighbour not in found and neighbour not in known:
                     found.add(neighbour)
                     waiting.append(neighbour)
-        return tuple(operation.name for operation in reversed(self.operations) if operation.name in found)
+        return tuple(sorted(found, key=self._positions.__getitem__, reverse=True))
 
     def _cast(self, array: Array) -> Array:
         return array.astype(self.dtype, copy=False) if array.dtype.kind == "f" else array

@@ -14,29 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
-from glassnet.architecture import spec as get_spec
-from glassnet.errors import ConfigError, DivergedError, as_path, choice_error
+from glassnet.errors import DivergedError, as_path
 from glassnet.formats import format_bytes
 from glassnet.progress import current_progress
 from glassnet.recipe import Recipe
 from glassnet.training.schedule import learning_rates
 from glassnet.verify.golden.bundle import Bundle
 from glassnet.verify.golden.bundle_files import finish_folder, needed_bytes, prepare_folder, write_tensors
-from glassnet.verify.golden.cases import GoldenCase, check_values_per_channel
 from glassnet.verify.golden.conventions import CONVENTIONS
 from glassnet.verify.golden.listing import GoldenTensor, listed_tensors
 from glassnet.verify.golden.manifest import FORMAT, KIND
 from glassnet.verify.golden.margins import TARGET, Margin, redraw_until_far
 from glassnet.verify.golden.operations import operations
 from glassnet.verify.golden.recording import CaseRun, inputs_of
+from glassnet.verify.golden.request import requested_case
 from glassnet.verify.golden.rounding import EPS, FACTOR, ULPS, direct_tolerances, largest
 
 Array = NDArray[Any]
 
-# Every setting shows in float32: the decay adds a tenth of each weight to its gradient, the momentum and the halved
-# learning rate come in with the second step, and steps move weights by thousands of times their rounding.
-RECIPE = Recipe(lr=0.01, momentum=0.9, weight_decay=0.1, schedule="cosine")
-ADAM_LR = 1e-3  # Adam moves every weight by about its learning rate, however small the gradient
 TOLERANCE_RULE = {
     "text": "A direct comparison: a tensor agrees if max |port - bundle| <= tolerance * scale. scale is its largest "
     "absolute number. deviation is the largest difference, in units of scale, between the whole case in float64 and in "
@@ -46,8 +41,6 @@ TOLERANCE_RULE = {
     "ulps": ULPS,
     "eps": {dtype: EPS[dtype] for dtype in ("float64", "float32")},
 }
-# Fields about data, and about when a training ends: they change nothing in steps on one given batch.
-WITHOUT_EFFECT = ("validation_fraction", "patience", "augment", "rotate", "translate", "jitter")
 
 
 def write(
@@ -77,7 +70,7 @@ def write(
     :raises RunError: if the folder has something in it, or its disk is too full.
     """
     path = as_path("folder", folder)
-    case = _case(spec, steps, dtype, batch_size, seed, recipe, fields)
+    case = requested_case(spec, steps, dtype, batch_size, seed, recipe, fields)
     tensors = listed_tensors(case)
     needed = needed_bytes([tensor.size for tensor in tensors])
     prepare_folder(path, needed)
@@ -91,61 +84,6 @@ def write(
     listed = [{"name": name, **files[name], **entry} for name, entry in entries.items()]
     finish_folder(path, _header(runs[0], margin) | {"safetensors": together, "tensors": listed})
     return Bundle.read(path)
-
-
-def _case(
-    spec: str | ResNetSpec,
-    steps: int,
-    dtype: str,
-    batch_size: int | None,
-    seed: int,
-    recipe: Recipe | None,
-    fields: dict[str, Any],
-) -> GoldenCase:
-    if dtype not in ("float64", "float32"):
-        raise choice_error("dtype", ("float64", "float32"), dtype)
-    own = get_spec(spec) if not isinstance(spec, ResNetSpec) else spec
-    for name in fields:
-        if name not in ResNetSpec.types() and name not in Recipe.types():
-            raise choice_error("A field of golden.write", [*ResNetSpec.types(), *Recipe.types()], name)
-    own = own.replace(**{name: value for name, value in fields.items() if name in ResNetSpec.types()})
-    if "image_size" not in fields:
-        own = with_golden_size(own)
-    changes = {name: value for name, value in fields.items() if name in Recipe.types()}
-    if recipe is None:
-        recipe = RECIPE.replace(lr=ADAM_LR) if "adam" in str(changes.get("optimizer")) else RECIPE
-    recipe = recipe.replace(**changes)
-    if (recipe.shards or 1) > 1:
-        raise ConfigError(f"shards must be 1 in a golden reference. Got {recipe.shards}.")
-    neutral = {name: Recipe.defaults()[name] for name in WITHOUT_EFFECT}
-    count = golden_batch_size(own) if batch_size is None else batch_size
-    recipe = recipe.replace(**neutral, batch_size=count, seed=seed, shards=1)
-    check_values_per_channel(own, count)
-    return GoldenCase(own, dtype, count, steps, recipe, seed)
-
-
-def with_golden_size(spec: ResNetSpec) -> ResNetSpec:
-    """Return the spec with small images of even height and odd width, if the network takes any size.
-
-    The height stays even and the width odd at each halving, so windows of stride 2 end at the border and before it;
-    the last feature maps are 4×3, or 2×2 behind a 7×7 stem.
-    """
-    if spec.head == "flatten":
-        return spec
-    rounds_down = spec.stem == "3x3" and spec.pool in ("max", "avg")
-    halvings = len(spec.blocks) - 1 + (spec.stem == "7x7") + (spec.pool != "none")
-    if spec.stem == "7x7":
-        height, width = 2 * 2**halvings, 2**halvings + 1
-    else:
-        height, width = 4 * 2**halvings, 2 * 2**halvings + 1 + 2 * rounds_down
-    own_height, own_width = spec.size
-    size = min(height, max(own_height // 2 * 2, 1)), min(width, (own_width - 1) // 2 * 2 + 1)
-    return spec.replace(image_size=size)
-
-
-def golden_batch_size(spec: ResNetSpec) -> int:
-    """Return the smallest number of images from 3 on that is neither the channels, the height nor the width."""
-    return next(count for count in range(3, 8) if count not in (spec.in_channels, *spec.size))
 
 
 def _computed(
