@@ -70,7 +70,10 @@ def parity(
         str,
         typer.Option(metavar="float64|float32", help="Type of the numbers; in float32 gradients have no tolerance."),
     ] = "float64",
-    batch_size: Annotated[int, typer.Option(help="Number of images in the batch.")] = 2,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Number of images in the batch. Default: 2, or 5 with class weights or shards."),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Number of optimizer steps before the weights are compared.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of the weights and the batch.")] = 0,
     kernels: Kernels = "fast",

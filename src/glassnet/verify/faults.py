@@ -59,7 +59,7 @@ class _PassJudge:
     """Judge of the layers of one recorded pass."""
 
     def __init__(self, case: GoldenCase, recorded: RecordedPass) -> None:
-        self.case, self.recorded, self.training = case, recorded, recorded.loss is not None
+        self.case, self.recorded, self.training = case, recorded, recorded.training
         self.operations = [operation for operation in operations(case.spec) if operation.name != LOSS]
         self.by_name = {operation.name: operation for operation in self.operations}
         self.readers = consumers(tuple(self.operations))
@@ -74,7 +74,7 @@ class _PassJudge:
         """Yield the faults of the forward pass."""
         for operation in self.operations:
             yield from self._sum(operation) if operation.kind in ("Sum", "Block") else self._layer(operation)
-        if self.training and (fault := self._loss()):
+        if self.training and not self.recorded.error and (fault := self._loss()):
             yield fault
 
     def _sum(self, operation: Operation) -> Iterator[Fault]:
@@ -88,7 +88,7 @@ class _PassJudge:
     def _layer(self, operation: Operation) -> Iterator[Fault]:
         record = self.recorded.layers.get(operation.name)
         if record is None or record.x is None or record.y is None:
-            yield self._of_block(operation, "forward", f"forward of {operation.name} is never called")
+            yield self._uncalled(operation, "forward")
             return
         source = self.output(operation.inputs[0])
         if source is not None and self._differs(record.x, source):
@@ -136,7 +136,7 @@ class _PassJudge:
         for operation in reversed(self.operations):
             dy = self.gradient(operation.name)
             if dy is None:
-                yield self._of_block(operation, "backward", f"backward of {operation.name} is never called")
+                yield self._uncalled(operation, "backward")
                 continue
             yield from self._received(operation, dy)
             if operation.kind not in ("Sum", "Block"):
@@ -152,7 +152,8 @@ class _PassJudge:
         if any(part is None for part in parts):
             return
         if self._differs(dy, sum(parts), self.floor):  # type: ignore[arg-type]
-            yield self._of_block(operation, "backward", f"{operation.name} does not receive all of its gradient")
+            reader = self.readers[operation.name][0]  # what is around the readers adds up what they hand back
+            yield self._of_block(reader, "backward", f"{operation.name} does not receive all of its gradient")
 
     def _from(self, reader: Operation) -> Array | None:
         """Return what an operation hands back: a sum and a block what they receive."""
@@ -195,6 +196,12 @@ class _PassJudge:
             return True
         difference = max_abs(np.asarray(received, np.float64) - expected) if received.size else 0.0
         return not difference <= TOLERANCES[self.case.dtype] * max(max_abs(expected), floor)
+
+    def _uncalled(self, operation: Operation, direction: str) -> Fault:
+        """Return the fault of a layer that raised an error, or else of the block that never called it."""
+        if self.recorded.error:
+            return self._fault(operation, direction, f"{direction} raises {self.recorded.error}")
+        return self._of_block(operation, direction, f"{direction} of {operation.name} is never called")
 
     def _fault(self, operation: Operation, direction: str, detail: str) -> Fault:
         return Fault(operation.name, operation.kind, direction, detail)

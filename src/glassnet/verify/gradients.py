@@ -34,7 +34,7 @@ from glassnet.verify import layers
 from glassnet.verify.faults import Fault
 from glassnet.verify.finite_differences import EPS, STEP_FACTORS, TOLERANCE, GradientChecker, GradientComparison
 from glassnet.verify.gradient_faults import find_gradient_fault
-from glassnet.verify.settings_of_checks import model_and_recipe
+from glassnet.verify.settings_of_checks import model_and_recipe, usual_batch_size
 
 Array = NDArray[Any]
 
@@ -212,7 +212,7 @@ def check_gradients(
     *,
     recipe: Recipe | None = None,
     kernels: str = "fast",
-    batch_size: int = 2,
+    batch_size: int | None = None,
     directions: int = 1,
     eps: float = EPS,
     seed: int = 0,
@@ -225,14 +225,18 @@ def check_gradients(
 
     :param recipe: by default one of plain cross-entropy.
     :param kernels: "fast" or "plain".
+    :param batch_size: by default 2, or 5 if classes have weights.
     :param fields: fields of the model and the recipe, such as ``dropout=0.5, label_smoothing=0.1``.
     :raises ConfigError: if the preset or a field is unknown, or a value is out of its range.
     """
     chosen, recipe = model_and_recipe(model, recipe or Recipe(), fields)
+    batch_size = usual_batch_size(recipe) if batch_size is None else batch_size
     rng = np.random.default_rng(seed)
     size = chosen.size if chosen.head == "flatten" else [min(64, length) for length in chosen.size]
     images = rng.standard_normal((batch_size, chosen.in_channels, *size))
     labels = rng.integers(chosen.classes, size=batch_size)
+    if recipe.class_weights != "none":  # they differ then
+        labels[1:2], labels[2:3] = labels[0], (labels[0] + 1) % chosen.classes
     network = _with_kernels(assemble(chosen, nn).to(np.float64), kernels)
     network.load_state_dict(initial_state_dict(chosen, seed))
     loss = nn.CrossEntropyLoss(recipe.label_smoothing, class_weights(recipe, labels, chosen.classes))

@@ -29,7 +29,7 @@ from glassnet.training.schedule import learning_rates
 from glassnet.verify.faults import Fault, fault_of_row, find_fault
 from glassnet.verify.golden.cases import GoldenCase, TensorGroup, compute_groups, max_abs, with_small_images
 from glassnet.verify.parity_report import ParityReport, TensorDifference
-from glassnet.verify.settings_of_checks import model_and_recipe
+from glassnet.verify.settings_of_checks import model_and_recipe, usual_batch_size
 
 Array = NDArray[Any]
 RECIPE = Recipe(
@@ -45,7 +45,7 @@ def check_parity(
     *,
     recipe: Recipe = RECIPE,
     dtype: str = "float64",
-    batch_size: int = 2,
+    batch_size: int | None = None,
     steps: int = 2,
     seed: int = 0,
     device: str = "cpu",
@@ -61,6 +61,7 @@ def check_parity(
     :param model: a preset or a spec.
     :param recipe: the recipe of the steps. By default SGD with momentum 0.9, lr 1e-4 and weight decay 0.1.
     :param dtype: "float64", or "float32", in which gradients are shown but have no tolerance.
+    :param batch_size: by default 2, or 5 if classes have weights or a batch has parts.
     :param steps: number of steps of the optimizer on the one batch.
     :param device: the PyTorch engine's device.
     :param kernels: the NumPy engine's, "fast" or "plain".
@@ -72,6 +73,7 @@ def check_parity(
     chosen, recipe = model_and_recipe(model, recipe, fields)
     chosen = with_small_images(chosen)
     network = build(chosen, "numpy", seed, dtype, kernels=kernels)
+    batch_size = usual_batch_size(recipe) if batch_size is None else batch_size
     case = GoldenCase(chosen, network.dtype.name, batch_size, steps, recipe, seed)
     groups = _in_one_line("NumPy", compute_groups(network, case))
     engines = {"NumPy": network, "PyTorch": build(chosen, "torch", seed, dtype, device=device)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,9 @@ class RecordedPass:
     layers: Mapping[str, LayerRecord]
     gradients: Mapping[str, Array] = field(default_factory=dict)  # none in evaluation mode
     buffers: Mapping[str, Array] = field(default_factory=dict)
+    training: bool = True
     loss: float | None = None
+    error: str = ""  # what ended the pass
 
 
 def record_pass(network: Any, case: GoldenCase, *, training: bool) -> RecordedPass:
@@ -61,22 +64,28 @@ def _record_numpy(network: NumpyNetwork, case: GoldenCase, training: bool) -> Re
         layers[name].dy, layers[name].dx = np.array(dy, order="C"), np.array(dx, order="C")
 
     loss: Any = network.trainer(case.recipe, labels=labels)
-    loss = loss.loss
-    value, gradients = None, {}
+    recorded = RecordedPass(layers, training=training)
     parameters = dict(network.module.named_parameters())
     for parameter in parameters.values():
         parameter.grad[...] = np.nan  # a gradient that backward does not fill shows
-    with (
-        network.computing(),
-        nn.module_hooks(network.module, list(layers), forward=keep_forward, backward=keep_backward),
-    ):
+    hooks = nn.module_hooks(network.module, list(layers), forward=keep_forward, backward=keep_backward)
+    with network.computing(), hooks, _kept_error(recorded):
         logits = network.module.train(training)(network._ready(images))
         if training:
-            value = float(loss(logits, labels))
-            network.module.backward(loss.backward())
-            gradients = {key: np.array(parameter.grad, order="C") for key, parameter in parameters.items()}
-    buffers = {key: array for key, array in network.state_dict().items() if key not in parameters}
-    return RecordedPass(layers, gradients, buffers, value)
+            recorded.loss = float(loss.loss(logits, labels))
+            network.module.backward(loss.loss.backward())
+    recorded.gradients = {key: np.array(parameter.grad, order="C") for key, parameter in parameters.items()}
+    recorded.buffers = {key: array for key, array in network.state_dict().items() if key not in parameters}
+    return recorded
+
+
+@contextmanager
+def _kept_error(recorded: RecordedPass) -> Iterator[None]:
+    """Keep the error that ends a pass, in one line; a wrong layer may raise anything."""
+    try:
+        yield
+    except Exception as error:
+        recorded.error = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 def _record_torch(network: TorchNetwork, case: GoldenCase, training: bool) -> RecordedPass:
@@ -100,20 +109,24 @@ def _record_torch(network: TorchNetwork, case: GoldenCase, training: bool) -> Re
             hooks.append(module.register_forward_pre_hook(lambda _, inputs, name=name: keep_input(name, inputs)))
             hooks.append(module.register_forward_hook(lambda _, inputs, y, name=name: keep_output(name, y)))
     trainer: Any = network.trainer(case.recipe, labels=labels)
+    recorded = RecordedPass({name: LayerRecord() for name in names}, training=training)
+    loss: Any = None
     try:
-        network.module.train(training)
-        logits = network.module(network._ready(images).requires_grad_())
-        value = trainer.loss(logits, torch.from_numpy(labels).to(logits.device)) if training else None
+        with _kept_error(recorded):
+            network.module.train(training)
+            logits = network.module(network._ready(images).requires_grad_())
+            loss = trainer.loss(logits, torch.from_numpy(labels).to(logits.device)) if training else None
     finally:
         for hook in hooks:
             hook.remove()
-    layers = {name: LayerRecord(*(_to_array(tensors.get(name)) for tensors in (entering, leaving))) for name in names}
-    buffers = {key: np.array(buffer.cpu().numpy()) for key, buffer in network.module.named_buffers()}
-    if value is None:
-        return RecordedPass(layers, {}, buffers)
-    return RecordedPass(
-        layers, _keep_gradients(network, value, layers, entering, leaving), buffers, float(value.detach())
-    )
+    for name, record in recorded.layers.items():
+        record.x, record.y = _to_array(entering.get(name)), _to_array(leaving.get(name))
+    recorded.buffers = {key: np.array(buffer.cpu().numpy()) for key, buffer in network.module.named_buffers()}
+    if loss is not None:
+        recorded.loss = float(loss.detach())
+        with _kept_error(recorded):
+            recorded.gradients = _keep_gradients(network, loss, recorded.layers, entering, leaving)
+    return recorded
 
 
 def _keep_gradients(

@@ -22,3 +22,8 @@ def model_and_recipe(model: str | ResNetSpec, recipe: Recipe, fields: dict[str, 
     chosen = spec(model) if isinstance(model, str) else model
     of_model = {name: value for name, value in fields.items() if name in ResNetSpec.types()}
     return chosen.replace(**of_model), recipe.replace(**{k: v for k, v in fields.items() if k not in of_model})
+
+
+def usual_batch_size(recipe: Recipe) -> int:
+    """Return 2, or 5 images where parts of a batch, or the weights of classes, must not all be equal."""
+    return 5 if recipe.shards is not None or recipe.class_weights != "none" else 2

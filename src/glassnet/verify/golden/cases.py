@@ -79,8 +79,11 @@ class GoldenCase:
         return self._rng("batch").integers(256, size=shape, dtype=np.uint8)
 
     def labels(self) -> NDArray[np.int64]:
-        """Return random labels (N,)."""
-        return self._rng("labels").integers(self.spec.classes, size=self.batch_size, dtype=np.int64)
+        """Return random labels (N,); if classes have weights, these differ between three images or more."""
+        labels = self._rng("labels").integers(self.spec.classes, size=self.batch_size, dtype=np.int64)
+        if self.recipe.class_weights != "none":
+            labels[1:2], labels[2:3] = labels[0], (labels[0] + 1) % self.spec.classes
+        return labels
 
     def normalization(self) -> Normalization:
         """Return a normalization whose mean and standard deviation differ by channel, so that BGR images show."""
