@@ -342,3 +342,49 @@ def test_network_refuses_an_unknown_kind_of_layer(javascript):
     graph["children"][0]["kind"] = "Conv3d"
     with pytest.raises(JavaScriptError, match=r"^kind of conv1 must be one of Conv2d, .*\. Got Conv3d\.$"):
         javascript("new Network(graph);", graph=graph)
+
+
+@pytest.mark.parametrize("name", ["three blocks", "pre-activation, projection", "zero-pad, odd sizes"])
+def test_forward_again_with_other_edits_has_the_bits_of_a_whole_pass(javascript, name):
+    preset, fields = NETWORKS[name]
+    spec = gn.spec(preset, **fields)
+    network, images, logits_gradient = random_case(spec, 2)
+    same, counts = javascript(
+        """
+        const again = new Network(graph), counts = [], same = [];
+        again.load(state);
+        const blocks = again.layers().filter((layer) => layer instanceof Residual).map(({name}) => name);
+        const layers = again.layers().filter((layer) => layer instanceof Conv2d), last = blocks.at(-1);
+        let calls = 0;
+        for (const layer of layers) {
+          const output = layer.output;
+          layer.output = function (...values) { calls++; return output.apply(this, values); };
+        }
+        const skips = (...names) => ({skipsOff: new Set(names), muted: new Map()});
+        const muted = (layer, ...channels) => ({skipsOff: new Set(), muted: new Map([[layer, new Set(channels)]])});
+        const conv = layers.at(-1).name, steps = [NO_EDITS, skips(last), NO_EDITS, skips(...blocks), skips(blocks[0]),
+          muted(conv, 0), muted(conv, 0, 1), muted(last, 1), muted(blocks[0], 0), NO_EDITS, NO_EDITS];
+        steps.forEach((edits, place) => {
+          const whole = new Network(graph), passes = [];
+          whole.load(state);
+          calls = 0;
+          for (const [one, isAgain] of [[whole, false], [again, place > 0]]) {
+            one.forward(images.data, images.shape[0], {edits, again: isAgain});
+            one.backward(logitsGradient.data);
+            const {outputs, outputGradients, gradients} = one;
+            passes.push(JSON.stringify([outputs, outputGradients, gradients], (key, value) =>
+              ArrayBuffer.isView(value) ? [...value] : value));
+          }
+          same.push(passes[0] === passes[1]);
+          counts.push(calls);
+        });
+        return [same, counts];
+        """,
+        graph=gn.graph(spec),
+        state=network.state_dict(),
+        images=images,
+        logitsGradient=logits_gradient,
+    )
+    assert all(same), same
+    assert counts[0] == max(counts) > counts[1]  # the last block's skip leaves the first layers as they are
+    assert counts[-1] == 0  # no edit, no work

@@ -64,6 +64,39 @@ def test_trace_without_labels_has_no_gradients(opened, data):
     assert answer.keys() == {"logits", "probabilities", "outputs", "weights"}
 
 
+def test_trace_is_of_the_newest_weights_edits_and_image(opened, data):
+    """Each trace starts where something has changed since the last one."""
+    wrong = opened(
+        """
+        const shape = [1, 1, 8, 8], image = {shape, data: images.data.slice(0, 64)};
+        const other = {shape, data: images.data.slice(64, 128)}, key = "conv1.weight";
+        const off = {skipsOff: new Set(["layer1.0"]), muted: new Map()}, wrong = [];
+        const changes = {
+          nothing: () => {}, "a skip": () => session.setEdits({edits: off}), "the skip again": () =>
+            session.setEdits({edits: NO_EDITS}),
+          "a weight": () => session.setWeights({key, values: session.state()[key].data.map((value) => 2 * value)}),
+          "a training": () => session.train({steps: 1}), evaluation: () => session.evaluate(),
+          "all weights": () => session.load({state: payload}), "a network": () => session.choose({weights: "initial"}),
+        };
+        const payload = session.state(), {graph} = session.config.variants[0];
+        for (const [name, change] of Object.entries(changes)) {
+          for (const images of [image, other, other]) {
+            if (images === image || name === "nothing") await change();
+            const {logits} = session.trace({images, labels: [3]}), network = new Network(graph);
+            network.load(session.state());
+            const values = normalize(images, session.config.normalization), {edits} = session.entry();
+            const expected = network.forward(values, 1, {edits});
+            if (!logits.every((value, index) => value === expected[index])) wrong.push(name);
+          }
+          session.trace({images: image, labels: [3]}); // the next change comes to the same image
+        }
+        return wrong;
+        """,
+        images=data.test.images[:2].transpose(0, 3, 1, 2),
+    )
+    assert wrong == []
+
+
 def test_training_with_pauses_gives_the_same_bits_as_without(opened, model):
     """Steps end anywhere in an epoch; a pause arrives while a training runs, on however quick a machine."""
     n_steps, pauses, same = opened(

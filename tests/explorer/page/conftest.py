@@ -84,7 +84,7 @@ class Tabs:
         tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         tab.on("request", lambda request: self.requests.append(request.url))
         tab.goto(path.as_uri())
-        wait_until(tab, "Boolean(document.querySelector('.why, .problem'))")
+        wait_until(tab, "Boolean(document.querySelector('.why, .problem')) && !tracer.busy")
         return tab
 
     def share(self, path: Path, viewport: dict[str, int], color_scheme: str) -> "Page":

@@ -45,10 +45,11 @@ class Layer {
     for (const key of Object.keys(node.parameters)) this.gradients[lastPart(key)] = gradients[key];
   }
 
-  /** Return y of x, with muted channels set to 0; keep both. */
+  /** Return y of x, with muted channels set to 0; keep both. Before the first change, y is that of the last pass. */
   forward(x, pass) {
     Object.assign(this, {x, count: pass.count});
-    this.y = this.withoutMuted(this.output(x, pass), pass);
+    pass.computes ||= pass.changed.has(this.name);
+    if (pass.computes || this.body) this.y = this.withoutMuted(this.output(x, pass), pass); // in a body may be a change
     pass.keepOutput(this.name, this.y, this.node.output_shape);
     return this.y;
   }

@@ -80,6 +80,14 @@ class Residual extends Layer {
   }
 }
 
+/** Return the names of the blocks and layers whose edits differ. */
+function changedNames(edits, others) {
+  const texts = ({skipsOff, muted}) =>
+    new Map([...skipsOff, ...muted.keys()].map((name) => [name, [skipsOff.has(name), ...muted.get(name) ?? []].join()]));
+  const [before, after] = [texts(edits), texts(others)];
+  return new Set([...before.keys(), ...after.keys()].filter((name) => before.get(name) !== after.get(name)));
+}
+
 const LAYERS = {
   Conv2d, BatchNorm2d, ReLU, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten: Identity, Linear, Dropout, Identity,
   ZeroPadShortcut, Residual, Sequential,
@@ -134,12 +142,15 @@ class Network {
    * @param {boolean} options.updateStatistics let BatchNorm's running statistics follow, by default in training
    * @param {{skipsOff: Set<string>, muted: Map<string, Set<number>>}} options.edits blocks whose skip connection is
    *   off; for names of `outputs`, channels that give 0
+   * @param {boolean} options.again the last pass had the same images, weights and mode: layers before the first one
+   *   with other edits keep what they have
    */
-  forward(images, count, {training = false, updateStatistics = training, edits = NO_EDITS} = {}) {
+  forward(images, count, {training = false, updateStatistics = training, edits = NO_EDITS, again = false} = {}) {
     /** {name: {shape, data}}: the output of every layer and block, and of "input", "BLOCK.input", ".shortcut", ".sum". */
     this.outputs = {};
     const keepOutput = (name, data, shape) => { this.outputs[name] = {shape: [count, ...shape], data}; };
-    this.pass = {count, training, updateStatistics, edits, keepOutput};
+    const changed = again ? changedNames(this.pass.edits, edits) : new Set();
+    this.pass = {count, training, updateStatistics, edits, keepOutput, changed, computes: !again};
     keepOutput("input", images, this.graph.input_shape);
     return this.root.forward(images, this.pass);
   }

@@ -13,7 +13,7 @@ const ALLOWED = {
   epochs: ["an integer of at least 1", isCount],
 };
 
-/** The networks of the page by name; each entry is {network, variant, seed, edits, trainer}. */
+/** The networks of the page by name: {network, variant, seed, edits, trainer, traced: the last traced pass}. */
 class Session {
   /** @param {function(string, Object)} post takes an event, "step", "epoch" or "check", and its value */
   constructor(post) {
@@ -41,7 +41,7 @@ class Session {
       if (!seeds.includes(seed)) throw new Error(`seed must be one of ${allowed}. Got ${seed}.`);
       network.load(initialState(graph, this.payload.normals[seed].data));
     }
-    this.entries[name] = {network, variant, seed, edits: NO_EDITS, trainer: null};
+    this.entries[name] = {network, variant, seed, edits: NO_EDITS, trainer: null, traced: null};
   }
 
   /** Return the normalized images and the labels of a split. */
@@ -63,10 +63,11 @@ class Session {
   }
 
   setWeights({network: name, key, values}) {
-    const {data} = this.entry(name).network.tensors[key];
+    const entry = this.entry(name), {data} = entry.network.tensors[key];
     const wrong = values.length === data.length ? values.find((value) => !Number.isFinite(value)) : values.length;
     if (wrong !== undefined) throw new Error(`${key} must be ${data.length} finite numbers. Got ${wrong}.`);
     data.set(values);
+    entry.traced = null;
   }
 
   state({network: name} = {}) {
@@ -74,7 +75,9 @@ class Session {
   }
 
   load({network: name, state}) {
-    this.entry(name).network.load(state);
+    const entry = this.entry(name);
+    entry.network.load(state);
+    entry.traced = null;
   }
 
   /**
@@ -82,9 +85,12 @@ class Session {
    * Images are pixels as in the data, unless they are `normalized`.
    */
   trace({network: name, images, labels = null, training = false, normalized = false}) {
-    const {network, edits} = this.entry(name), {classes} = network.graph.spec, count = images.shape[0];
-    const values = normalized ? images.data : normalize(images, this.config.normalization);
-    const logits = finiteLogits(network, values, count, {training, updateStatistics: false, edits});
+    const entry = this.entry(name), {network, edits, traced} = entry, {classes} = network.graph.spec;
+    const values = normalized ? images.data : normalize(images, this.config.normalization), count = images.shape[0];
+    // A training, too, makes passes, and `traced` ends where weights are set.
+    const again = !training && traced !== null && traced === network.pass && isSame(values, network.outputs.input.data);
+    const logits = finiteLogits(network, values, count, {training, updateStatistics: false, edits, again});
+    entry.traced = training ? null : network.pass;
     const hasLabels = labels !== null && !labels.includes(null);
     const {loss, gradient, probabilities} = crossEntropy(logits, hasLabels ? labels : new Int32Array(count), {classes});
     const answer = {logits, probabilities, outputs: network.outputs, weights: network.tensors}; // all of one moment
@@ -256,6 +262,9 @@ function watchedStep(trainer, {key, index}) {
   const carriedBefore = carried(), numbers = trainer.step(), gradient = network.gradients[key][index];
   return {...numbers, update: {key, index, before, gradient, carriedBefore, carried: carried(), after: data[index]}};
 }
+
+const isSame = (values, others) =>
+  values.length === others.length && values.every((value, index) => value === others[index]);
 
 function finiteLogits(network, images, count, options) {
   const logits = network.forward(images, count, options);

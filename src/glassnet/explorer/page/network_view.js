@@ -129,16 +129,25 @@ function layoutOf(steps) {
   return {boxes, blocks, flow, width: x - STEP + BOX_SIZE / 2 + 8};
 }
 
-/** Paint a small map of the chosen channel into each box. */
-function paintBoxes(canvas, boxes, {trace, direction, channel}, width) {
-  const scale = devicePixelRatio || 1;
+/** Paint a small map of the chosen channel into each box: at once where it is seen, and soon in the rest. */
+function paintPicture(canvas, frame, boxes, state, width) {
+  const scale = devicePixelRatio || 1, {scrollLeft, clientWidth} = frame, seen = [], hidden = [];
   canvas.width = width * scale;
   canvas.height = PICTURE_HEIGHT * scale;
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
   context.imageSmoothingEnabled = false;
-  for (const {step, x, y} of Object.values(boxes)) {
-    if (step.kind === "Sum") continue;
+  for (const box of Object.values(boxes)) {
+    const isSeen = box.x + BOX_SIZE > scrollLeft && box.x - BOX_SIZE < scrollLeft + clientWidth;
+    if (box.step.kind !== "Sum") (isSeen ? seen : hidden).push(box);
+  }
+  paintBoxes(context, seen, state);
+  const rest = setTimeout(() => paintBoxes(context, hidden, state), 50);
+  return () => clearTimeout(rest);
+}
+
+function paintBoxes(context, boxes, {trace, direction, channel}) {
+  for (const {step, x, y} of boxes) {
     const values = valuesOf(step.name, {trace, direction}), [channels, height, width] = mapShape(step.shape);
     const start = Math.min(channel, channels - 1) * height * width, part = (BOX_SIZE - 8) / Math.max(height, width);
     const small = mapImage(values.subarray(start, start + height * width), width, height, limitOf(values));
@@ -209,7 +218,7 @@ function NetworkView() {
   const state = useStore("layer", "trace", "direction", "channel", "dark"), {layer, trace, direction} = state;
   const canvas = useRef(), frame = useRef(), {graph} = trace.of;
   const {boxes, blocks, flow, width} = useMemo(() => layoutOf(flowOf(graph)), [graph]);
-  useEffect(() => paintBoxes(canvas.current, boxes, state, width));
+  useEffect(() => paintPicture(canvas.current, frame.current, boxes, state, width));
   useEffect(() => {
     const {x} = boxes[layer], {scrollLeft, clientWidth} = frame.current, isSeen =
       x - BOX_SIZE >= scrollLeft && x + BOX_SIZE <= scrollLeft + clientWidth;
@@ -218,7 +227,7 @@ function NetworkView() {
   return html`<section class="network" aria-labelledby="network-title"><div class="row">
       <h2 id="network-title">The network</h2><${Choice} label="Show" value=${direction}
         options=${[{value: "forward", title: "values →"}, {value: "gradient", title: "← gradients"}]}
-        onChange=${(value) => store.set({direction: value})} />
+        onChange=${showDirection} />
       <p class="quiet">${SENTENCES[direction]}</p></div>
     <div class="picture" ref=${frame}><div style="width: ${width}px">
       <svg width=${width} height=${PICTURE_HEIGHT}><path class="flow" d=${flow} />

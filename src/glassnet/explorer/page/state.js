@@ -181,13 +181,36 @@ class Tracer {
       if (this.sent.get(key) !== values) await session.call("setWeights", {network, key, values});
     }
     this.sent = new Map(changedWeights);
-    const ask = (label) => session.call("trace", {network, ...stacked([{...image, label}, ...batch])});
-    let trace = await ask(image.label);
-    if (!trace.outputGradients) trace = await ask(indexOfLargest(trace.logits.subarray(0, graph.output_shape[0])));
-    const flow = flowOf(graph), isKnown = flow.some(({name}) => name === store.state.layer);
-    const of = {graph, edits, weights: trace.weights, image}; // a training may have changed them since
-    store.replace({trace: {...trace, of}, problem: null, ...(isKnown ? {} : {layer: flow[1].name, hover: null})});
+    const ask = async (label) => {
+      const trace = await session.call("trace", {network, ...stacked([{...image, label}, ...batch])});
+      const of = {graph, edits, weights: trace.weights, image}; // a training may have changed them since
+      return {...trace, of};
+    };
+    let label = image.label;
+    if (label === null || store.state.direction === "forward") { // values come first, in a third of the time
+      const trace = await ask(null);
+      if (store.state.direction === "forward") this.show(trace);
+      if (this.stale && store.state.trace === trace) return;
+      label ??= indexOfLargest(trace.logits.subarray(0, graph.output_shape[0]));
+    }
+    this.show(await ask(label));
   }
+
+  show(trace) {
+    const flow = flowOf(trace.of.graph), isKnown = flow.some(({name}) => name === store.state.layer);
+    store.replace({trace, problem: null, ...(isKnown ? {} : {layer: flow[1].name, hover: null})});
+  }
+}
+
+/** Show values or gradients; after a change, gradients come a moment later than values. */
+function showDirection(direction) {
+  const isThere = ({trace}) => direction === "forward" || trace.outputGradients;
+  if (isThere(store.state)) return store.set({direction});
+  const stop = store.subscribe((state) => {
+    if (!isThere(state)) return;
+    stop();
+    store.set({direction});
+  });
 }
 
 /** The class whose loss the gradients are of: the label, or without one the predicted class. */
