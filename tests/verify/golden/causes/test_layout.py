@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from glassnet.verify.golden.evaluation import PassInputs
 from glassnet.verify.golden.judging import PassTensors
 from glassnet.verify.golden.operations import IMAGES, Operation
-from tests.verify.golden.causes.planting import HEALTHY, diagnose
+from tests.verify.golden.causes.planting import HEALTHY, diagnose, diagnose_layer
 
 Array = NDArray[Any]
 N, C, H, W, CLASSES = 2, 3, 4, 5, 4
@@ -85,6 +85,16 @@ def test_flatten_order_is_named_backward(dtype: str) -> None:
     port = network(dtype)
     port.parameter_gradients["fc.weight"] = columns(port.parameter_gradients["fc.weight"])  # type: ignore[index]
     assert verdict(port) == "flatten order at fc"
+
+
+def test_images_written_by_flatten_in_another_order_are_told_from_nhwc_by_their_shape() -> None:
+    """With as many channels as pixels, both have the same memory."""
+    x, dy = RNG.standard_normal((N, 6, 2, 3)), RNG.standard_normal((N, 36))
+    dx = dy.reshape(N, 2, 3, 6).transpose(0, 3, 1, 2)
+    assert diagnose_layer("Flatten", {}, x, {}, dy, {"dx": dx}) == "flatten order at layer"
+    stored = dy.reshape(N, 6, 2, 3).transpose(0, 2, 3, 1)
+    assert np.array_equal(stored.reshape(-1), np.ascontiguousarray(dx).reshape(-1))
+    assert diagnose_layer("Flatten", {}, x, {}, dy, {"dx": stored}) == "NHWC at layer"
 
 
 @pytest.mark.parametrize("flat", [False, True])

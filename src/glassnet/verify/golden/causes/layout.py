@@ -89,8 +89,10 @@ def _is_stored_as(judgement: Judgement, operation: Operation, orders: tuple[Orde
     has_weight = judgement.tensor.endswith(f"/{operation.name}.weight")
     if has_weight != is_weight or len(shape) != len(orders[0]) or judgement.port.size != np.prod(shape):
         raise InapplicableError
+    if operation.kind == "Flatten" and judgement.port.shape == shape:  # another order of flattening may look the same
+        raise InapplicableError
     port = judgement.port.reshape(shape)
-    reads = (read_as, written_as) if is_weight else (read_as,)  # a flatten in another order writes images so
+    reads = (read_as, written_as) if is_weight else (read_as,)
     readings = (read(port, order) for order in orders for read in reads)
     return any(replace(judgement, port=reading).row.passed for reading in readings)
 
