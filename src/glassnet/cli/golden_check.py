@@ -66,7 +66,7 @@ def _lines(report: GoldenReport, show_all: bool) -> list[str]:
         lines.insert(0, f"FAILED: {len(report.failing)} of {pluralize(report.judged, 'tensor')} are wrong.")
     rows = [row for row in report.rows if not row.not_judged] if show_all else list(report.failing[:MAX_ROWS])
     if rows:
-        lines += ["", table([_cells(row) for row in rows])]
+        lines += ["", table([_cells(row, show_all) for row in rows])]
     if not show_all and (more := len(report.failing) - len(rows)) > 0:
         lines.append(f"… {more} more; --all lists every tensor.")
     if not report.passed:
@@ -74,16 +74,16 @@ def _lines(report: GoldenReport, show_all: bool) -> list[str]:
     return [*lines, *_without_verdict(report, show_all), *report.notes]
 
 
-def _cells(row: GoldenRow) -> dict[str, str | float | bool]:
-    return {
+def _cells(row: GoldenRow, show_verdict: bool) -> dict[str, str | float | bool]:
+    cells: dict[str, str | float | bool] = {
         "tensor": row.tensor,
         "operation": row.operation,
         "direction": row.direction,
         "error": row.error,
         "tolerance": row.tolerance,
         "looks like": row.pattern or "–",
-        "passed": row.passed,
     }
+    return {**cells, "passed": row.passed} if show_verdict else cells
 
 
 def _without_verdict(report: GoldenReport, show_all: bool) -> list[str]:

@@ -45,3 +45,35 @@ def save(path: Path, tensors: Tensors) -> Path:
     """Write a dump as an .npz file."""
     np.savez(path, **tensors)  # type: ignore[arg-type]  # names, not arguments
     return path
+
+
+def layer(network: Any, name: str) -> Any:
+    return dict(network.module.named_modules())[name]
+
+
+def wrong_output(name: str) -> Callable[[Any], None]:
+    def plant(network: Any) -> None:
+        right = layer(network, name).forward
+        layer(network, name).forward = lambda x: right(x) * np.linspace(1, 1.5, x.shape[-1], dtype=x.dtype)
+
+    return plant
+
+
+def wrong_backward(name: str, dx: float = 1.0, parameters: float = 1.0) -> Callable[[Any], None]:
+    def plant(network: Any) -> None:
+        faulty = layer(network, name)
+        right = faulty.backward
+
+        def backward(dy: Array) -> Array:
+            gradient = right(dy)
+            for parameter in faulty.parameters():
+                parameter.grad *= parameters
+            return gradient * dx
+
+        faulty.backward = backward
+
+    return plant
+
+
+def wrong_buffer(network: Any) -> None:
+    layer(network, "layer1.0.bn1").momentum = 0.3

@@ -21,6 +21,7 @@ AXES = {  # of a tensor by its number of axes; an image's tensors begin with the
     },
 }
 MAX_LISTED = 6  # indices of an axis in a sentence
+CLOSE = 0.9999  # a correlation above it says no more than that the error is small
 SAME = 1e-3  # largest deviation from a constant ratio, as a fraction of the largest number
 
 
@@ -49,7 +50,7 @@ class ErrorStatistics:
             parts.append(f"each is {self.ratio:.6g} times what it should be")
         elif self.offset is not None:
             parts.append(f"each is {abs(self.offset):.6g} too {'large' if self.offset > 0 else 'small'}")
-        elif self.correlation is not None:
+        elif self.correlation is not None and self.correlation < CLOSE:
             parts.append(f"their correlation with what they should be is {self.correlation:.4f}")
         return "; ".join(parts) + "."
 

@@ -61,7 +61,7 @@ def sentence_of(fault: AnyJudgement, settled: Operation | None, judged_before: i
     candidates = [settled] if settled else _candidates(fault)
     names = [operation.name for operation in candidates]
     wanted = _missing_between(fault) if len(candidates) > 1 else []
-    way_on = f" To see which, dump {_listed(wanted)} too." if wanted else ""
+    way_on = f" To see which, dump {first_names(wanted)} too." if wanted else ""
     return f"{_returned(fault, names)} ({row.tensor}: {numbers}).{before if judged_before else ''}{way_on}"
 
 
@@ -81,7 +81,7 @@ def _candidates(fault: Judgement) -> list[Operation]:
 
 def _returned(fault: Judgement, names: list[str]) -> str:
     *_, group, name = ("", *fault.tensor.split("/"))
-    who = names[0] if len(names) == 1 else f"one of {_listed(names)}"
+    who = names[0] if len(names) == 1 else f"one of {first_names(names)}"
     if fault.direction == "backward":
         who = f"{who}.backward" if len(names) == 1 else f"The backward pass of {who}"
         return f"{who} returned a wrong " + (f"gradient of {name}" if group == "gradients" else "input gradient")
@@ -91,7 +91,8 @@ def _returned(fault: Judgement, names: list[str]) -> str:
     return f"{who} returned a wrong {'value' if name == LOSS else 'output'}"
 
 
-def _listed(names: list[str]) -> str:
+def first_names(names: list[str]) -> str:
+    """Return the first names, and how many more there are."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return ", ".join(names[:MAX_NAMED]) + more
 

@@ -12,7 +12,7 @@ from glassnet.formats import agree, pluralize
 from glassnet.verify.golden.causes import KEYS, UNKNOWN
 from glassnet.verify.golden.causes.search import Cause, find_cause
 from glassnet.verify.golden.error_statistics import ErrorStatistics
-from glassnet.verify.golden.fault import AnyJudgement, sentence_of, statistics_of
+from glassnet.verify.golden.fault import AnyJudgement, first_names, sentence_of, statistics_of
 from glassnet.verify.golden.judging import GoldenRow, Judgement
 from glassnet.verify.golden.operations import Operation
 
@@ -66,14 +66,20 @@ class GoldenReport:
         """The verdict in sentences: what is wrong first, how it looks, the likely cause, and how much else is wrong."""
         if self.first is None:
             return []
-        others = len(self.failing) - 1
         shape = _LOOKS.get(self.first.pattern or "", "")
         numbers = self.statistics.sentence if self.statistics and self.statistics.count > 1 else ""
         cause = "Cause unknown" if self.cause == UNKNOWN else f"Likely cause: {self.cause}"
-        are = agree(others, "tensor is", "tensors are")
-        more = f"By the port's own numbers {others} more {are} wrong." if others else ""
-        lines = (self.first.sentence, f"{shape} {numbers}".strip(), f"{cause}: {self.explanation}.", more)
+        lines = (self.first.sentence, f"{shape} {numbers}".strip(), f"{cause}: {self.explanation}.", self._others())
         return [line for line in lines if line]
+
+    def _others(self) -> str:
+        """Return how many other tensors are wrong, and of which operations."""
+        others = [row for row in self.failing if self.first and row.tensor != self.first.tensor]
+        if not others:
+            return ""
+        names = list(dict.fromkeys(row.operation for row in others))
+        are = agree(len(others), "tensor is", "tensors are")
+        return f"By the port's own numbers {len(others)} more {are} wrong, of {first_names(names)}."
 
     def within(self, name: str) -> Self:
         """Return the report as that of one bundle of several: rows are named after the bundle."""
