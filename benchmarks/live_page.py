@@ -79,7 +79,8 @@ def seconds_of(page: Page, expression: str, repeats: int = CLICKS) -> float:
     """Return the median milliseconds of a promise in the page, until the numbers are drawn."""
     return statistics.median(
         page.evaluate(
-            f"async () => {{ const start = performance.now(); await ({expression});"
+            "async () => { while (tracer.busy) await new Promise((idle) => setTimeout(idle));"
+            f" const start = performance.now(); await ({expression});"
             " await new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)));"
             " return performance.now() - start; }"
         )
@@ -87,15 +88,14 @@ def seconds_of(page: Page, expression: str, repeats: int = CLICKS) -> float:
     )
 
 
-NEXT_TRACE = (
-    "new Promise((done) => { const stop = store.subscribe((now, before) =>"
-    " { if (now.trace !== before.trace) { stop(); done(); } }); "
-)
+SKIP_SWITCHED = """new Promise((done) => {
+  const stop = store.subscribe(({trace, edits}) => { if (trace.of.edits === edits) { stop(); done(); } });
+  toggleSkip(flowOf(store.state.graph)[PLACE](({kind}) => kind === "Sum").block);
+})"""
 CLICKED = {
     "another layer": "store.set({layer: store.state.layer === 'conv1' ? 'relu' : 'conv1'})",
-    "skip switched": NEXT_TRACE
-    + "const block = Object.keys(store.state.trace.pathGradients)[0], off = store.state.edits.skipsOff.has(block);"
-    " store.set({edits: {...store.state.edits, skipsOff: new Set(off ? [] : [block])}}); })",
+    "first skip switched": SKIP_SWITCHED.replace("PLACE", "find"),
+    "last skip switched": SKIP_SWITCHED.replace("PLACE", "findLast"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 
 import pytest
@@ -106,3 +107,28 @@ def test_pictures_are_saved_as_svg_and_png(explore, digits_run, tmp_path) -> Non
             download.value.save_as(tmp_path / "picture")
             assert download.value.suggested_filename == f"{name}.{kind.lower()}"
             assert (tmp_path / "picture").read_bytes().startswith(start)
+
+
+def test_link_opens_the_same_view(explore, digits_run) -> None:
+    tab = explore(digits_run.path / "explore.html")
+    view = "(({image, layer, direction, panel}) => [image.title, layer, direction, panel, chosenNumber(store.state)])"
+    tab.evaluate("""store.set({panel: "change", direction: "gradient", image: dataImage("train", 7)});
+      chooseNumber("layer1.0.conv2", 77)""")
+    wait_until(tab, "!tracer.busy")
+    link = tab.get_by_role("link", name="Link to this view").get_attribute("href")
+    expected = ["train image 7", "layer1.0.conv2", "gradient", "change", 77]
+    assert tab.evaluate(f"{view}(store.state)") == expected
+    tab.evaluate("store.undo(); store.set({panel: 'look', direction: 'forward'}); chooseLayer('fc')")
+    tab.evaluate("(link) => { location.hash = link; }", link)
+    wait_until(
+        tab, f"JSON.stringify({view}(store.state)) === {json.dumps(json.dumps(expected, separators=(',', ':')))}"
+    )
+    tab.reload()  # a new page begins with the view of its address
+    wait_until(
+        tab, "typeof store !== 'undefined' && store.state.trace !== null && store.state.direction === 'gradient'"
+    )
+    assert tab.evaluate(f"{view}(store.state)") == expected
+    tab.evaluate("location.hash = '#layer=none&number=1e9&image=test+length&panel=x&direction=up'")
+    tab.evaluate("location.hash = '#layer=conv1&number=-1&image=constructor+0'")
+    wait_until(tab, "location.hash.includes('constructor') && !tracer.busy")
+    assert tab.evaluate(f"{view}(store.state)") == expected

@@ -99,6 +99,8 @@ async function start() {
     if (!trace) return;
     stop();
     chooseNumber(layer, indexOfLargest(valuesOf(layer)));
+    openView();
+    addEventListener("hashchange", openView);
   });
   await refreshWeights({origin: {kind: "trained"}});
 }

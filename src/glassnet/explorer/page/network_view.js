@@ -228,7 +228,7 @@ function NetworkView() {
       <h2 id="network-title">The network</h2><${Choice} label="Show" value=${direction}
         options=${[{value: "forward", title: "values →"}, {value: "gradient", title: "← gradients"}]}
         onChange=${showDirection} />
-      <p class="quiet">${SENTENCES[direction]}</p></div>
+      <p class="quiet">${SENTENCES[direction]} <${ViewLink} /></p></div>
     <div class="picture" ref=${frame}><div style="width: ${width}px">
       <svg width=${width} height=${PICTURE_HEIGHT}><path class="flow" d=${flow} />
         ${blocks.map((block) => html`<${BlockFrame} key=${block.name} ...${{block, boxes, trace, direction}} />`)}

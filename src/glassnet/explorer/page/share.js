@@ -131,6 +131,32 @@ function pictures({config, variant, layer, direction, image, edits, changedWeigh
     ...(image.isEmpty ? [] : [[`Image: ${image.title}`, ".photo"]])];
 }
 
+/** What is looked at as the fragment of an address; what was drawn, changed or trained is not in it. */
+function viewFragment(state) {
+  const {image: {split, index}, layer, direction, panel} = state, number = chosenNumber(state);
+  const view = {...(split && index !== null && {image: `${split} ${index}`}), layer, number, direction, panel};
+  return `#${new URLSearchParams(view)}`;
+}
+
+/** Show what the fragment of the address names; of what this page does not have, nothing changes. */
+function openView() {
+  const view = new URLSearchParams(location.hash.slice(1)), panel = PANELS.find(({key}) => key === view.get("panel"));
+  const [split, index] = (view.get("image") ?? "").split(" "), {image} = store.state, number = Number(view.get("number"));
+  const step = shownFlow().find(({name}) => name === view.get("layer"));
+  const isThere = ["train", "test"].includes(split) && Number(index) in dataset.labels[split].data;
+  if (panel) store.replace({panel: panel.key});
+  if (step && number in range(product(step.shape))) chooseNumber(step.name, number);
+  if (isThere && !(image.split === split && image.index === Number(index))) {
+    store.set({image: dataImage(split, Number(index))});
+  }
+  if (["forward", "gradient"].includes(view.get("direction"))) showDirection(view.get("direction"));
+}
+
+function ViewLink() {
+  const state = useStore("image", "layer", "channel", "pixel", "direction", "panel", "trace");
+  return html`<a href=${viewFragment(state)}>Link to this view</a>`;
+}
+
 /** A part of the page that is looked up when it is saved. */
 const partOfPage = (selector) => ({get current() { return document.querySelector(selector); }});
 
