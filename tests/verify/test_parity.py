@@ -477,7 +477,7 @@ def test_difference_is_absolute_relative_and_in_units_of_the_scale() -> None:
 
     expected = {"large": np.array([4.0, -100.0]), "small": np.array([1e-7, 0.0]), "zero": np.zeros(2)}
     arrays = {"large": np.array([4.0, -101.0]), "small": np.array([1e-7, 1e-8]), "zero": np.array([0.0, 1e-8])}
-    plain, gradients = TensorGroup("plain", "", expected), TensorGroup("gradients", "", expected, is_gradient=True)
+    plain, gradients = TensorGroup("plain", expected), TensorGroup("gradients", expected, is_gradient=True)
 
     def measured(group: TensorGroup, key: str) -> tuple[float, float, float]:
         difference = _difference(group, key, arrays[key], 1e-9)

@@ -112,7 +112,7 @@ def _shared_rows(case: GoldenCase) -> Iterator[TensorDifference]:
         ("initial", initial, weights),
         ("steps", rates, {"learning_rates": np.array(defined_rates(case.recipe, steps))}),
     ):
-        group = TensorGroup(name, "", computed)
+        group = TensorGroup(name, computed)
         for key, array in defined.items():
             difference = _difference(group, key, array, group.tolerance("float64"))
             yield difference if difference.passed else replace(difference, wrong_in="both engines")
@@ -122,7 +122,7 @@ def _defined(case: GoldenCase) -> _Other:
     from glassnet.verify.definition.tensors import compute_defined_groups
 
     groups = compute_defined_groups(case)
-    return _Other("the definition", (TensorGroup(name, "", tensors) for name, tensors in groups))
+    return _Other("the definition", (TensorGroup(name, tensors) for name, tensors in groups))
 
 
 def _in_one_line(title: str, groups: Iterator[TensorGroup]) -> Iterator[TensorGroup]:

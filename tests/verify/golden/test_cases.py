@@ -23,16 +23,16 @@ def test_with_small_images_takes_at_most_64_pixels_for_networks_of_any_size() ->
 
 def test_tensor_group_scales_gradients_by_a_millionth_of_the_largest_at_least() -> None:
     tensors = {"large": np.array([4.0, -100.0]), "small": np.array([1e-7, 0.0])}
-    assert TensorGroup("a", "", tensors).scales == {"large": 100.0, "small": 1e-7}
-    assert TensorGroup("a", "", tensors, is_gradient=True).scales == pytest.approx({"large": 100.0, "small": 1e-4})
+    assert TensorGroup("a", tensors).scales == {"large": 100.0, "small": 1e-7}
+    assert TensorGroup("a", tensors, is_gradient=True).scales == pytest.approx({"large": 100.0, "small": 1e-4})
 
 
 def test_tensor_group_has_no_tolerance_for_gradients_and_steps_in_float32() -> None:
     tensors = {"x": np.ones(1)}
     for group, is_sure in (
-        (TensorGroup("train/activations", "", tensors), True),
-        (TensorGroup("train/gradients", "", tensors, is_gradient=True), False),
-        (TensorGroup("steps/state", "", tensors), False),
+        (TensorGroup("train/activations", tensors), True),
+        (TensorGroup("train/gradients", tensors, is_gradient=True), False),
+        (TensorGroup("steps/state", tensors), False),
     ):
         assert group.tolerance("float64") == 1e-9
         assert group.tolerance("float32") == (1e-4 if is_sure else np.inf)

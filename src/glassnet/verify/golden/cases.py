@@ -131,7 +131,6 @@ class TensorGroup:
     """Tensors of one kind, in the order of the dataflow."""
 
     name: str  # the beginning of their names
-    meaning: str
     tensors: Mapping[str, Array]
     is_gradient: bool = False
 
@@ -166,21 +165,18 @@ def compute_groups(network: Network, case: GoldenCase) -> Iterator[TensorGroup]:
     images, labels = case.batch()
     network.load_state_dict(case.state())
     network.seed_dropout(make_rng(case.seed, "dropout"))
-    yield TensorGroup("inputs", "of the batch", {"images": images, "labels": labels})
-    yield TensorGroup("inputs/state", "parameter or buffer, at first", network.state_dict())
+    yield TensorGroup("inputs", {"images": images, "labels": labels})
+    yield TensorGroup("inputs/state", network.state_dict())
     activations = network.activations(images, network.tensor_names)
-    yield TensorGroup("eval/activations", "output in evaluation mode", activations)
+    yield TensorGroup("eval/activations", activations)
 
     traced = network.trace(images, labels)
-    yield TensorGroup("train/activations", "output in training mode", traced.activations)
-    yield TensorGroup("train/buffers", "buffer after one pass in training mode", traced.buffers)
-    yield TensorGroup("train", "mean cross-entropy", {"loss": np.array(traced.loss, case.dtype)})
-    for name, kind, gradients in (
-        ("activation_gradients", "output", traced.activation_gradients),
-        ("gradients", "parameter", traced.gradients),
-    ):
+    yield TensorGroup("train/activations", traced.activations)
+    yield TensorGroup("train/buffers", traced.buffers)
+    yield TensorGroup("train", {"loss": np.array(traced.loss, case.dtype)})
+    for name, gradients in (("activation_gradients", traced.activation_gradients), ("gradients", traced.gradients)):
         backwards = dict(reversed(list(gradients.items())))  # as gradients flow
-        yield TensorGroup(f"train/{name}", f"gradient of the loss wrt the {kind}", backwards, is_gradient=True)
+        yield TensorGroup(f"train/{name}", backwards, is_gradient=True)
     if case.steps:
         yield from _train(network, case, images, labels)
 
@@ -191,18 +187,17 @@ def _train(network: Network, case: GoldenCase, images: Array, labels: Array) -> 
     for number, rate in enumerate(learning_rates(case.recipe, case.steps), start=1):
         loss = float(trainer.step(images, labels, float(rate)))
         if number == 1:
-            yield TensorGroup("steps/1", "of the recipe", {"loss": np.array(loss)})
+            yield TensorGroup("steps/1", {"loss": np.array(loss)})
             gradients = {key: _to_array(parameter.grad) for key, parameter in trainer.parameters.items()}
-            meaning = "gradient of that loss wrt the parameter, clipped as the recipe says"
-            yield TensorGroup("steps/1/gradients", meaning, gradients, is_gradient=True)
-            yield TensorGroup("steps/1/state", "parameter or buffer after the first step", network.state_dict())
-    yield TensorGroup("steps/state", "parameter or buffer after the last step", network.state_dict())
+            yield TensorGroup("steps/1/gradients", gradients, is_gradient=True)
+            yield TensorGroup("steps/1/state", network.state_dict())
+    yield TensorGroup("steps/state", network.state_dict())
     buffers: dict[str, dict[str, Array]] = {}
     for path, array in trainer.state().items():
         key, _, name = path.rpartition("/")
         buffers.setdefault(name, {})[key] = array
     for name, arrays in buffers.items():
-        yield TensorGroup(f"steps/{name}", f"the optimizer's {name} after the last step", arrays, is_gradient=True)
+        yield TensorGroup(f"steps/{name}", arrays, is_gradient=True)
 
 
 def _to_array(gradient: Any) -> Array:
