@@ -324,6 +324,39 @@ def test_check_layer_raises_at_a_tie_and_passes_beside_it() -> None:
     assert check_layer(nn.MaxPool2d(2), x, entries=4).passed
 
 
+def raises_key_error(layer: nn.Module, dy: Array) -> Array:
+    raise KeyError("saved")
+
+
+def test_checks_of_layer_and_network_name_a_layer_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn.Flatten, "backward", raises_key_error)
+    failure = "Failure in the gradient check of {}: KeyError: 'saved'."
+    with pytest.raises(GlassnetError, match=f"^{re.escape(failure.format('Flatten'))}$"):
+        gradients.check_all_layers()
+    fault = " Fault: flatten (Flatten): backward raises KeyError: 'saved'."
+    with pytest.raises(GlassnetError, match=f"^{re.escape(failure.format('tiny') + fault)}$"):
+        check_gradients("tiny")
+
+
+def test_check_gradients_names_the_block_that_never_calls_a_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn.Residual, "backward", missing_skip_term)
+    report = check_gradients("tiny-bn", width=4)
+    assert str(report.fault) == "layer1.0 (Residual): backward of layer1.0.shortcut is never called"
+    monkeypatch.setattr(nn.Linear, "backward", lambda layer, dy: dy @ layer.weight.data)
+    report = check_gradients("tiny-bn", width=4)
+    assert str(report.fault) == "fc (Linear): backward leaves no gradient of weight"
+
+
+def test_check_gradients_checks_the_loss_of_a_recipe() -> None:
+    plain = check_gradients("tiny", seed=1, batch_size=5)
+    for fields in ({"label_smoothing": 0.3}, {"class_weights": "balanced"}, {"kernels": "plain", "dropout": 0.5}):
+        report = check_gradients("tiny", seed=1, batch_size=5, **fields)
+        report.raise_if_failed()
+        assert [row.numerical for row in report.rows] != [row.numerical for row in plain.rows]
+    with pytest.raises(ConfigError, match="field of the model or the recipe must be one of .*did you mean 'dropout'"):
+        check_gradients("tiny", droput=0.5)
+
+
 # Kinks.
 
 

@@ -13,11 +13,12 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 import glassnet as gn
-from glassnet import cli, nn
+from glassnet import architecture, cli, nn
 from glassnet.architecture import PRESETS
 from glassnet.engines import torch_engine, torch_layers, torch_optimizer, torch_trainer
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.recipe import Recipe
+from glassnet.training import schedule
 from glassnet.verify.golden.cases import GoldenCase
 from glassnet.verify.parity import check_parity
 from glassnet.verify.parity_report import ParityReport, TensorDifference
@@ -366,6 +367,29 @@ def test_check_parity_fails_for_a_planted_difference_in_the_average(monkeypatch:
     report = check_parity("tiny-bn", recipe=Recipe(ema=0.9), batch_size=16)
     assert report.first is not None
     assert report.first.tensor == "steps/average/conv1.weight"
+
+
+def test_check_parity_fails_where_both_engines_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they share is compared with a definition: here learning rates, then the architecture."""
+    plain = schedule._schedule
+    monkeypatch.setattr(schedule, "_schedule", lambda recipe, steps: plain(recipe, steps) / 2)
+    message = "in both engines and by definition: .* Fault: schedule in both engines: the learning rates are not"
+    with pytest.raises(GlassnetError, match=message):
+        check_parity("tiny").raise_if_failed()
+    monkeypatch.undo()
+    normalization = architecture._normalization
+    without = gn.spec("tiny-bn", bn_eps=1e-3)
+    monkeypatch.setattr(
+        architecture, "_normalization", lambda spec, *others: normalization(gn.spec("tiny-bn"), *others)
+    )
+    report = check_parity(without)
+    assert report.fault is not None
+    assert (report.fault.operation, report.fault.engine) == ("bn1", "both engines")
+
+
+@pytest.mark.parametrize("fields", [{"shards": 2}, {"warmup": 2.0, "schedule": "step"}, {"kernels": "plain"}], ids=str)
+def test_check_parity_takes_fields_of_the_recipe_and_kernels(fields: dict[str, Any]) -> None:
+    check_parity("tiny-bn", dropout=0.3, **fields).raise_if_failed()
 
 
 def test_check_parity_fails_for_nan(monkeypatch: pytest.MonkeyPatch) -> None:

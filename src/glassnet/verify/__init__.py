@@ -2,8 +2,8 @@
 
 from glassnet.verify.faults import Fault
 from glassnet.verify.finite_differences import GradientComparison
+from glassnet.verify.gradient_report import GradientReport
 from glassnet.verify.gradients import (
-    GradientReport,
     check_all_layers,
     check_gradients,
     check_layer,

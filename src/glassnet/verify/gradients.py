@@ -11,7 +11,7 @@ error, not a pass. Checks work on a copy: the network that they are given is not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import count
 from math import prod
 from typing import Any
@@ -32,65 +32,12 @@ from glassnet.nn.checks import check_int
 from glassnet.recipe import Recipe
 from glassnet.verify import layers
 from glassnet.verify.faults import Fault
-from glassnet.verify.finite_differences import EPS, STEP_FACTORS, TOLERANCE, GradientChecker, GradientComparison
+from glassnet.verify.finite_differences import EPS, STEP_FACTORS, GradientChecker, GradientComparison
 from glassnet.verify.gradient_faults import find_gradient_fault
+from glassnet.verify.gradient_report import GradientReport
 from glassnet.verify.settings_of_checks import model_and_recipe, usual_batch_size
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True, repr=False)
-class GradientReport:
-    """Comparisons of one check, with the number of redraws: comparisons that crossed a kink and were drawn again.
-
-    :raises GlassnetError: if nothing, or nothing but zeros, was compared: a check of nothing must not pass.
-    """
-
-    name: str
-    rows: tuple[GradientComparison, ...]
-    redraws: int
-    fault: Fault | None = None  # the operation whose backward pass is wrong, if one is
-
-    def __post_init__(self) -> None:
-        if not any(row.numerical or row.analytical for row in self.rows):
-            raise GlassnetError(
-                f"The gradient check of {self.name} must compare numbers that are not 0. "
-                f"Got 0 alone in {len(self.rows)} comparisons."
-            )
-
-    @property
-    def passed(self) -> bool:
-        """Whether all comparisons passed."""
-        return all(row.passed for row in self.rows)
-
-    @property
-    def worst(self) -> GradientComparison:
-        """The comparison of the largest error."""
-        return max(self.rows, key=lambda row: row.error)
-
-    def table(self) -> list[dict[str, Any]]:
-        """Return the rows as plain data: tensor, position, numerical, analytical, error, passed."""
-        return [{**asdict(row), "error": row.error, "passed": row.passed} for row in self.rows]
-
-    def raise_if_failed(self) -> None:
-        """Raise if a comparison failed.
-
-        :raises GlassnetError: if one did; names the worst, and the wrong operation.
-        """
-        if not self.passed:
-            row = self.worst
-            raise GlassnetError(
-                f"Wrong gradient in {self.name} at {row.tensor}, {row.position}: backward gives {row.analytical:.9g} "
-                f"and differences give {row.numerical:.9g}, an error of {row.error:.1e}. "
-                f"It must be below {TOLERANCE:.0e}." + (f" Fault: {self.fault}." if self.fault else "")
-            )
-
-    def __repr__(self) -> str:
-        verdict = "passed" if self.passed else "FAILED"
-        return (
-            f"GradientReport({self.name}: {verdict}, {len(self.rows)} comparisons, "
-            f"worst error {self.worst.error:.1e} at {self.worst.tensor})"
-        )
 
 
 @limit_blas_threads()
@@ -115,8 +62,20 @@ def check_layer(
     check_int("entries", entries)
     rng = make_rng(seed, "gradient check")  # its own: an x drawn from the same seed must not be dy
     x = rng.standard_normal(x) if isinstance(x, tuple) else x
+    name = name or type(layer).__name__
+    try:
+        return _check_entries(name, layer, x, entries, eps, rng)
+    except GlassnetError:
+        raise
+    except Exception as error:  # a wrong layer may raise anything
+        raise GlassnetError(f"Failure in the gradient check of {name}: {_in_one_line(error)}.") from error
+
+
+def _check_entries(
+    name: str, layer: nn.Module, x: Array, entries: int, eps: float, rng: np.random.Generator
+) -> GradientReport:
     # At the third width rounding shows where an entry's slope is small beside the outputs; another is soon drawn.
-    checker = GradientChecker(name or type(layer).__name__, layer, x, eps, STEP_FACTORS[:2])
+    checker = GradientChecker(name, layer, x, eps, STEP_FACTORS[:2])
     dy = np.asarray(rng.standard_normal(checker.forward()[0].shape))
     checker.set_loss(lambda y: dy, lambda after, before: float(np.vdot(dy, after - before)))
     rows: list[GradientComparison] = []
@@ -169,7 +128,7 @@ def check_network(
         fault = _find_fault(checker, loss, upstream, labels)
         if fault is None and isinstance(error, GlassnetError):
             raise
-        reason = str(error) if isinstance(error, GlassnetError) else f"{type(error).__name__}: {error}."
+        reason = str(error) if isinstance(error, GlassnetError) else f"{_in_one_line(error)}."
         raise GlassnetError(
             f"Failure in the gradient check of {name}: {reason}" + (f" Fault: {fault}." if fault else "")
         ) from error
@@ -274,6 +233,10 @@ def check_all_layers(
 def _with_kernels(module: nn.Module, kernels: str) -> nn.Module:
     Compute(kernels=kernels)  # type: ignore[arg-type]  # checks the name
     return module.use_kernels(functional) if kernels == "plain" else module  # type: ignore[arg-type]
+
+
+def _in_one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 def _entries(shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[tuple[str, Array]]:

@@ -90,10 +90,11 @@ class ParityReport:
         :raises GlassnetError: if one does; names the first in the order of the dataflow, and the wrong operation.
         """
         if (row := self.first) is not None:
+            sides = f"NumPy and in {self.other}" if row.wrong_in != "both engines" else "both engines and by definition"
             failed = sum(not row.passed for row in self.rows)
             tensors = pluralize(len(self.rows_with_tolerance), "tensor")
             raise GlassnetError(
-                f"Different numbers of {self.name} in NumPy and in {self.other}: {failed} of {tensors} "
+                f"Different numbers of {self.name} in {sides}: {failed} of {tensors} "
                 f"{agree(failed, 'differs', 'differ')}, first {row.tensor}, by {row.absolute:.3g}. "
                 f"It requires a tolerance of {row.required_tolerance:.1e} and has {row.tolerance:.0e}."
                 + (f" Fault: {self.fault}." if self.fault else "")
