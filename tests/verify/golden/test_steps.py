@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 
 import glassnet as gn
+from glassnet.verify.golden.check import check
 from glassnet.verify.golden.updates import Step
-from tests.verify.golden.trainings import Port, judged, torch_optimizer, training
+from glassnet.verify.golden.writing import write
+from tests.verify.golden.trainings import SMALL, Port, judged, torch_optimizer, training
 
 SGD = gn.Recipe(lr=0.05, momentum=0.9, weight_decay=1e-2, schedule="cosine")
 RECIPES = st.builds(
@@ -144,3 +147,18 @@ def test_judge_steps_finds_a_gradient_that_is_farther_off_than_a_kink_explains()
     gradients["steps/2/gradients/conv1.weight"] = gradients["steps/2/gradients/conv1.weight"] * 1.5
     rows = rows_of_gradients(plan, dump | gradients, "float32")
     assert [row.tensor for row in rows if not row.passed] == ["steps/2/gradients/conv1.weight"]
+
+
+def test_check_judges_every_tensor_of_the_steps(tmp_path):
+    recipe = SGD.replace(ema=0.9, clip_grad_norm=0.5)
+    write(SMALL.replace(dropout=0.5), tmp_path / "bundle", steps=2, recipe=recipe)
+    tensors = load_file(tmp_path / "bundle" / "tensors.safetensors")
+    steps = {name: array for name, array in tensors.items() if name.startswith("steps/")}
+    save_file(steps, tmp_path / "port.safetensors")
+    report = check(tmp_path / "bundle", tmp_path / "port.safetensors")
+    assert (report.passed, report.judged) == (True, len(steps))
+    name = "steps/2/average/bn1.running_mean"
+    save_file(steps | {name: steps[name] + 1e-6}, tmp_path / "wrong.safetensors")
+    first = check(tmp_path / "bundle", tmp_path / "wrong.safetensors").first
+    assert first.tensor == name
+    assert first.sentence.startswith(f"SGD returned a wrong average of bn1.running_mean in step 2 ({name}: error ")

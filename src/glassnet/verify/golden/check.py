@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from os import PathLike
@@ -13,17 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.errors import DataError, as_path, choice_error
+from glassnet.training.schedule import learning_rates
 from glassnet.verify.golden.bundle import Bundle
 from glassnet.verify.golden.dump import Dump, Expected
 from glassnet.verify.golden.evaluation import PassEvaluation, PassInputs, PortTensors
 from glassnet.verify.golden.fault import AnyJudgement
-from glassnet.verify.golden.inputs import judge_inputs, with_inputs_of
+from glassnet.verify.golden.inputs import InputJudgement, judge_inputs, masks_of, with_inputs_of
 from glassnet.verify.golden.judging import PassTensors, judge_pass
 from glassnet.verify.golden.mapping import Mapped
 from glassnet.verify.golden.operation_bundles import collection_names
 from glassnet.verify.golden.operations import IMAGES, LOSS, Operation
 from glassnet.verify.golden.report import GoldenReport, NotJudged, report_of
 from glassnet.verify.golden.rounding import EPS
+from glassnet.verify.golden.steps import judge_steps
+from glassnet.verify.golden.updates import Training
 
 Array = NDArray[Any]
 
@@ -111,6 +114,22 @@ def _judgements(bundle: Bundle, port: Dump, dtype: str | None) -> Iterator[AnyJu
         if any((tensors.outputs, tensors.gradients, tensors.parameter_gradients, tensors.buffers)):
             given = with_inputs_of(bundle.pass_inputs(prefix), inputs, _classes(bundle))
             yield from judge_pass(evaluate_pass(bundle.operations, given, tensors), tensors, dtype_of)
+    yield from _judge_training(bundle, port, inputs, dtype_of)
+
+
+def _judge_training(
+    bundle: Bundle, port: Dump, inputs: Mapping[str, InputJudgement], dtype_of: Callable[[str], str]
+) -> Iterator[AnyJudgement]:
+    """Yield the judgements of the recipe's steps, the first of which takes the training pass."""
+    of_steps = {name: port.get(name) for name in port.names if name.startswith(("steps/", "train/gradients/"))}
+    if bundle.recipe is None or not any(name.startswith("steps/") for name in of_steps):
+        return
+    given = with_inputs_of(bundle.pass_inputs("train"), inputs, _classes(bundle))
+    first = evaluate_pass(bundle.operations, given, _pass_tensors(bundle.operations, port, "train"))
+    masks = {step: masks_of(bundle.masks(step), inputs, step) for step in range(1, bundle.steps + 1)}
+    rates = tuple(learning_rates(bundle.recipe, bundle.steps).tolist())
+    tensors = {name: array for name, array in of_steps.items() if array is not None}
+    yield from judge_steps(Training(bundle.recipe, rates, first, masks), tensors, dtype_of)
 
 
 def _classes(bundle: Bundle) -> int:

@@ -14,13 +14,14 @@ from glassnet.verify.golden.error_statistics import ErrorStatistics, measure
 from glassnet.verify.golden.judging import TRIVIAL, GoldenRow, Judgement
 from glassnet.verify.golden.operations import LOSS, Operation
 from glassnet.verify.golden.rounding import differences
+from glassnet.verify.golden.steps import StepJudgement
 
 Array = NDArray[Any]
 MAX_NAMED = 5  # operations in a sentence
 
 
 class OtherJudgement(Protocol):
-    """A tensor outside the passes, that is an input or an update, and its verdict."""
+    """An input of the port, and its verdict."""
 
     @property
     def row(self) -> GoldenRow:
@@ -42,7 +43,7 @@ class OtherJudgement(Protocol):
         """Return the likely cause."""
 
 
-AnyJudgement = Judgement | OtherJudgement
+AnyJudgement = Judgement | StepJudgement | OtherJudgement
 
 
 def sentence_of(fault: AnyJudgement, settled: Operation | None, judged_before: int) -> str:

@@ -22,6 +22,7 @@ from glassnet.verify.golden.causes.search import Cause
 from glassnet.verify.golden.dump import Dump
 from glassnet.verify.golden.evaluation import PassInputs
 from glassnet.verify.golden.judging import GoldenRow
+from glassnet.verify.golden.listing import mask_name
 from glassnet.verify.golden.operations import IMAGES, Operation
 from glassnet.verify.golden.rounding import differences, largest, pattern_of, tolerance_of
 
@@ -129,10 +130,7 @@ def with_inputs_of(given: PassInputs, judged: Mapping[str, InputJudgement], clas
     :param classes: number of the logits; other labels than 0 to classes - 1 cannot be computed with.
     """
 
-    def own(name: str, array: Array) -> Array:
-        judgement = judged.get(name)
-        return judgement.port.reshape(array.shape) if judgement and judgement.is_usable else array
-
+    own = partial(_own, judged)
     labels = own("inputs/labels", given.labels)
     is_valid = labels.dtype.kind in "iu" and labels.min(initial=0) >= 0 and labels.max(initial=0) < classes
     return replace(
@@ -141,5 +139,15 @@ def with_inputs_of(given: PassInputs, judged: Mapping[str, InputJudgement], clas
         labels=labels if is_valid else given.labels,
         state={key: own(STATE + key, array) for key, array in given.state.items()},
         class_weights=None if given.class_weights is None else own("inputs/class_weights", given.class_weights),
-        masks={name: own(MASKS + name, array) for name, array in given.masks.items()},
+        masks=masks_of(given.masks, judged, 1),
     )
+
+
+def masks_of(masks: Mapping[str, Array], judged: Mapping[str, InputJudgement], step: int) -> dict[str, Array]:
+    """Return the dropout masks of a step, by layer: the port's own where it can have computed with them."""
+    return {layer: _own(judged, mask_name(layer, step), mask) for layer, mask in masks.items()}
+
+
+def _own(judged: Mapping[str, InputJudgement], name: str, array: Array) -> Array:
+    judgement = judged.get(name)
+    return judgement.port.reshape(array.shape) if judgement and judgement.is_usable else array

@@ -10,11 +10,13 @@ from typing import Any, Self
 from glassnet.errors import GlassnetError
 from glassnet.formats import agree, pluralize
 from glassnet.verify.golden.causes import KEYS, UNKNOWN
+from glassnet.verify.golden.causes.optimizer import find_update_cause
 from glassnet.verify.golden.causes.search import Cause, find_cause
 from glassnet.verify.golden.error_statistics import ErrorStatistics
 from glassnet.verify.golden.fault import AnyJudgement, first_names, sentence_of, statistics_of
 from glassnet.verify.golden.judging import GoldenRow, Judgement
 from glassnet.verify.golden.operations import Operation
+from glassnet.verify.golden.steps import StepJudgement
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,8 @@ def report_of(
 def _cause_of(fault: AnyJudgement, judgements: Sequence[AnyJudgement]) -> Cause:
     if isinstance(fault, Judgement):
         return find_cause(fault, [judgement for judgement in judgements if isinstance(judgement, Judgement)])
+    if isinstance(fault, StepJudgement):
+        return find_update_cause(fault, [judgement for judgement in judgements if isinstance(judgement, StepJudgement)])
     return fault.find_cause()
 
 

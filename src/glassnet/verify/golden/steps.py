@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.verify.golden.judging import GoldenRow, Judgement
+from glassnet.verify.golden.operations import LOSS
 from glassnet.verify.golden.rounding import differences, largest, pattern_of
 from glassnet.verify.golden.updates import Step, Training
 
@@ -26,10 +27,32 @@ class StepJudgement:
     """A tensor after a step, and the step that says what it should be."""
 
     step: Step
-    name: str  # ``gradients``, ``state`` or the name of an array of the optimizer
+    name: str  # as in ``Step.expected``
     key: str
     port: Array
     dtype: str
+
+    @property
+    def tensor(self) -> str:
+        """The tensor's name in the dump."""
+        return tensor_name(self.step, self.name, self.key)
+
+    @property
+    def expected(self) -> Array:
+        """The tensor that the reference computes."""
+        return self.step.expected(self.name, self.key)
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, without the numbers."""
+        number, optimizer = self.step.number, OPTIMIZERS[self.step.recipe.optimizer]
+        if self.stage[1] < 2:
+            layer, _, last = self.key.rpartition(".")
+            what = {LOSS: LOSS, "gradients": f"gradient of {self.key}"}.get(self.name, f"{last} of {layer}")
+            return f"The pass of step {number} returned a wrong {what}"
+        return f"{optimizer} returned a wrong " + (
+            f"{self.key} in step {number}" if self.name == "state" else f"{self.name} of {self.key} in step {number}"
+        )
 
     @cached_property
     def row(self) -> GoldenRow:
@@ -40,8 +63,7 @@ class StepJudgement:
         """Compare the port with what a step expects."""
         expected = step.expected(self.name, self.key)
         operation, kind = f"step {step.number}", OPTIMIZERS[step.recipe.optimizer]
-        tensor = f"steps/{step.number}/{self.name}/{self.key}"
-        row = GoldenRow(operation, kind, "update", tensor, np.inf, 0.0, largest(expected))
+        row = GoldenRow(operation, kind, "update", self.tensor, np.inf, 0.0, largest(expected))
         if self.port.size != expected.size:
             return replace(row, sentence=f"its shape must be {expected.shape}, and is {self.port.shape}")
         tolerance = step.tolerance(self.name, self.key, self.dtype)
@@ -57,19 +79,22 @@ class StepJudgement:
     @property
     def stage(self) -> tuple[int, int]:
         """The step, and its part: 0 forward, 1 backward, 2 the update."""
-        is_update = self.name != "gradients" and (self.name != "state" or self.key in self.step.shapes)
-        return self.step.number, 2 if is_update else int(self.name == "gradients")
+        is_forward = self.name == LOSS or (self.name == "state" and self.key not in self.step.shapes)
+        return self.step.number, 0 if is_forward else 1 if self.name == "gradients" else 2
 
     @property
     def of_pass(self) -> Judgement | None:
         """The same tensor as one of the step's pass, None if it is the update's."""
-        step, owner, key = self.step, self.step.owners[self.key], self.key
-        judgement = partial(Judgement, step.evaluation, tensor=self.row.tensor, port=self.port, dtype=self.dtype)
+        operations, key = self.step.training.first.operations, self.key
+        judgement = partial(Judgement, self.step.evaluation, tensor=self.tensor, port=self.port, dtype=self.dtype)
+        if self.name == LOSS:
+            return judgement("forward", expect=lambda e: e.expected(LOSS), sources=operations[-1:])
+        owner = self.step.owners[key]
+        if self.name == "gradients":
+            sources = owner, operations[-1]
+            return judgement("backward", expect=lambda e: e.backward(owner.name).parameters[key], sources=sources)
         if self.stage[1] == 0:
             return judgement("forward", expect=lambda e: e.expected_buffers(owner.name)[key], sources=(owner,))
-        if self.stage[1] == 1:
-            sources = owner, step.training.first.operations[-1]
-            return judgement("backward", expect=lambda e: e.backward(owner.name).parameters[key], sources=sources)
         return None
 
     def _open_choices(self, step: Step, expected: Array, difference: Array, tolerance: float) -> str:
@@ -97,15 +122,23 @@ def judge_steps(
     for number in range(1, len(training.rates) + 1):
         step = Step(training, port, number, before=step)
         for name, key in _tensors(step):
-            tensor = f"steps/{number}/{name}/{key}"
+            tensor = tensor_name(step, name, key)
             if (array := port.get(tensor)) is not None:
                 yield StepJudgement(step, name, key, array, dtype_of(tensor))
 
 
+def tensor_name(step: Step, name: str, key: str) -> str:
+    """Return the name of a tensor in the dump."""
+    return "/".join(part for part in ("steps", str(step.number), name, key) if part)
+
+
 def _tensors(step: Step) -> Iterator[tuple[str, str]]:
-    """Yield what a step computes, in order: buffers, gradients, the optimizer's arrays, parameters."""
+    """Yield what a step computes, in order: loss, buffers, gradients, the optimizer's arrays, parameters, averages."""
+    yield LOSS, ""
     yield from (("state", key) for key in step.owners if key not in step.shapes)
     for operation in reversed(step.training.first.operations):
         yield from (("gradients", key) for key in operation.parameters)
     names = step.arrays if step.recipe.optimizer == "sgd" else ("step", *step.arrays)
     yield from ((name, key) for name in (*names, "state") for key in step.shapes)
+    if step.recipe.ema:
+        yield from (("average", key) for key in step.owners if step.given.state[key].dtype.kind == "f")

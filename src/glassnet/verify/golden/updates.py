@@ -1,12 +1,12 @@
 """The steps of an optimizer, each computed on the port's own numbers before it.
 
-Where the port has a number (a gradient, a buffer, a weight after the step before), the step is computed from it; where
-it has none, the reference computes it from the nearest ones that it has. So a wrong step does not spread to the next.
+Where the port has a gradient, a buffer or a weight, the step is computed from it; where it has none, the reference
+computes it from the nearest ones that it has. So a wrong step does not spread to the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -20,6 +20,7 @@ from glassnet.nn.functional import adam_step, sgd_step
 from glassnet.recipe import Recipe
 from glassnet.verify.golden.evaluation import Compute, PassEvaluation, PassInputs, PortTensors
 from glassnet.verify.golden.kinks import open_choices
+from glassnet.verify.golden.operations import LOSS
 from glassnet.verify.golden.rounding import EPS, largest, tolerance_of
 
 Array = NDArray[Any]
@@ -75,8 +76,10 @@ class Step:
         if before is None and number > 1:
             before = Step(training, port, number - 1, dtype=dtype, rule=rule)
         self.before = before
-        self._measured: dict[str, dict[str, tuple[float, float]]] = {}
+        self._measured: dict[tuple[str, bool], dict[str, tuple[float, float]]] = {}
         self.recipe, self.rates = training.recipe, training.rates
+        has_arrays = self.recipe.optimizer != "sgd" or self.recipe.momentum > 0
+        self.arrays = ARRAYS[self.recipe.optimizer] if has_arrays else ()
         operations = training.first.operations
         self.shapes = {key: shape for operation in operations for key, shape in operation.parameters.items()}
         self.owners = {key: op for op in operations for key in (*op.parameters, *op.buffers)}
@@ -93,8 +96,8 @@ class Step:
     def in_float32(self) -> Step:
         """The same step, computed in float32."""
         before = self.before.in_float32 if self.before else None
-        settings: dict[str, Any] = {"dtype": "float32", "rule": self.rule, "choices": self.choices}
-        return Step(self.training, self.port, self.number, before=before, deciding=self, **settings)
+        settings: dict[str, Any] = {"dtype": "float32", "rule": self.rule, "choices": self.choices, "deciding": self}
+        return Step(self.training, self.port, self.number, before=before, **settings)
 
     def variants(self, name: str, dtype: str) -> Iterator[Step]:
         """Yield the step with each choice made the other way that rounding in ``dtype`` leaves open.
@@ -108,8 +111,6 @@ class Step:
         if self.before and not self.before.is_complete:
             for before in self.before.variants("state", dtype):
                 yield Step(self.training, self.port, self.number, before=before, **settings)
-
-    # The pass.
 
     @cached_property
     def given(self) -> PassInputs:
@@ -128,14 +129,17 @@ class Step:
         deciding = self.deciding.evaluation if self.deciding else None
         return PassEvaluation(first.operations, given, port, self.dtype.name, choices, deciding)
 
-    # The step.
-
     def expected(self, name: str, key: str) -> Array:
         """Return what a tensor should be after the step.
 
-        :param name: ``gradients``, ``state`` or the name of an array of the optimizer.
+        :param name: ``loss``, ``gradients``, ``state``, ``average`` or the name of an array of the optimizer.
+        :param key: of a parameter or buffer; empty for the loss.
         """
         with np.errstate(all="ignore"):
+            if name == LOSS:
+                return self.evaluation.expected(LOSS)
+            if name == "average":
+                return self._averaged(key)
             if name == "gradients":
                 return self.rule.gradient(self, key)
             if name == "step":
@@ -151,27 +155,18 @@ class Step:
 
         It is at least the median of all such tensors relative to their scales: a few numbers may round well by chance.
         """
-        measured = self._parameter_tolerances(name) if key in self.shapes else self._buffer_tolerances
-        own, scale = measured[key]
-        relative = [tolerance / scale for tolerance, scale in measured.values() if scale]
+        group = name, key in self.shapes
+        if group not in self._measured:
+            keys = [other for other in self.owners if (other in self.shapes) == group[1]] if key else [key]
+            self._measured[group] = {other: self._measure(name, other) for other in keys}
+        own, scale = self._measured[group][key]
+        relative = [tolerance / scale for tolerance, scale in self._measured[group].values() if scale]
         return max(own, scale * float(np.median(relative or [0.0]))) * EPS[dtype] / EPS["float32"]
 
-    def _parameter_tolerances(self, name: str) -> dict[str, tuple[float, float]]:
-        if name not in self._measured:
-            self._measured[name] = self._measure(name, self.shapes)
-        return self._measured[name]
-
-    @cached_property
-    def _buffer_tolerances(self) -> dict[str, tuple[float, float]]:
-        return self._measure("state", [key for key in self.owners if key not in self.shapes])
-
-    def _measure(self, name: str, keys: Iterable[str]) -> dict[str, tuple[float, float]]:
-        """Return the tolerance in float32 and the scale of tensors, by key."""
-        measured = {}
-        for key in keys:
-            expected, in_float32 = self.expected(name, key), self.in_float32.expected(name, key)
-            measured[key] = tolerance_of(expected, in_float32, "float32"), largest(expected)
-        return measured
+    def _measure(self, name: str, key: str) -> tuple[float, float]:
+        """Return the tolerance in float32 and the scale of a tensor."""
+        expected, in_float32 = self.expected(name, key), self.in_float32.expected(name, key)
+        return tolerance_of(expected, in_float32, "float32"), largest(expected)
 
     def after(self, name: str, key: str) -> Array:
         """Return a tensor after the step: the port's own, or the reference's where the port has none."""
@@ -183,14 +178,8 @@ class Step:
         array = self.port.get(f"steps/{self.number}/{name}/{key}")
         if array is None and name == "gradients" and self.number == 1:
             array = self.port.get(f"train/gradients/{key}")
-        owner = self.owners[key]
-        shape = self.shapes[key] if key in self.shapes else owner.buffers[key]
+        shape = self.shapes[key] if key in self.shapes else self.owners[key].buffers[key]
         return None if array is None or array.size != prod(shape) else array.reshape(shape)
-
-    @property
-    def arrays(self) -> tuple[str, ...]:
-        """The names of the arrays that the optimizer keeps of each parameter."""
-        return ARRAYS[self.recipe.optimizer] if self.recipe.optimizer != "sgd" or self.recipe.momentum else ()
 
     @cached_property
     def is_complete(self) -> bool:
@@ -208,7 +197,7 @@ class Step:
 
     @cached_property
     def gradients(self) -> Arrays:
-        """The gradients of the step, before decay and clipping."""
+        """The gradients, before decay and clipping."""
         return {key: self.after("gradients", key) for key in self.shapes}
 
     @cached_property
@@ -217,14 +206,21 @@ class Step:
         weights: dict[str, Array] = {}
         arrays: dict[str, dict[str, Array]] = {name: {} for name in self.arrays}
         clipped = self.rule.clip(self)
+        update = self._sgd if self.recipe.optimizer == "sgd" else self._adam
         for key, w in self.weights.items():
             before = [self.before.after(name, key) if self.before else None for name in self.arrays]
             rate, decay = (self.dtype.type(of(self, key)) for of in (self.rule.rate, self.rule.decay))
-            update = self._sgd if self.recipe.optimizer == "sgd" else self._adam
             weights[key], *after = update(w, clipped[key], before, rate, decay)
             for name, array in zip(self.arrays, after, strict=True):
                 arrays[name][key] = array
         return Updated(weights, arrays)
+
+    def _averaged(self, key: str) -> Array:
+        """Return the moving average of a parameter or buffer, from its value after the step."""
+        before = self.before.after("average", key) if self.before else self._cast(self.given.state[key])
+        rate = self.dtype.type(self.rule.average(self))
+        averaged: Array = before + rate * (self.after("state", key) - before)
+        return averaged
 
     def _sgd(self, w: Array, g: Array, before: list[Array | None], rate: Any, decay: Any) -> tuple[Array, ...]:
         momentum = self.dtype.type(self.recipe.momentum)
@@ -281,6 +277,11 @@ def decay(step: Step, key: str) -> float:
     return step.recipe.weight_decay if step.recipe.decays(len(step.shapes[key])) else 0.0
 
 
+def average(step: Step) -> float:
+    """Return the fraction of its distance to the weights by which the recipe's moving average moves."""
+    return 1 - min(step.recipe.ema, (1 + step.number) / (10 + step.number))
+
+
 @dataclass(frozen=True)
 class Rule:
     """How a step is computed, in exchangeable parts; the defaults are glassnet's own, which are torch's."""
@@ -292,6 +293,7 @@ class Rule:
     decay: Callable[[Step, str], float] = decay
     sgd: Callable[..., tuple[Array, Array | None]] = sgd_step
     adam: Callable[..., tuple[Array, Array, Array]] = adam_step
+    average: Callable[[Step], float] = average
 
 
 RULE = Rule()

@@ -295,6 +295,17 @@ def test_find_update_cause_knows_the_masks_of_step_1(gives_gradients):
     assert cause_of(judged(plan, dump)) == "dropout mask"
 
 
+def test_find_update_cause_names_an_average_without_slow_start():
+    plan = training(SGD.replace(ema=0.9))
+    port = Port(plan)
+    dump = port.train(Optimizer(port))
+    average = plan.first.given.state["fc.bias"]
+    for step in (1, 2, 3):
+        average = 0.9 * average + 0.1 * dump[f"steps/{step}/state/fc.bias"]
+        dump[f"steps/{step}/average/fc.bias"] = average
+    assert cause_of(judged(plan, dump)) == "average decay"
+
+
 def test_find_update_cause_is_unknown_where_no_rule_fits():
     plan = training(SGD)
     port = Port(plan)

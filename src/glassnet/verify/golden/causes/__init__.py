@@ -198,5 +198,6 @@ KEYS: dict[str, str] = {
     "clipping by parameter": "the port clips the gradient of each parameter by itself; the reference that of all",
     "clipping by value": "the port clips each number of the gradient; the reference scales the gradient as a whole",
     "clipping without eps": "the port scales by limit/norm; the reference, as torch, by limit/(norm + 1e-6)",
+    "average decay": "the port's averages have the recipe's decay at once; here it is lower at first, (1 + k)/(10 + k)",
     UNKNOWN: "none of the causes that the checker tries explains these numbers",
 }

@@ -38,7 +38,7 @@ def find_update_cause(fault: StepJudgement, judgements: Sequence[StepJudgement])
             count = 1 + sum(_agrees(judgement, steps) for judgement in others)
             if count > most:
                 found, most = key, count
-    if found == UNKNOWN and fault.name in ("gradients", "state") and fault.of_pass is not None:
+    if found == UNKNOWN and fault.of_pass is not None:
         passes = [judgement.of_pass for judgement in judged if judgement.stage == fault.stage]
         return find_cause(fault.of_pass, [judgement for judgement in passes if judgement is not None])
     return Cause(found, Operation(fault.row.operation, fault.row.kind, (), ()))

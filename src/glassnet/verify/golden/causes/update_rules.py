@@ -271,10 +271,8 @@ def _rules() -> Iterator[tuple[str, Rule]]:
     yield "no bias correction", _adam(lambda m, v, first, second, eps: m / (np.sqrt(v / second) + eps))
     yield "no bias correction", _adam(lambda m, v, first, second, eps: m / first / (np.sqrt(v) + eps))
     yield "eps inside", _adam(lambda m, v, first, second, eps: m / first / np.sqrt(v / second + eps))
-    yield (
-        "eps before bias correction",
-        _adam(lambda m, v, first, second, eps: m / first * np.sqrt(second) / (np.sqrt(v) + eps)),
-    )
+    hat = _adam(lambda m, v, first, second, eps: m / first * np.sqrt(second) / (np.sqrt(v) + eps))
+    yield "eps before bias correction", hat
     for eps in (1e-7, 1e-6, 1e-5, 1e-3, 1e-10, 1e-12, 0.0):
         yield "Adam's eps", _eps(eps)
 
@@ -290,6 +288,7 @@ def _rules() -> Iterator[tuple[str, Rule]]:
     yield "clipping by value", replace(RULE, clip=_clip_values)
     yield "clipping without eps", replace(RULE, clip=_clip_without_eps)
 
+    yield "average decay", replace(RULE, average=lambda step: 1 - step.recipe.ema)
     yield "accumulated gradients", replace(RULE, gradient=_accumulated)
     yield "accumulated gradients", replace(RULE, clip=_sum_of_all)
     yield "summed loss", replace(RULE, gradient=_summed)
