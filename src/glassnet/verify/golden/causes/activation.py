@@ -22,7 +22,6 @@ from glassnet.verify.golden.reference import Computed, Gradients, Site
 Array = NDArray[Any]
 
 USUAL_SLOPES = (0.01, 0.1, 0.2, 0.3)
-NEAR_USUAL = 1e-3  # a slope that differs by less from a usual one is that
 
 
 def _times(x: Array, factor: Array | float) -> Computed:
@@ -46,9 +45,7 @@ def _find_slope(site: Site) -> Callable[[Site], Computed]:
     negative = np.minimum(site.x, 0)
     if site.port is None or not negative.any():
         raise InapplicableError
-    slope = float((negative * site.port).sum() / (negative**2).sum())
-    usual = min(USUAL_SLOPES, key=lambda usual: abs(usual - slope))
-    return partial(_sloped, slope=usual if abs(usual - slope) < NEAR_USUAL * usual else slope)
+    return partial(_sloped, slope=float((negative * site.port).sum() / (negative**2).sum()))
 
 
 def _relu6(site: Site) -> Computed:
@@ -110,6 +107,7 @@ def _find_mask(site: Site, training: bool) -> Callable[[Site], Computed]:
 RELU, DROPOUT = ("ReLU",), ("Dropout",)
 ALTERNATIVES: tuple[AnyAlternative, ...] = (
     Alternative("missing ReLU", RELU, "forward", _missing),
+    *(Alternative("leaky ReLU", RELU, "forward", partial(_sloped, slope=slope)) for slope in USUAL_SLOPES),
     TensorAlternative("leaky ReLU", RELU, "forward", solved(_find_slope)),
     Alternative("ReLU6", RELU, "forward", _relu6),
     Alternative("missing ReLU mask", RELU, "backward", only_backward(_missing)),

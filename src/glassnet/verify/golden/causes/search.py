@@ -11,6 +11,9 @@ from glassnet.verify.golden.causes.alternative import Alternative, AnyAlternativ
 from glassnet.verify.golden.judging import Judgement
 from glassnet.verify.golden.operations import Operation
 
+OTHERS = 6  # other failing tensors that a cause is tried on
+NEAREST = 12  # operations of a kind that are tried, where the port has few tensors
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -23,24 +26,26 @@ class Cause:
 def find_cause(fault: Judgement, judgements: Sequence[Judgement]) -> Cause:
     """Return the cause that explains a fault, and of several the one that explains most other faults of its operation.
 
-    Of equals, the first alternative is named, at the nearest operation. Where no operation explains a fault alone, all
-    operations of a kind between the port's tensors may: the first of them in the order of the pass is named.
+    Of equals, the first alternative is named, at the nearest operation. Where all operations of a kind between the
+    port's tensors have a fault, the first of them in the order of the pass is named.
 
     :param judgements: all of the pass.
     """
     candidates = [alternative for alternative in ALTERNATIVES if alternative.direction == fault.direction]
     failing = [judgement for judgement in judgements if judgement is not fault and not judgement.row.passed]
+    if repeated := _repeated(candidates, fault):
+        return repeated
     best, most = Cause(UNKNOWN, fault.sources[0]), 0
     for alternative in candidates:
-        for operation in _fitting(alternative, fault):
+        for operation in _fitting(alternative, fault)[:NEAREST]:
             if _explains(alternative, operation, fault):
-                others = [other for other in failing if operation in other.sources]
+                others = [other for other in failing if operation in other.sources][:OTHERS]
                 count = 1 + sum(_explains(alternative, operation, other) for other in others)
                 if count > most:
                     best, most = Cause(alternative.key, operation), count
                 if count > len(others):  # it explains all
                     return best
-    return best if most else _repeated(candidates, fault) or best
+    return best
 
 
 def _repeated(candidates: Sequence[AnyAlternative], fault: Judgement) -> Cause | None:
