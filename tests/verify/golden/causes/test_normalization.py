@@ -203,6 +203,23 @@ def test_batch_statistics_in_evaluation_mode_are_found(dtype):
     assert Port(SPEC, dtype, training=False).diagnose({BN: untracked}) == (BN, "training mode")
 
 
+SPARSE = tuple(f"{group}/layer1.0.{name}" for group in ("outputs", "gradients") for name in ("conv", "bn", "relu"))
+
+
+def test_fault_of_one_layer_is_found_where_the_dump_lacks_tensors():
+    port = Port(SPEC, dropped=SPARSE)
+    assert port.diagnose({BN: FORWARD["eps value"][0]}) == (BN, "eps value")
+    assert port.diagnose({BN: by_hand(parameter_gradients=PARAMETERS["averaged dgamma"])}) == (BN, "averaged dgamma")
+
+
+def test_fault_of_all_layers_is_found_at_the_first_where_the_dump_lacks_tensors():
+    everywhere = {"layer1.0.relu1": lambda call, x: functional.leaky_relu(x, 0.1)}
+    port = Port(SPEC, dropped=(*SPARSE, "outputs/relu", "outputs/bn1", "outputs/conv1", "buffers"))
+    assert port.diagnose({**everywhere, "relu": everywhere["layer1.0.relu1"]}) == ("relu", "leaky ReLU")
+    constant = by_hand(input_gradient=INPUT["missing mean terms"])
+    assert port.diagnose({BN: constant, "layer1.0.bn2": constant})[1] == "missing mean terms"
+
+
 # Healthy variants.
 
 

@@ -49,14 +49,19 @@ def find_cause(fault: Judgement, judgements: Sequence[Judgement]) -> Cause:
 
 
 def _repeated(candidates: Sequence[AnyAlternative], fault: Judgement) -> Cause | None:
-    """Return the cause that explains a fault if several operations have it."""
+    """Return the cause that explains a fault if several operations have it, and not without any of them."""
     for alternative in candidates:
         operations = _fitting(alternative, fault)
         if not isinstance(alternative, Alternative) or not alternative.kinds or len(operations) < 2:
             continue
         functions = {operation.name: alternative.compute for operation in operations}
-        if _agrees(partial(fault.agrees_with, functions)):
-            return Cause(alternative.key, operations[-1])
+        if not _agrees(partial(fault.agrees_with, functions)):
+            continue
+        for operation in operations[::-1]:
+            fewer = {name: function for name, function in functions.items() if name != operation.name}
+            functions = fewer if _agrees(partial(fault.agrees_with, fewer)) else functions
+        if len(functions) > 1:
+            return Cause(alternative.key, next(op for op in operations[::-1] if op.name in functions))
     return None
 
 
