@@ -101,6 +101,8 @@ class Bundle:
         if of != "train" and step > self.steps:
             raise ConfigError(f"step must be at most {self.steps}, the steps of {self.folder}. Got {step}.")
         images, labels = self.tensor("inputs/images"), self.tensor("inputs/labels")
+        if not (labels.min() >= 0 and labels.max() < self.spec.classes):
+            raise DataError(f"The labels of {self.folder} must be from 0 to {self.spec.classes - 1}. Got {labels}.")
         state = self.tensors("inputs/state" if step < 2 else f"steps/{step - 1}/state")
         if step == 0:
             return PassInputs(images, labels, state, training=False, normalization=self.normalization)

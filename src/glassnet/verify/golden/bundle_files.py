@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -78,7 +79,7 @@ class TensorWriter:
         header: dict[str, Any] = {}
         end = 0
         for name, (shape, dtype) in sorted(shapes.items(), key=lambda item: -item[1][1].itemsize):
-            start, end = end, end + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+            start, end = end, end + prod(shape) * dtype.itemsize
             kind = _SAFETENSORS_DTYPES[f"{dtype.kind}{dtype.itemsize}"]
             header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
             self._offsets[name] = start
@@ -148,9 +149,7 @@ def load_tensor(folder: Path, name: str, entry: Mapping[str, Any]) -> Array:
         is_inside = False
     if not is_inside:
         raise DataError(f"The file of {name} must be in {folder}. Got {entry['file']!r}.")
-    size = int(np.dtype(entry["dtype"]).itemsize)
-    for length in entry["shape"]:
-        size *= length
+    size = prod(entry["shape"]) * np.dtype(entry["dtype"]).itemsize
     if not size <= path.stat().st_size <= size + _MAX_HEADER_BYTES:
         raise DataError(f"{path} must have about {size} bytes, as its shape says. Got {path.stat().st_size}.")
     content = path.read_bytes()
@@ -160,14 +159,21 @@ def load_tensor(folder: Path, name: str, entry: Mapping[str, Any]) -> Array:
 
 
 def _parse(path: Path, content: bytes, entry: Mapping[str, Any]) -> Array:
+    stream = io.BytesIO(content)
     try:
-        array: Array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+        version = np.lib.format.read_magic(stream)
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
     except Exception as error:  # a header is parsed as Python, and fails in as many ways
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{path} must be a whole .npy file of numbers. Got: {reason}.") from None
-    if list(array.shape) != entry["shape"] or array.dtype.str != entry["dtype"]:
-        expected = f"{entry['dtype']} of shape {tuple(entry['shape'])}"
-        raise DataError(f"{path} must hold {expected}. Got {array.dtype.str} of shape {array.shape}.")
+        raise DataError(f"{path} must be a .npy file of numbers. Got: {reason}.") from None
+    if (version, fortran_order, list(shape), dtype.str) != ((1, 0), False, entry["shape"], entry["dtype"]):
+        expected = f"{entry['dtype']} of shape {tuple(entry['shape'])} in C order"
+        order = "Fortran" if fortran_order else "C"
+        raise DataError(f"{path} must hold {expected}. Got {dtype.str} of shape {shape} in {order} order.")
+    data = content[stream.tell() :]
+    if len(data) != prod(shape) * dtype.itemsize:
+        raise DataError(f"{path} must hold {prod(shape)} numbers. Got {len(data)} bytes.")
+    array: Array = np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
     if entry.get("finite", True) and not np.isfinite(array).all():
         raise DataError(f"{path} must hold finite numbers. Got {array[~np.isfinite(array)].flat[0]}.")
-    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))).reshape(array.shape)
+    return array

@@ -8,10 +8,14 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from glassnet import nn
 from glassnet.architecture import ResNetSpec
-from glassnet.errors import ConfigError, DataError
+from glassnet.errors import ConfigError, DataError, choice_error
 from glassnet.recipe import Recipe
+from glassnet.verify.golden.cases import GoldenCase
+from glassnet.verify.golden.listing import listed_tensors
 from glassnet.verify.golden.operations import ADDED, IMAGES, Operation, operations
 
 KIND = "glassnet golden bundle"
@@ -34,7 +38,10 @@ class Manifest:
         self._check_scalars()
         self.spec, self.recipe = self._settings(ResNetSpec, "spec"), self._settings(Recipe, "recipe")
         self.operations = self._operations()
+        self._operation_names = [None, *(operation.name for operation in self.operations)]
         self.entries = self._entries()
+        if self.spec is not None:
+            self._check_listing(self.spec)
 
     def _read(self) -> dict[str, Any]:
         if not self.path.is_file():
@@ -69,7 +76,7 @@ class Manifest:
             return
         parts = given if isinstance(given, dict) else {}
         is_valid = _are_numbers([parts.get("scale")]) and _are_numbers(parts.get("mean"), parts.get("std"))
-        if not (is_valid and parts["scale"] > 0 and min(parts["std"]) > 0 and len(parts["mean"]) == len(parts["std"])):
+        if not (is_valid and min([parts["scale"], *parts["std"]]) > 0 and len(parts["mean"]) == len(parts["std"]) > 0):
             allowed = "an object with a scale above 0, and mean and std above 0 of each channel"
             raise self.error("normalization", allowed, given)
 
@@ -83,6 +90,8 @@ class Manifest:
     def _operations(self) -> tuple[Operation, ...]:
         listed = self.content.get("operations")
         if self.spec is not None:
+            if not isinstance(listed, list) or len(listed) < sum(self.spec.blocks):  # never lists billions of blocks
+                raise self.error("operations", f"those of its spec, with {sum(self.spec.blocks)} blocks", listed)
             expected = operations(self.spec)
             if listed != json.loads(json.dumps([asdict(operation) for operation in expected])):
                 raise self.error("operations", f"those of its spec, {len(expected)} of them", listed)
@@ -125,14 +134,32 @@ class Manifest:
             entries[name] = entry
         return entries
 
+    def _check_listing(self, spec: ResNetSpec) -> None:
+        """Check that the tensors of a network are those of its spec, recipe, batch and steps."""
+        content = self.content
+        if self.recipe is None or len(content["normalization"]["mean"]) != spec.in_channels:
+            raise self.error("recipe and normalization", "those of the network", self.recipe)
+        case = GoldenCase(spec, content["dtype"], content["batch_size"], content["steps"], self.recipe)
+        expected = {tensor.name: tensor for tensor in listed_tensors(case)}
+        for name in self.entries:
+            if name not in expected:
+                raise choice_error(f"A tensor in {self.path}", expected, name, DataError)
+        for name, tensor in expected.items():
+            if name not in self.entries:
+                raise self.error("tensors", f"all of the network, with {name}", f"{len(self.entries)} of them")
+            entry = self.entries[name]
+            stated = tuple(entry["shape"]), np.dtype(entry["dtype"]), entry["operation"], entry["direction"]
+            required = tensor.shape, tensor.dtype, tensor.operation, tensor.direction
+            if stated != required:
+                raise self.error(name, " ".join(map(str, required)), " ".join(map(str, stated)))
+
     def _check_entry(self, name: str, entry: Mapping[str, Any]) -> None:
-        names = {None, *(operation.name for operation in self.operations)}
         tolerance = entry.get("tolerance")
         rules = {
             "file": (_is_inside(entry.get("file")), "a .npy file in the folder"),
             "shape": (_is_shape(entry.get("shape")), "a list of integers of at least 0"),
             "dtype": (entry.get("dtype") in DTYPES, f"one of {', '.join(DTYPES)}"),
-            "operation": (isinstance(entry.get("operation"), str | None) and entry.get("operation") in names, "listed"),
+            "operation": (entry.get("operation") in self._operation_names, "the name of an operation, or null"),
             "direction": (entry.get("direction") in DIRECTIONS, f"one of {', '.join(DIRECTIONS)}"),
             "scale": (_are_numbers([entry.get("scale")]), "a number"),
             "tolerance": (

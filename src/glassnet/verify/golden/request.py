@@ -65,16 +65,13 @@ def with_golden_size(spec: ResNetSpec) -> ResNetSpec:
     """Return the spec with small images of even height and odd width, if the network takes any size.
 
     The height stays even and the width odd at each halving, so windows of stride 2 end at the border and before it;
-    the last feature maps are 4×3, or 2×2 behind a 7×7 stem.
+    the last feature maps are 4×3, 4×2 behind a 2×2 pool, or 2×2 behind a 7×7 stem.
     """
     if spec.head == "flatten":
         return spec
-    rounds_down = spec.stem == "3x3" and spec.pool in ("max", "avg")
     halvings = len(spec.blocks) - 1 + (spec.stem == "7x7") + (spec.pool != "none")
-    if spec.stem == "7x7":
-        height, width = 2 * 2**halvings, 2**halvings + 1
-    else:
-        height, width = 4 * 2**halvings, 2 * 2**halvings + 1 + 2 * rounds_down
+    last = 2 if spec.stem == "7x7" else 4
+    height, width = last * 2**halvings, last // 2 * 2**halvings + 1
     own_height, own_width = spec.size
     size = min(height, max(own_height // 2 * 2, 1)), min(width, (own_width - 1) // 2 * 2 + 1)
     return spec.replace(image_size=size)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from glassnet.recipe import Recipe
 from glassnet.training.schedule import learning_rates
 from glassnet.verify.golden.bundle import Bundle
 from glassnet.verify.golden.bundle_files import finish_folder, needed_bytes, prepare_folder, write_tensors
+from glassnet.verify.golden.cases import GoldenCase
 from glassnet.verify.golden.conventions import CONVENTIONS
 from glassnet.verify.golden.listing import GoldenTensor, listed_tensors
 from glassnet.verify.golden.manifest import FORMAT, KIND
@@ -28,7 +30,7 @@ from glassnet.verify.golden.margins import TARGET, Margin, redraw_until_far
 from glassnet.verify.golden.operations import operations
 from glassnet.verify.golden.recording import CaseRun, inputs_of
 from glassnet.verify.golden.request import requested_case
-from glassnet.verify.golden.rounding import EPS, FACTOR, ULPS, direct_tolerances, largest
+from glassnet.verify.golden.rounding import EPS, FACTOR, ULPS, direct_tolerances
 
 Array = NDArray[Any]
 
@@ -75,6 +77,12 @@ def write(
     needed = needed_bytes([tensor.size for tensor in tensors])
     prepare_folder(path, needed)
     current_progress().log(f"{path} needs about {format_bytes(needed)} on the disk")
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is an error below
+        _write(path, case, tensors)
+    return Bundle.read(path)
+
+
+def _write(path: Path, case: GoldenCase, tensors: list[GoldenTensor]) -> None:
     case, margin = redraw_until_far(case)
     inputs = inputs_of(case)
     entries: dict[str, dict[str, Any]] = {}
@@ -83,7 +91,6 @@ def write(
     files, together = write_tensors(path, shapes, _computed(*runs, tensors, entries))
     listed = [{"name": name, **files[name], **entry} for name, entry in entries.items()]
     finish_folder(path, _header(runs[0], margin) | {"safetensors": together, "tensors": listed})
-    return Bundle.read(path)
 
 
 def _computed(
@@ -94,11 +101,12 @@ def _computed(
     for tensor in tensors:
         exact, rounded = in_float64.tensor(tensor.name), in_float32.tensor(tensor.name)
         array = np.asarray(exact if case.dtype == "float64" else rounded)
-        if not (np.isfinite(array).all() and np.isfinite(rounded).all()):
-            raise DivergedError(
-                f"Numbers of the golden reference must be finite. Got {largest(array)} in {tensor.name}. "
-                "Lower lr or steps."
-            )
+        for dtype, numbers in (("float64", exact), ("float32", rounded)):
+            if not (is_finite := np.isfinite(numbers)).all():
+                raise DivergedError(
+                    f"Numbers of a golden reference must be finite in float64 and in float32. Got "
+                    f"{np.asarray(numbers)[~is_finite].flat[0]} in {tensor.name} in {dtype}. Lower lr or steps."
+                )
         entries[tensor.name] = {
             "shape": list(tensor.shape),
             "dtype": tensor.dtype.newbyteorder("<").str,
