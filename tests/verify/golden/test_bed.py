@@ -95,12 +95,14 @@ def case_named(cases: Any, name: str) -> Any:
     return case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_check_names_operation_and_cause(bed: Any, bundles: Any, name: str) -> None:
     outcome = bed.check(case_named(bed.planted(bundles), name), bundles)
     assert outcome.is_right, str(outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEALTHY)
 def test_check_passes_healthy_ports(bed: Any, bundles: Any, name: str) -> None:
     outcome = bed.check(case_named(bed.healthy(bundles), name), bundles)
