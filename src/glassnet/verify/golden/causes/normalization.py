@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,9 @@ def _has_divisor(judgement: Judgement, operation: Operation, key: str) -> bool:
         divisors.append(("eps value", (0.0, eps)))
     functions = [partial(_divided, divisor=divisor) for _, divisor in divisors]
     distances = [_distance(judgement, operation, function) for function in functions]
-    nearest = next(i for i, distance in enumerate(distances) if distance <= AS_NEAR * min(distances))
+    if not (finite := [distance for distance in distances if isfinite(distance)]):
+        raise InapplicableError  # the port's numbers are not
+    nearest = next(i for i, distance in enumerate(distances) if distance <= AS_NEAR * min(finite))
     return divisors[nearest][0] == key and judgement.agrees_with({operation.name: functions[nearest]})
 
 
