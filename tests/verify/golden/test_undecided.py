@@ -47,8 +47,9 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("spec", [APART, OVERLAPPING], ids=["apart", "overlapping"])
+@pytest.mark.parametrize(
+    ("spec", "dtype"), [(APART, "float32"), (OVERLAPPING, "float64")], ids=["apart", "overlapping"]
+)
 @pytest.mark.parametrize("rule", RULES)
 def test_other_tie_rules_are_right(rule, spec, dtype):
     assert Port(spec, dtype).diagnose({"pool": tied(RULES[rule])}) is None
@@ -119,9 +120,8 @@ def test_rows_that_follow_from_an_undecided_choice_are_not_judged(dtype):
     assert "train/gradients/fc.weight" not in reasons
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_larger_fault_is_found_beyond_an_undecided_choice(dtype):
-    port = Port(APART, dtype, changes=zeros_before("layer1.0.conv1"), dropped=NO_GRADIENTS)
+def test_larger_fault_is_found_beyond_an_undecided_choice():
+    port = Port(APART, "float32", changes=zeros_before("layer1.0.conv1"), dropped=NO_GRADIENTS)
     wrong = with_gradient(FUNCTIONS["ReLU"], lambda call, dy, x: 30 * dy)
     assert port.diagnose({RELU: wrong})[0] != "fc"
 

@@ -5,10 +5,9 @@ import torch
 from torch.nn import functional
 
 import glassnet as gn
-from tests.verify.golden.causes.torch_port import FUNCTIONS, Port, with_gradient
+from tests.verify.golden.causes.torch_port import FUNCTIONS, Port, with_dtypes, with_gradient
 
 SPEC = gn.spec("resnet20", blocks=1, width=4, image_size=8, dropout=0.3)
-DTYPES = ("float64", "float32")
 RELU, DROPOUT = "layer1.0.relu1", "dropout"
 
 FORWARD = {
@@ -18,8 +17,7 @@ FORWARD = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("key", FORWARD)
+@pytest.mark.parametrize(("key", "dtype"), with_dtypes(FORWARD))
 def test_fault_of_a_relu_is_found_with_its_cause(key, dtype):
     assert Port(SPEC, dtype).diagnose({RELU: FORWARD[key]}) == (RELU, key.rstrip())
 
@@ -40,8 +38,7 @@ BACKWARD = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [RELU, "layer2.0.relu"])
+@pytest.mark.parametrize(("name", "dtype"), with_dtypes([RELU, "layer2.0.relu"]))
 @pytest.mark.parametrize("key", BACKWARD)
 def test_fault_of_a_relus_gradient_is_found_with_its_cause(key, name, dtype):
     wrong = with_gradient(FUNCTIONS["ReLU"], BACKWARD[key])
@@ -56,8 +53,7 @@ IN_TRAINING = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("key", IN_TRAINING)
+@pytest.mark.parametrize(("key", "dtype"), with_dtypes(IN_TRAINING))
 def test_fault_of_dropout_is_found_with_its_cause(key, dtype):
     assert Port(SPEC, dtype).diagnose({DROPOUT: IN_TRAINING[key]}) == (DROPOUT, key)
 
@@ -68,8 +64,7 @@ IN_EVALUATION = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("key", IN_EVALUATION)
+@pytest.mark.parametrize(("key", "dtype"), with_dtypes(IN_EVALUATION))
 def test_fault_of_dropout_in_evaluation_mode_is_found_with_its_cause(key, dtype):
     port = Port(SPEC, dtype, training=False)
     assert port.diagnose({DROPOUT: IN_EVALUATION[key]}) == (DROPOUT, key)
@@ -82,8 +77,7 @@ GRADIENTS = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("key", GRADIENTS)
+@pytest.mark.parametrize(("key", "dtype"), with_dtypes(GRADIENTS))
 def test_fault_of_dropouts_gradient_is_found_with_its_cause(key, dtype):
     wrong = with_gradient(FUNCTIONS["Dropout"], GRADIENTS[key])
     assert Port(SPEC, dtype).diagnose({DROPOUT: wrong}) == (DROPOUT, key)

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional
 
 import glassnet as gn
-from tests.verify.golden.causes.torch_port import Port, batch_norm
+from tests.verify.golden.causes.torch_port import Port, batch_norm, with_dtypes
 
 SPEC = gn.spec("tiny-bn")
 BN = "layer1.0.bn1"
@@ -123,9 +125,8 @@ FORWARD = {
 
 def cases(table):
     return [
-        pytest.param(name.rstrip(), function, dtype, id=f"{name}-{dtype}")
-        for name, (function, dtypes) in table.items()
-        for dtype in (("float64", "float32") if dtypes == "both" else (dtypes,))
+        pytest.param(name.rstrip(), function, dtype if dtypes == "both" else dtypes, id=name)
+        for name, (function, dtypes), dtype in with_dtypes(table.items())
     ]
 
 
@@ -198,9 +199,8 @@ def test_backward_fault_is_found_with_its_cause(key, function, dtype):
     assert Port(SPEC, dtype).diagnose({BN: function}) == (BN, key)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_batch_statistics_in_evaluation_mode_are_found(dtype):
-    assert Port(SPEC, dtype, training=False).diagnose({BN: untracked}) == (BN, "training mode")
+def test_batch_statistics_in_evaluation_mode_are_found():
+    assert Port(SPEC, "float32", training=False).diagnose({BN: untracked}) == (BN, "training mode")
 
 
 SPARSE = tuple(f"{group}/layer1.0.{name}" for group in ("outputs", "gradients") for name in ("conv", "bn", "relu"))
@@ -243,3 +243,29 @@ def one_pass(call, x):
 @pytest.mark.parametrize("function", [batch_norm, fused, one_pass, by_hand()])
 def test_other_ways_to_compute_the_same_are_right(function, training, dtype):
     assert Port(SPEC, dtype, training=training).diagnose({"BatchNorm2d": function}) is None
+
+
+# Any network, any layer.
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    spec=st.builds(
+        lambda width, size, shortcut, preactivation: gn.spec(
+            "resnet20", blocks=1, width=width, image_size=size, shortcut=shortcut, preactivation=preactivation
+        ),
+        st.integers(1, 5),
+        st.tuples(st.integers(8, 11), st.integers(8, 11)),
+        st.sampled_from(["zero-pad", "projection"]),
+        st.booleans(),
+    ),
+    name=st.sampled_from(sorted({**FORWARD, **BACKWARD})),
+    data=st.data(),
+    dtype=st.sampled_from(["float64", "float32"]),
+    batch_size=st.integers(2, 5),
+)
+def test_fault_is_never_found_with_a_wrong_cause(spec, name, data, dtype, batch_size):
+    port = Port(spec, dtype, batch_size=batch_size)
+    layer = data.draw(st.sampled_from([op.name for op in port.operations if op.kind == "BatchNorm2d"]))
+    found = port.diagnose({layer: {**FORWARD, **BACKWARD}[name][0]})
+    assert found in (None, (layer, name.rstrip()), (layer, "unknown"))

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 import glassnet as gn
-from tests.verify.golden.causes.torch_port import FUNCTIONS, Port, with_gradient
+from tests.verify.golden.causes.torch_port import FUNCTIONS, Port, with_dtypes, with_gradient
 
 OVERLAPPING = {
     pool: gn.spec("resnet18", blocks=[1], width=4, image_size=(18, 20), classes=5, pool=pool) for pool in ("max", "avg")
@@ -56,12 +56,10 @@ def spec_of(network):
     return (OVERLAPPING if places == "overlapping" else APART)[pool]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", FORWARD, ids="-".join)
-def test_fault_of_pooling_is_found_with_its_cause(case, dtype):
-    key, network = case
+@pytest.mark.parametrize(("key", "network", "dtype"), with_dtypes(FORWARD))
+def test_fault_of_pooling_is_found_with_its_cause(key, network, dtype):
     cut = {"fc": lambda call, x: FUNCTIONS["Linear"](call, x[:, : call.in_features])} if key == "ceil mode" else {}
-    assert Port(spec_of(network), dtype).diagnose({"pool": FORWARD[case], **cut}) == ("pool", key.rstrip())
+    assert Port(spec_of(network), dtype).diagnose({"pool": FORWARD[key, network], **cut}) == ("pool", key.rstrip())
 
 
 def test_maximum_padded_with_zeros_is_found_where_inputs_are_negative():
@@ -142,13 +140,11 @@ BACKWARD = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", BACKWARD, ids="-".join)
-def test_fault_of_poolings_gradient_is_found_with_its_cause(case, dtype):
-    key, network = case
+@pytest.mark.parametrize(("key", "network", "dtype"), with_dtypes(BACKWARD))
+def test_fault_of_poolings_gradient_is_found_with_its_cause(key, network, dtype):
     spec = spec_of(network)
     kind = "MaxPool2d" if spec.pool == "max" else "AvgPool2d"
-    wrong = with_gradient(FUNCTIONS[kind], by_window(BACKWARD[case]))
+    wrong = with_gradient(FUNCTIONS[kind], by_window(BACKWARD[key, network]))
     assert Port(spec, dtype).diagnose({"pool": wrong}) == ("pool", key)
 
 

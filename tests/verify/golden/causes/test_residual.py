@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 import glassnet as gn
-from tests.verify.golden.causes.torch_port import FUNCTIONS, Port, with_gradient
+from tests.verify.golden.causes.torch_port import FUNCTIONS, Port, with_dtypes, with_gradient
 
 SPECS = {
     "basic": gn.spec("resnet20", blocks=1, width=4, image_size=8),
@@ -13,7 +13,6 @@ SPECS = {
     "pre-activation": gn.spec("resnet20", blocks=1, width=4, image_size=8, preactivation=True, shortcut="projection"),
     "bottleneck": gn.spec("resnet50", blocks=1, width=4, image_size=32, classes=5),
 }
-DTYPES = ("float64", "float32")
 
 
 def total(change):
@@ -29,8 +28,7 @@ SUMS = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("network", SPECS)
+@pytest.mark.parametrize(("network", "dtype"), with_dtypes(SPECS))
 @pytest.mark.parametrize("key", SUMS)
 def test_fault_of_a_sum_is_found_with_its_cause(key, network, dtype):
     spec = SPECS[network]
@@ -45,8 +43,7 @@ def test_early_relu_is_found_where_the_dump_has_no_sums(network):
     assert port.diagnose(replaced) == ("layer2.0.sum", "ReLU before addition")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("network", SPECS)
+@pytest.mark.parametrize(("network", "dtype"), with_dtypes(SPECS))
 def test_missing_relu_after_a_sum_is_found(network, dtype):
     spec = SPECS[network]
     name = "layer2.0.relu2" if spec.preactivation else "layer2.0.relu"
@@ -65,21 +62,18 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", LOST, ids="-".join)
-def test_lost_gradient_of_a_path_is_found_where_the_path_begins(case, dtype):
-    network, name, kind = case
+@pytest.mark.parametrize(("network", "name", "kind", "dtype"), with_dtypes(LOST))
+def test_lost_gradient_of_a_path_is_found_where_the_path_begins(network, name, kind, dtype):
 
     def forget(call, x):
         y = x.detach().requires_grad_() if not call.operation.parameters else x.detach()
         return FUNCTIONS[kind](call, y)
 
-    assert Port(SPECS[network], dtype).diagnose({name: forget}) == (name, LOST[case])
+    assert Port(SPECS[network], dtype).diagnose({name: forget}) == (name, LOST[network, name, kind])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("lost", "key"), [(0, "missing shortcut gradient"), (1, "missing body gradient")])
-@pytest.mark.parametrize("network", ["projection", "bottleneck"])
+@pytest.mark.parametrize(("network", "dtype"), with_dtypes(["projection", "bottleneck"]))
 def test_gradient_that_a_sum_loses_is_found_there(network, lost, key, dtype):
     def backward(call, dy, *inputs):
         return tuple(dy * 0 if index == lost else dy for index in range(2))
@@ -115,8 +109,7 @@ OPTION_A = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("key", OPTION_A)
+@pytest.mark.parametrize(("key", "dtype"), with_dtypes(OPTION_A))
 def test_fault_of_option_a_is_found_with_its_cause(key, dtype):
     port = Port(SPECS["basic"], dtype)
     assert port.diagnose({"layer2.0.shortcut": OPTION_A[key]}) == ("layer2.0.shortcut", key.rstrip())
@@ -137,16 +130,17 @@ def test_fault_of_option_as_gradient_is_found_with_its_cause(key):
 # Other tensors.
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("network", "name", "source"),
-    [
-        ("pre-activation", "layer1.0.shortcut", "layer1.0.relu1"),
-        ("pre-activation", "layer2.0.downsample.0", "layer2.0.relu1"),
-        ("basic", "layer1.0.shortcut", "bn1"),
-        ("basic", "layer1.0.conv2", "layer1.0.bn1"),
-        ("projection", "layer2.0.downsample.1", "layer2.0.bn2"),
-    ],
+    ("network", "name", "source", "dtype"),
+    with_dtypes(
+        [
+            ("pre-activation", "layer1.0.shortcut", "layer1.0.relu1"),
+            ("pre-activation", "layer2.0.downsample.0", "layer2.0.relu1"),
+            ("basic", "layer1.0.shortcut", "bn1"),
+            ("basic", "layer1.0.conv2", "layer1.0.bn1"),
+            ("projection", "layer2.0.downsample.1", "layer2.0.bn2"),
+        ]
+    ),
 )
 def test_operation_on_another_tensor_is_found(network, name, source, dtype):
     seen = {}

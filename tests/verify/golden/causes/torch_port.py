@@ -1,5 +1,6 @@
 """A port to be judged: a network in torch's functions, operation by operation, in which a test replaces some."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -33,6 +34,12 @@ class Call:
 
 
 Function = Callable[..., torch.Tensor]
+
+
+def with_dtypes(cases):
+    """Return the cases with float64 and float32 in turn: each alone, where it is no tuple, and its dtype."""
+    pairs = zip(cases, itertools.cycle(("float64", "float32")))
+    return [(*(case if isinstance(case, tuple) else (case,)), dtype) for case, dtype in pairs]
 
 
 def batch_norm(call, x):
