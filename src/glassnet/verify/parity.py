@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.architecture import ResNetSpec
+from glassnet.compute import Compute
 from glassnet.engines import build
 from glassnet.errors import ConfigError, GlassnetError
 from glassnet.initialization import initial_state_dict
@@ -72,12 +73,15 @@ def check_parity(
     """
     chosen, recipe = model_and_recipe(model, recipe, fields)
     chosen = with_small_images(chosen)
-    network = build(chosen, "numpy", seed, dtype, kernels=kernels)
     batch_size = usual_batch_size(recipe) if batch_size is None else batch_size
-    case = GoldenCase(chosen, network.dtype.name, batch_size, steps, recipe, seed)
-    groups = _in_one_line("NumPy", compute_groups(network, case))
-    engines = {"NumPy": network, "PyTorch": build(chosen, "torch", seed, dtype, device=device)}
-    others = [_Other("PyTorch", compute_groups(engines["PyTorch"], case)), _defined(case)]
+    case = GoldenCase(chosen, Compute().replace(dtype=dtype).dtype, batch_size, steps, recipe, seed)
+    state = case.state()  # drawn once: that takes seconds for large networks
+    engines = {
+        "NumPy": build(chosen, "numpy", seed, dtype, state=state, kernels=kernels),
+        "PyTorch": build(chosen, "torch", seed, dtype, state=state, device=device),
+    }
+    groups = _in_one_line("NumPy", compute_groups(engines["NumPy"], case, state))
+    others = [_Other("PyTorch", compute_groups(engines["PyTorch"], case, state)), _defined(case, state)]
     try:
         rows = (*_shared_rows(case), *_rows(groups, case, others))
     except ConfigError:
@@ -118,10 +122,10 @@ def _shared_rows(case: GoldenCase) -> Iterator[TensorDifference]:
             yield difference if difference.passed else replace(difference, wrong_in="both engines")
 
 
-def _defined(case: GoldenCase) -> _Other:
+def _defined(case: GoldenCase, state: Mapping[str, Array]) -> _Other:
     from glassnet.verify.definition.tensors import compute_defined_groups
 
-    groups = compute_defined_groups(case)
+    groups = compute_defined_groups(case, state)
     return _Other("the definition", (TensorGroup(name, tensors) for name, tensors in groups))
 
 

@@ -21,18 +21,18 @@ Array = NDArray[Any]
 Group = tuple[str, Mapping[str, Array]]
 
 
-def compute_defined_groups(case: GoldenCase) -> Iterator[Group]:
+def compute_defined_groups(case: GoldenCase, state: Mapping[str, Array]) -> Iterator[Group]:
     """Yield what ``compute_groups`` yields of an engine, group by group, under the same names.
 
+    :param state: ``case.state()``.
     :raises GlassnetError: if the case's weights are not those of its spec.
     """
-    yield from _Definition(case).groups()
+    yield from _Definition(case, state).groups()
 
 
 class _Definition:
-    def __init__(self, case: GoldenCase) -> None:
+    def __init__(self, case: GoldenCase, state: Mapping[str, Array]) -> None:
         self.case, (self.images, self.labels) = case, case.batch()
-        state = {key: np.array(array) for key, array in case.state().items()}
         self.state = {
             key: array.astype(case.dtype) if array.dtype.kind == "f" else array for key, array in state.items()
         }

@@ -156,14 +156,17 @@ def max_abs(array: Array) -> float:
     return float(np.abs(array).max())
 
 
-def compute_groups(network: Network, case: GoldenCase) -> Iterator[TensorGroup]:
+def compute_groups(
+    network: Network, case: GoldenCase, state: Mapping[str, Array] | None = None
+) -> Iterator[TensorGroup]:
     """Let a network compute the case, group by group.
 
+    :param state: ``case.state()``, if it was drawn already, which takes seconds for large networks.
     :raises ConfigError: if the batch is so small that BatchNorm gets fewer than 8 values per channel.
     """
     check_values_per_channel(case.spec, case.batch_size)
     images, labels = case.batch()
-    network.load_state_dict(case.state())
+    network.load_state_dict(case.state() if state is None else state)
     network.seed_dropout(make_rng(case.seed, "dropout"))
     yield TensorGroup("inputs", {"images": images, "labels": labels})
     yield TensorGroup("inputs/state", network.state_dict())
