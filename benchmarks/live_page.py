@@ -90,7 +90,7 @@ def seconds_of(page: Page, expression: str, repeats: int = CLICKS) -> float:
 
 SKIP_SWITCHED = """new Promise((done) => {
   const stop = store.subscribe(({trace, edits}) => { if (trace.of.edits === edits) { stop(); done(); } });
-  toggleSkip(flowOf(store.state.graph)[PLACE](({kind}) => kind === "Sum").block);
+  toggleSkip(flowOf(store.state.graph).PLACE(({kind}) => kind === "Sum").block);
 })"""
 CLICKED = {
     "another layer": "store.set({layer: store.state.layer === 'conv1' ? 'relu' : 'conv1'})",

@@ -80,7 +80,7 @@ function changesInPython({edits, graph, weights}, changes) {
 
 /** The lines that print the chosen number, or the gradient of the loss with respect to it. */
 function numberInPython(state) {
-  const {layer, direction, graph, image, batch, edits} = state, {shape} = stepOf(layer);
+  const {layer, direction, graph, batch, edits} = state, {shape} = stepOf(layer);
   const place = indicesOf(chosenNumber(state), shape).replace("[", "[0, ");
   if (direction === "forward") {
     const values = layer === "input" ? "x" : `network.activations(x, [${toPython(layer)}])[${toPython(layer)}]`;
