@@ -109,7 +109,7 @@ def test_dump_leaves_integers_as_they_are(tmp_path: Path) -> None:
     assert labels.dtype.kind == "i"
 
 
-def test_dump_loads_no_numbers_of_another_size(tmp_path: Path) -> None:
+def test_dump_loads_no_numbers_of_larger_arrays(tmp_path: Path) -> None:
     path = tmp_path / "train" / "activations" / "conv1.npy"
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
