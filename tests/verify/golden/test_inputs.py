@@ -1,11 +1,13 @@
 """The inputs of a port beside those of the bundle."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from glassnet.verify import golden
 from glassnet.verify.golden import Bundle, GoldenReport
 from tests.verify.golden.ports import Array, Tensors, compute_dump
 
@@ -64,3 +66,12 @@ def test_with_inputs_of_takes_the_port_s_own_inputs(bundle: Bundle, judge: Calla
     weight = {"inputs/state/conv1.weight": 1.5 * bundle.tensor("inputs/state/conv1.weight")}
     report = judge(compute_dump(bundle, plant=other_weights) | weight)
     assert [row.tensor for row in report.failing] == ["inputs/state/conv1.weight"]
+
+
+def test_a_port_in_float64_passes_a_bundle_in_float32(tmp_path: Path) -> None:
+    """It may normalize the pixels itself, more precisely than the bundle."""
+    for dtype in ("float32", "float64"):
+        golden.write("tiny", tmp_path / dtype, dtype=dtype)
+    report = golden.check(tmp_path / "float32", tmp_path / "float64")
+    assert report.passed, report.first
+    assert "inputs/images" in {row.tensor for row in report.rows}

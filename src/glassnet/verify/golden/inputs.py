@@ -24,7 +24,7 @@ from glassnet.verify.golden.evaluation import PassInputs
 from glassnet.verify.golden.judging import GoldenRow
 from glassnet.verify.golden.listing import mask_name
 from glassnet.verify.golden.operations import IMAGES, Operation
-from glassnet.verify.golden.rounding import differences, largest, pattern_of, tolerance_of
+from glassnet.verify.golden.rounding import EPS, differences, largest, pattern_of, tolerance_of
 
 Array = NDArray[Any]
 STATE, MASKS = "inputs/state/", "inputs/dropout/"
@@ -103,7 +103,9 @@ def judge_inputs(bundle: Bundle, port: Dump, dtype_of: Callable[[str], str]) -> 
             operation = named.get(bundle.entries[name]["operation"], start)
             expected = bundle.tensor(name)
             alternatives = partial(_alternatives, bundle, name, operation, expected)
-            yield InputJudgement(operation, name, array, expected, dtype_of(name), alternatives)
+            # A port in float64 may read the pixels itself where the bundle has images in float32.
+            coarser = max(dtype_of(name), expected.dtype.name, key=lambda dtype: EPS.get(dtype, 0.0))
+            yield InputJudgement(operation, name, array, expected, coarser, alternatives)
 
 
 def _alternatives(bundle: Bundle, name: str, operation: Operation, expected: Array) -> Iterator[tuple[str, Array]]:
