@@ -1,5 +1,6 @@
 """The search: which causes it prefers, and in which operation."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,19 @@ def test_find_cause_settles_which_of_several_operations_is_at_fault() -> None:
         z = F.conv2d(F.conv2d(torch.tensor(x), a, padding=1), b, padding=1).numpy()
         port = PassTensors("eval", {"b": z}, {}, {}, {})
         assert diagnose(listed, given, port, "float64") == f"flipped kernel at {wrong}"
+
+
+def test_find_cause_tries_images_also_where_the_last_of_many_tensors_is_the_only_one() -> None:
+    rng = np.random.default_rng(2)
+    x, w = rng.standard_normal((2, 3, 4, 4)), rng.standard_normal((3, 3, 1, 1))
+    attributes = {"in_channels": 3, "out_channels": 3, "kernel_size": 1, "stride": 1, "padding": 0, "bias": False}
+    names = [IMAGES, *(f"relu{number}" for number in range(25))]
+    relus = [Operation(name, "ReLU", (source,), (3, 4, 4)) for source, name in pairwise(names)]
+    conv = Operation("conv", "Conv2d", (names[-1],), (3, 4, 4), attributes, {"conv.weight": w.shape})
+    given = PassInputs(x, np.zeros(2, np.int64), {"conv.weight": w})
+    y = F.conv2d(torch.tensor(x[:, ::-1].copy()).relu(), torch.tensor(w)).numpy()
+    port = PassTensors("eval", {"conv": y}, {}, {}, {})
+    assert diagnose((*relus, conv), given, port, "float64").startswith("BGR at relu0")
 
 
 def test_every_key_has_a_sentence() -> None:

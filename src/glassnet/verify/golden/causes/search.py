@@ -9,10 +9,11 @@ from functools import partial
 from glassnet.verify.golden.causes import ALTERNATIVES, UNKNOWN
 from glassnet.verify.golden.causes.alternative import Alternative, AnyAlternative
 from glassnet.verify.golden.judging import Judgement
-from glassnet.verify.golden.operations import Operation
+from glassnet.verify.golden.operations import IMAGES, Operation
 
 OTHERS = 6  # other failing tensors that a cause is tried on
 NEAREST = 12  # operations of a kind that are tried, where the port has few tensors
+MAX_SOURCES = 20  # operations between the port's tensors; of more, which every try computes, few are tried
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def find_cause(fault: Judgement, judgements: Sequence[Judgement]) -> Cause:
         return repeated
     best, most = Cause(UNKNOWN, fault.sources[0]), 0
     for alternative in candidates:
-        for operation in _fitting(alternative, fault)[:NEAREST]:
+        for operation in _nearest(alternative, fault):
             if _explains(alternative, operation, fault):
                 others = [other for other in failing if operation in other.sources][:OTHERS]
                 count = 1 + sum(_explains(alternative, operation, other) for other in others)
@@ -67,6 +68,14 @@ def _repeated(candidates: Sequence[AnyAlternative], fault: Judgement) -> Cause |
 
 def _fitting(alternative: AnyAlternative, fault: Judgement) -> list[Operation]:
     return [operation for operation in fault.sources if not alternative.kinds or operation.kind in alternative.kinds]
+
+
+def _nearest(alternative: AnyAlternative, fault: Judgement) -> list[Operation]:
+    """Return the operations in which an alternative is tried, those that read the images among them."""
+    fitting = _fitting(alternative, fault)
+    count = NEAREST if len(fault.sources) <= MAX_SOURCES else 1
+    is_of_images = not alternative.kinds
+    return fitting[:count] + [operation for operation in fitting[count:] if is_of_images and IMAGES in operation.inputs]
 
 
 def _explains(alternative: AnyAlternative, operation: Operation, judgement: Judgement) -> bool:
