@@ -109,8 +109,7 @@ function mapImage(values, width, height, limit) {
   const canvas = new OffscreenCanvas(width, height), pixels = new ImageData(width, height);
   const colours = palette().diverging;
   for (let index = 0; index < Math.min(values.length, width * height); index++) { // a vector may end within a row
-    const place = Math.round(128 + 128 * Math.max(-1, Math.min(1, values[index] / limit || 0)));
-    pixels.data.set(colours[place], 4 * index);
+    pixels.data.set(colours[shade(values[index] / limit)], 4 * index);
   }
   canvas.getContext("2d").putImageData(pixels, 0, 0);
   return canvas;
