@@ -75,14 +75,23 @@ class PassEvaluation:
         self._by_name = {operation.name: operation for operation in operations}
         self._positions = {operation.name: position for position, operation in enumerate(operations)}
         self._computed: dict[str, Computed] = {}
+        self._outputs: dict[str, Array] = {}  # those of operations that another evaluation has computed
         self._backward: dict[str, Gradients] = {}
-        self.otherwise: dict[
-            str, PassEvaluation
-        ] = {}  # with other choices at kinks, by the dtype that leaves them open
+        self.otherwise: dict[str, PassEvaluation] = {}  # with other choices at kinks, by the dtype that opens them
 
     def with_alternatives(self, alternatives: Mapping[str, Compute]) -> PassEvaluation:
-        """Return the same pass with other functions for some operations."""
-        return PassEvaluation(self.operations, self.given, self.port, self.dtype.name, alternatives)
+        """Return the same pass with other functions for some operations; what they do not change is taken over."""
+        other = PassEvaluation(self.operations, self.given, self.port, self.dtype.name, alternatives)
+        changed = {*self.alternatives, *alternatives}
+        for operation in self.operations:
+            if not changed.isdisjoint(self._before(operation)):
+                changed.add(operation.name)
+        other._outputs = {name: made.output for name, made in self._computed.items() if name not in changed}
+        for operation in reversed(self.operations):
+            if not changed.isdisjoint(self._after(operation)):
+                changed.add(operation.name)
+        other._backward = {name: gradients for name, gradients in self._backward.items() if name not in changed}
+        return other
 
     @cached_property
     def in_float32(self) -> PassEvaluation:
@@ -98,7 +107,7 @@ class PassEvaluation:
 
     def expected(self, name: str) -> Array:
         """Return what the operation should output for the inputs that the port has."""
-        return self._forward(name).output
+        return self._outputs[name] if name in self._outputs else self._forward(name).output
 
     def expected_buffers(self, name: str) -> Mapping[str, Array]:
         """Return BatchNorm's buffers after the pass, by key."""
@@ -139,7 +148,10 @@ class PassEvaluation:
 
     def _forward(self, name: str) -> Computed:
         if name not in self._computed:
-            for needed in reversed(self._reachable(name, self._before, self._computed)):  # so each finds its inputs
+            known = self._computed.keys() | self._outputs.keys()
+            for needed in reversed(
+                self._reachable(name, self._before, known)
+            ):  # in order, so that each finds its inputs
                 self._computed[needed] = self.alternatives.get(needed, compute)(self.site(needed))
         return self._computed[name]
 
