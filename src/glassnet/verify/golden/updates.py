@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from glassnet.engines.trainer import HEAD_LAYERS
 from glassnet.nn.functional import adam_step, sgd_step
 from glassnet.recipe import Recipe
+from glassnet.verify.golden.clipping import clipped
 from glassnet.verify.golden.evaluation import Compute, PassEvaluation, PassInputs, PortTensors
 from glassnet.verify.golden.kinks import open_choices
 from glassnet.verify.golden.operations import LOSS
@@ -27,7 +28,6 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 ARRAYS = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq")}
 BETAS, ADAM_EPS = (0.9, 0.999), 1e-8  # torch's
-CLIP_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_ adds it to the norm
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Step:
     :param before: the step before; by default the same training's.
     :param choices: alternatives of the pass, by name of operation.
     :param deciding: the step whose pass decides at kinks; this one by default.
+    :param same_pass: another step that has the same pass.
     """
 
     def __init__(
@@ -70,9 +71,11 @@ class Step:
         before: Step | None = None,
         choices: Mapping[str, Compute] | None = None,
         deciding: Step | None = None,
+        same_pass: Step | None = None,
     ) -> None:
         self.training, self.port, self.number, self.dtype = training, port, number, np.dtype(dtype)
         self.rule, self.choices, self.deciding = rule or RULE, choices or {}, deciding
+        self.same_pass = same_pass
         if before is None and number > 1:
             before = Step(training, port, number - 1, dtype=dtype, rule=rule)
         self.before = before
@@ -87,16 +90,16 @@ class Step:
     def with_rule(self, rule: Rule) -> Step:
         """Return the step, and those before it, computed in another way."""
         before = self.before.with_rule(rule) if self.before else None
-        other = Step(self.training, self.port, self.number, dtype=self.dtype.name, rule=rule, before=before)
-        if rule.given is self.rule.given and (self.before is None or self.before.is_complete):
-            other.__dict__["evaluation"] = self.evaluation  # the pass is the same
-        return other
+        is_same = rule.given is self.rule.given and (self.before is None or self.before.is_complete)
+        settings: dict[str, Any] = {"dtype": self.dtype.name, "rule": rule, "same_pass": self if is_same else None}
+        return Step(self.training, self.port, self.number, before=before, **settings)
 
     @cached_property
     def in_float32(self) -> Step:
         """The same step, computed in float32."""
         before = self.before.in_float32 if self.before else None
         settings: dict[str, Any] = {"dtype": "float32", "rule": self.rule, "choices": self.choices, "deciding": self}
+        settings["same_pass"] = self.same_pass and self.same_pass.in_float32
         return Step(self.training, self.port, self.number, before=before, **settings)
 
     def variants(self, name: str, dtype: str) -> Iterator[Step]:
@@ -123,6 +126,8 @@ class Step:
     @cached_property
     def evaluation(self) -> PassEvaluation:
         """The pass, on the port's own weights."""
+        if self.same_pass:
+            return self.same_pass.evaluation
         first = self.training.first
         port = first.port if self.before is None else PortTensors()
         given, choices = self.rule.given(self), {**first.alternatives, **self.choices}
@@ -243,23 +248,9 @@ def backward(step: Step, key: str) -> Array:
 
 
 def clip(step: Step) -> Arrays:
-    """Return the gradients, scaled down together to the recipe's ``clip_grad_norm`` if their L2 norm is larger."""
+    """Return the gradients, clipped as the recipe says."""
     limit = step.recipe.clip_grad_norm
-    if limit is None:
-        return step.gradients
-    return scaled_to(step.gradients, limit, total_norm(step.gradients))
-
-
-def total_norm(gradients: Arrays) -> Any:
-    """Return the L2 norm of all gradients together, added one after the other: the order that rounds most."""
-    squares = [np.square(gradient).ravel() for gradient in gradients.values()]
-    return np.sqrt(np.cumsum(np.concatenate(squares))[-1])
-
-
-def scaled_to(gradients: Arrays, limit: float, norm: Any) -> Arrays:
-    """Return gradients of an L2 norm scaled down to a limit, as torch.nn.utils.clip_grad_norm_."""
-    scale = type(norm)(limit) / (norm + type(norm)(CLIP_EPS))
-    return {key: gradient * scale for key, gradient in gradients.items()} if scale < 1 else gradients
+    return step.gradients if limit is None else clipped(step.gradients, limit)
 
 
 def rate(step: Step, key: str) -> float:

@@ -14,7 +14,7 @@ from glassnet.verify.golden.causes.search import Cause, find_cause
 from glassnet.verify.golden.causes.update_rules import RULES
 from glassnet.verify.golden.operations import Operation
 from glassnet.verify.golden.steps import StepJudgement
-from glassnet.verify.golden.updates import Rule, Step
+from glassnet.verify.golden.updates import RULE, Rule, Step
 
 SHRINK = 2.0  # a cause must bring an error down by this factor, and below the tolerance
 
@@ -56,6 +56,8 @@ def _steps(last: Step, rule: Rule) -> dict[int, Step]:
 def _agrees(judgement: StepJudgement, steps: dict[int, Step]) -> bool:
     """Whether a tensor is right in these steps. A fault must shrink, which is seen before the tolerance is measured."""
     step, first = steps[judgement.step.number], judgement.row
+    if judgement.stage[1] < 2 and step.same_pass and step.rule.gradient is RULE.gradient:
+        return first.passed
     try:
         if not first.passed and np.isfinite(first.error) and judgement.distance(step) > first.error / SHRINK:
             return False

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from glassnet.nn.functional import adam_step, sgd_step
 from glassnet.verify.golden.causes.alternative import InapplicableError
+from glassnet.verify.golden.clipping import clipped, total_norm
 from glassnet.verify.golden.evaluation import PassInputs
-from glassnet.verify.golden.updates import RULE, Arrays, Rule, Step, backward, body_factor, decay, scaled_to, total_norm
+from glassnet.verify.golden.updates import RULE, Arrays, Rule, Step, backward, body_factor, decay
 
 Array = NDArray[Any]
 
@@ -53,7 +54,7 @@ def _decay_before_clipping(step: Step) -> Arrays:
     _require(limit is not None)
     assert limit is not None
     sums = {key: g + step.dtype.type(decay(step, key)) * step.weights[key] for key, g in step.gradients.items()}
-    return scaled_to(sums, limit, total_norm(sums))
+    return clipped(sums, limit)
 
 
 def _decoupled_sgd(w: Array, g: Array, v: Any, lr: Any, momentum: Any, decay: Any, nesterov: bool) -> Any:
@@ -189,7 +190,7 @@ def _unclipped(step: Step) -> Arrays:
 def _clip_each(step: Step) -> Arrays:
     """Return gradients each of which is scaled down by itself."""
     limit = _limit(step)
-    return {key: scaled_to({key: g}, limit, total_norm({key: g}))[key] for key, g in step.gradients.items()}
+    return {key: clipped({key: g}, limit)[key] for key, g in step.gradients.items()}
 
 
 def _clip_values(step: Step) -> Arrays:
@@ -225,7 +226,7 @@ def _sum_of_all(step: Step) -> Arrays:
         sums = {key: g + earlier.gradients[key] for key, g in sums.items()}
         earlier = earlier.before
     limit = step.recipe.clip_grad_norm
-    return sums if limit is None else scaled_to(sums, limit, total_norm(sums))
+    return sums if limit is None else clipped(sums, limit)
 
 
 def _masks_of_first(step: Step) -> PassInputs:
