@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,4 +82,4 @@ def _lines(bundle: Bundle, folder: Path) -> list[str]:
 
 
 def _next(folder: Path) -> str:
-    return f"glassnet golden check {folder} DUMP"
+    return f"glassnet golden check {shlex.quote(str(folder))} DUMP"
