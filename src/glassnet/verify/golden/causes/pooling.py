@@ -58,7 +58,8 @@ def _pool(site: Site, x: Array, borders: Any) -> Array:
 def _shifted(site: Site, shift: Pair, is_padding: bool) -> Computed:
     """Let all windows start some pixels later: padding on the other side, or another phase where there is none."""
     padding = _window(site)[2]
-    if is_padding != all(abs(by) <= p for by, p in zip(shift, padding, strict=True)) or (max(shift) <= 0) > is_padding:
+    fits = all(abs(by) <= p for by, p in zip(shift, padding, strict=True))
+    if fits != is_padding or (not fits and min(shift) < 0):
         raise InapplicableError
     rows, columns = (max(by - p, 0) for by, p in zip(shift, padding, strict=True))
     borders = [(max(p - by, 0), p + by) for by, p in zip(shift, padding, strict=True)]
@@ -77,8 +78,7 @@ def _rounded_up(site: Site) -> Computed:
     borders = [(p, p + more) for p, more in zip(padding, missing, strict=True)]
     output = _pool(site, site.x, borders)
     if site.kind == MEAN:  # a mean of the pixels and the padding, without what is beyond both
-        counted = np.pad(np.ones((1, 1, *site.x.shape[2:]), site.x.dtype), [(0, 0), (0, 0), *((p, p) for p in padding)])
-        inside = np.ones_like(counted)
+        inside = np.ones((1, 1, *(n + 2 * p for n, p in zip(site.x.shape[2:], padding, strict=True))), site.x.dtype)
         output = output / _pool(site, inside, [(0, more) for more in missing])
     return with_output(site, output)
 
