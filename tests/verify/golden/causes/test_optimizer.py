@@ -192,7 +192,7 @@ PLANTED = {
 
 def planted(name: str, dtype: str = "float64", *, gradients: bool = True, without: tuple[str, ...] = ()):
     key, recipe, switches = PLANTED[name]
-    plan = training(recipe)
+    plan = training(recipe, steps=3 if key.endswith(("schedule", "rate")) else 2)
     port = Port(plan, dtype=dtype)
     dump = port.train(Optimizer(port, **switches), gradients=gradients)
     dump = {tensor: array for tensor, array in dump.items() if tensor.split("/")[2] not in without}
