@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,8 +33,19 @@ def training(recipe: gn.Recipe, steps: int = 3, spec: gn.ResNetSpec = SMALL, see
     return Training(recipe, tuple(learning_rates(recipe, steps).tolist()), first)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch from waiting for threads that such small arrays do not need."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Port:
-    """A training loop of its own; ``parts`` replaces what it does, to plant a bug."""
+    """A training loop of its own. A test overrides ``backward``, or gives another update, to plant a bug."""
 
     def __init__(self, plan: Training, spec: gn.ResNetSpec = SMALL, dtype: str = "float64") -> None:
         self.plan, self.recipe, self.dtype = plan, plan.recipe, dtype
@@ -63,10 +75,11 @@ class Port:
     ) -> dict[str, Array]:
         """Return the dump of all steps; ``update`` takes one and returns the optimizer's arrays by name."""
         for step in range(1, len(self.plan.rates) + 1):
-            self.backward()
+            with one_thread():
+                self.backward()
             if gradients:
                 self.write(step, "gradients", {key: p.grad for key, p in self.parameters().items()})
-            with torch.no_grad():
+            with torch.no_grad(), one_thread():
                 for name, tensors in update(step, self.parameters()).items():
                     self.write(step, name, tensors)
             self.write(step, "state", self.module.state_dict())
