@@ -37,7 +37,7 @@ NETWORKS = {
     ),
     "option A": BedNetwork(
         gn.spec("resnet20", blocks=1, width=4, image_size=(12, 10), classes=7),
-        _recipe(lr=0.1, clip_grad_norm=0.5, **_MOMENTUM),
+        _recipe(lr=0.1, clip_grad_norm=0.05, **_MOMENTUM),
     ),
     "projection": BedNetwork(
         gn.spec("resnet20", blocks=1, width=4, image_size=(16, 12), classes=7, shortcut="projection"),
