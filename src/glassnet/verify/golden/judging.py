@@ -18,6 +18,7 @@ from glassnet.verify.golden.undecided import Leeway, leeway, open_choices
 Array = NDArray[Any]
 Direction = Literal["input", "forward", "backward", "update"]
 HOPELESS = 1e4  # times the tolerance of the reference: an alternative that errs by more does not agree
+LOOSER = 64.0  # times the reference's tolerance, relative to the largest number: more proves no alternative
 TRIVIAL = ("Identity", "Block", "Sum", "Flatten")  # operations that are hardly ever wrong themselves
 
 
@@ -98,7 +99,15 @@ class Judgement:
     def agrees_with(self, alternatives: Mapping[str, Compute]) -> bool:
         """Whether the port's tensor is right if some operations are computed in another way."""
         evaluation = self.evaluation.with_alternatives(alternatives)
-        return self._may_agree(evaluation) and self.judge(evaluation).passed
+        return self._may_agree(evaluation) and self._is_as_close(self.judge(evaluation))
+
+    def _is_as_close(self, row: GoldenRow) -> bool:
+        """Whether an alternative passes, by a tolerance that is not much looser than the reference's.
+
+        Where it rounds numbers that the port lacks, float32 may round them otherwise, and anything would pass.
+        """
+        limit = LOOSER * self.row.tolerance * row.scale
+        return row.passed and (not limit or row.tolerance * self.row.scale <= limit)
 
     def _may_agree(self, evaluation: PassEvaluation) -> bool:
         """Whether an alternative is so near that its tolerance, which takes a computation in float32, is worth it."""
