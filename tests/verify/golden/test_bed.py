@@ -40,6 +40,9 @@ FAULTS = (
     "input bgr: option A/input",
     "forward other_weights: tiny-bn/conv1",
     "forward all_as_nhwc: option A/conv1",
+    "update decay_on_all: tiny-bn",
+    "update late_rate: tiny-bn",
+    "update no_clipping: option A",
 )
 HEALTHY = (
     "no norm in float32",
