@@ -61,12 +61,16 @@ def _npy_files(folder: Path) -> Iterator[tuple[str, ReadHeader]]:
     for parent, folders, files in os.walk(folder):
         folders.sort()
         if links := [name for name in folders if Path(parent, name).is_symlink()]:
-            raise DataError(f"{folder} must hold no links to folders. Got {short_name(str(Path(parent, links[0])))}.")
+            name = Path(parent, links[0]).relative_to(folder).as_posix()
+            raise DataError(f"{folder} must hold no links to folders. Got {short_name(name)}.")
         for path in (Path(parent, name) for name in sorted(files) if name.endswith(".npy")):
+            name = path.relative_to(folder).as_posix()
             if not (path.is_file() and path.resolve().is_relative_to(inside)):  # a pipe, or a link that leads elsewhere
-                raise DataError(f"{short_name(str(path))} must be a file in {folder}. Got something else.")
-            name = path.relative_to(folder).as_posix().removesuffix(".npy")
-            yield name, partial(_read_npy, partial(_open_file, path), path.stat().st_size, str(path))
+                raise DataError(f"{short_name(name)} must be a file in {folder}. Got something else.")
+            yield (
+                name.removesuffix(".npy"),
+                partial(_read_npy, partial(_open_file, path), path.stat().st_size, str(path)),
+            )
 
 
 def _open_file(path: Path) -> IO[bytes]:
