@@ -18,8 +18,6 @@ import glassnet
 from glassnet.pages.page import block_style, draw_script
 from glassnet.progress import Progress
 from glassnet.settings import REQUIRED, Settings, allowed_text
-from glassnet.verify.golden.causes import KEYS
-from glassnet.verify.golden.conventions import CONVENTIONS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from commands import overview, write_pages
@@ -69,14 +67,6 @@ def _block_math(translator: Any, node: nodes.math_block) -> None:
 def _add_commands(app: Sphinx, page: str, source: list[str]) -> None:
     if page == "commands":
         source[0] += overview()
-
-
-def _add_golden_tables(app: Sphinx, page: str, source: list[str]) -> None:
-    """Write the conventions and causes of golden references from the code, so that they cannot be outdated."""
-    if page == "golden-format":
-        for name, head, rows in (("conventions", "of", CONVENTIONS), ("causes", "cause", KEYS)):
-            lines = [f"| {head} | |", "|---|---|", *(f"| {key} | {text} |" for key, text in rows.items())]
-            source[0] = source[0].replace(f"```{{golden-{name}}}\n```", "\n".join(lines))
 
 
 def _write_command_pages(app: Sphinx) -> None:
@@ -152,7 +142,6 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", _add_settings)
     app.connect("builder-inited", _write_command_pages)
     app.connect("source-read", _add_commands)
-    app.connect("source-read", _add_golden_tables)
     app.connect("html-page-context", _add_scripts)
     app.connect("html-page-context", _offer_notebook)
     app.connect("html-page-context", _open_live_page)

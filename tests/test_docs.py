@@ -19,6 +19,8 @@ import glassnet
 from glassnet import cli, studies
 from glassnet.nn import functional
 from glassnet.verify import naive_convolution
+from glassnet.verify.golden.causes import KEYS
+from glassnet.verify.golden.conventions import CONVENTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
@@ -308,3 +310,11 @@ def test_fast_numpy_page_shows_the_steps_that_are_timed(monkeypatch: pytest.Monk
     assert displayed.keys() == originals.keys()
     for name, node in displayed.items():
         assert bare(ast.unparse(node)) == bare(inspect.getsource(originals[name])), name
+
+
+@pytest.mark.parametrize(("head", "rows"), [("of", CONVENTIONS), ("cause", KEYS)])
+def test_golden_format_has_every_convention_and_cause(head: str, rows: dict[str, str]) -> None:
+    page = (ROOT / "docs/golden-format.md").read_text(encoding="utf-8")
+    escaped = {key: text.replace("|", "&#124;") for key, text in rows.items()}
+    table = "\n".join([f"| {head} | |", "|---|---|", *(f"| {key} | {text} |" for key, text in escaped.items())])
+    assert f"\n{table}\n" in page, f"the table must be\n{table}"
