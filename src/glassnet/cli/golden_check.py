@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glassnet.cli.app import Json, golden, show, table
-from glassnet.formats import pluralize
+from glassnet.formats import agree, pluralize
 
 if TYPE_CHECKING:
     from glassnet.verify.golden import GoldenReport
@@ -61,7 +61,7 @@ def _lines(report: GoldenReport, show_all: bool) -> list[str]:
     right = report.judged - len(report.failing)
     lines = list(report.sentences)
     if report.passed:
-        lines.append(f"Passed: {pluralize(report.judged, 'tensor')} agree with the reference.")
+        lines.append(f"Passed: {_agreeing(report.judged)}.")
     else:
         lines.insert(0, f"FAILED: {len(report.failing)} of {pluralize(report.judged, 'tensor')} are wrong.")
     rows = [row for row in report.rows if not row.not_judged] if show_all else list(report.failing[:MAX_ROWS])
@@ -70,8 +70,12 @@ def _lines(report: GoldenReport, show_all: bool) -> list[str]:
     if not show_all and (more := len(report.failing) - len(rows)) > 0:
         lines.append(f"… {more} more; --all lists every tensor.")
     if not report.passed:
-        lines += [f"{pluralize(right, 'tensor')} agree with the reference."]
+        lines += [f"{_agreeing(right)}."]
     return [*lines, *_without_verdict(report, show_all), *report.notes]
+
+
+def _agreeing(count: int) -> str:
+    return f"{pluralize(count, 'tensor')} {agree(count, 'agrees', 'agree')} with the reference"
 
 
 def _cells(row: GoldenRow, show_verdict: bool) -> dict[str, str | float | bool]:

@@ -156,11 +156,12 @@ def _pass_tensors(operations: tuple[Operation, ...], port: Dump, prefix: str) ->
 
 
 def _not_judged(bundle: Bundle, port: Dump, judged: set[str]) -> list[NotJudged]:
+    """Return the tensors without a verdict; the bundle's inputs are no task of a port, and need not be in its dump."""
     present = set(port.names)
     return [
         NotJudged(name, "the checker has no rule for it" if name in present else "not in the dump")
         for name in bundle.names
-        if name not in judged
+        if name not in judged and (name in present or not name.startswith("inputs/"))
     ]
 
 

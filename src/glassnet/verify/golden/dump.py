@@ -58,10 +58,11 @@ class Dump:
         names = {name: other for name in expected if (other := mapped.get(name, unmapped.get(name))) is not None}
         if not names:
             received = f"others{examples(tuple(stored))}" if stored else "no .npy file"
+            close = did_you_mean(next(iter(stored))[:200], expected) if stored else "."
             computed = [name for name in expected if not name.startswith("inputs/")]
             raise DataError(
                 f"{path} must hold tensors under names of the bundle{examples(computed)}. "
-                f"Got {received}. Rename them, or map the bundle's names to them (--map)."
+                f"Got {received}{close} Rename them, or map the bundle's names to them (--map)."
             )
         used = set(names.values())
         unknown = tuple(name for name in stored if name not in used)
