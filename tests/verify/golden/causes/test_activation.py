@@ -31,6 +31,17 @@ def test_one_wrong_slope_is_not_taken_for_another_function():
     assert Port(SPEC).diagnose({RELU: lambda call, x: functional.gelu(x)}) == (RELU, "unknown")
 
 
+@pytest.mark.parametrize("name", ["bn1", "layer1.0.sum", "layer1.0.bn1"])
+def test_tensor_that_a_relu_in_place_has_overwritten_is_found(name):
+    port = Port(SPEC, "float32")
+    assert port.diagnose({name: overwritten}) == (name, "in-place ReLU")
+    assert port.diagnose({"layer1.0.bn2": overwritten})[1] != "in-place ReLU"  # the sum reads it, no ReLU
+
+
+def overwritten(call, *inputs):
+    return functional.relu(FUNCTIONS[call.operation.kind](call, *inputs))
+
+
 BACKWARD = {
     "missing ReLU mask": lambda call, dy, x: dy * 1,
     "ReLU mask of output gradient": lambda call, dy, x: dy * (dy > 0),

@@ -171,9 +171,22 @@ def by_hand(input_gradient=right_input_gradient, parameter_gradients=right_param
     return function
 
 
+def count(dy):
+    return dy.numel() // dy.shape[1]
+
+
 INPUT = {
     "missing mean terms": lambda gamma, inverse, xhat, dy, of_dy, of_product: gamma * inverse * dy,
     "missing mean terms ": lambda gamma, inverse, xhat, dy, of_dy, of_product: gamma * inverse * (dy - of_dy),
+    "sums for means": lambda gamma, inverse, xhat, dy, of_dy, of_product: (
+        gamma * inverse * (dy - count(dy) * of_dy - xhat * count(dy) * of_product)
+    ),
+    "sums for means ": lambda gamma, inverse, xhat, dy, of_dy, of_product: (
+        gamma * inverse * (dy - count(dy) * of_dy - xhat * of_product)
+    ),
+    "sums for means  ": lambda gamma, inverse, xhat, dy, of_dy, of_product: (
+        gamma * inverse * (dy - of_dy - xhat * count(dy) * of_product)
+    ),
     "missing mean terms  ": lambda gamma, inverse, xhat, dy, of_dy, of_product: (
         gamma * inverse * (dy - xhat * of_product)
     ),

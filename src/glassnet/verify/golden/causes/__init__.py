@@ -88,11 +88,18 @@ KEYS: dict[str, str] = {
         "the port's gradient takes the batch's mean, its variance or both for constants; the reference's "
         "subtracts dβ/M and x̂·dγ/M"
     ),
+    "sums for means": (
+        "the port's gradient subtracts the sum dβ, x̂·dγ or both; the reference's subtracts the means dβ/M and x̂·dγ/M"
+    ),
     "unnormalized dgamma": "the port's dγ is Σ dy·x; the reference's is Σ dy·x̂, of the normalized input",
     "averaged dgamma": "the port divides dγ and dβ by the number of values; the reference sums",
     "missing ReLU": "the port leaves this ReLU out",
     "leaky ReLU": "the port's ReLU lets a part of negative inputs pass; the reference's is max(x, 0)",
     "ReLU6": "the port's ReLU ends at 6; the reference's has no upper end",
+    "in-place ReLU": (
+        "the port's tensor equals the ReLU of what is expected: a ReLU in place has overwritten it; dump a copy "
+        "from before the ReLU"
+    ),
     "missing ReLU mask": (
         "the port hands the output's gradient on unchanged; it is 0 where the ReLU's input was not above 0"
     ),

@@ -17,7 +17,9 @@ from glassnet.verify.golden.causes.alternative import (
     only_backward,
     solved,
 )
-from glassnet.verify.golden.reference import Computed, Gradients, Site
+from glassnet.verify.golden.judging import Judgement
+from glassnet.verify.golden.operations import Operation
+from glassnet.verify.golden.reference import Computed, Gradients, Site, compute
 
 Array = NDArray[Any]
 
@@ -59,6 +61,19 @@ def _mask_of_gradient(site: Site) -> Computed:
 
 def _both_masks(site: Site) -> Computed:
     return Computed(np.maximum(site.x, 0), lambda dy: Gradients((np.maximum(dy, 0) * (site.x > 0),)))
+
+
+def _is_overwritten(judgement: Judgement, operation: Operation) -> bool:
+    """Whether the port's tensor is that after the ReLU which reads it."""
+    readers = judgement.evaluation.readers[operation.name]
+    if operation != judgement.sources[0] or not any(reader.kind == "ReLU" for reader in readers):
+        raise InapplicableError
+
+    def rectified(site: Site) -> Computed:
+        right = compute(site)
+        return Computed(np.maximum(right.output, 0), right.backward, right.buffers)
+
+    return judgement.agrees_with({operation.name: rectified})
 
 
 # Dropout. The mask holds 0 or 1/(1 − p).
@@ -105,11 +120,13 @@ def _find_mask(site: Site, training: bool) -> Callable[[Site], Computed]:
 
 
 RELU, DROPOUT = ("ReLU",), ("Dropout",)
+OVERWRITTEN = ("BatchNorm2d", "Sum", "Conv2d", "Linear")  # operations that a ReLU may follow
 ALTERNATIVES: tuple[AnyAlternative, ...] = (
     Alternative("missing ReLU", RELU, "forward", _missing),
     *(Alternative("leaky ReLU", RELU, "forward", partial(_sloped, slope=slope)) for slope in USUAL_SLOPES),
     TensorAlternative("leaky ReLU", RELU, "forward", solved(_find_slope)),
     Alternative("ReLU6", RELU, "forward", _relu6),
+    TensorAlternative("in-place ReLU", OVERWRITTEN, "forward", _is_overwritten),
     Alternative("missing ReLU mask", RELU, "backward", only_backward(_missing)),
     Alternative("ReLU mask of output gradient", RELU, "backward", _mask_of_gradient),
     Alternative("ReLU mask of output gradient", RELU, "backward", _both_masks),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from math import isfinite
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from glassnet.verify.golden.operations import Operation
 from glassnet.verify.golden.reference import Computed, Gradients, Site, compute
 
 Array = NDArray[Any]
+Term = Literal["mean", "sum", "left out"]  # of BatchNorm's backward pass
 Divisor = tuple[float, float]  # what is added to σ, and to σ² before its root
 
 BATCH_NORM = ("BatchNorm2d",)
@@ -192,15 +194,16 @@ def _left_out(site: Site) -> Computed:
 # The backward pass.
 
 
-def _hold_constant(site: Site, mean: bool, variance: bool) -> Computed:
-    """Leave out the gradient through the batch's mean, variance or both."""
+def _with_terms(site: Site, mean: Term, variance: Term) -> Computed:
+    """Take the terms through the batch's mean and variance as means, which is right, as sums, or leave them out."""
     center, sigma2 = _statistics(site)
     deviation = _deviation(site, sigma2)
     normalized, M = (site.x - center) / deviation, _count(site)
 
     def change(right: Gradients, dy: Array) -> Gradients:
-        through_mean = 0.0 if mean else dy.mean(BATCH, keepdims=True)
-        through_variance = 0.0 if variance else normalized * ((dy * normalized).sum(BATCH, keepdims=True) / M)
+        factors: dict[Term, float] = {"mean": 1 / M, "sum": 1, "left out": 0}
+        through_mean = factors[mean] * dy.sum(BATCH, keepdims=True)
+        through_variance = factors[variance] * normalized * (dy * normalized).sum(BATCH, keepdims=True)
         dx = parameter(site, "weight") / deviation * (dy - through_mean - through_variance)
         return replace(right, inputs=(dx,))
 
@@ -260,8 +263,10 @@ ALTERNATIVES: tuple[AnyAlternative, ...] = (
     _forward("one plus gamma", partial(_with, change=lambda gamma, beta: (1 + gamma, beta))),
     *(_forward("statistics over other axes", partial(_over, axes)) for axes in OTHER_AXES),
     *(
-        _backward("missing mean terms", partial(_hold_constant, mean=mean, variance=variance))
-        for mean, variance in ((True, True), (True, False), (False, True))
+        _backward(key, partial(_with_terms, mean=mean, variance=variance))
+        for key, wrong in (("missing mean terms", "left out"), ("sums for means", "sum"))
+        for mean, variance in product(get_args(Term), repeat=2)
+        if {mean, variance} in ({wrong}, {wrong, "mean"})
     ),
     _backward("missing gamma", _without_gamma),
     *(
