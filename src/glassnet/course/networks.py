@@ -19,6 +19,7 @@ from glassnet.course.calling import AnswerError, check_signature, run
 from glassnet.course.exercise import Exercise
 from glassnet.data import make_rng
 from glassnet.engines import Network
+from glassnet.errors import GlassnetError
 from glassnet.formats import pluralize
 from glassnet.verify import check_network
 
@@ -95,7 +96,8 @@ def _check_gradients(module: nn.Module, images: Array, labels: Array) -> str:
     try:
         report = check_network(module, images, labels)
     except Exception as error:  # layers may be the learner's own
-        return f"The gradients cannot be computed. {type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, GlassnetError) else f"{type(error).__name__}: {error}"
+        return f"The gradients cannot be computed. {reason}"
     return "" if report.passed else f"The layers are there, but the gradient of {report.worst.tensor} is wrong."
 
 
