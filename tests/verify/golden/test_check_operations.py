@@ -109,6 +109,10 @@ FAULTS: dict[str, tuple[Function, str]] = {
     ),
     "crossentropyloss-label-smoothing": (lambda t, a: loss(t, a | {"label_smoothing": 0.0}), "label smoothing"),
     "dropout": (lambda t, a: t["input"] * (t["mask"] > 0), "dropout not scaled"),
+    "maxpool2d-infinities-and-nan": (
+        lambda t, a: TF.max_pool2d(t["input"].nan_to_num(-1e9, torch.inf, -torch.inf), **a),
+        "unknown",
+    ),
     "sum": (lambda t, a: t["added"] * 1 + 0 * t["input"], "missing shortcut"),
 }
 

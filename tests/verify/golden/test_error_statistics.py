@@ -31,6 +31,7 @@ ALL = slice(None)
         ((ALL, ALL, slice(None, None, 5)), ("rows 0 and 5", "the pixels at the border")),
         ((ALL, ALL, 2, 3), ("row 2", "column 3")),
         ((ALL,), ()),
+        ((1, 2, 0, 4), ("image 1", "channel 2", "row 0", "column 4")),
     ],
 )
 def test_measure_says_where_numbers_are_wrong(index: tuple[int | slice, ...], places: tuple[str, ...]) -> None:

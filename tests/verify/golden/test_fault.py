@@ -53,3 +53,16 @@ def test_sentence_of_gives_both_shapes(healthy: Tensors, judge: Callable[..., Go
     assert f"its shape must be {shape}, and is {healthy[name][:, :, 1:].shape}" in report.first.sentence
     assert report.statistics is None
     assert [row.tensor for row in report.failing] == [name]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_sentence_of_gives_both_values_where_the_port_alone_is_not_finite(
+    healthy: Tensors, judge: Callable[..., GoldenReport], value: float
+) -> None:
+    name = "train/activations/layer1.0.bn1"
+    changed = healthy[name].copy()
+    changed[1, 2, 0, 3] = value
+    report = judge(healthy | {name: changed})
+    assert report.first is not None
+    right = healthy[name][1, 2, 0, 3]
+    assert f"at [1, 2, 0, 3] the port has {value:.6g}, the reference {right:.6g})" in report.first.sentence

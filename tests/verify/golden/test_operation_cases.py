@@ -80,10 +80,16 @@ def test_operations_are_torchs(name: str) -> None:
     computed = compute(case.site())
     gradients = computed.backward(case.output_gradient)
     np.testing.assert_allclose(computed.output, y.detach().numpy(), rtol=1e-12, atol=1e-12)
-    decided = ~np.isnan(x.detach().numpy()) if case.operation.kind == "MaxPool2d" else np.ones(x.shape, bool)
-    np.testing.assert_allclose(gradients.inputs[0][decided], x.grad.numpy()[decided], rtol=1e-11, atol=1e-12)  # type: ignore[union-attr]
+    np.testing.assert_allclose(gradients.inputs[0], x.grad.numpy(), rtol=1e-11, atol=1e-12)  # type: ignore[union-attr]
     for key, weight in weights.items():
         np.testing.assert_allclose(gradients.parameters[key], weight.grad.numpy(), rtol=1e-11, atol=1e-12)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pooled_windows_have_numbers_that_are_not_finite(value: float) -> None:
+    output = compute(CASES["MaxPool2d, infinities and NaN"].site()).output
+    assert np.isnan(output).sum() == 2
+    assert np.isinf(output).sum() == 1
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -12,7 +12,7 @@ CONVENTIONS: dict[str, str] = {
     "n) over N, H, W of the batch. running = (1 - momentum)*running + momentum*new, where the new variance is the "
     "unbiased one (divided by n - 1); momentum null stands for 1/num_batches_tracked. Evaluation mode: the running "
     "mean and variance.",
-    "ReLU": "max(x, 0). Its gradient is 0 at 0.",
+    "ReLU": "max(x, 0), and NaN of NaN. Its gradient is 0 at 0; at NaN it is the output's gradient.",
     "MaxPool2d": "Padding never wins. Of equal maxima the first in row-major order gets the gradient.",
     "AvgPool2d": "The mean of kernel_size^2 numbers; padded zeros count.",
     "ZeroPadShortcut": "Every stride-th pixel from the first one on. Half of the new channels, zeros, come before, "

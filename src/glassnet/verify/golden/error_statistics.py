@@ -78,7 +78,8 @@ def _places(is_wrong: NDArray[np.bool_], names: tuple[str, ...]) -> Iterator[str
         indices = np.flatnonzero(is_wrong.any(axis=others))
         if 0 < len(indices) <= min(MAX_LISTED, is_wrong.shape[axis] / 2):
             yield f"{name}{'s' * (len(indices) > 1)} {join_words(list(map(str, indices)))}"
-    if len(names) == 4 and "row" in names and min(is_wrong.shape[2:]) > 2 and not is_wrong[:, :, 1:-1, 1:-1].any():
+    has_border = len(names) == 4 and "row" in names and min(is_wrong.shape[2:]) > 2
+    if has_border and is_wrong.sum() > 1 and not is_wrong[:, :, 1:-1, 1:-1].any():
         yield "the pixels at the border"
 
 

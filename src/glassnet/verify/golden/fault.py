@@ -69,10 +69,17 @@ def sentence_of(fault: AnyJudgement, settled: Operation | None, judged_before: i
 def _error(fault: AnyJudgement) -> str:
     row = fault.row
     if not isfinite(row.error):
-        return "it is not finite"
+        return _not_finite(fault.port.reshape(fault.expected.shape), fault.expected)
     is_one = fault.port.size == 1
     values = f"{fault.port.item():.9g} in place of {fault.expected.item():.9g}, " if is_one else ""
     return f"{values}error {row.error:.1e}, tolerance {row.tolerance:.1e}"
+
+
+def _not_finite(port: Array, expected: Array) -> str:
+    """Return the first number that the port or the reference alone has as NaN or infinite."""
+    place = int(np.isinf(differences(port, expected)).argmax())
+    at = f"at {list(map(int, np.unravel_index(place, port.shape)))} " if port.ndim else ""
+    return f"{at}the port has {port.flat[place]:.6g}, the reference {expected.flat[place]:.6g}"
 
 
 def _candidates(fault: Judgement) -> list[Operation]:
