@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from glassnet.errors import GlassnetError
 from glassnet.verify.golden import Bundle, GoldenReport
-from tests.verify.golden.ports import Tensors, compute_dump, wrong_buffer, wrong_output
+from tests.verify.golden.ports import Tensors, compute_dump, layer, wrong_buffer, wrong_output
 
 
 def test_golden_report_is_plain_data(bundle: Bundle, judge: Callable[..., GoldenReport]) -> None:
@@ -59,3 +60,28 @@ def test_golden_report_within_a_collection_names_the_bundle(
     assert report.first.sentence.startswith("relu: ")
     assert {row.operation for row in report.rows} == {"relu"}
     assert all(tensor.tensor.startswith("relu/") for tensor in report.not_judged)
+
+
+def test_golden_report_says_the_error_that_the_cause_leaves(bundle: Bundle, judge: Callable[..., GoldenReport]) -> None:
+    def other_eps(network: Any) -> None:
+        layer(network, "layer1.0.bn1").eps = 5e-5
+
+    single = {name: array.astype(np.float32) for name, array in compute_dump(bundle, plant=other_eps).items()}
+    name = "train/activations/layer1.0.bn1"
+    report = judge({key: single[key] for key in (name, "train/activations/layer1.0.conv1")}, dtype="float32")
+    assert (report.first and report.first.tensor, report.cause) == (name, "eps value")
+    assert report.error_with_cause is not None
+    assert report.first is not None
+    assert report.error_with_cause <= report.first.tolerance < report.first.error
+    assert report.first.pattern == "rounding"
+    assert report.sentences[1].startswith("Likely cause: eps value: ")
+    assert report.sentences[1].endswith(f" With it the error is {report.error_with_cause:.1e}.")
+
+
+def test_golden_report_says_how_an_error_looks_that_has_no_cause(
+    healthy: Tensors, judge: Callable[..., GoldenReport]
+) -> None:
+    name = "train/activations/layer1.0.bn1"
+    report = judge({name: healthy[name] ** 2})
+    assert (report.cause, report.error_with_cause) == ("unknown", None)
+    assert report.sentences[1].startswith("It looks structured. ")

@@ -42,6 +42,7 @@ class GoldenReport:
     operations: tuple[Operation, ...] = ()  # of the network, in forward order
     not_judged: tuple[NotJudged, ...] = ()
     notes: tuple[str, ...] = ()  # about tensors of the dump that the bundle does not know
+    error_with_cause: float | None = None  # that is left of the first wrong tensor if it is computed as the cause says
 
     @property
     def passed(self) -> bool:
@@ -68,11 +69,17 @@ class GoldenReport:
         """The verdict in sentences: what is wrong first, how it looks, the likely cause, and how much else is wrong."""
         if self.first is None:
             return []
-        shape = _LOOKS.get(self.first.pattern or "", "")
-        numbers = self.statistics.sentence if self.statistics and self.statistics.count > 1 else ""
         cause = "Cause unknown" if self.cause == UNKNOWN else f"Likely cause: {self.cause}"
-        lines = (self.first.sentence, f"{shape} {numbers}".strip(), f"{cause}: {self.explanation}.", self._others())
+        left = "" if self.error_with_cause is None else f" With it the error is {self.error_with_cause:.1e}."
+        lines = (self.first.sentence, self._look(self.first), f"{cause}: {self.explanation}.{left}", self._others())
         return [line for line in lines if line]
+
+    def _look(self, first: GoldenRow) -> str:
+        """Return how the error looks; nothing of a small one with a cause, for most of its numbers are tolerated."""
+        if first.pattern == "rounding" and self.cause != UNKNOWN:
+            return ""
+        numbers = self.statistics.sentence if self.statistics and self.statistics.count > 1 else ""
+        return f"{_LOOKS.get(first.pattern or '', '')} {numbers}".strip()
 
     def _others(self) -> str:
         """Return how many other tensors are wrong, and of which operations."""
@@ -111,6 +118,7 @@ class GoldenReport:
             "judged": self.judged,
             "first": first,
             "cause": self.cause,
+            "error_with_cause": self.error_with_cause,
             "explanation": self.explanation,
             "sentences": self.sentences,
             "statistics": statistics,
@@ -158,7 +166,8 @@ def report_of(
     judged_before = sum(not row.not_judged for row in rows[:found])
     sentence = sentence_of(fault, None if cause.key == UNKNOWN else cause.operation, judged_before)
     first = replace(rows[found], operation=cause.operation.name, kind=cause.operation.kind, sentence=sentence)
-    return GoldenReport(rows, first, cause.key, statistics_of(fault), operations, not_judged)
+    statistics = statistics_of(fault)
+    return GoldenReport(rows, first, cause.key, statistics, operations, not_judged, error_with_cause=cause.error)
 
 
 def _cause_of(fault: AnyJudgement, judgements: Sequence[AnyJudgement]) -> Cause:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import partial
 
 from glassnet.verify.golden.causes import ALTERNATIVES, UNKNOWN
 from glassnet.verify.golden.causes.alternative import Alternative, AnyAlternative
-from glassnet.verify.golden.judging import Judgement
+from glassnet.verify.golden.judging import GoldenRow, Judgement
 from glassnet.verify.golden.operations import IMAGES, Operation
 
 OTHERS = 6  # other failing tensors that a cause is tried on
@@ -22,6 +22,18 @@ class Cause:
 
     key: str
     operation: Operation
+    error: float | None = None  # that is left of the tensor if it is computed so; None if nothing was computed
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial(Judgement):
+    """A fault that keeps the errors which alternatives leave of it."""
+
+    errors: list[float] = field(default_factory=list)
+
+    def _is_as_close(self, row: GoldenRow) -> bool:
+        self.errors.append(row.error)
+        return super()._is_as_close(row)
 
 
 def find_cause(fault: Judgement, judgements: Sequence[Judgement]) -> Cause:
@@ -37,13 +49,17 @@ def find_cause(fault: Judgement, judgements: Sequence[Judgement]) -> Cause:
     if repeated := _repeated(candidates, fault):
         return repeated
     best, most = Cause(UNKNOWN, fault.sources[0]), 0
+    trial = _Trial(*(getattr(fault, field.name) for field in fields(Judgement)))
+    vars(trial)["row"] = fault.row  # judged already
     for alternative in candidates:
         for operation in _nearest(alternative, fault):
-            if _explains(alternative, operation, fault):
+            trial.errors.clear()
+            if _explains(alternative, operation, trial):
+                error = trial.errors[-1] if trial.errors else None
                 others = [other for other in failing if operation in other.sources][:OTHERS]
                 count = 1 + sum(_explains(alternative, operation, other) for other in others)
                 if count > most:
-                    best, most = Cause(alternative.key, operation), count
+                    best, most = Cause(alternative.key, operation, error), count
                 if count > len(others):  # it explains all
                     return best
     return best
@@ -62,7 +78,8 @@ def _repeated(candidates: Sequence[AnyAlternative], fault: Judgement) -> Cause |
             fewer = {name: function for name, function in functions.items() if name != operation.name}
             functions = fewer if _agrees(partial(fault.agrees_with, fewer)) else functions
         if len(functions) > 1:
-            return Cause(alternative.key, next(op for op in operations[::-1] if op.name in functions))
+            first = next(operation for operation in operations[::-1] if operation.name in functions)
+            return Cause(alternative.key, first, fault.judge(fault.evaluation.with_alternatives(functions)).error)
     return None
 
 
