@@ -123,7 +123,7 @@ def _add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any],
 
 def _show_sections(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Let a long page show one section at a time."""
-    if re.match(r"course/\d|image-folders$|architecture$", page):
+    if re.match(r"course/\d|image-folders$|architecture$|golden-format$", page):
         app.add_js_file("sections.js", loading_method="defer")
 
 
