@@ -128,6 +128,7 @@ def test_link_opens_the_same_view(explore, digits_run) -> None:
         tab, "typeof store !== 'undefined' && store.state.trace !== null && store.state.direction === 'gradient'"
     )
     assert tab.evaluate(f"{view}(store.state)") == expected
+    assert tab.evaluate("store.past.length") == 0
     tab.evaluate("location.hash = '#layer=none&number=1e9&image=test+length&panel=x&direction=up'")
     tab.evaluate("location.hash = '#layer=conv1&number=-1&image=constructor+0'")
     wait_until(tab, "location.hash.includes('constructor') && !tracer.busy")

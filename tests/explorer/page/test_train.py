@@ -62,8 +62,23 @@ def test_one_step_shows_how_a_weight_changes(explore, digits_run) -> None:
     update = tab.evaluate("store.state.training.update")
     assert update["key"] == "fc.weight"
     assert update["after"] == tab.evaluate("store.state.weights['fc.weight'].data[3]") != update["before"]
-    shown = tab.evaluate("formatNumber(store.state.training.update.after, 5)")
+    shown = tab.evaluate("formatNumber(store.state.training.update.after, 8)")
     assert shown in tab.get_by_role("row", name="new weight").inner_text()
+    change = tab.evaluate("formatNumber(store.state.training.update.after - store.state.training.update.before, 5)")
+    assert change in tab.get_by_role("row", name="change").inner_text()
+
+
+def test_twin_chosen_after_a_training_keeps_what_the_training_gave(explore, digits_run) -> None:
+    tab = open_panel(explore, digits_run)
+    tab.get_by_role("button", name="One step").first.click()
+    wait_until(tab, f"{READY} && store.state.training.update !== null")
+    kept = "[store.state.training.losses.main, store.state.weights['fc.weight'].data[3]]"
+    before = tab.evaluate(kept)
+    tab.get_by_label("Train its plain twin").check()
+    assert tab.evaluate(kept) == before
+    tab.get_by_role("button", name="One step").first.click()  # a new training, of both
+    wait_until(tab, f"{READY} && store.state.training.losses.twin.length === 1")
+    assert tab.evaluate("store.state.training.losses.main.length") == 1
 
 
 def test_training_pauses_and_goes_on_with_another_learning_rate(explore, digits_run) -> None:

@@ -87,14 +87,21 @@ function listChanges({edits, changedWeights, weights, image} = store.state) {
   return [...skips, ...channels, ...numbers];
 }
 
+/** Act, and hand the focus on where the button is disabled by that: a keyboard stays at its place. */
+const actAndKeepFocus = (act) => ({currentTarget: button}) => {
+  act();
+  setTimeout(() => button.disabled && button.parentElement.querySelector("button:not(:disabled)")?.focus());
+};
+
 /** The list of changes, each of which can be taken back. */
 function Changes() {
   const {image} = useStore("edits", "changedWeights", "weights", "image"), changes = listChanges();
   const takeAllBack = () => store.set({edits: NO_EDITS, changedWeights: new Map(), image: image.original ?? image});
   return html`<h3>Changes</h3>
-    <p class="buttons"><button disabled=${!store.past.length} onClick=${() => store.undo()}>Undo</button>
-      <button disabled=${!store.future.length} onClick=${() => store.redo()}>Redo</button>
-      <button disabled=${!changes.length} onClick=${takeAllBack}>Take all back</button></p>
+    <p class="buttons"><button disabled=${!store.past.length}
+      onClick=${actAndKeepFocus(() => store.undo())}>Undo</button>
+      <button disabled=${!store.future.length} onClick=${actAndKeepFocus(() => store.redo())}>Redo</button>
+      <button disabled=${!changes.length} onClick=${actAndKeepFocus(takeAllBack)}>Take all back</button></p>
     ${!changes.length && html`<p class="quiet">Nothing is changed.</p>`}
     <ul class="changes">${changes.slice(0, LISTED).map(({text, takeBack}) => html`<li key=${text}><span>${text}</span>
       <button class="link" aria-label=${`Take back: ${text}`} onClick=${takeBack}>Take back</button></li>`)}</ul>

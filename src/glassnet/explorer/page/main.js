@@ -100,6 +100,7 @@ async function start() {
     stop();
     chooseNumber(layer, indexOfLargest(valuesOf(layer)));
     openView();
+    store.forget(); // the view is where the reader begins
     addEventListener("hashchange", openView);
   });
   await refreshWeights({origin: {kind: "trained"}});

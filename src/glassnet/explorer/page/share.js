@@ -154,7 +154,8 @@ function openView() {
 
 function ViewLink() {
   const state = useStore("image", "layer", "channel", "pixel", "direction", "panel", "trace");
-  return html`<a href=${viewFragment(state)}>Link to this view</a>`;
+  return html`<a href=${viewFragment(state)}>Link to this view</a>
+    <small class="quiet"> In the address bar: image, layer, number and panel; no changes or weights.</small>`;
 }
 
 /** A part of the page that is looked up when it is saved. */
@@ -162,7 +163,7 @@ const partOfPage = (selector) => ({get current() { return document.querySelector
 
 function SharePanel() {
   const state = useStore("config", "image", "batch", "edits", "changedWeights", "weights", "layer", "channel", "pixel",
-    "direction", "trace");
+    "direction", "trace", "origin");
   const [copied, setCopied] = useState(null), code = useRef(), text = stateInPython(state);
   const copy = async () => {
     getSelection().selectAllChildren(code.current);
@@ -174,8 +175,11 @@ function SharePanel() {
     download("weights.safetensors", toSafetensors(weights));
   };
   return html`<h3>Python</h3>
-    <p>These lines compute the numbers on screen. Run them where glassnet is installed, with the run folder ${" "}
-      <code>${state.config.run.path}</code>.</p>
+    <p>These lines compute the prediction${state.direction === "gradient" ? "; the gradient," +
+      " where training and evaluation mode agree" : " and the chosen number"}.
+      Run them where glassnet is installed, with the run folder ${" "}
+      <code>${state.config.run.path}</code>.${state.origin.kind === "training" && html` They train again, and
+      replace a run folder <code>explored</code>, if there is one.`}</p>
     <p class="buttons"><button class="main" onClick=${copy}>Copy as Python</button>
       <button onClick=${save}>Save weights</button>
       <span aria-live="polite">${copied === text ? "Copied." : ""}</span></p>

@@ -89,7 +89,9 @@ async function restoreRun() {
   await chooseNetwork({variant: 0, seed: store.state.config.seeds[0], weights: "trained"});
 }
 
-const isTrained = ({training} = store.state) => training.records.main.length >= trainingRecipe().epochs;
+/** Whether the training has ended, and no new one, with or without a twin, is to begin. */
+const isTrained = ({training: {isReset, records}} = store.state) =>
+  isReset && records.main.length >= trainingRecipe().epochs;
 
 /** Take steps with each network: a number of them, to the end of an "epoch", or all. */
 async function trainFor(steps) {
@@ -140,6 +142,12 @@ function setSetting(field, value) {
   for (const network of learners()) attempt(() => session.call("change", {network, [field]: value}));
 }
 
+/** Train with a twin or without from now on; what a training has given stays until the next one starts. */
+function setTwin(hasTwin) {
+  if (!store.state.training.numbers) return resetTraining({hasTwin, start: "initial"});
+  setTraining({hasTwin, start: "initial", isReset: false});
+}
+
 /** Which network, from which weights. */
 function TrainedNetwork() {
   const {config: {variants}, variant, seed, training} = useStore("variant", "seed", "training");
@@ -170,7 +178,7 @@ function TrainedNetwork() {
   </div>
   ${isShort && html`<p class="quiet">Initial weights of networks with more blocks would make the page too large.</p>`}
   ${hasOther && html`<div class="buttons"><label class="switch"><input type="checkbox" checked=${hasTwin}
-    disabled=${isRunning} onChange=${(event) => reset({hasTwin: event.target.checked, start: "initial"})} />
+    disabled=${isRunning} onChange=${(event) => attempt(() => setTwin(event.target.checked))} />
     Train its ${current.skip ? "plain" : "residual"} twin beside it, from the same weights</label>
     ${hasTwin && html`<span class="quiet">The more blocks, the more the two differ.</span>`}</div>`}`;
 }
@@ -213,7 +221,7 @@ function TrainingButtons() {
   const changes = isChangedByHand() ? `, ${isReset ? "with" : "without"} your changes` : "";
   return html`<div class="buttons">
       ${isRunning ? html`<button class="main" onClick=${() => session.call("pause")}>Pause</button>`
-        : button(numbers && !isDone ? "Continue" : "Run", Infinity, "main")}
+        : button(numbers && isReset && !isDone ? "Continue" : "Run", Infinity, "main")}
       ${button("One epoch", "epoch")}${button("One step", 1)}
       <button disabled=${isRunning} onClick=${() => attempt(() => resetTraining())}>Reset</button>
       ${origin.kind !== "trained" && html`<button disabled=${isRunning} onClick=${() => attempt(restoreRun)}>
@@ -222,7 +230,8 @@ function TrainingButtons() {
     <p class="quiet" role="status">${numbers
       ? `Epoch ${numbers.epoch} of ${epochs}, step ${numbers.step} of ${numbers.stepsPerEpoch}: loss ` +
         `${formatNumber(numbers.loss)} at a learning rate of ${formatNumber(numbers.lr, 3)}.` +
-        (isDone ? " Reset to train anew." : " Settings that you change now hold from the next step on.")
+        (!isReset && !isRunning ? " The next training starts anew, from the initial weights."
+          : isDone ? " Reset to train anew." : " Settings that you change now hold from the next step on.")
       : isRunning ? "The first step is being computed …"
       : `${isReset ? "The network has" : "A training starts from"} ${from}${changes}. ` +
         `Optimizer ${optimizer}, schedule ${schedule}.`}</p>`;
@@ -258,7 +267,7 @@ function TrainingCharts() {
     <${LineChart} title="Loss" xLabel="step" yLabel="loss" series=${line((network) => losses[network])} />
     ${records.main.length > 0 && html`<${LineChart} title="Accuracy on the test images" xLabel="epoch" yLabel="accuracy"
       series=${isRunsOwn() ? [python, ...accuracy] : accuracy} />`}
-    ${hasNorms && html`<${LineChart} title="Gradient norm of each layer's weights" log=${true}
+    ${hasNorms && html`<${LineChart} title="Gradient norm of each layer's weights, logarithmic" log=${true}
       xLabel="layer, from the first to the last" yLabel="norm" series=${line(profile)} />`}</div>`;
 }
 
@@ -272,7 +281,8 @@ function WeightUpdate() {
   return html`<h3>What one step does to a weight</h3><p class="row"><select aria-label="parameter" value=${key}
       onChange=${({target}) => choose({key: target.value, index: 0})}>
       ${keys.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>
-    <label>number <input type="number" min="0" max=${last} value=${index} onChange=${chooseIndex} /></label>
+    <label>number <input type="number" min="0" max=${last} value=${index} onChange=${chooseIndex} />
+      ${" "}${indicesOf(index, weights[key].shape)}</label>
     <button disabled=${isRunning || isTrained()} onClick=${() => attempt(() => trainFor(1))}>Train one step</button>
     </p>
     ${update && html`<${UpdateTerms} update=${update} lr=${numbers.lr} />`}`;
@@ -290,12 +300,13 @@ function UpdateTerms({update: {key, before, after, gradient, carried, carriedBef
     isAdam && ["mean of g", `was ${number(carriedBefore.mean)}`, carried.mean],
     isAdam && ["mean of g²", `was ${number(carriedBefore.square)}`, carried.square],
     !isAdam && ["momentum v", `${number(momentum)} · ${number(carriedBefore.momentum)} + g`, carried.momentum],
+    ["change", "what the step adds", after - before],
     ["new weight", isAdam ? `${number(before)} − ${number(rate)} · mean / √(mean of g²), corrected for the first steps`
       : `${number(before)} − ${number(rate)} · ${nesterov ? `(g + ${number(momentum)} · v)` : "v"}`, after],
   ].filter(Boolean);
   return html`<table class="terms"><tbody>${rows.map(([title, formula, value]) => html`<tr key=${title}>
-    <th scope="row">${title}</th><td class="quiet">${formula}</td><td class="number">${number(value)}</td>
-    </tr>`)}</tbody></table>`;
+    <th scope="row">${title}</th><td class="quiet">${formula}</td><td class="number">${
+    formatNumber(value, title === "new weight" ? 8 : 5)}</td></tr>`)}</tbody></table>`;
 }
 
 /** How near the training here comes to the weights of the Python run. */
