@@ -5,26 +5,23 @@ const EPOCHS_BROKEN = 3;
 const HIDDEN = "hidden";
 const LARGE = 50_000; // numbers of a network of which fewer gradients are compared, on fewer images
 
+// choice: the bug to plant next; bug: the one that rows and losses are of; isHidden: whether only the check knows it
 // losses: of both networks [step, loss]; failure: why the training with the bug ended early
 const NOTHING_CHECKED = {rows: [], losses: {correct: [], broken: []}, failure: null};
 
-store.replace({breaking: {bugs: null, choice: null, bug: null, isRunning: false, ...NOTHING_CHECKED}});
+store.replace({breaking: {bugs: null, choice: null, bug: null, isHidden: false, isRunning: false, ...NOTHING_CHECKED}});
 
 function setBreaking(changes) {
   store.replace({breaking: {...store.state.breaking, ...changes}});
 }
 
-/** Choose a bug by its key, or one that only the check knows. */
-function chooseBug(choice) {
-  const keys = Object.keys(store.state.breaking.bugs), drawn = keys[Math.floor(Math.random() * keys.length)];
-  setBreaking({choice, bug: choice === HIDDEN ? drawn : choice, ...NOTHING_CHECKED});
-}
-
 /** Train with and without the bug from the same weights, and check its gradients meanwhile. */
 async function plantBug() {
-  const {variant, seed, config, breaking: {bug}} = store.state;
+  const {variant, seed, config, breaking: {bugs, choice}} = store.state;
+  const keys = Object.keys(bugs), isHidden = choice === HIDDEN;
+  const bug = isHidden ? keys[Math.floor(Math.random() * keys.length)] : choice;
   const hasSeed = config.variants[variant].seeds.includes(seed);
-  setBreaking({isRunning: true, ...NOTHING_CHECKED});
+  setBreaking({bug, isHidden, isRunning: true, ...NOTHING_CHECKED});
   try {
     const start = {variant: hasSeed ? variant : 0, seed, weights: hasSeed ? "initial" : "trained"};
     for (const network of ["correct", "broken"]) await session.call("choose", {network, ...start});
@@ -71,10 +68,11 @@ function Verdict({parameters, isRunning}) {
 
 function CheckTable({parameters}) {
   return html`<table class="terms"><caption class="unseen">Gradients and central differences</caption>
-    <thead><tr>${["parameter", "backward", "difference", ""].map((title) => html`<th scope="col">${title}</th>`)}</tr>
+    <thead><tr>${["parameter", "flat index", "by backward", "by differences", ""].map((title) => html`<th scope="col">${title}</th>`)}</tr>
     </thead>
     <tbody>${parameters.map(({key, worst, passed, kinks}) => html`<tr key=${key}><th scope="row">${key}</th>
-      <td class="number">${formatNumber(worst?.backward)}</td><td class="number">${formatNumber(worst?.difference)}</td>
+      <td class="number">${worst?.index}</td><td class="number">${formatNumber(worst?.backward)}</td>
+      <td class="number">${formatNumber(worst?.difference)}</td>
       <td>${worst ? (passed ? "right" : html`<strong class="wrong">wrong</strong>`) : "kink"}
         ${worst && kinks > 0 && html`<small> and ${kinks} at a kink</small>`}</td></tr>`)}</tbody></table>
     ${parameters.some(({kinks}) => kinks) && html`<p class="quiet">At a kink, an input of ReLU changes its sign
@@ -83,36 +81,39 @@ function CheckTable({parameters}) {
 }
 
 async function openBreaking() {
-  setBreaking({bugs: await session.call("bugs", {})});
-  chooseBug(Object.keys(store.state.breaking.bugs)[0]);
+  const bugs = await session.call("bugs", {});
+  setBreaking({bugs, choice: Object.keys(bugs)[0]});
   session.on("step", receiveLoss);
   session.on("check", (row) => setBreaking({rows: [...store.state.breaking.rows, row]}));
 }
 
 function Break() {
-  const {breaking: {bugs, choice, bug, isRunning, rows, losses, failure}} = useStore("breaking");
+  const {breaking: {bugs, choice, bug, isHidden, isRunning, rows, losses, failure}} = useStore("breaking");
   useEffect(() => {
     if (!bugs) attempt(openBreaking);
   }, []);
-  if (!bug) return null;
-  const parameters = checkedParameters(rows), isHidden = choice === HIDDEN, {sentence} = bugs[bug];
+  if (!bugs) return null;
+  const parameters = checkedParameters(rows);
   const options = [...Object.entries(bugs).map(([value, {title}]) => ({value, title})),
     {value: HIDDEN, title: "A hidden one"}];
-  const falls = losses.broken.at(-1)?.[1] < 0.9 * losses.broken[0]?.[1];
+  const course = (points) => `${formatNumber(points[0]?.[1])} to ${formatNumber(points.at(-1)?.[1])}`;
   const series = [{title: "without a bug", colour: "accent", points: losses.correct},
     {title: isHidden ? "with the hidden bug" : "with the bug", colour: "second", points: losses.broken}];
   return html`<h2>Plant a bug in the backward pass</h2>
-    <${Choice} label="Bug" value=${choice} onChange=${chooseBug} options=${options} disabled=${isRunning} />
-    <p>${isHidden ? "One of these bugs, drawn at random. Where do the gradients begin to be wrong?" : sentence}</p>
+    <${Choice} label="Bug" value=${choice} onChange=${(chosen) => setBreaking({choice: chosen})} options=${options} disabled=${isRunning} />
+    ${choice === HIDDEN ? html`<p>One of these bugs, drawn at random. Where do the gradients begin to be wrong?</p>
+      <ul>${Object.values(bugs).map(({sentence}) => html`<li>${sentence}</li>`)}</ul>`
+      : html`<p>${bugs[choice].sentence}</p>`}
     <div class="buttons">${isRunning ? html`<button class="main" onClick=${() => session.call("pause")}>Stop</button>`
       : html`<button class="main" onClick=${() => attempt(plantBug)}>Plant, train and check</button>`}
-      ${isHidden && html`<button onClick=${() => setBreaking({choice: bug})}>Reveal</button>`}</div>
+      ${isHidden && html`<button onClick=${() => setBreaking({choice: bug, isHidden: false})}>Reveal</button>`}</div>
+    ${bug && html`<p class="quiet">Planted: ${isHidden ? "a hidden bug" : bugs[bug].title}.</p>`}
     <${Verdict} parameters=${parameters} isRunning=${isRunning} />
     <div class="columns halves">
       ${parameters.length > 0 && html`<div><h3>Each gradient against a central difference</h3>
         <${CheckTable} parameters=${parameters} /></div>`}
       ${losses.broken.length > 0 && html`<div><${LineChart} xLabel="step" yLabel="loss" series=${series}
-        title=${falls ? "The loss falls with the bug, too" : "The loss without and with the bug"} />
+        title="Loss without a bug: ${course(losses.correct)}; with it: ${course(losses.broken)}" />
         ${failure && html`<p class="quiet">With the bug: ${failure}</p>`}</div>`}</div>`;
 }
 
