@@ -32,7 +32,7 @@ class Optimizer:
     dampening: float = 0.0
     dampens_first: bool = False
     rate_in_velocity: bool = False
-    momentum: bool = True
+    momentum: float = 1.0  # a factor
     nesterov: Callable | None = None
     corrects: tuple[bool, bool] = (True, True)
     denominator: Callable = lambda v, correction: (v / correction).sqrt() + 1e-8
@@ -161,7 +161,9 @@ PLANTED = {
     "dampened start": ("dampening", SGD, {"dampening": 0.9, "dampens_first": True}),
     "Caffe": ("learning rate in momentum", SGD, {"rate_in_velocity": True}),
     "Caffe, Nesterov": ("learning rate in momentum", NESTEROV, {"rate_in_velocity": True}),
-    "no momentum": ("no momentum", SGD, {"momentum": False}),
+    "no momentum": ("no momentum", SGD, {"momentum": 0.0}),
+    "momentum 0.99": ("SGD momentum", SGD, {"momentum": 1.1}),
+    "momentum 0.5, Nesterov": ("SGD momentum", NESTEROV, {"momentum": 0.5 / 0.9}),
     "no correction": ("no bias correction", ADAM, {"corrects": (False, False)}),
     "no first correction": ("no bias correction", ADAMW, {"corrects": (False, True)}),
     "no second correction": ("no bias correction", ADAM, {"corrects": (True, False)}),

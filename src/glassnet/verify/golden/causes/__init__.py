@@ -191,13 +191,17 @@ KEYS: dict[str, str] = {
         "follows each change of the rate at once"
     ),
     "no momentum": "the port leaves momentum out",
+    "SGD momentum": "the port's SGD takes another momentum than the manifest's",
     "no bias correction": "the port does not divide m by 1 − β₁ᵗ, or v by 1 − β₂ᵗ, or both",
     "eps inside": "the port's Adam divides by √(v + eps); the reference by √v + eps",
     "eps before bias correction": (
         "the port's Adam adds eps to √v before the bias correction, as TensorFlow; the reference after it"
     ),
     "Adam's eps": "the port's Adam has another eps than 1e-8",
-    "late schedule": "the port takes the learning rate of the step before",
+    "late schedule": (
+        "the port takes the learning rate of the step before; with two steps a constant rate looks the same: "
+        "write the reference with --steps 3 to tell them apart"
+    ),
     "early schedule": "the port takes the learning rate of the step after",
     "constant rate": "the port's learning rate stays as it is; the recipe's schedule changes it",
     "no body_lr": "the port has one learning rate for all layers; the recipe's body_lr is for those before the head",

@@ -128,6 +128,14 @@ def _no_momentum(g: Array, v: Any, lr: Any, momentum: Any, nesterov: bool) -> tu
     return g, lr * g
 
 
+def _momentum_value(value: float) -> Rule:
+    def sgd(w: Array, g: Array, v: Any, lr: Any, momentum: Any, decay: Any, nesterov: bool) -> Any:
+        _require(momentum)
+        return sgd_step(w, g, v, lr, type(momentum)(value), decay, nesterov)
+
+    return replace(RULE, sgd=sgd)
+
+
 # Adam. A function returns the direction of w from m and v.
 
 
@@ -267,6 +275,8 @@ def _rules() -> Iterator[tuple[str, Rule]]:
     yield "learning rate in momentum", _momentum(_rate_in_velocity(1))
     yield "learning rate in momentum", _momentum(_rate_in_velocity(-1))
     yield "no momentum", _momentum(_no_momentum)
+    for value in (0.9, 0.99, 0.95, 0.8, 0.5, 0.1, 0.999):
+        yield "SGD momentum", _momentum_value(value)
 
     yield "no bias correction", _adam(lambda m, v, first, second, eps: m / (np.sqrt(v) + eps))
     yield "no bias correction", _adam(lambda m, v, first, second, eps: m / (np.sqrt(v / second) + eps))
