@@ -68,8 +68,8 @@ function Verdict({parameters, isRunning}) {
 
 function CheckTable({parameters}) {
   return html`<table class="terms"><caption class="unseen">Gradients and central differences</caption>
-    <thead><tr>${["parameter", "flat index", "by backward", "by differences", ""].map((title) => html`<th scope="col">${title}</th>`)}</tr>
-    </thead>
+    <thead><tr>${["parameter", "flat index", "by backward", "by differences", ""].map((title) =>
+      html`<th scope="col">${title}</th>`)}</tr></thead>
     <tbody>${parameters.map(({key, worst, passed, kinks}) => html`<tr key=${key}><th scope="row">${key}</th>
       <td class="number">${worst?.index}</td><td class="number">${formatNumber(worst?.backward)}</td>
       <td class="number">${formatNumber(worst?.difference)}</td>
@@ -100,7 +100,8 @@ function Break() {
   const series = [{title: "without a bug", colour: "accent", points: losses.correct},
     {title: isHidden ? "with the hidden bug" : "with the bug", colour: "second", points: losses.broken}];
   return html`<h2>Plant a bug in the backward pass</h2>
-    <${Choice} label="Bug" value=${choice} onChange=${(chosen) => setBreaking({choice: chosen})} options=${options} disabled=${isRunning} />
+    <${Choice} label="Bug" value=${choice} onChange=${(chosen) => setBreaking({choice: chosen})}
+      options=${options} disabled=${isRunning} />
     ${choice === HIDDEN ? html`<p>One of these bugs, drawn at random. Where do the gradients begin to be wrong?</p>
       <ul>${Object.values(bugs).map(({sentence}) => html`<li>${sentence}</li>`)}</ul>`
       : html`<p>${bugs[choice].sentence}</p>`}
