@@ -57,7 +57,7 @@ RESET = """async () => {
   session.listeners.clear();
   window.first ??= store.state;
   Object.assign(tracer, {edits: NO_EDITS, sent: new Map()});
-  Object.assign(drawing, {strokes: [], cursor: [0.5, 0.2], isDown: false});
+  Object.assign(drawing, {strokes: [], cursor: [0.5, 0.2], isDown: false, isFirst: false});
   listenToTraining.done = false;
   lastEdit = {};
   store.replace({...first, dark: darkScheme.matches});

@@ -96,6 +96,20 @@ def test_drawing_by_mouse_and_by_keyboard(explore, digits_run) -> None:
     assert tab.evaluate("drawing.strokes.length") == 1
 
 
+def test_the_page_does_not_move_under_the_pen_that_begins_a_stroke(explore, digits_run) -> None:
+    tab = open_draw(explore, digits_run)
+    box = tab.locator(".field").bounding_box()
+    tab.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+    tab.mouse.down()
+    assert tab.evaluate("[store.state.image.title, drawing.strokes.length]") == ["test image 0", 1]
+    assert tab.locator(".field").bounding_box() == box
+    tab.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.6 * box["height"], steps=3)
+    tab.mouse.up()
+    wait_until(tab, "store.state.image.title === 'drawn digit'")
+    tab.evaluate("store.undo()")
+    wait_until(tab, "store.state.image.title === 'test image 0'")  # a stroke is one step to undo
+
+
 def test_images_of_the_run_come_with_errors_first(explore, digits_run) -> None:
     tab = open_draw(explore, digits_run)
     wait_until(tab, "document.querySelector('.images .wrong') !== null")

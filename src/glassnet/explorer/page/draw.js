@@ -7,7 +7,7 @@ const CURSOR_STEP = 0.05; // of the field's side, by one arrow key
 const SHOWN_AT_ONCE = 40; // images in the list
 
 let classified = {key: null}; // the newest predictions of a split, and the split and network that they are of
-const drawing = {strokes: [], cursor: [0.5, 0.2], isDown: false}; // strokes: lists of [x, y] in sides of the field
+const drawing = {strokes: [], cursor: [0.5, 0.2], isDown: false, isFirst: false}; // strokes: lists of [x, y] in sides of the field
 
 /** Return the image that the network reads of an RGB image, in the state's form, brought to size as in Python. */
 function readImage(image, title) {
@@ -74,8 +74,11 @@ function readStrokes({isFirst = false} = {}) {
   const context = new OffscreenCanvas(FIELD, FIELD).getContext("2d", {willReadFrequently: true});
   paintStrokes(context);
   const image = readImage(onPaper(context.getImageData(0, 0, FIELD, FIELD), 255), "drawn digit");
-  if (isFirst) store.set({image});
+  drawing.isFirst ||= isFirst;
+  if (image.isEmpty && drawing.strokes.length) return; // a point has no ink yet; the page must not move under the pen
+  if (drawing.isFirst) store.set({image});
   else store.replace({image});
+  drawing.isFirst = false;
 }
 
 /** The field to draw in, by mouse, finger, pen or keyboard. */
