@@ -23,7 +23,7 @@ Array = NDArray[Any]
 
 @dataclass
 class LayerRecord:
-    """What a layer computed: y from x, and dx from dy; None where it was never called."""
+    """The numbers of a layer: x and y, dy and dx; None where it was never called."""
 
     x: Array | None = None
     y: Array | None = None

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Expected:
-    """What an operation should return, and hand back."""
+    """The right output of an operation, and the right gradients."""
 
     output: Array
     buffers: Mapping[str, Array]  # BatchNorm's, after this batch, by key

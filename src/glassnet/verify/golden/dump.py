@@ -22,7 +22,7 @@ MAX_SUGGESTIONS = 20  # unknown tensors for which the closest known name is sear
 
 @dataclass(frozen=True)
 class Expected:
-    """What the bundle says about one of its tensors."""
+    """The form that one of the bundle's tensors has."""
 
     shape: tuple[int, ...]
     is_integer: bool = False

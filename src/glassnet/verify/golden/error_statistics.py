@@ -1,4 +1,4 @@
-"""Which numbers of a tensor are wrong, and how: what is said about a fault whose cause is not known."""
+"""Statistics of the wrong numbers of a tensor, for a fault whose cause is not known."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ErrorStatistics:
 
     @property
     def sentence(self) -> str:
-        """What the statistics say."""
+        """The statistics in one sentence."""
         where = f", all in {join_words(self.places)}" if self.places else ""
         parts = [f"{self.wrong:,} of {self.count:,} numbers are wrong{where}"]
         if self.ratio is not None:

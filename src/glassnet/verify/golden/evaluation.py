@@ -27,7 +27,7 @@ KINKED = ("ReLU", "MaxPool2d")  # operations whose gradients jump where their in
 
 @dataclass(frozen=True)
 class PassInputs:
-    """What a pass starts from, and how: the batch, the weights, the masks and the settings of the loss."""
+    """The start of a pass: the batch, the weights, the masks, and the settings of the loss."""
 
     images: Array
     labels: Array
@@ -51,7 +51,7 @@ class PortTensors:
 
 
 class PassEvaluation:
-    """What every operation of a pass should return on the port's own numbers, forward and backward.
+    """The right results of every operation of a pass on the port's own numbers, forward and backward.
 
     :param operations: in forward order, the loss last.
     :param dtype: the dtype of the computation; float32 beside float64 shows how much rounding there is.

@@ -37,7 +37,7 @@ class OtherJudgement(Protocol):
 
     @property
     def sentence(self) -> str:
-        """What is wrong, without the numbers."""
+        """The fault in words, without the numbers."""
 
     def find_cause(self) -> Cause:
         """Return the likely cause."""

@@ -55,7 +55,7 @@ class InputJudgement:
 
     @property
     def sentence(self) -> str:
-        """What is wrong."""
+        """The fault in words."""
         if self.tensor.startswith(STATE):
             return f"{self.operation.name} does not start from the bundle's {self.tensor.rpartition('.')[2]}"
         if self.tensor.startswith(MASKS):

@@ -84,7 +84,7 @@ class Judgement:
 
     @property
     def expected(self) -> Array:
-        """What the tensor should be."""
+        """The right tensor."""
         return self.expect(self.evaluation)
 
     def difference(self) -> Array:

@@ -1,4 +1,4 @@
-"""How far a correct port may be from the reference: the rounding of one operation, measured on the port's own inputs.
+"""Tolerances of a correct port: the rounding of one operation, measured on the port's own inputs.
 
 The reference computes the operation in float64 and in float32. Their largest difference, in units of float32's eps,
 says how much that operation amplifies rounding on these inputs; another order of the same sum errs by about as much.

@@ -44,7 +44,7 @@ class StepJudgement:
 
     @property
     def sentence(self) -> str:
-        """What is wrong, without the numbers."""
+        """The fault in words, without the numbers."""
         number, optimizer = self.step.number, OPTIMIZERS[self.step.recipe.optimizer]
         if self.stage[1] < 2:
             layer, _, last = self.key.rpartition(".")

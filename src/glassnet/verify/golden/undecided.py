@@ -28,7 +28,7 @@ MOST = 4.0  # times the effect of all open choices together: as far as an error 
 
 @dataclass(frozen=True)
 class Leeway:
-    """How far a gradient with several right answers may be from the reference's, number by number."""
+    """The distance from the reference's at which a gradient with several right answers is right, number by number."""
 
     low: Array  # at most 0
     high: Array  # at least 0

@@ -117,7 +117,7 @@ class Step:
 
     @cached_property
     def given(self) -> PassInputs:
-        """What the step's pass starts from."""
+        """The start of the step's pass."""
         if self.before is None:
             return self.training.first.given
         state = {key: self.before.after("state", key) for key in self.owners}
@@ -275,7 +275,7 @@ def average(step: Step) -> float:
 
 @dataclass(frozen=True)
 class Rule:
-    """How a step is computed, in exchangeable parts; the defaults are glassnet's own, which are torch's."""
+    """The rule of a step, in exchangeable parts; the defaults are glassnet's own, which are torch's."""
 
     given: Callable[[Step], PassInputs] = lambda step: step.given
     gradient: Callable[[Step, str], Array] = backward

@@ -1,4 +1,4 @@
-"""What others get wrong: an operation computed in another way, under the key of the cause that it stands for."""
+"""Alternatives: operations computed as others do by mistake, each under the key of the cause that it stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How others compute the steps of an optimizer, under the keys of the causes that they stand for."""
+"""Steps of an optimizer as others compute them, under the keys of the causes that they stand for."""
 
 from __future__ import annotations
 
