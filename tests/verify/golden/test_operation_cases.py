@@ -112,3 +112,12 @@ def test_evaluation_of_a_single_operation_is_the_reference(name: str) -> None:
     expected = computed.backward(case.output_gradient)
     for source, gradient in zip(case.operation.inputs, expected.inputs, strict=True):
         np.testing.assert_array_equal(evaluation.expected_gradient(source), gradient)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.endswith("infinities and NaN")])
+def test_cases_that_are_not_finite_reach_the_output(name: str) -> None:
+    case = CASES[name]
+    output = compute(case.site()).output
+    assert np.isnan(output).any()
+    assert np.isinf(output).any()
+    assert case.operation.kind != "ReLU" or (case.inputs["input"] == 0).any()  # and its kink
